@@ -1,0 +1,1 @@
+"""Network dissection: what the units of a network respond to."""

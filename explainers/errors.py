@@ -1,0 +1,62 @@
+"""The exceptions of lime-tuner.
+
+LimeTunerError              anything a user can be told in one line (exit status 1)
+├── InvalidInput            what was asked for is wrong: a name, a value, a file (exit status 2)
+│   ├── InvalidImage        a file that is no readable picture
+│   ├── InvalidParameters   keyword arguments that lime cannot be called with
+│   └── UnsafePickle        a pickle that asks for more than LIME parameters need
+├── MissingAsset            a photograph or a weights file is nowhere to be found
+├── UnusableReference       a reference mask without an object, or without a background
+└── StorageError            a database or folder that cannot be used
+
+A message says what was received, what was allowed, and what to do next.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "InvalidImage",
+    "InvalidInput",
+    "InvalidParameters",
+    "LimeTunerError",
+    "MissingAsset",
+    "StorageError",
+    "UnsafePickle",
+    "UnusableReference",
+]
+
+
+class LimeTunerError(Exception):
+    """Base of all errors that the command line prints as one line."""
+
+    exit_status = 1
+
+
+class InvalidInput(LimeTunerError):
+    """The call itself was wrong."""
+
+    exit_status = 2
+
+
+class InvalidImage(InvalidInput):
+    """A file that is not a readable picture."""
+
+
+class InvalidParameters(InvalidInput):
+    """Values that ``explain_instance`` cannot be called with."""
+
+
+class UnsafePickle(InvalidInput):
+    """A pickle that refers to something other than LIME parameters."""
+
+
+class MissingAsset(LimeTunerError):
+    """A file that was found in none of the places searched."""
+
+
+class UnusableReference(LimeTunerError):
+    """A reference mask that nothing can be scored against."""
+
+
+class StorageError(LimeTunerError):
+    """A database or folder that cannot be used."""

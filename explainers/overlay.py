@@ -1,0 +1,99 @@
+"""Pictures for people: heat maps, outlines and masks laid over the photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from skimage.segmentation import find_boundaries
+
+__all__ = ["heat_overlay", "labelled_strip", "mask_overlay", "save_png", "superpixel_overlay"]
+
+# Positions of matplotlib's "turbo"-like ramp, dark blue to dark red; linear in between.
+_RAMP = np.array(
+    [
+        (48, 18, 59), (65, 105, 225), (27, 207, 212), (97, 252, 108),
+        (225, 220, 55), (251, 128, 34), (190, 33, 2), (122, 4, 3),
+    ],
+    dtype=np.float64,
+)  # fmt: skip
+REFERENCE_COLOUR = (255, 255, 255)
+LIME_COLOUR = (50, 255, 80)
+
+
+def heat_overlay(
+    image: NDArray[np.uint8], heat_map: NDArray[np.float32], alpha: float = 0.5
+) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 with a heat map in [0, 1] blended over it."""
+    position = heat_map.astype(np.float64).clip(0, 1) * (len(_RAMP) - 1)
+    below = np.minimum(position.astype(int), len(_RAMP) - 2)
+    share = (position - below)[..., None]
+    colours = _RAMP[below] * (1 - share) + _RAMP[below + 1] * share
+    blended: NDArray[np.uint8] = (image * (1 - alpha) + colours * alpha).round().astype(np.uint8)
+    return blended
+
+
+def mask_overlay(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    colour: tuple[int, int, int] = LIME_COLOUR,
+    reference: NDArray[np.bool_] | None = None,
+) -> NDArray[np.uint8]:
+    """The image darkened outside the mask, the mask outlined, a reference outlined in white."""
+    picture = image.copy()
+    picture[~mask] = (picture[~mask] * 0.35).astype(np.uint8)
+    if reference is not None:
+        picture[_outline(reference)] = REFERENCE_COLOUR
+    picture[_outline(mask)] = colour
+    return picture
+
+
+def superpixel_overlay(
+    image: NDArray[np.uint8], segments: NDArray[np.int64], mask: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """All superpixel borders in yellow over the image, those outside the mask darkened."""
+    picture = image.copy()
+    picture[~mask] = (picture[~mask] * 0.35).astype(np.uint8)
+    picture[find_boundaries(segments, mode="inner")] = (255, 220, 0)
+    return picture
+
+
+def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    boundary: NDArray[np.bool_] = find_boundaries(mask, mode="thick")
+    return boundary
+
+
+def labelled_strip(
+    panels: Sequence[tuple[str, NDArray[np.uint8]]], scale: int = 1
+) -> NDArray[np.uint8]:
+    """Panels of one height side by side, each under its caption."""
+    margin, band = 6, 20
+    height = max(p.shape[0] for _, p in panels) * scale
+    width = sum(p.shape[1] * scale for _, p in panels) + margin * (len(panels) + 1)
+    canvas = Image.new("RGB", (width, height + band + margin), (24, 24, 24))
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=13)
+    left = margin
+    for caption, panel in panels:
+        picture = Image.fromarray(panel)
+        if scale != 1:
+            picture = picture.resize(
+                (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
+            )
+        draw.text((left, 2), caption, fill=(235, 235, 235), font=font)
+        canvas.paste(picture, (left, band))
+        left += picture.width + margin
+    return np.asarray(canvas)
+
+
+def save_png(picture: NDArray[np.uint8] | NDArray[np.bool_], path: Path) -> None:
+    """Write a picture, or a mask as black and white, making the folder; atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if picture.dtype == bool:
+        picture = picture.astype(np.uint8) * 255
+    temporary = path.with_name(f".{path.name}.tmp")
+    Image.fromarray(picture).save(temporary, format="PNG")
+    temporary.replace(path)

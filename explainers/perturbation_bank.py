@@ -1,0 +1,275 @@
+"""Classifier answers to perturbed images, asked once and kept.
+
+An answer depends on the classifier, the image, the superpixel map, the colour that hides, and on
+which superpixels are switched off: the *pattern*. Nothing else. So repeated rows within an
+explanation, between explainer seeds and between trials are the same question.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import skimage
+from numpy.typing import NDArray
+
+from explainers.bank_store import BankStore
+from explainers.images import array_digest
+
+__all__ = ["AnswerSource", "BankCounts", "PerturbationBank"]
+
+_KEPT_CLASSES = 5  # lime explains the five likeliest classes unless told otherwise
+_SMALL_CLASS_COUNT = 16  # up to so many classes, all are kept
+_ASK_BATCH = 16  # about the fastest batch of a CPU; a matter of speed only
+_ENTRIES_IN_MEMORY = 512
+
+
+class AnswerSource(Protocol):
+    """Something that answers: a :class:`explainers.classifier.Classifier` or an engine for it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two sources exactly when their answers may be exchanged."""
+
+    def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
+        """(N, H, W, 3) uint8 → (N, C) probabilities."""
+
+
+@dataclass
+class BankCounts:
+    """Answers that explanations needed: ``needed = repeated + new``."""
+
+    needed: int = 0
+    new: int = 0
+
+    @property
+    def repeated(self) -> int:
+        """Answers that cost nothing."""
+        return self.needed - self.new
+
+
+@dataclass
+class _Entry:
+    """Answers of one (classifier, image, superpixels, hide colour, classes)."""
+
+    number: int | None  # in the store
+    classes: NDArray[np.int64]  # (K,), the columns kept, ascending
+    index: dict[bytes, int] = field(default_factory=dict)
+    values: NDArray[Any] | None = None  # (capacity, K)
+    last_chunk: int = 0
+
+    def add(self, patterns: list[bytes], answers: NDArray[Any]) -> None:
+        fresh = [i for i, pattern in enumerate(patterns) if pattern not in self.index]
+        count = len(self.index)
+        if self.values is None:
+            self.values = np.empty((max(256, len(patterns)), len(self.classes)), answers.dtype)
+        while count + len(fresh) > len(self.values):
+            self.values = np.concatenate([self.values, np.empty_like(self.values)])
+        for i in fresh:
+            # A pattern may come twice within one call; the first answer stays.
+            if patterns[i] not in self.index:
+                self.index[patterns[i]] = count
+                self.values[count] = answers[i]
+                count += 1
+
+
+class PerturbationBank:
+    """Answers in memory, and on disk when a folder is given.
+
+    Safe to use from several processes at once on one folder; not from several threads.
+
+    Args:
+        folder: where ``answers.sqlite3`` lives; ``None`` keeps everything in memory.
+        max_bytes: size limit of the file, 2 GB by default.
+    """
+
+    def __init__(self, folder: Path | None = None, max_bytes: int = 2_000_000_000) -> None:
+        self._store = None if folder is None else BankStore(folder / "answers.sqlite3", max_bytes)
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._originals: dict[tuple[str, str], NDArray[Any]] = {}
+        self._maps: dict[tuple[str, str], NDArray[np.int64]] = {}
+        self.counts = BankCounts()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._store is not None:
+            self._store.close()
+
+    def superpixels(
+        self, image: NDArray[np.uint8], algorithm: Any, image_digest: str | None = None
+    ) -> NDArray[np.int64]:
+        """The superpixel map of an image, computed once.
+
+        Args:
+            image: (H, W, 3) uint8.
+            algorithm: a lime ``SegmentationAlgorithm``; any other callable is called every time,
+                because nothing is known about what it depends on.
+
+        Returns:
+            (H, W) int64 labels; not to be written to.
+        """
+        name = getattr(algorithm, "algo_type", None)
+        if name is None:
+            labels: NDArray[np.int64] = algorithm(image)
+            return labels
+        digest = array_digest(image) if image_digest is None else image_digest
+        description = json.dumps(
+            [name, sorted(algorithm.target_params.items()), skimage.__version__]
+        )
+        key = (digest, description)
+        found = self._maps.get(key)
+        if found is None and self._store is not None:
+            found = self._store.load_superpixels(*key)
+        if found is None:
+            found = np.asarray(algorithm(image), dtype=np.int64)
+            if self._store is not None:
+                self._store.save_superpixels(*key, found)
+        found.setflags(write=False)
+        self._maps[key] = found
+        return found
+
+    def original(
+        self, source: AnswerSource, image: NDArray[np.uint8], image_digest: str
+    ) -> NDArray[Any]:
+        """(C,) probabilities of the unperturbed image."""
+        key = (source.fingerprint, image_digest)
+        found = self._originals.get(key)
+        if found is None and self._store is not None:
+            found = self._store.load_original(*key)
+        if found is None:
+            found = np.asarray(source.predict_proba(image[None]))[0]
+            self.counts.new += 1
+            if self._store is not None:
+                self._store.save_original(*key, found)
+        self._originals[key] = found
+        return found
+
+    def answers(
+        self,
+        source: AnswerSource,
+        image: NDArray[np.uint8],
+        segments: NDArray[np.int64],
+        hide_color: int | tuple[int, int, int] | None,
+        rows: NDArray[np.integer],
+        classes: NDArray[np.int64],
+        image_digest: str,
+    ) -> NDArray[Any]:
+        """Probabilities of some classes for perturbed images.
+
+        Args:
+            image: (H, W, 3) uint8.
+            segments: (H, W) labels, contiguous from 0.
+            hide_color: as in lime: a grey value, a colour, or ``None`` for superpixel means.
+            rows: (S, n_superpixels) 0/1; 0 switches a superpixel off.
+            classes: (K,) class numbers wanted.
+            image_digest: :func:`explainers.images.array_digest` of the image.
+
+        Returns:
+            (S, K), of the dtype the classifier answers in.
+        """
+        original = self.original(source, image, image_digest)
+        kept = _kept_classes(original, classes)
+        key = json.dumps(
+            [
+                source.fingerprint,
+                image_digest,
+                array_digest(segments),
+                "mean" if hide_color is None else hide_color,
+                kept.tolist(),
+            ]
+        )
+        packed = np.packbits(rows.astype(bool), axis=1)
+        patterns = [row.tobytes() for row in packed]
+        entry = self._entry(key, kept, packed.shape[1])
+        self.counts.needed += len(patterns)
+
+        unknown = [i for i, pattern in enumerate(patterns) if pattern not in entry.index]
+        if unknown:
+            self._refresh(entry, packed.shape[1])
+            first: dict[bytes, int] = {}
+            for i in unknown:
+                if patterns[i] not in entry.index:
+                    first.setdefault(patterns[i], i)
+            asked = np.fromiter(first.values(), dtype=np.int64, count=len(first))
+            if len(asked):
+                hidden = _hidden_image(image, segments, hide_color)
+                fresh = _ask(source.predict_proba, image, hidden, segments, rows[asked])[:, kept]
+                self.counts.new += len(asked)
+                entry.add([patterns[i] for i in asked], fresh)
+                if self._store is not None and entry.number is not None:
+                    self._store.append_chunk(entry.number, packed[asked], fresh)
+        assert entry.values is not None
+        positions = np.fromiter((entry.index[p] for p in patterns), np.int64, len(patterns))
+        columns = np.searchsorted(kept, classes)
+        return entry.values[positions][:, columns]
+
+    def _entry(self, key: str, kept: NDArray[np.int64], pattern_bytes: int) -> _Entry:
+        entry = self._entries.get(key)
+        if entry is None:
+            number = None if self._store is None else self._store.entry_id(key)
+            entry = self._entries[key] = _Entry(number, kept)
+            self._refresh(entry, pattern_bytes)
+            while len(self._entries) > _ENTRIES_IN_MEMORY:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        return entry
+
+    def _refresh(self, entry: _Entry, pattern_bytes: int) -> None:
+        """Take over what this or another process has appended since."""
+        if self._store is None or entry.number is None:
+            return
+        for number, blob, answers in self._store.load_chunks(
+            entry.number, entry.last_chunk, pattern_bytes, len(entry.classes)
+        ):
+            patterns = [
+                blob[i : i + pattern_bytes] for i in range(0, len(blob), pattern_bytes)
+            ]
+            entry.add(patterns, answers)
+            entry.last_chunk = number
+
+
+def _kept_classes(original: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The columns of an entry: what most explanations need, and what this one needs besides."""
+    if len(original) <= _SMALL_CLASS_COUNT:
+        return np.arange(len(original))
+    return np.union1d(np.argsort(original)[-_KEPT_CLASSES:], wanted)
+
+
+def _hidden_image(
+    image: NDArray[np.uint8],
+    segments: NDArray[np.int64],
+    hide_color: int | tuple[int, int, int] | None,
+) -> NDArray[np.uint8]:
+    """lime's ``fudged_image``: what shows where a superpixel is switched off."""
+    hidden = image.copy()
+    if hide_color is not None:
+        hidden[:] = hide_color
+        return hidden
+    labels = segments.ravel()
+    # Sums of uint8 are exact in float64, so these are np.mean's own means, to the last bit.
+    counts = np.bincount(labels)
+    for channel in range(3):
+        sums = np.bincount(labels, weights=image[..., channel].ravel())
+        means = sums / np.maximum(counts, 1)
+        hidden[..., channel] = means.astype(np.uint8)[segments]
+    return hidden
+
+
+def _ask(
+    predict_proba: Callable[[NDArray[np.uint8]], NDArray[Any]],
+    image: NDArray[np.uint8],
+    hidden: NDArray[np.uint8],
+    segments: NDArray[np.int64],
+    rows: NDArray[np.integer],
+) -> NDArray[Any]:
+    """Build the perturbed images batch by batch and ask for them; (S, C)."""
+    answers = []
+    for start in range(0, len(rows), _ASK_BATCH):
+        shown = rows[start : start + _ASK_BATCH].astype(bool)[:, segments]
+        answers.append(np.asarray(predict_proba(np.where(shown[..., None], image, hidden))))
+    return np.concatenate(answers)

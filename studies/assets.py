@@ -1,0 +1,186 @@
+"""Finding photographs: a given folder, ``LIME_TUNER_ASSETS``, the cache, the network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.errors import InvalidImage, InvalidInput, MissingAsset
+from explainers.images import Geometry, array_digest, load_image, prepare
+from studies.catalog import Catalog, CatalogImage
+
+__all__ = ["StudyImage", "cache_folder", "find_file", "load_study_image"]
+
+DownloadProgress = Callable[[str, int, int], None]
+"""Called with (file name, bytes so far, bytes in all or 0)."""
+
+_CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0
+
+
+def cache_folder() -> Path:
+    """``LIME_TUNER_CACHE``, or the platform's folder for caches."""
+    named = os.environ.get("LIME_TUNER_CACHE")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("lime-tuner"))
+
+
+@dataclass(frozen=True, eq=False)
+class StudyImage:
+    """A catalogue's image, ready for the classifier.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 in the study's geometry.
+        size: (width, height) of the original.
+        own_mask: (H, W) bool, for images that come with an exact mask of their own.
+    """
+
+    entry: CatalogImage
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    geometry: Geometry
+    own_mask: NDArray[np.bool_] | None = None
+    digest: str = field(default="")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", array_digest(self.pixels))
+
+    @property
+    def key(self) -> str:
+        """The image's key in the catalogue."""
+        return self.entry.key
+
+
+def load_study_image(
+    catalog: Catalog,
+    entry: CatalogImage,
+    geometry: Geometry,
+    assets: Path | None = None,
+    progress: DownloadProgress | None = None,
+) -> StudyImage:
+    """Find, check, decode and prepare one image.
+
+    Args:
+        geometry: the classifier's; a geometry of the catalogue goes before it.
+
+    Raises:
+        MissingAsset: not found anywhere; names every place that was tried.
+        InvalidImage: found, but no readable picture, or not the picture the catalogue means.
+    """
+    geometry = catalog.geometry or geometry
+    if entry.file is None:
+        from studies.demo_scenes import DEMO_SEEDS, SCENE_SIZE, draw_scene
+
+        if geometry != Geometry(resize=None, crop=SCENE_SIZE):
+            raise InvalidInput(
+                f"the scenes of catalogue '{catalog.name}' are {SCENE_SIZE} pixels wide and "
+                "cannot be shown to a classifier of another geometry"
+            )
+        scene = draw_scene(entry.key, DEMO_SEEDS[entry.key])
+        return StudyImage(entry, scene.image, (SCENE_SIZE, SCENE_SIZE), geometry, scene.mask)
+    photograph = load_image(find_file(catalog, entry, assets, progress))
+    return StudyImage(entry, prepare(photograph, geometry), photograph.size, geometry)
+
+
+def find_file(
+    catalog: Catalog,
+    entry: CatalogImage,
+    assets: Path | None = None,
+    progress: DownloadProgress | None = None,
+) -> Path:
+    """The image's file on disk, downloaded into the cache when it is nowhere else.
+
+    Raises:
+        InvalidInput: the assets folder does not exist.
+        MissingAsset, InvalidImage: see :func:`load_study_image`.
+    """
+    assert entry.file is not None
+    if Path(entry.file).is_absolute():
+        return Path(entry.file)
+    tried = []
+    for folder in _folders(catalog, assets):
+        candidate = folder / entry.file
+        tried.append(str(candidate))
+        if candidate.is_file():
+            _check_digest(candidate, entry)
+            return candidate
+    if entry.url is None:
+        raise MissingAsset(f"{entry.key}: {entry.file} is in none of: {', '.join(tried)}")
+    target = cache_folder() / (catalog.assets or catalog.name) / entry.file
+    try:
+        _download(entry.url, target, progress)
+    except (OSError, MissingAsset) as error:  # requests' exceptions are OSErrors
+        reason = str(error).split("(Caused by")[0][:160]
+        raise MissingAsset(
+            f"{entry.key}: {entry.file} is in none of {', '.join(tried)}, and {entry.url} cannot "
+            f"be downloaded ({reason}): pass its folder with --assets DIR"
+        ) from error
+    try:
+        _check_digest(target, entry)
+    except InvalidImage:
+        target.unlink()
+        raise
+    return target
+
+
+def _folders(catalog: Catalog, assets: Path | None) -> Sequence[Path]:
+    bases = []
+    if assets is not None:
+        if not assets.is_dir():
+            raise InvalidInput(f"assets folder {assets} does not exist: check --assets")
+        bases.append(assets)
+    elif os.environ.get("LIME_TUNER_ASSETS"):
+        bases.append(Path(os.environ["LIME_TUNER_ASSETS"]).expanduser())
+    folders = [catalog.folder] if catalog.folder is not None else []
+    for base in bases:
+        folders += [base / catalog.assets] if catalog.assets else []
+        folders.append(base)
+    folders.append(cache_folder() / (catalog.assets or catalog.name))
+    return folders
+
+
+def _check_digest(path: Path, entry: CatalogImage) -> None:
+    if entry.sha256 is None:
+        return
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != entry.sha256.lower():
+        raise InvalidImage(
+            f"{path} is not the picture the catalogue means (sha256 {found[:12]}…, expected "
+            f"{entry.sha256[:12]}…): remove it, or list it in a catalogue of your own"
+        )
+
+
+def _download(url: str, target: Path, progress: DownloadProgress | None) -> None:
+    """Fetch into ``target.part``, going on where an earlier attempt broke off, then rename."""
+    import requests
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    have = part.stat().st_size if part.is_file() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with requests.get(
+        url, headers=headers, stream=True, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
+    ) as answer:
+        if answer.status_code == 416:  # the part is already whole
+            part.replace(target)
+            return
+        if answer.status_code not in (200, 206):
+            raise MissingAsset(f"the server answered {answer.status_code}")
+        if answer.status_code == 200:
+            have = 0
+        total = have + int(answer.headers.get("Content-Length") or 0)
+        with part.open("ab" if have else "wb") as file:
+            for block in answer.iter_content(1 << 16):
+                file.write(block)
+                have += len(block)
+                if progress is not None:
+                    progress(target.name, have, total)
+    part.replace(target)

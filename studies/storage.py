@@ -1,0 +1,162 @@
+"""The database that studies live in, opened by URL, and only when it is ours to use."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy
+from sqlalchemy.engine import URL, make_url
+
+from explainers.errors import InvalidInput, StorageError
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["DEFAULT_STORAGE", "artifact_folder", "describe", "open_storage", "sqlite_path"]
+
+DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
+_SQLITE_BUSY_SECONDS = 60
+HEARTBEAT_SECONDS = 5
+GRACE_SECONDS = 20
+_OPTUNA_TABLES = {"studies", "trials", "version_info"}
+
+
+def parse_url(url: str) -> URL:
+    """The parsed URL.
+
+    Raises:
+        InvalidInput: no database URL, or SQLite in memory.
+    """
+    try:
+        parsed = make_url(url)
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise InvalidInput(
+            f"storage '{url}' is not a database URL: "
+            "give sqlite:///FILE.db or postgresql+psycopg://USER@HOST/NAME"
+        ) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise InvalidInput(f"storage '{url}' names no file: give sqlite:///FILE.db")
+    return parsed
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file of an SQLite URL; ``None`` for a server."""
+    parsed = parse_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    return Path(str(parsed.database))
+
+
+def describe(url: str) -> str:
+    """The URL without its password."""
+    return parse_url(url).render_as_string(hide_password=True)
+
+
+def artifact_folder(url: str) -> Path:
+    """Where pictures and files that belong to a storage are kept: beside the SQLite file."""
+    path = sqlite_path(url)
+    if path is None:
+        return Path("lime-tuner-artifacts")
+    return path.with_name(f"{path.stem}-artifacts")
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Turn the database's errors into one line."""
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
+        cause = getattr(error, "orig", None) or error
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise StorageError(
+            f"storage {describe(url)} cannot be used ({reason}): check the URL given with "
+            "--storage or LIME_TUNER_STORAGE"
+        ) from error
+
+
+def check_storage(url: str, *, write: bool) -> None:
+    """Look before anything is created: does it exist, is it ours, can it be written?
+
+    Raises:
+        StorageError: the file or its folder is missing or read-only, or the database belongs to
+            another program.
+    """
+    path = sqlite_path(url)
+    if path is not None:
+        _check_file(path, write=write)
+        if not path.exists():
+            return
+    with _told(url):
+        engine = sqlalchemy.create_engine(url)
+        try:
+            tables = set(sqlalchemy.inspect(engine).get_table_names())
+        finally:
+            engine.dispose()
+    if tables and not tables >= _OPTUNA_TABLES:
+        raise StorageError(
+            f"storage {describe(url)} belongs to another program (it has the table "
+            f"'{sorted(tables - _OPTUNA_TABLES)[0]}' and no studies): "
+            "give a new file or database"
+        )
+    if not tables and not write:
+        raise StorageError(f"storage {describe(url)} holds no studies: run lime-tuner tune first")
+
+
+def _check_file(path: Path, *, write: bool) -> None:
+    if path.is_dir():
+        raise StorageError(f"storage {path} is a folder: give a file, e.g. {path / 'tuning.db'}")
+    if not write and not path.exists():
+        raise StorageError(
+            f"storage {path} does not exist: run lime-tuner tune first, or give another --storage"
+        )
+    folder = path.parent if str(path.parent) else Path()
+    if not folder.is_dir():
+        raise StorageError(f"the folder of storage {path} does not exist: make it, or give another")
+    if not write:
+        return
+    if path.exists() and not os.access(path, os.W_OK):
+        raise StorageError(f"storage {path} is read-only: give a file that can be written")
+    try:
+        # SQLite keeps its journal beside the file, so the folder must be writable too.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(
+            f"the folder of storage {path} cannot be written ({error.strerror}): "
+            "give a file in another folder with --storage"
+        ) from error
+
+
+def open_storage(url: str, *, write: bool = True) -> optuna.storages.RDBStorage:
+    """Open a storage; SQLite is put into WAL mode so that readers do not block the writer.
+
+    Trials send heartbeats, so that those of a killed process are found and failed.
+
+    Raises:
+        StorageError, InvalidInput: see :func:`check_storage`.
+    """
+    check_storage(url, write=write)
+    import optuna
+
+    is_sqlite = sqlite_path(url) is not None
+    with _told(url):
+        try:
+            storage = optuna.storages.RDBStorage(
+                url,
+                engine_kwargs={"connect_args": {"timeout": _SQLITE_BUSY_SECONDS}}
+                if is_sqlite
+                else {"pool_pre_ping": True},
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+            )
+        except RuntimeError as error:  # a schema of another Optuna version
+            raise StorageError(f"storage {describe(url)}: {str(error).splitlines()[0]}") from error
+        if is_sqlite and write:
+            with storage.engine.connect() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    return storage

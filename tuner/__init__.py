@@ -1,0 +1,26 @@
+"""The search for LIME parameters, and the command line.
+
+In a notebook::
+
+    from tuner import tune
+    result = tune(image, classifier, reference)
+    explainer.explain_instance(image, classifier_fn, **result.parameters.as_kwargs())
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuner.tuning import TuningResult, tune
+
+__all__ = ["TuningResult", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    # `lime-tuner --help` imports this package too, and must not wait for torch and Optuna.
+    if name in __all__:
+        from tuner import tuning
+
+        return getattr(tuning, name)
+    raise AttributeError(f"module 'tuner' has no attribute {name!r}")

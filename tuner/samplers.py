@@ -1,0 +1,76 @@
+"""The samplers by name."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
+
+import optuna
+
+from explainers.errors import InvalidInput
+from tuner.ceiling_sampler import CeilingSampler
+from tuner.search_space import SearchSpace
+from tuner.task import TuningTask
+
+__all__ = ["SAMPLERS", "derived_seed", "make_sampler"]
+
+_START_UP_TRIALS = 10
+
+
+def derived_seed(base: int, key: str, finished: int) -> int:
+    """A seed for one process of one study.
+
+    Resuming with the seed of the start would draw the start-up trials again, so the number of
+    trials that are there already is part of it.
+    """
+    digest = hashlib.sha256(f"{base}/{key}/{finished}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _tpe(task: TuningTask, space: SearchSpace, weight: float, seed: int) -> optuna.samplers.BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, n_startup_trials=_START_UP_TRIALS
+        )
+
+
+def _random(
+    task: TuningTask, space: SearchSpace, weight: float, seed: int
+) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _ceiling(
+    task: TuningTask, space: SearchSpace, weight: float, seed: int
+) -> optuna.samplers.BaseSampler:
+    return CeilingSampler(task, space, runtime_weight=weight, seed=seed)
+
+
+SAMPLERS: Mapping[
+    str, Callable[[TuningTask, SearchSpace, float, int], optuna.samplers.BaseSampler]
+] = {"ceiling": _ceiling, "tpe": _tpe, "random": _random}
+"""Name → (task, space, runtime weight, seed) → sampler."""
+
+
+def make_sampler(
+    name: str,
+    task: TuningTask,
+    space: SearchSpace,
+    *,
+    runtime_weight: float,
+    base_seed: int,
+    key: str,
+    finished: int,
+) -> optuna.samplers.BaseSampler:
+    """A sampler of one study's own (Optuna's keep state and cannot be shared).
+
+    Raises:
+        InvalidInput: unknown name.
+    """
+    if name not in SAMPLERS:
+        raise InvalidInput(f"sampler '{name}' is unknown: use one of {', '.join(SAMPLERS)}")
+    # The ceiling sampler draws per trial number and must not change its seed on resuming.
+    count = 0 if name == "ceiling" else finished
+    return SAMPLERS[name](task, space, runtime_weight, derived_seed(base_seed, key, count))

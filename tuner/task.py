@@ -1,0 +1,124 @@
+"""One image's task: everything that a trial of its study needs, and what a trial costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.ceiling import overlap_counts, reachable_iou
+from explainers.errors import InvalidInput
+from explainers.images import array_digest
+from explainers.lime import explain, segment
+from explainers.lime_parameters import LimeParameters
+from explainers.masks import MASK_RULE, MaskRule, selected_superpixels
+from explainers.perturbation_bank import AnswerSource, PerturbationBank
+from explainers.reference import Reference
+from explainers.segmentation import Segmentation
+from tuner.runtime_model import RuntimeModel, RuntimeParts
+
+__all__ = ["MapView", "TuningTask"]
+
+
+@dataclass(frozen=True, eq=False)
+class MapView:
+    """A superpixel map as the reference sees it.
+
+    Attributes:
+        inside, outside: (n,) pixels of each superpixel in and out of the reference.
+        ceilings: best reachable IoU with at most 1, 2, ... superpixels.
+    """
+
+    superpixels: int
+    inside: NDArray[np.int64]
+    outside: NDArray[np.int64]
+    ceilings: tuple[float, ...]
+
+    def ceiling(self, num_features: int) -> float:
+        """Best IoU of any explanation with that many features."""
+        return self.ceilings[min(num_features, len(self.ceilings)) - 1]
+
+
+@dataclass(eq=False)
+class TuningTask:
+    """An image, who answers about it, and what its explanations are scored against.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        source: who answers the bank's questions.
+        runtime_model: prices parameter sets.
+        mask_rule: how masks are read.
+    """
+
+    image: NDArray[np.uint8]
+    source: AnswerSource
+    reference: Reference
+    bank: PerturbationBank
+    runtime_model: RuntimeModel
+    mask_rule: MaskRule = MASK_RULE
+    digest: str = field(init=False)
+    _views: dict[Segmentation | None, MapView] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.image.shape[:2] != self.reference.mask.shape:
+            raise InvalidInput(
+                f"the reference has shape {self.reference.mask.shape}, the image "
+                f"{self.image.shape[:2]}: both must be in the classifier's geometry"
+            )
+        self.digest = array_digest(self.image)
+
+    def view(self, segmentation: Segmentation | None) -> MapView:
+        """How well the superpixels of an algorithm can cover the reference; computed once."""
+        found = self._views.get(segmentation)
+        if found is None:
+            segments = self.segments(segmentation)
+            inside, outside = overlap_counts(segments, self.reference.mask)
+            found = self._views[segmentation] = MapView(
+                len(inside),
+                inside,
+                outside,
+                tuple(
+                    reachable_iou(inside, outside, k).iou
+                    for k in range(1, self.mask_rule.num_features + 1)
+                ),
+            )
+        return found
+
+    def segments(self, segmentation: Segmentation | None) -> NDArray[np.int64]:
+        """(H, W) superpixels."""
+        state = np.random.RandomState(0)  # noqa: NPY002 - not drawn from: a seed is given
+        parameters = LimeParameters(segmentation=segmentation, random_seed=0)
+        return segment(self.image, parameters, state, self.bank, self.digest)
+
+    def runtime(self, parameters: LimeParameters) -> RuntimeParts:
+        """Seconds of one explanation by the runtime model."""
+        pixels = self.image.shape[0] * self.image.shape[1]
+        superpixels = self.view(parameters.segmentation).superpixels
+        return self.runtime_model.parts(parameters, superpixels, pixels)
+
+    def runtime_ratio(self, parameters: LimeParameters) -> float:
+        """Seconds relative to lime's defaults on this image."""
+        return self.runtime(parameters).total / self.runtime(LimeParameters()).total
+
+    def iou(self, parameters: LimeParameters, seed: int) -> float:
+        """IoU of one explanation's mask with the reference, in [0, 1]."""
+        explanation = explain(
+            self.image,
+            self.source,
+            parameters,
+            seed=seed,
+            bank=self.bank,
+            first_label_only=True,
+            image_digest=self.digest,
+        )
+        weights = explanation.local_exp[explanation.top_labels[0]]
+        chosen = selected_superpixels(weights, self.mask_rule)
+        view = self.view(parameters.segmentation)
+        union = int(view.inside.sum()) + int(view.outside[chosen].sum())
+        return int(view.inside[chosen].sum()) / union
+
+    def ious(self, parameters: LimeParameters, seeds: Sequence[int]) -> list[float]:
+        """IoU for each of some seeds."""
+        return [self.iou(parameters, seed) for seed in seeds]

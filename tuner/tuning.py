@@ -1,0 +1,409 @@
+"""One Optuna study for one image: created or resumed, and run to a number of trials."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from explainers.classifier import Classifier
+from explainers.engine import TorchEngine
+from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from explainers.masks import check_reference
+from explainers.perturbation_bank import PerturbationBank
+from explainers.reference import Reference, parse_reference
+from studies.attributes import TrialRecord
+from tuner.objective import cannot_win, score
+from tuner.runtime_model import RuntimeModel, calibrate
+from tuner.samplers import make_sampler
+from tuner.search_space import SearchSpace
+from tuner.task import TuningTask
+
+__all__ = ["TuningResult", "TuningSettings", "finished_trials", "open_study", "run_study", "tune"]
+
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+_DEFAULTS_ORIGIN = "lime defaults"
+_PACKAGES = ("lime", "optuna", "torch", "torchvision", "scikit-image", "scikit-learn", "numpy")
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """How a study is run.
+
+    Attributes:
+        trials: finished trials the study has in the end, those of earlier runs included.
+        seeds: explainer seeds 0, 1, ... that a surviving trial is scored on.
+        confirm_seeds: seeds in all for a trial that is about to become the best, so that luck
+            does not win.
+        timeout: seconds after which no further trial is started.
+        seed: of the sampler.
+    """
+
+    trials: int = 60
+    seeds: int = 10
+    confirm_seeds: int = 20
+    runtime_weight: float = 0.1
+    sampler: str = "ceiling"
+    timeout: float | None = None
+    seed: int = 0
+    space: SearchSpace = field(default_factory=SearchSpace)
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise InvalidInput(f"{self.trials} trials: give at least 1")
+        if self.seeds < 1:
+            raise InvalidInput(f"{self.seeds} seeds: give at least 1")
+        if not self.runtime_weight >= 0:
+            raise InvalidInput(f"runtime weight {self.runtime_weight}: give a number from 0 up")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InvalidInput(f"timeout {self.timeout}: give seconds above 0")
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What a study has found so far.
+
+    Attributes:
+        best, default: summaries as in ``tune --json``; the defaults are always among the trials,
+            so the best is never worse.
+        trials: finished trials; ``pruned`` of them were stopped early.
+    """
+
+    parameters: LimeParameters
+    best: dict[str, Any]
+    default: dict[str, Any]
+    trials: int
+    pruned: int
+    study: optuna.Study
+
+    @property
+    def score(self) -> float:
+        """The best trial's score."""
+        return float(self.best["score"])
+
+    @property
+    def iou(self) -> float:
+        """The best trial's mean IoU over its seeds."""
+        return float(self.best["iou"])
+
+
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that have a result."""
+    return study.get_trials(deepcopy=False, states=_FINISHED)
+
+
+def open_study(
+    name: str,
+    storage: optuna.storages.BaseStorage | None,
+    facts: dict[str, Any],
+) -> optuna.Study:
+    """Create a study, or resume it when it was made from the same things.
+
+    Args:
+        facts: user attributes that identify the study (image, classifier, reference rule, ...).
+
+    Raises:
+        InvalidInput: a study of that name exists and differs in one of the facts.
+    """
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.NopPruner(),
+    )
+    stored = study.user_attrs
+    for fact, value in facts.items():
+        if fact in ("package_versions", "runtime_model", "reference"):
+            continue  # what was stored first stays; a run on newer packages may go on
+        if fact in stored and stored[fact] != value:
+            raise InvalidInput(
+                f"study '{name}' was made with {fact}={_short(stored[fact])}, not "
+                f"{_short(value)}: give another name with --study, or the same settings"
+            )
+    if "reference" in stored and stored["reference"]["rule"] != facts["reference"]["rule"]:
+        raise InvalidInput(
+            f"study '{name}' was made with the reference {stored['reference']['rule']}, not "
+            f"{facts['reference']['rule']}: give another name with --study"
+        )
+    for fact, value in facts.items():
+        if fact not in stored:
+            study.set_user_attr(fact, value)
+    return study
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what decides results."""
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def run_study(
+    study: optuna.Study,
+    task: TuningTask,
+    settings: TuningSettings,
+    on_trial: Callable[[FrozenTrial], None] | None = None,
+) -> TuningResult:
+    """Run until the study has ``settings.trials`` finished trials, or the time is up.
+
+    Interrupting keeps every finished trial; the one in progress is marked as failed.
+    """
+    deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
+    _ensure_defaults(study, settings.space)
+    finished = len(finished_trials(study))
+    if study.study_name:
+        study.sampler = make_sampler(
+            settings.sampler,
+            task,
+            settings.space,
+            runtime_weight=settings.runtime_weight,
+            base_seed=settings.seed,
+            key=study.study_name,
+            finished=finished,
+        )
+    running: list[int] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        running[:] = [trial.number]
+        return _evaluate(trial, study, task, settings)
+
+    def stop_when_done(study: optuna.Study, trial: FrozenTrial) -> None:
+        running.clear()
+        if on_trial is not None:
+            on_trial(trial)
+        if len(finished_trials(study)) >= settings.trials:
+            study.stop()
+
+    try:
+        # A failed trial does not count, so the number is checked by the callback.
+        while finished < settings.trials and (deadline is None or time.monotonic() < deadline):
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            study.optimize(objective, timeout=left, callbacks=[stop_when_done])
+            finished = len(finished_trials(study))
+    except KeyboardInterrupt:
+        for number in running:
+            study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        raise
+    return result_of(study)
+
+
+def result_of(study: optuna.Study) -> TuningResult:
+    """What a study has found.
+
+    Raises:
+        InvalidInput: it has no finished trial.
+    """
+    finished = finished_trials(study)
+    complete = [t for t in finished if t.state == TrialState.COMPLETE]
+    records = {t.number: TrialRecord.from_attributes(t.user_attrs) for t in complete}
+    scored = [(t, r) for t in complete if (r := records[t.number]) is not None]
+    if not scored:
+        raise InvalidInput(f"study '{study.study_name}' has no finished trial yet")
+    best, record = max(scored, key=lambda pair: (pair[0].value or 0.0, -pair[0].number))
+    defaults = [p for p in scored if p[1].parameters == LimeParameters()]
+    default, default_record = defaults[0] if defaults else (best, record)
+    return TuningResult(
+        parameters=record.parameters,
+        best=record.summary(best.number, float(best.value or 0.0)),
+        default=default_record.summary(default.number, float(default.value or 0.0)),
+        trials=len(finished),
+        pruned=sum(t.state == TrialState.PRUNED for t in finished),
+        study=study,
+    )
+
+
+def _ensure_defaults(study: optuna.Study, space: SearchSpace) -> None:
+    """Lime's defaults are the first trial, also when the process that ran them was killed."""
+    for trial in study.get_trials(deepcopy=False):
+        usable = trial.state in (TrialState.COMPLETE, TrialState.WAITING)
+        if usable and trial.user_attrs.get("origin") == _DEFAULTS_ORIGIN:
+            return
+    defaults = LimeParameters()
+    study.enqueue_trial(
+        space.trial_values(defaults) or {},
+        user_attrs={"origin": _DEFAULTS_ORIGIN, "lime_parameters": defaults.to_json()},
+    )
+
+
+def _evaluate(
+    trial: optuna.Trial, study: optuna.Study, task: TuningTask, settings: TuningSettings
+) -> float:
+    preset = trial.user_attrs.get("lime_parameters")
+    if preset is None:
+        parameters = settings.space.suggest(trial)
+    else:
+        parameters = LimeParameters.from_json(preset)
+        if settings.space.trial_values(parameters) is not None:
+            settings.space.suggest(trial)  # shown by the dashboard, known to the sampler
+    view = task.view(parameters.segmentation)
+    parts = task.runtime(parameters)
+    ratio = task.runtime_ratio(parameters)
+    price = settings.runtime_weight * ratio
+    best = _best_value(study)
+    ious: list[float] = []
+
+    def record(reason: str = "") -> float:
+        """Store what was found so far; the score."""
+        iou = float(np.mean(ious)) if ious else 0.0
+        found = TrialRecord(
+            parameters=parameters,
+            iou=iou,
+            iou_per_seed=ious,
+            seeds=range(len(ious)),
+            runtime_seconds=parts.total,
+            runtime_ratio=ratio,
+            runtime_parts=parts.as_dict(),
+            superpixels=view.superpixels,
+            reason=reason,
+        )
+        for name, value in found.to_attributes().items():
+            if trial.user_attrs.get(name) != value:
+                trial.set_user_attr(name, value)
+        return score(iou, ratio, settings.runtime_weight)
+
+    usable = min(task.mask_rule.num_features, parameters.num_features)
+    if preset is None and view.superpixels < max(2, usable):
+        return record(f"{view.superpixels} superpixels, fewer than the mask can use ({usable})")
+    if preset is None and best is not None:
+        ceiling = view.ceiling(parameters.num_features)
+        if ceiling - price < best:
+            trial.report(ceiling - price, step=0)
+            record(f"ceiling {ceiling:.3f} cannot beat the best score {best:.3f}")
+            raise optuna.TrialPruned
+
+    wanted = settings.seeds
+    while len(ious) < wanted:
+        try:
+            ious.append(task.iou(parameters, seed=len(ious)))
+        except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
+            # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
+            ious.clear()
+            return record(f"lime failed: {str(error).splitlines()[0][:200]}")
+        running_score = float(np.mean(ious)) - price
+        trial.report(running_score, step=len(ious) - 1)
+        if preset is None and cannot_win(ious, price, best):
+            record(f"cannot win after {len(ious)} seeds")
+            raise optuna.TrialPruned
+        if len(ious) == wanted == settings.seeds and (best is None or running_score > best):
+            wanted = max(wanted, settings.confirm_seeds)
+    return record()
+
+
+def _best_value(study: optuna.Study) -> float | None:
+    try:
+        return study.best_value
+    except ValueError:  # Optuna's way of saying that no trial is complete
+        return None
+
+
+def tune(
+    image: NDArray[np.uint8],
+    classifier: Classifier,
+    reference: NDArray[np.bool_] | str = "gradcam@0.3",
+    *,
+    trials: int = 60,
+    seeds: int = 10,
+    runtime_weight: float = 0.1,
+    sampler: str = "ceiling",
+    timeout: float | None = None,
+    seed: int = 0,
+    space: SearchSpace | None = None,
+    storage: str | None = None,
+    study: str = "image",
+    bank: Path | PerturbationBank | None = None,
+    runtime_model: RuntimeModel | None = None,
+    on_trial: Callable[[FrozenTrial], None] | None = None,
+) -> TuningResult:
+    """Find LIME parameters for one image.
+
+    Args:
+        image: (H, W, 3) uint8 in the classifier's geometry (see ``explainers.images.prepare``).
+        reference: (H, W) bool mask of the object, or ``METHOD@RULE``.
+        trials: finished trials in the end; more are added when a stored study is resumed.
+        storage: database URL; ``None`` keeps the study in memory.
+        study: its name in the storage.
+        bank: folder for classifier answers; ``None`` keeps them in memory.
+        runtime_model: measured here when ``None``, which takes a few seconds.
+
+    Returns:
+        The result; ``result.parameters.as_kwargs()`` goes into stock ``explain_instance``.
+
+    Raises:
+        InvalidInput, UnusableReference: see the functions that this one strings together.
+    """
+    settings = TuningSettings(
+        trials=trials,
+        seeds=seeds,
+        confirm_seeds=2 * seeds,
+        runtime_weight=runtime_weight,
+        sampler=sampler,
+        timeout=timeout,
+        seed=seed,
+        space=space or SearchSpace(),
+    )
+    if isinstance(reference, str):
+        known = parse_reference(reference).of(classifier, image, "the image")
+    else:
+        mask = np.asarray(reference).astype(bool)
+        check_reference(mask, "the image")
+        known = Reference(mask, "given")
+    model = calibrate(classifier, image) if runtime_model is None else runtime_model
+    task = TuningTask(
+        image=image,
+        source=TorchEngine(classifier),
+        reference=known,
+        bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
+        runtime_model=model,
+    )
+    opened = None
+    if storage is not None:
+        from studies.storage import open_storage
+
+        opened = open_storage(storage)
+    facts = study_facts(task, classifier, settings, catalog="", key=study, class_index=None)
+    return run_study(open_study(study, opened, facts), task, settings, on_trial)
+
+
+def study_facts(
+    task: TuningTask,
+    classifier: Classifier,
+    settings: TuningSettings,
+    *,
+    catalog: str,
+    key: str,
+    class_index: int | None,
+) -> dict[str, Any]:
+    """The user attributes that say what a study was made from."""
+    original = task.bank.original(task.source, task.image, task.digest)
+    index = int(np.argmax(original)) if class_index is None else class_index
+    return {
+        "catalog": catalog,
+        "image_key": key,
+        "image_sha256": task.digest,
+        "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
+        "class_index": index,
+        "class_name": classifier.class_name(index),
+        "probability": round(float(original[index]), 4),
+        "reference": task.reference.to_json(),
+        "mask_rule": task.mask_rule.as_kwargs(),
+        "runtime_weight": settings.runtime_weight,
+        "runtime_model": task.runtime_model.to_json(),
+        "search_space": settings.space.to_json(),
+        "package_versions": package_versions(),
+    }
