@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,9 +142,7 @@ class BankStore:
         labels = np.frombuffer(zlib.decompress(row[1]), dtype="<i4")
         return labels.reshape(json.loads(row[0])).astype(np.int64)
 
-    def save_superpixels(
-        self, image: str, algorithm: str, labels: NDArray[np.int64]
-    ) -> None:
+    def save_superpixels(self, image: str, algorithm: str, labels: NDArray[np.int64]) -> None:
         """Keep (H, W) labels."""
         packed = zlib.compress(labels.astype("<i4").tobytes(), 1)
         self._write(
@@ -211,18 +210,18 @@ class BankStore:
             # The entry's row stays: a process that holds its number may still append to it.
             self._write("DELETE FROM chunk WHERE entry = ?", (entry,))
             surplus -= held
-        self._write("PRAGMA incremental_vacuum", ())
+        self._all("PRAGMA incremental_vacuum")  # one page a step: all rows must be fetched
 
-    def _one(self, statement: str, values: tuple[object, ...] = ()) -> tuple[object, ...] | None:
+    def _one(self, statement: str, values: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
         rows = self._all(statement, values)
         return rows[0] if rows else None
 
-    def _all(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-        if self._connection is None:
-            return []
-        with self._reported():
-            return self._connection.execute(statement, values).fetchall()
-        return []
+    def _all(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        if self._connection is not None:
+            with self._reported():
+                rows = self._connection.execute(statement, values).fetchall()
+        return rows
 
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         if self._connection is not None:

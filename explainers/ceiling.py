@@ -43,9 +43,7 @@ def overlap_counts(
     return inside, total - inside
 
 
-def reachable_iou(
-    inside: NDArray[np.int64], outside: NDArray[np.int64], at_most: int
-) -> Ceiling:
+def reachable_iou(inside: NDArray[np.int64], outside: NDArray[np.int64], at_most: int) -> Ceiling:
     """Maximise IoU over unions of at most ``at_most`` superpixels, exactly.
 
     The IoU of a union S with the reference R is Σ_S inside / (|R| + Σ_S outside): a ratio of two

@@ -11,6 +11,8 @@ from importlib import resources
 import torch
 from torch import nn
 
+from explainers.errors import MissingAsset
+
 __all__ = ["DEMO_CLASS_NAMES", "DemoNetwork", "load_demo_network"]
 
 DEMO_CLASS_NAMES = (
@@ -55,8 +57,18 @@ def _stage(before: int, width: int, *, pool: bool) -> nn.Sequential:
 
 
 def load_demo_network() -> DemoNetwork:
-    """The trained network, in eval mode."""
-    blob = resources.files("explainers").joinpath(_WEIGHTS).read_bytes()
+    """The trained network, in eval mode.
+
+    Raises:
+        MissingAsset: the weights are not in the installed package.
+    """
+    try:
+        blob = resources.files("explainers").joinpath(_WEIGHTS).read_bytes()
+    except OSError as error:
+        raise MissingAsset(
+            f"the demo network's weights ({_WEIGHTS}) are missing: install the package again, or "
+            "train them with python -m studies.train_demo_network"
+        ) from error
     network = DemoNetwork()
     network.load_state_dict(torch.load(io.BytesIO(blob), weights_only=True))
     return network.eval()

@@ -25,7 +25,8 @@ class TorchEngine:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
-        self._module = copy.deepcopy(classifier.module).to(memory_format=torch.channels_last)
+        self._module = copy.deepcopy(classifier.module)
+        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for parameter in self._module.parameters():
             parameter.requires_grad_(False)
 

@@ -105,7 +105,7 @@ def explain(
 
     bank = PerturbationBank() if bank is None else bank
     digest = array_digest(image) if image_digest is None else image_digest
-    random_state = np.random.RandomState(seed)  # noqa: NPY002 - lime's generator
+    random_state = np.random.RandomState(seed)
     segments = segment(image, parameters, random_state, bank, digest)
     rows = draw_rows(random_state, parameters.num_samples, np.unique(segments).shape[0])
 

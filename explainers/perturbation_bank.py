@@ -11,11 +11,11 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import skimage
 from numpy.typing import NDArray
 
 from explainers.bank_store import BankStore
@@ -23,6 +23,7 @@ from explainers.images import array_digest
 
 __all__ = ["AnswerSource", "BankCounts", "PerturbationBank"]
 
+_SKIMAGE_VERSION = metadata.version("scikit-image")
 _KEPT_CLASSES = 5  # lime explains the five likeliest classes unless told otherwise
 _SMALL_CLASS_COUNT = 16  # up to so many classes, all are kept
 _ASK_BATCH = 16  # about the fastest batch of a CPU; a matter of speed only
@@ -118,9 +119,7 @@ class PerturbationBank:
             labels: NDArray[np.int64] = algorithm(image)
             return labels
         digest = array_digest(image) if image_digest is None else image_digest
-        description = json.dumps(
-            [name, sorted(algorithm.target_params.items()), skimage.__version__]
-        )
+        description = json.dumps([name, sorted(algorithm.target_params.items()), _SKIMAGE_VERSION])
         key = (digest, description)
         found = self._maps.get(key)
         if found is None and self._store is not None:
@@ -187,6 +186,9 @@ class PerturbationBank:
         patterns = [row.tobytes() for row in packed]
         entry = self._entry(key, kept, packed.shape[1])
         self.counts.needed += len(patterns)
+        shown = np.packbits(np.ones(rows.shape[1], dtype=bool)).tobytes()
+        if shown not in entry.index:  # nothing is switched off: that is the image, asked already
+            entry.add([shown], original[None, kept])
 
         unknown = [i for i, pattern in enumerate(patterns) if pattern not in entry.index]
         if unknown:
@@ -226,9 +228,7 @@ class PerturbationBank:
         for number, blob, answers in self._store.load_chunks(
             entry.number, entry.last_chunk, pattern_bytes, len(entry.classes)
         ):
-            patterns = [
-                blob[i : i + pattern_bytes] for i in range(0, len(blob), pattern_bytes)
-            ]
+            patterns = [blob[i : i + pattern_bytes] for i in range(0, len(blob), pattern_bytes)]
             entry.add(patterns, answers)
             entry.last_chunk = number
 

@@ -125,8 +125,7 @@ def load_mask(path: Path, name: str, geometry: Geometry, photograph: tuple[int, 
             array = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise InvalidInput(
-                f"{path} is not a .npy array of numbers or booleans: "
-                "write it with numpy.save"
+                f"{path} is not a .npy array of numbers or booleans: write it with numpy.save"
             ) from error
         if array.ndim == 3:
             array = array[..., 0]

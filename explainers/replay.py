@@ -98,9 +98,10 @@ def _weighted_gram(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Centred weighted normal equations, as scikit-learn's Ridge builds them."""
     total = weights.sum()
-    centred = x - weights @ x / total
+    centred: NDArray[np.float64] = x - weights @ x / total
     weighted = centred * weights[:, None]
-    return weighted.T @ centred, weighted.T @ (y - weights @ y / total)
+    labels = y.astype(np.float64)
+    return weighted.T @ centred, weighted.T @ (labels - weights @ labels / total)
 
 
 def _ridge(

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from explainers.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, pick_device
+from explainers.classifier import Classifier, pick_device
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import Geometry
 from explainers.torchvision_import import import_torchvision
@@ -238,7 +238,8 @@ def _resolve_negative(module: torch.nn.Module, path: str) -> str:
         if part == "-1":
             children = [name for name, _ in at.named_children()]
             if not children:
-                raise LimeTunerError(f"layer '{'.'.join(names)}' of {type(module).__name__} is bare")
+                where = ".".join(names)
+                raise LimeTunerError(f"layer '{where}' of {type(module).__name__} is bare")
             part = children[-1]
         at = at.get_submodule(part)
         names.append(part)

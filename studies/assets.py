@@ -15,7 +15,7 @@ from explainers.errors import InvalidImage, InvalidInput, MissingAsset
 from explainers.images import Geometry, array_digest, load_image, prepare
 from studies.catalog import Catalog, CatalogImage
 
-__all__ = ["StudyImage", "cache_folder", "find_file", "load_study_image"]
+__all__ = ["StudyImage", "cache_folder", "find_file", "find_local_file", "load_study_image"]
 
 DownloadProgress = Callable[[str, int, int], None]
 """Called with (file name, bytes so far, bytes in all or 0)."""
@@ -105,13 +105,11 @@ def find_file(
     assert entry.file is not None
     if Path(entry.file).is_absolute():
         return Path(entry.file)
-    tried = []
-    for folder in _folders(catalog, assets):
-        candidate = folder / entry.file
-        tried.append(str(candidate))
-        if candidate.is_file():
-            _check_digest(candidate, entry)
-            return candidate
+    found = find_local_file(catalog, entry, assets)
+    if found is not None:
+        _check_digest(found, entry)
+        return found
+    tried = [str(folder / entry.file) for folder in _folders(catalog, assets)]
     if entry.url is None:
         raise MissingAsset(f"{entry.key}: {entry.file} is in none of: {', '.join(tried)}")
     target = cache_folder() / (catalog.assets or catalog.name) / entry.file
@@ -129,6 +127,16 @@ def find_file(
         target.unlink()
         raise
     return target
+
+
+def find_local_file(
+    catalog: Catalog, entry: CatalogImage, assets: Path | None = None
+) -> Path | None:
+    """The image's file where it already is; ``None`` when it would have to be downloaded."""
+    if entry.file is None:
+        return None
+    candidates = (folder / entry.file for folder in _folders(catalog, assets))
+    return next((c for c in candidates if c.is_file()), None)
 
 
 def _folders(catalog: Catalog, assets: Path | None) -> Sequence[Path]:

@@ -192,7 +192,9 @@ def _from_toml(name: str, text: str, folder: Path | None) -> Catalog:
             raise InvalidInput(f"catalogue '{name}': geometry values are whole numbers of pixels")
         geometry = Geometry(**geometry)
     settings = {
-        key: str(document[key]) for key in ("title", "reference", "model", "assets") if key in document
+        key: str(document[key])
+        for key in ("title", "reference", "model", "assets")
+        if key in document
     }
     return Catalog(
         name=str(document.get("name", name)),

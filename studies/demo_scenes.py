@@ -30,7 +30,20 @@ CLASS_TYPES: dict[str, str] = {
 }
 """Class name -> "animate" or "inanimate" (five of each)."""
 
-DEMO_SEEDS: dict[str, int] = {name: 0 for name in CLASS_NAMES}
+# Chosen by eye among seeds 0..29 for clear pictures on ten different backgrounds, preferring
+# those where Grad-CAM of the demo network overlaps the object: not a random sample.
+DEMO_SEEDS: dict[str, int] = {
+    "fish": 24,
+    "bird": 4,
+    "butterfly": 28,
+    "snail": 7,
+    "cat": 10,
+    "house": 14,
+    "boat": 11,
+    "mug": 6,
+    "key": 0,
+    "umbrella": 23,
+}
 """Class name -> seed of its scene in the demo catalogue (one scene a class)."""
 
 # Drawing is done this many times larger and averaged down, which smooths the edges.

@@ -95,9 +95,7 @@ def read_pickle(path: Path) -> dict[str, dict[str, Any]]:
     return document
 
 
-def check_kwargs(
-    document: Mapping[str, Mapping[str, Any]], keys: Sequence[str]
-) -> list[Complaint]:
+def check_kwargs(document: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[Complaint]:
     """What is wrong with a pickle's content, one line each; empty when nothing is.
 
     Args:

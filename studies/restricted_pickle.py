@@ -93,13 +93,12 @@ def load_restricted(data: bytes) -> Any:
         )
     _check_shape(data)
     try:
-        # noqa comments on S301 are not needed elsewhere: this is the only unpickling in the house.
         return _RestrictedUnpickler(io.BytesIO(data)).load()
     except UnsafePickle:
         raise
     except RecursionError as error:
         raise UnsafePickle("the pickle is nested too deeply to be LIME parameters") from error
-    except Exception as error:  # noqa: BLE001 - a broken pickle raises whatever its objects raise
+    except Exception as error:
         raise UnsafePickle(
             f"the file is not a readable pickle ({type(error).__name__}: {str(error)[:120]})"
         ) from error
@@ -115,7 +114,7 @@ def _check_shape(data: bytes) -> None:
             elif opcode.name in ("TUPLE", "APPENDS", "SETITEMS", "DICT", "LIST", "POP_MARK"):
                 depth -= 1
             deepest = max(deepest, depth)
-    except Exception as error:  # noqa: BLE001 - pickletools raises ValueError and many others
+    except Exception as error:
         raise UnsafePickle(
             f"the file is not a complete pickle ({str(error)[:120]}): "
             "write it with lime-tuner export, or pickle.dump"

@@ -17,7 +17,10 @@ from explainers.errors import InvalidInput, StorageError
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["DEFAULT_STORAGE", "artifact_folder", "describe", "open_storage", "sqlite_path"]
+__all__ = [
+    "DEFAULT_STORAGE", "artifact_folder", "check_storage", "describe", "holds_studies",
+    "open_storage", "parse_url", "sqlite_path",
+]  # fmt: skip
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
 _SQLITE_BUSY_SECONDS = 60
@@ -105,6 +108,23 @@ def check_storage(url: str, *, write: bool) -> None:
         )
     if not tables and not write:
         raise StorageError(f"storage {describe(url)} holds no studies: run lime-tuner tune first")
+
+
+def holds_studies(url: str) -> bool:
+    """Whether there is anything to read: the database exists and has Optuna's tables.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    path = sqlite_path(url)
+    if path is not None and not path.exists():
+        return False
+    with _told(url):
+        engine = sqlalchemy.create_engine(url)
+        try:
+            return set(sqlalchemy.inspect(engine).get_table_names()) >= _OPTUNA_TABLES
+        finally:
+            engine.dispose()
 
 
 def _check_file(path: Path, *, write: bool) -> None:

@@ -25,19 +25,28 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.lime import draw_rows
 from explainers.lime_parameters import LimeParameters
+from explainers.masks import MASK_RULE
 from explainers.replay import FlatSetting, replay
 from explainers.segmentation import Segmentation
 from tuner.objective import score
-from tuner.search_space import ALL_FEATURES, HIDE_COLORS, LIME_DEFAULT, SearchSpace
-from tuner.task import MapView, TuningTask
+from tuner.search_space import (
+    ALL_FEATURES,
+    CATEGORICAL_DIMENSIONS,
+    HIDE_COLORS,
+    LIME_DEFAULT,
+    SearchSpace,
+)
+from tuner.task import TuningTask
 
 __all__ = ["CeilingSampler"]
 
 _PROBE_SEEDS = 3
-_PROBE_SAMPLES = 64
+_PROBE_SAMPLES = (64, 256)  # least and most; in between, so many for each superpixel:
+_PROBE_SAMPLES_PER_SUPERPIXEL = 6
 _START_UP = 8
 _EXPLOIT_EVERY = 3
 _SAMPLE_STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
+_PROBES_PER_TRIAL = 3
 _EXPLORATION = 1.0  # standard deviations added to the forecast of an arm
 _MORE_SAMPLES_BONUS = 0.01  # IoU hoped for from doubling the samples of a good arm
 
@@ -78,6 +87,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self._seed = seed
         self._fallback = optuna.samplers.RandomSampler(seed=seed)
         self._arms: list[_Arm] | None = None
+        self._hopeless: set[_Arm] = set()
         self._forecasts: dict[tuple[_Arm, int], _Forecast] = {}
 
     def reseed_rng(self) -> None:
@@ -97,9 +107,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 found[f"{algorithm}.{name}"] = optuna.distributions.CategoricalDistribution(
                     list(values)
                 )
-        for name in (
-            "hide_color", "num_features", "batch_size", "top_labels", "distance_metric", "regressor",
-        ):  # fmt: skip
+        for name in CATEGORICAL_DIMENSIONS:
             found[name] = optuna.distributions.CategoricalDistribution(list(getattr(space, name)))
         found["num_samples"] = optuna.distributions.IntDistribution(*space.num_samples, log=True)
         return found
@@ -116,21 +124,30 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}
         probed: dict[_Arm, int] = {}
+        possible = set(self._possible_arms())
         for each in earlier:
             arm = self._arm_of(each.params)
-            if arm is not None and arm in self._possible_arms():
+            if arm is not None and arm in possible:
                 samples = min(int(each.params["num_samples"]), self._space.num_samples[1])
-                probed[arm] = max(probed.get(arm, 0), samples, self._first_probe())
+                probed[arm] = max(probed.get(arm, 0), samples, self._first_probe(arm))
         rng = np.random.default_rng([self._seed, trial.number])
+        best = max(
+            (t.value or 0.0 for t in earlier if t.state == TrialState.COMPLETE), default=-1.0
+        )
         results = _results(earlier, self._arm_of)
         explore = len(probed) < _START_UP or trial.number % _EXPLOIT_EVERY != 0
-        if explore:
-            arm = self._next_arm(probed, results, rng)
+        # An arm whose replay shows that it cannot win costs its probe, but no trial.
+        for _ in range(_PROBES_PER_TRIAL if explore else 0):
+            arm = self._next_arm(probed, results, best)
             if arm is not None:
-                fresh = self._first_untried(self._forecast(arm, self._first_probe()), tried)
+                fresh = self._first_untried(
+                    self._forecast(arm, self._first_probe(arm)), tried, best
+                )
                 if fresh is not None:
                     return fresh
-        exploit = self._exploit(probed, results, tried)
+                probed[arm] = self._first_probe(arm)
+                self._hopeless.add(arm)  # for good: the best score only rises
+        exploit = self._exploit(probed, results, tried, best)
         return exploit if exploit is not None else self._random(rng)
 
     def sample_independent(
@@ -149,9 +166,16 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         """Arms by falling ceiling; maps that no mask rule could use are left out."""
         if self._arms is None:
             arms = []
-            for segmentation in self._space.segmentations():
+            seen: set[tuple[bytes, bytes]] = set()
+            # Cheapest first: of two settings that give the same superpixels, that one is kept.
+            for segmentation in sorted(
+                self._space.segmentations(),
+                key=lambda s: self._task.runtime(LimeParameters(segmentation=s)).segmentation,
+            ):
                 view = self._task.view(segmentation)
-                if view.superpixels >= 2:
+                same = (view.inside.tobytes(), view.outside.tobytes())
+                if view.superpixels >= 2 and same not in seen:
+                    seen.add(same)
                     arms += [_Arm(segmentation, color) for color in self._space.hide_color]
             arms.sort(key=lambda arm: -self._upper(arm))
             self._arms = arms
@@ -181,11 +205,14 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self,
         probed: Mapping[_Arm, int],
         results: Mapping[_Arm, float],
-        rng: np.random.Generator,
+        best: float,
     ) -> _Arm | None:
         """The arm whose forecast plus uncertainty is highest, among those that can still win."""
-        best = max(results.values(), default=-math.inf)
-        open_arms = [a for a in self._possible_arms() if a not in probed and self._upper(a) > best]
+        open_arms = [
+            a
+            for a in self._possible_arms()
+            if a not in probed and a not in self._hopeless and self._upper(a) > best
+        ]
         if not open_arms:
             return None
         if len(probed) < _START_UP or len(results) < 4:
@@ -196,9 +223,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         targets = np.array([results[arm] for arm in known])
         mean, deviation = _gaussian_process(features[: len(known)], targets, features[len(known) :])
-        bound = np.minimum(
-            mean + _EXPLORATION * deviation, [self._upper(arm) for arm in open_arms]
-        )
+        bound = np.minimum(mean + _EXPLORATION * deviation, [self._upper(arm) for arm in open_arms])
         return open_arms[int(np.argmax(bound))]
 
     def _diverse(self, open_arms: Sequence[_Arm], probed: Sequence[_Arm]) -> _Arm:
@@ -231,9 +256,13 @@ class CeilingSampler(optuna.samplers.BaseSampler):
 
     # Flat settings
 
-    def _first_probe(self) -> int:
+    def _first_probe(self, arm: _Arm) -> int:
+        """Samples of an arm's first probe: more superpixels need more to be ranked."""
         low, high = self._space.num_samples
-        return min(max(_PROBE_SAMPLES, low), high)
+        least, most = _PROBE_SAMPLES
+        wanted = _PROBE_SAMPLES_PER_SUPERPIXEL * self._task.view(arm.segmentation).superpixels
+        step = next((s for s in _SAMPLE_STEPS if s >= min(max(wanted, least), most)), most)
+        return min(max(step, low), high)
 
     def _forecast(self, arm: _Arm, samples: int) -> _Forecast:
         """Replay every flat setting of an arm, asking for the probe's answers if they are new."""
@@ -253,7 +282,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         alphas = self._alphas()
         sums: dict[FlatSetting, list[float]] = {}
         for seed in range(_PROBE_SEEDS):
-            state = np.random.RandomState(seed)  # noqa: NPY002 - lime's generator
+            state = np.random.RandomState(seed)
             if space.random_seed[0] is None:
                 state.randint(0, high=1000)  # lime draws the segmentation's seed first
             rows = draw_rows(state, samples, view.superpixels)
@@ -273,9 +302,16 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 sums.setdefault(setting, []).append(iou)
         names = {alpha: name for name, alpha in reversed(alphas.items())}
         ranked = []
+        told_apart: set[tuple[int, tuple[float, ...]]] = set()
         for setting, ious in sums.items():
-            if len(ious) < _PROBE_SEEDS:
+            # Settings that chose the same masks are one setting; the first is the plainest.
+            outcome = (setting.num_samples, tuple(ious))
+            usable = min(MASK_RULE.num_features, setting.num_features or view.superpixels)
+            if len(ious) < _PROBE_SEEDS or outcome in told_apart or view.superpixels < usable:
                 continue
+            if setting.num_features is None and view.superpixels < MASK_RULE.num_features:
+                continue  # fewer superpixels than the mask can use: refused by the study
+            told_apart.add(outcome)
             count = ALL_FEATURES if setting.num_features is None else setting.num_features
             ratio = self._ratio(arm, setting.num_samples, count)
             # Half a standard error off: of two settings alike, the steadier one.
@@ -337,14 +373,15 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         probed: Mapping[_Arm, int],
         results: Mapping[_Arm, float],
         tried: set[tuple[Any, ...]],
+        best: float,
     ) -> dict[str, Any] | None:
         """The best untried setting of a probed arm, or more samples where that may pay."""
         candidates: list[tuple[float, dict[str, Any]]] = []
-        best = sorted(probed, key=lambda arm: -results.get(arm, -math.inf))[:6]
-        for arm in best:
-            forecast = self._forecast(arm, min(probed[arm], _PROBE_SAMPLES * 4))
+        leading = sorted(probed, key=lambda arm: -results.get(arm, -math.inf))[:6]
+        for arm in leading:
+            forecast = self._forecast(arm, min(probed[arm], 2 * _PROBE_SAMPLES[1]))
             for value, values in forecast.settings:
-                if self._identity(values) not in tried:
+                if self._identity(values) not in tried and self._can_beat(values, best):
                     candidates.append((value, values))
                     break
             more = min(probed[arm] * 2, self._space.num_samples[1])
@@ -354,19 +391,25 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                     arm, probed[arm], top["num_features"]
                 )
                 hoped = forecast.value + _MORE_SAMPLES_BONUS - self._weight * step
-                if self._identity(top) not in tried:
+                if self._identity(top) not in tried and self._can_beat(top, best):
                     candidates.append((hoped, top))
         if not candidates:
             return None
         return max(candidates, key=lambda pair: pair[0])[1]
 
     def _first_untried(
-        self, forecast: _Forecast, tried: set[tuple[Any, ...]]
+        self, forecast: _Forecast, tried: set[tuple[Any, ...]], best: float
     ) -> dict[str, Any] | None:
         for _, values in forecast.settings:
-            if self._identity(values) not in tried:
+            if self._identity(values) not in tried and self._can_beat(values, best):
                 return values
         return None
+
+    def _can_beat(self, values: Mapping[str, Any], best: float) -> bool:
+        """Whether the ceiling leaves these values a chance against the best score."""
+        parameters = self._space.parameters(values)
+        ceiling = self._task.view(parameters.segmentation).ceiling(parameters.num_features)
+        return score(ceiling, self._task.runtime_ratio(parameters), self._weight) > best
 
     def _random(self, rng: np.random.Generator) -> dict[str, Any]:
         arms = self._possible_arms()

@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +145,7 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     height, width = image.shape[:2]
     pixels = height * width
     segmentation = {
-        name: _seconds(lambda probe=probe: probe(image), repeats=2) / probe.work(pixels)
+        name: _seconds(partial(probe, image), repeats=2) / probe.work(pixels)
         for name, probe in _PROBES.items()
     }
     predict = {}
@@ -152,7 +153,7 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     for batch in _BATCHES:
         images = np.repeat(image[None], batch, axis=0)
         repeats = max(3, 10 // batch)
-        predict[batch] = _seconds(lambda x=images: classifier.predict_proba(x), repeats) / batch
+        predict[batch] = _seconds(partial(classifier.predict_proba, images), repeats) / batch
 
     explainer = LimeImageExplainer(random_state=0)
     answer = np.full((1, 2), 0.5, dtype=np.float32)

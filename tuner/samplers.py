@@ -28,7 +28,9 @@ def derived_seed(base: int, key: str, finished: int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def _tpe(task: TuningTask, space: SearchSpace, weight: float, seed: int) -> optuna.samplers.BaseSampler:
+def _tpe(
+    task: TuningTask, space: SearchSpace, weight: float, seed: int
+) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(

@@ -27,7 +27,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["ALL_FEATURES", "HIDE_COLORS", "LIME_DEFAULT", "SearchSpace", "load_space"]
+__all__ = [
+    "ALL_FEATURES", "CATEGORICAL_DIMENSIONS", "HIDE_COLORS", "LIME_DEFAULT", "SearchSpace",
+    "load_space",
+]  # fmt: skip
 
 Value = int | float | str | None
 LIME_DEFAULT = "lime"  # as a segmentation or a regressor: what lime takes when given None
@@ -42,8 +45,8 @@ _REGRESSOR = re.compile(r"(\w+)(?:\((.*)\))?")
 _DEFAULT_MAPS: Mapping[str, Mapping[str, tuple[int | float, ...]]] = {
     LIME_DEFAULT: {},
     "quickshift": {
-        "kernel_size": (3, 4, 6, 8),
-        "max_dist": (10, 20, 50, 200),
+        "kernel_size": (2, 3, 4, 6),  # time grows with the square: 6 takes 0.6 s, 8 over 1 s
+        "max_dist": (10, 25, 100),
         "ratio": (0.2, 0.5, 1.0),
     },
     "slic": {
@@ -146,7 +149,7 @@ class SearchSpace:
         for name, grid in self.maps[algorithm].items():
             full = f"{algorithm}.{name}"
             values[full] = trial.suggest_categorical(full, list(grid))
-        for name in _CATEGORICAL:
+        for name in CATEGORICAL_DIMENSIONS:
             values[name] = trial.suggest_categorical(name, list(getattr(self, name)))
         values["num_samples"] = trial.suggest_int("num_samples", *self.num_samples, log=True)
         return self.parameters(values)
@@ -205,7 +208,7 @@ class SearchSpace:
         fits = (
             low <= values["num_samples"] <= high
             and values["segmentation"] in self.maps
-            and all(values[name] in getattr(self, name) for name in _CATEGORICAL)
+            and all(values[name] in getattr(self, name) for name in CATEGORICAL_DIMENSIONS)
             and parameters.random_seed == self.random_seed[0]
             and parameters.labels == tuple(self.labels)
         )
@@ -267,10 +270,10 @@ class SearchSpace:
         )
 
 
-_CATEGORICAL = (
+CATEGORICAL_DIMENSIONS = (
     "hide_color", "num_features", "batch_size", "top_labels", "distance_metric", "regressor",
 )  # fmt: skip
-_DIMENSIONS = (*_CATEGORICAL, "num_samples", "random_seed", "labels")
+_DIMENSIONS = (*CATEGORICAL_DIMENSIONS, "num_samples", "random_seed", "labels")
 
 
 def load_space(path: Path) -> SearchSpace:
@@ -317,7 +320,9 @@ def load_space(path: Path) -> SearchSpace:
     try:
         return SearchSpace(**changes)
     except (TypeError, ValueError) as error:
-        raise InvalidInput(f"search space {path}: a value is of the wrong kind ({error})") from error
+        raise InvalidInput(
+            f"search space {path}: a value is of the wrong kind ({error})"
+        ) from error
 
 
 def _plain(text: str) -> Value:

@@ -88,7 +88,7 @@ class TuningTask:
 
     def segments(self, segmentation: Segmentation | None) -> NDArray[np.int64]:
         """(H, W) superpixels."""
-        state = np.random.RandomState(0)  # noqa: NPY002 - not drawn from: a seed is given
+        state = np.random.RandomState(0)
         parameters = LimeParameters(segmentation=segmentation, random_seed=0)
         return segment(self.image, parameters, state, self.bank, self.digest)
 

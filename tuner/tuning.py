@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +47,8 @@ class TuningSettings:
         seeds: explainer seeds 0, 1, ... that a surviving trial is scored on.
         confirm_seeds: seeds in all for a trial that is about to become the best, so that luck
             does not win.
+        default_seeds: seeds for lime's defaults, whose thousand samples are the dearest answers
+            of the whole study and which only have to be beaten.
         timeout: seconds after which no further trial is started.
         seed: of the sampler.
     """
@@ -54,6 +56,7 @@ class TuningSettings:
     trials: int = 60
     seeds: int = 10
     confirm_seeds: int = 20
+    default_seeds: int = 2
     runtime_weight: float = 0.1
     sampler: str = "ceiling"
     timeout: float | None = None
@@ -287,7 +290,7 @@ def _evaluate(
             record(f"ceiling {ceiling:.3f} cannot beat the best score {best:.3f}")
             raise optuna.TrialPruned
 
-    wanted = settings.seeds
+    wanted = settings.seeds if preset is None else min(settings.default_seeds, settings.seeds)
     while len(ious) < wanted:
         try:
             ious.append(task.iou(parameters, seed=len(ious)))
@@ -300,7 +303,11 @@ def _evaluate(
         if preset is None and cannot_win(ious, price, best):
             record(f"cannot win after {len(ious)} seeds")
             raise optuna.TrialPruned
-        if len(ious) == wanted == settings.seeds and (best is None or running_score > best):
+        if (
+            preset is None
+            and len(ious) == settings.seeds
+            and (best is None or running_score > best)
+        ):
             wanted = max(wanted, settings.confirm_seeds)
     return record()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from explainers.demo_network import DEMO_CLASS_NAMES, DemoNetwork, load_demo_network
 from studies.demo_scenes import CLASS_NAMES, DEMO_SEEDS, draw_scene
-from studies.train_demo_network import FIRST_HELD_OUT_SEED, FIRST_TRAINING_SEED
+from studies.train_demo_network import HELD_OUT_SEED, TRAINING_SEED
 
 _HELD_OUT = 100
 
@@ -24,7 +24,8 @@ def network() -> DemoNetwork:
 def _logits(network: DemoNetwork, images: list[NDArray[np.uint8]]) -> torch.Tensor:
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
     with torch.inference_mode():
-        return network(batch)
+        logits: torch.Tensor = network(batch)
+    return logits
 
 
 def test_classes_are_those_of_the_scenes() -> None:
@@ -32,8 +33,8 @@ def test_classes_are_those_of_the_scenes() -> None:
 
 
 def test_catalogue_held_out_and_training_seeds_do_not_meet() -> None:
-    assert max(DEMO_SEEDS.values()) < FIRST_HELD_OUT_SEED
-    assert FIRST_HELD_OUT_SEED + _HELD_OUT <= FIRST_TRAINING_SEED
+    assert max(DEMO_SEEDS.values()) < HELD_OUT_SEED
+    assert HELD_OUT_SEED + _HELD_OUT <= TRAINING_SEED
 
 
 def test_weights_are_small_enough_to_ship() -> None:
@@ -60,8 +61,7 @@ def test_catalogue_scenes_are_all_classified_right(network: DemoNetwork) -> None
 def test_held_out_scenes_are_classified_right(network: DemoNetwork) -> None:
     labels = [i % len(CLASS_NAMES) for i in range(_HELD_OUT)]
     images = [
-        draw_scene(CLASS_NAMES[label], FIRST_HELD_OUT_SEED + i).image
-        for i, label in enumerate(labels)
+        draw_scene(CLASS_NAMES[label], HELD_OUT_SEED + i).image for i, label in enumerate(labels)
     ]
     found = _logits(network, images).argmax(1)
     assert float((found == torch.tensor(labels)).float().mean()) >= 0.9

@@ -1,0 +1,189 @@
+"""What every study of a storage has, by a few SQL queries instead of loading all trials.
+
+Optuna's own ``get_all_study_summaries`` and ``get_trials`` read everything; a status line must
+not. Only tables that Optuna documents in its schema are read, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy
+
+from explainers.errors import StorageError
+from studies.storage import check_storage, describe
+
+__all__ = ["StudyOverview", "best_parameters", "overview", "study_attributes"]
+
+
+@dataclass(frozen=True)
+class StudyOverview:
+    """One study in one line.
+
+    Attributes:
+        trials: by state name (``COMPLETE``, ``PRUNED``, ``FAIL``, ``RUNNING``, ``WAITING``).
+        default_iou, default_seconds: of lime's own defaults; ``None`` before that trial is done.
+        best_number: number of the best complete trial.
+        last_activity: UTC, when the last trial ended.
+    """
+
+    study: str
+    trials: dict[str, int]
+    best_number: int | None
+    best_score: float | None
+    best_iou: float | None
+    best_seconds: float | None
+    best_ratio: float | None
+    default_iou: float | None
+    default_seconds: float | None
+    last_activity: datetime | None
+
+    @property
+    def finished(self) -> int:
+        """Trials with a result."""
+        return self.trials.get("COMPLETE", 0) + self.trials.get("PRUNED", 0)
+
+
+def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
+    """All studies of a storage, or those named ``PREFIX/...``, by name.
+
+    Raises:
+        StorageError: the storage does not exist, or is not ours.
+    """
+    check_storage(storage, write=False)
+    engine = sqlalchemy.create_engine(storage)
+    try:
+        with engine.connect() as connection:
+            meta = sqlalchemy.MetaData()
+            meta.reflect(
+                connection,
+                only=["studies", "trials", "trial_values", "trial_user_attributes"],
+            )
+            studies = meta.tables["studies"]
+            query = sqlalchemy.select(studies.c.study_id, studies.c.study_name)
+            rows = [
+                _one(connection, meta, study_id, name)
+                for study_id, name in connection.execute(query.order_by(studies.c.study_id))
+                if prefix is None or name == prefix or name.startswith(f"{prefix}/")
+            ]
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise StorageError(f"storage {describe(storage)} cannot be read ({reason})") from error
+    finally:
+        engine.dispose()
+    return rows
+
+
+def _one(
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, name: str
+) -> StudyOverview:
+    trials, values = meta.tables["trials"], meta.tables["trial_values"]
+    mine = trials.c.study_id == study_id
+    counts = {
+        str(getattr(state, "name", state)): count
+        for state, count in connection.execute(
+            sqlalchemy.select(trials.c.state, sqlalchemy.func.count())
+            .where(mine)
+            .group_by(trials.c.state)
+        )
+    }
+    best = connection.execute(
+        sqlalchemy.select(trials.c.trial_id, trials.c.number, values.c.value)
+        .join(values, values.c.trial_id == trials.c.trial_id)
+        .where(mine, trials.c.state == "COMPLETE", values.c.value.is_not(None))
+        .order_by(values.c.value.desc(), trials.c.number)
+        .limit(1)
+    ).first()
+    default = connection.execute(
+        sqlalchemy.select(trials.c.trial_id)
+        .join(
+            meta.tables["trial_user_attributes"],
+            meta.tables["trial_user_attributes"].c.trial_id == trials.c.trial_id,
+        )
+        .where(
+            mine,
+            trials.c.state == "COMPLETE",
+            meta.tables["trial_user_attributes"].c.key == "origin",
+        )
+        .limit(1)
+    ).scalar()
+    last = connection.execute(
+        sqlalchemy.select(sqlalchemy.func.max(trials.c.datetime_complete)).where(mine)
+    ).scalar()
+    found = _trial_attributes(connection, meta, best.trial_id) if best is not None else {}
+    usual = _trial_attributes(connection, meta, default) if default is not None else {}
+    return StudyOverview(
+        study=name,
+        trials=counts,
+        best_number=None if best is None else int(best.number),
+        best_score=None if best is None else float(best.value),
+        best_iou=found.get("iou"),
+        best_seconds=found.get("runtime_seconds"),
+        best_ratio=found.get("runtime_ratio"),
+        default_iou=usual.get("iou"),
+        default_seconds=usual.get("runtime_seconds"),
+        last_activity=last,
+    )
+
+
+def _trial_attributes(
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, trial_id: int
+) -> dict[str, Any]:
+    attributes = meta.tables["trial_user_attributes"]
+    wanted = ("iou", "runtime_seconds", "runtime_ratio", "lime_parameters")
+    rows = connection.execute(
+        sqlalchemy.select(attributes.c.key, attributes.c.value_json).where(
+            attributes.c.trial_id == trial_id, attributes.c.key.in_(wanted)
+        )
+    )
+    return {key: json.loads(value) for key, value in rows}
+
+
+def best_parameters(storage: str, prefix: str) -> dict[str, str]:
+    """``lime_parameters`` (JSON text) of the best trial of each study ``PREFIX/KEY``, by key."""
+    rows = [row for row in overview(storage, prefix) if row.best_number is not None]
+    engine = sqlalchemy.create_engine(storage)
+    try:
+        with engine.connect() as connection:
+            meta = sqlalchemy.MetaData()
+            meta.reflect(connection, only=["studies", "trials", "trial_user_attributes"])
+            studies, trials = meta.tables["studies"], meta.tables["trials"]
+            found = {}
+            for row in rows:
+                trial_id = connection.execute(
+                    sqlalchemy.select(trials.c.trial_id)
+                    .join(studies, studies.c.study_id == trials.c.study_id)
+                    .where(studies.c.study_name == row.study, trials.c.number == row.best_number)
+                ).scalar_one()
+                attributes = _trial_attributes(connection, meta, trial_id)
+                if "lime_parameters" in attributes:
+                    found[row.study[len(prefix) + 1 :]] = attributes["lime_parameters"]
+    finally:
+        engine.dispose()
+    return found
+
+
+def study_attributes(storage: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """User attributes of some studies, by study name; those that do not exist are left out."""
+    check_storage(storage, write=False)
+    engine = sqlalchemy.create_engine(storage)
+    try:
+        with engine.connect() as connection:
+            meta = sqlalchemy.MetaData()
+            meta.reflect(connection, only=["studies", "study_user_attributes"])
+            studies, attributes = meta.tables["studies"], meta.tables["study_user_attributes"]
+            rows = connection.execute(
+                sqlalchemy.select(studies.c.study_name, attributes.c.key, attributes.c.value_json)
+                .join(attributes, attributes.c.study_id == studies.c.study_id)
+                .where(studies.c.study_name.in_(list(names)))
+            )
+            found: dict[str, dict[str, Any]] = {}
+            for name, key, value in rows:
+                found.setdefault(name, {})[key] = json.loads(value)
+    finally:
+        engine.dispose()
+    return found

@@ -1,0 +1,69 @@
+"""Settings and fixtures of the whole suite."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+# Before anything imports tqdm, numpy or torch: the first draws progress bars on stderr, the others
+# would start one thread per core for arrays of a few kilobytes.
+os.environ["TQDM_DISABLE"] = "1"
+for _library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
+if TYPE_CHECKING:
+    from explainers.classifier import Classifier
+
+
+# No deadline: an example may be the one that imports scikit-learn. No folder of examples either.
+settings.register_profile("suite", deadline=None, database=None)
+settings.load_profile("suite")
+
+
+def pytest_runtest_setup() -> None:
+    """One thread for torch, without importing it for tests that do without."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of this test; nothing touches the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("LIME_TUNER_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of photographs and weights that cannot be shipped."""
+    named = os.environ.get("LIME_TUNER_ASSETS")
+    if named and Path(named).is_dir():
+        return Path(named)
+    reason = "LIME_TUNER_ASSETS names no folder with images/ and models/"
+    if os.environ.get("LIME_TUNER_REQUIRE_ASSETS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def mobilenet(assets: Path) -> Classifier:
+    """torchvision's MobileNet V2 with its ImageNet weights."""
+    from explainers.zoo import load_classifier
+
+    weights = assets / "models" / "mobilenet_v2_imagenet.pth"
+    return load_classifier("mobilenet_v2", weights=str(weights), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def demo_classifier() -> Classifier:
+    """The network that ships with the package."""
+    from explainers.zoo import load_classifier
+
+    return load_classifier("demo", device="cpu")

@@ -1,0 +1,72 @@
+"""The command line: ``lime-tuner COMMAND``. One module per command group, thin.
+
+Exit status: 0 done, 1 the job failed, 2 the call was wrong, 130 interrupted (work kept).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from explainers.errors import LimeTunerError
+from tuner.cli import doctor, pictures, quickstart, results, search
+
+__all__ = ["app", "main"]
+
+# Newer versions of typer carry their own click; this is its base exception in either.
+_CLICK_EXCEPTION: Any = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+
+app = typer.Typer(
+    name="lime-tuner",
+    help="Find LIME parameters for image classifiers that can be defended.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("quickstart")(quickstart.quickstart)
+app.command("tune")(search.tune)
+app.command("status")(results.status)
+app.command("export")(results.export)
+app.command("verify")(results.verify)
+app.command("reference")(pictures.reference)
+app.command("cam")(pictures.cam)
+app.command("explain")(pictures.explain)
+app.command("doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr, never a traceback."""
+    # lime and grad-cam draw a tqdm bar per explanation; ours are the ones to see.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(prog_name="lime-tuner", standalone_mode=False)
+    except LimeTunerError as error:
+        _say(str(error))
+        sys.exit(error.exit_status)
+    except typer.Abort:
+        _say("interrupted: finished work is kept")
+        sys.exit(130)
+    except _CLICK_EXCEPTION as error:
+        _say(error.format_message())
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("interrupted: finished work is kept, and the same command goes on with it")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str) -> None:
+    line = " ".join(message.split())
+    sys.stderr.write(f"lime-tuner: {line}\n")

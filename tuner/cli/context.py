@@ -1,0 +1,155 @@
+"""From options to objects: catalogue, classifier, images, references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from explainers.errors import InvalidInput, MissingAsset
+from studies.catalog import Catalog, load_catalog
+from tuner.cli.settings import setting
+
+if TYPE_CHECKING:
+    from explainers.classifier import Classifier
+    from explainers.reference import Reference
+    from studies.assets import StudyImage
+
+__all__ = ["Workplace", "open_workplace"]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a command works on.
+
+    Attributes:
+        catalog_source: what ``--catalog`` said, for other processes to load it again.
+    """
+
+    catalog_source: str
+    catalog: Catalog
+    classifier: Classifier
+    assets: Path | None
+
+    def load_images(self) -> list[StudyImage]:
+        """All images of the catalogue, in order; any that is missing or broken is an error."""
+        from studies.assets import load_study_image
+        from tuner.cli.output import download_progress
+
+        with download_progress() as progress:
+            return [
+                load_study_image(
+                    self.catalog, entry, self.classifier.geometry, self.assets, progress
+                )
+                for entry in self.catalog.images
+            ]
+
+    def references(
+        self,
+        images: list[StudyImage],
+        rule: str | None,
+        class_of: Callable[[StudyImage], int | None] = lambda image: None,
+    ) -> dict[str, Reference]:
+        """The reference of each image by key: computed, or read from a folder.
+
+        Raises:
+            InvalidInput, MissingAsset, UnusableReference: see ``explainers.reference``.
+        """
+        from explainers.reference import load_mask, parse_reference
+        from tuner.cli.output import steps_within, work_progress
+
+        rule = rule or self.catalog.reference
+        if rule == "masks":
+            return {image.key: self._own_mask(image) for image in images}
+        folder = Path(rule)
+        if folder.is_dir():
+            return {
+                image.key: load_mask(
+                    _mask_file(folder, image.key), image.key, image.geometry, image.size
+                )
+                for image in images
+            }
+        parsed = parse_reference(rule)
+        found: dict[str, Reference] = {}
+        with work_progress(f"reference {parsed.text}") as advance:
+            for number, image in enumerate(images):
+                found[image.key] = parsed.of(
+                    self.classifier,
+                    image.pixels,
+                    image.key,
+                    class_of(image),
+                    steps_within(advance, image.key, number, len(images)),
+                )
+                advance(image.key, number + 1, len(images))
+        return found
+
+    def _own_mask(self, image: StudyImage) -> Reference:
+        from explainers.masks import check_reference
+        from explainers.reference import Reference, load_mask
+
+        if image.own_mask is not None:
+            check_reference(image.own_mask, image.key)
+            return Reference(image.own_mask, "masks")
+        if image.entry.mask is None:
+            raise InvalidInput(
+                f"catalogue '{self.catalog.name}' brings no mask of '{image.key}': "
+                "give --reference METHOD@RULE or a folder of masks"
+            )
+        path = (self.catalog.folder or Path()) / image.entry.mask
+        loaded = load_mask(path, image.key, image.geometry, image.size)
+        return Reference(loaded.mask, "masks")
+
+
+def _mask_file(folder: Path, key: str) -> Path:
+    from explainers.reference import MASK_SUFFIXES
+
+    for suffix in MASK_SUFFIXES:
+        if (folder / f"{key}{suffix}").is_file():
+            return folder / f"{key}{suffix}"
+    raise MissingAsset(f"folder {folder} has no mask of '{key}': name it {key}.png or {key}.npy")
+
+
+def catalog_class(image: StudyImage, classifier: Classifier) -> int:
+    """The class that the catalogue says an image shows, as the classifier numbers it.
+
+    Raises:
+        InvalidInput: the catalogue names none, or the classifier does not know it.
+    """
+    name = image.entry.class_name
+    names = [n.lower() for n in classifier.class_names]
+    if name is None or name.lower() not in names:
+        raise InvalidInput(
+            f"the class '{name}' of '{image.key}' is not one of {classifier.name}'s: "
+            "leave out --target catalog to explain the classifier's first class"
+        )
+    return names.index(name.lower())
+
+
+def open_workplace(
+    *,
+    catalog: str | None,
+    assets: Path | None,
+    model: str | None,
+    weights: str | None,
+    device: str | None,
+    cam_layer: str | None,
+    images: str | None = None,
+) -> Workplace:
+    """Load the catalogue and the classifier that the options name."""
+    source = setting("catalog", catalog, "tml25")
+    loaded = load_catalog(source)
+    if images is not None:
+        loaded = loaded.only(tuple(key.strip() for key in images.split(",") if key.strip()))
+    folder = setting("assets", assets)
+    if folder is not None and not Path(folder).is_dir():
+        raise InvalidInput(f"assets folder {folder} does not exist: check --assets")
+    from explainers.zoo import load_classifier
+
+    classifier = load_classifier(
+        setting("model", model, loaded.model),
+        weights=setting("weights", weights),
+        device=setting("device", device),
+        cam_layer=setting("cam_layer", cam_layer),
+    )
+    return Workplace(source, loaded, classifier, None if folder is None else Path(folder))

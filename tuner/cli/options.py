@@ -1,0 +1,54 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Catalog = Annotated[
+    str | None,
+    typer.Option(
+        "--catalog", help="tml25, demo, a TOML file, or a folder of pictures.  [default: tml25]"
+    ),
+]
+Assets = Annotated[
+    Path | None,
+    typer.Option("--assets", help="Folder that is searched for photographs before the cache."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="A torchvision classifier, demo, or package.module:factory."),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option("--weights", help="A state dict file, or a torchvision weights name."),
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
+]
+CamLayer = Annotated[
+    str | None,
+    typer.Option("--cam-layer", help="Layer for class activation maps, e.g. layer4."),
+]
+ReferenceRule = Annotated[
+    str | None,
+    typer.Option(
+        "--reference",
+        help="METHOD@RULE (gradcam@0.3, scorecam@top10, consensus@otsu), a folder of masks, "
+        "or masks for the catalogue's own.",
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", help="Database URL.  [default: sqlite:///lime-tuner.db]"),
+]
+Study = Annotated[
+    str | None,
+    typer.Option("--study", help="Prefix of the studies' names.  [default: the catalogue's name]"),
+]
+Images = Annotated[
+    str | None, typer.Option("--images", help="Only these keys, separated by commas.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

@@ -1,0 +1,86 @@
+"""What people see: tables and progress on a terminal, JSON on request, silence otherwise."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+__all__ = [
+    "console", "download_progress", "errors", "steps_within", "table", "work_progress", "write_json",
+]  # fmt: skip
+
+console = Console(highlight=False, soft_wrap=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def write_json(document: Any) -> None:
+    """One JSON document on stdout, and nothing else."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def table(title: str, *columns: str) -> Table:
+    """A table whose first column is text and whose others are numbers."""
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    return made
+
+
+@contextmanager
+def download_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for downloads; quiet when not on a terminal."""
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
+        console=errors, transient=True, disable=not errors.is_terminal,
+    )  # fmt: skip
+    with progress:
+        bars: dict[str, Any] = {}
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(name, total=total or None)
+            progress.update(bars[name], completed=done)
+
+        yield report
+
+
+def steps_within(
+    advance: Callable[[str, float, float], None], what: str, done: int, total: int
+) -> Callable[[int, int], None]:
+    """A callback for the steps of one of several pieces of work, of which ``done`` are done."""
+
+    def report(step: int, steps: int) -> None:
+        advance(what, done + step / max(steps, 1), total)
+
+    return report
+
+
+@contextmanager
+def work_progress(title: str) -> Iterator[Callable[[str, float, float], None]]:
+    """A bar for steps that take long: called with (what, done, in all)."""
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        console=errors, transient=True, disable=not errors.is_terminal,
+    )  # fmt: skip
+    with progress:
+        bar = progress.add_task(title, total=None)
+
+        def report(what: str, done: float, total: float) -> None:
+            progress.update(bar, description=f"{title}: {what}", completed=done, total=total)
+
+        yield report

@@ -1,0 +1,217 @@
+"""``lime-tuner reference``, ``cam`` and ``explain``: pictures of a catalogue in folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from explainers.errors import InvalidInput
+from tuner.cli import options
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.output import console, steps_within, work_progress, write_json
+from tuner.cli.settings import setting
+
+__all__ = ["cam", "explain", "reference", "write_explanations"]
+
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")]
+
+
+def reference(
+    output: OutputFolder,
+    catalog: options.Catalog = None,
+    assets: options.Assets = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
+    cam_layer: options.CamLayer = None,
+    images: options.Images = None,
+    reference: options.ReferenceRule = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write the reference masks (KEY.png) and overlays (overlays/KEY.png)."""
+    from explainers.overlay import mask_overlay, save_png
+
+    _check_folder(output)
+    place = open_workplace(
+        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
+        cam_layer=cam_layer, images=images,
+    )  # fmt: skip
+    loaded = place.load_images()
+    found = place.references(loaded, setting("reference", reference))
+    for image in loaded:
+        mask = found[image.key].mask
+        save_png(mask, output / f"{image.key}.png")
+        save_png(mask_overlay(image.pixels, mask), output / "overlays" / f"{image.key}.png")
+    facts = {
+        key: {"rule": r.rule, "sha256": r.sha256, "share": round(float(r.mask.mean()), 4)}
+        for key, r in found.items()
+    }
+    if as_json:
+        write_json(facts)
+    else:
+        console.print(f"wrote {len(found)} masks and overlays to {output}")
+
+
+def cam(
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="gradcam, scorecam, ...; may be repeated, or all."),
+    ] = None,
+    output: OutputFolder = Path("heatmaps"),
+    catalog: options.Catalog = None,
+    assets: options.Assets = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
+    cam_layer: options.CamLayer = None,
+    images: options.Images = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.
+
+    Score-CAM and Ablation-CAM ask the classifier once per channel: about a minute an image.
+    """
+    import numpy as np
+
+    from explainers.cam import HEAT_MAP_METHODS, heat_map
+    from explainers.overlay import heat_overlay, save_png
+
+    methods = list(HEAT_MAP_METHODS) if method == ["all"] else (method or ["gradcam"])
+    unknown = [m for m in methods if m not in HEAT_MAP_METHODS]
+    if unknown:
+        raise InvalidInput(
+            f"CAM method '{unknown[0]}' is unknown: use one of {', '.join(HEAT_MAP_METHODS)}"
+        )
+    _check_folder(output)
+    place = open_workplace(
+        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
+        cam_layer=cam_layer, images=images,
+    )  # fmt: skip
+    loaded = place.load_images()
+    written: list[str] = []
+    total = len(methods) * len(loaded)
+    with work_progress("heat maps") as advance:
+        for name in methods:
+            for image in loaded:
+                done = len(written)
+                found = heat_map(
+                    place.classifier,
+                    image.pixels,
+                    name,
+                    progress=steps_within(advance, f"{name} {image.key}", done, total),
+                )
+                path = output / name / f"{image.key}.png"
+                save_png(heat_overlay(image.pixels, found), path)
+                np.save(path.with_suffix(".npy"), found)
+                written.append(str(path))
+                advance(f"{name} {image.key}", len(written), total)
+    if as_json:
+        write_json({"files": written})
+    else:
+        console.print(f"wrote {len(written)} heat maps to {output}")
+
+
+def explain(
+    params: Annotated[
+        Path | None,
+        typer.Option("--params", help="A pickle of parameters; lime's defaults without it."),
+    ] = None,
+    output: OutputFolder = Path("explanations"),
+    seed: Annotated[int, typer.Option(help="Seed of the explainer.")] = 0,
+    catalog: options.Catalog = None,
+    assets: options.Assets = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
+    cam_layer: options.CamLayer = None,
+    images: options.Images = None,
+    reference: options.ReferenceRule = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.
+
+    With --reference its outline is drawn in white and the IoU is told.
+    """
+    from studies.export import read_pickle
+
+    document = None if params is None else read_pickle(params)
+    _check_folder(output)
+    place = open_workplace(
+        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
+        cam_layer=cam_layer, images=images,
+    )  # fmt: skip
+    facts = write_explanations(place, document, output, seed, setting("reference", reference))
+    if as_json:
+        write_json(facts)
+    else:
+        console.print(f"wrote {len(facts)} explanations to {output}")
+
+
+def write_explanations(
+    place: Workplace,
+    document: dict[str, dict[str, Any]] | None,
+    output: Path,
+    seed: int,
+    reference: str | None,
+) -> dict[str, Any]:
+    """Explain every image and write its pictures; facts by key."""
+    import time
+
+    import numpy as np
+    from lime.lime_image import LimeImageExplainer
+
+    from explainers.lime import explanation_mask
+    from explainers.lime_parameters import LimeParameters
+    from explainers.masks import intersection_over_union
+    from explainers.overlay import mask_overlay, save_png, superpixel_overlay
+    from studies.export import check_kwargs
+
+    if document is not None:
+        fatal = [c for c in check_kwargs(document, place.catalog.keys) if c.fatal]
+        if fatal:
+            raise InvalidInput(f"the parameters cannot be used: {fatal[0]}")
+    loaded = place.load_images()
+    known = {} if reference is None else place.references(loaded, reference)
+    facts: dict[str, Any] = {}
+    with work_progress("explaining") as advance:
+        for number, image in enumerate(loaded):
+            advance(image.key, number, len(loaded))
+            kwargs = LimeParameters().as_kwargs() if document is None else document[image.key]
+            start = time.perf_counter()
+            explanation = LimeImageExplainer(random_state=seed).explain_instance(
+                image.pixels, place.classifier.predict_proba, **kwargs
+            )
+            seconds = time.perf_counter() - start
+            label = int(explanation.top_labels[0])
+            mask = explanation_mask(explanation)
+            shown = known[image.key].mask if image.key in known else None
+            save_png(mask_overlay(image.pixels, mask, reference=shown), output / f"{image.key}.png")
+            save_png(
+                superpixel_overlay(image.pixels, explanation.segments, mask),
+                output / "superpixels" / f"{image.key}.png",
+            )
+            np.save(output / f"{image.key}.npy", mask)
+            weights = [[int(s), float(w)] for s, w in explanation.local_exp[label]]
+            facts[image.key] = {
+                "label": place.classifier.class_name(label),
+                "superpixels": int(explanation.segments.max()) + 1,
+                "surrogate_r2": float(explanation.score),
+                "seconds": round(seconds, 3),
+                "weights": weights,
+            }
+            if shown is not None:
+                facts[image.key]["iou"] = intersection_over_union(mask, shown)
+            (output / f"{image.key}.json").write_text(json.dumps(facts[image.key], indent=2))
+    return facts
+
+
+def _check_folder(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise InvalidInput(f"{output} is a file: give a folder with -o")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"folder {output} cannot be made ({error.strerror})") from error

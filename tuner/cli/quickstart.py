@@ -1,0 +1,72 @@
+"""``lime-tuner quickstart``: the whole job on the drawn scenes, without any download."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli import options
+from tuner.cli.context import open_workplace
+from tuner.cli.output import console, errors, write_json
+from tuner.cli.pictures import write_explanations
+from tuner.cli.results import run_export, run_verification, show_verification
+from tuner.cli.search import TuneRequest, run_tuning
+
+__all__ = ["quickstart"]
+
+
+def quickstart(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for everything it makes.")
+    ] = Path("quickstart"),
+    trials: Annotated[int, typer.Option(help="Trials per scene.")] = 30,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes.  [default: the number of cores, at most 4]")
+    ] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Tune, export, verify and picture ten drawn scenes with the embedded classifier.
+
+    No network is needed. Running it again goes on with the same studies.
+    """
+    from studies.export import read_pickle
+    from tuner.cli.pictures import _check_folder
+    from tuner.search_space import SearchSpace
+
+    _check_folder(output)
+    place = open_workplace(
+        catalog="demo", assets=None, model="demo", weights=None, device="cpu", cam_layer=None
+    )
+    storage = f"sqlite:///{output / 'lime-tuner.db'}"
+    pickle_file = output / "explain_params.pkl"
+    errors.print("1/4 tuning ten scenes against their object masks")
+    run_tuning(
+        place,
+        TuneRequest(
+            storage=storage, study="demo", reference=None, target="top1", trials=trials, seeds=6,
+            workers=workers or min(4, os.cpu_count() or 1), runtime_weight=0.1, sampler="ceiling",
+            timeout=None, seed=0, space=SearchSpace(),
+        ),
+    )  # fmt: skip
+    errors.print("2/4 exporting the best parameters")
+    run_export(
+        storage, catalog_source="demo", study="demo", output=pickle_file, fill_defaults=False
+    )
+    errors.print("3/4 verifying them with stock lime in fresh processes")
+    document = read_pickle(pickle_file)
+    result = run_verification(
+        place, pickle_file, document, reference=None, seeds=3, baseline_seeds=1, storage=storage
+    )
+    errors.print("4/4 drawing the explanations")
+    pictures = output / "explanations"
+    write_explanations(place, document, pictures, seed=0, reference="masks")
+    if as_json:
+        write_json({**result, "storage": storage, "pickle": str(pickle_file)})
+        return
+    show_verification(result)
+    console.print(f"database: {output / 'lime-tuner.db'}   (lime-tuner status --storage {storage})")
+    console.print(f"pickle:   {pickle_file}   (explainer.explain_instance(..., **params[KEY]))")
+    console.print(f"pictures: {pictures}")

@@ -1,0 +1,292 @@
+"""``lime-tuner status``, ``export`` and ``verify``."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from explainers.errors import InvalidInput
+from tuner.cli import options
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.output import console, errors, table, work_progress, write_json
+from tuner.cli.settings import setting
+
+__all__ = ["export", "run_export", "run_verification", "show_verification", "status", "verify"]
+
+DEFAULT_PICKLE = Path("explain_params.pkl")
+
+
+def status(
+    study: Annotated[
+        str | None, typer.Option("--study", help="Only studies with this prefix.")
+    ] = None,
+    storage: options.Storage = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """What each study has: trials, best, default, running, last activity."""
+    from studies.overview import overview
+    from studies.storage import DEFAULT_STORAGE, describe
+
+    url = setting("storage", storage, DEFAULT_STORAGE)
+    rows = overview(url, study)
+    if as_json:
+        write_json(
+            {
+                row.study: {
+                    "trials": row.trials,
+                    "best": {
+                        "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
+                        "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
+                    },
+                    "default": {"iou": row.default_iou, "runtime_seconds": row.default_seconds},
+                    "last_activity": row.last_activity and str(row.last_activity),
+                }
+                for row in rows
+            }
+        )  # fmt: skip
+        return
+    if not rows:
+        scope = "" if study is None else f" named {study}/…"
+        console.print(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
+        return
+    shown = table(
+        f"{describe(url)} (modelled seconds, UTC)",
+        "study", "finished", "running", "failed", "default IoU", "best IoU", "default s",
+        "best s", "last activity",
+    )  # fmt: skip
+    for row in rows:
+        shown.add_row(
+            row.study,
+            str(row.finished),
+            str(row.trials.get("RUNNING", 0)),
+            str(row.trials.get("FAIL", 0)),
+            _number(row.default_iou, 3),
+            _number(row.best_iou, 3),
+            _number(row.default_seconds, 2),
+            _number(row.best_seconds, 2),
+            "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
+        )
+    console.print(shown)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def export(
+    study: options.Study = None,
+    catalog: options.Catalog = None,
+    storage: options.Storage = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The pickle to write.")
+    ] = DEFAULT_PICKLE,
+    fill_defaults: Annotated[
+        bool,
+        typer.Option("--fill-defaults", help="Lime's defaults for images without a result."),
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write the best parameters of every image as a pickle for stock lime."""
+    from studies.storage import DEFAULT_STORAGE
+
+    url = setting("storage", storage, DEFAULT_STORAGE)
+    written = run_export(
+        url,
+        catalog_source=setting("catalog", catalog, "tml25"),
+        study=setting("study", study),
+        output=output,
+        fill_defaults=fill_defaults,
+    )
+    if as_json:
+        write_json({"file": str(output), "images": written})
+    else:
+        console.print(f"wrote {output}: parameters of {len(written)} images")
+
+
+def run_export(
+    storage: str, *, catalog_source: str, study: str | None, output: Path, fill_defaults: bool
+) -> dict[str, str]:
+    """Export; the parameters by key, as JSON texts.
+
+    Raises:
+        InvalidInput: an image of the catalogue has no finished trial.
+    """
+    from explainers.lime_parameters import LimeParameters
+    from studies.catalog import load_catalog
+    from studies.export import export_pickle
+    from studies.overview import best_parameters
+
+    catalog = load_catalog(catalog_source)
+    prefix = study or catalog.name
+    found = best_parameters(storage, prefix)
+    missing = [key for key in catalog.keys if key not in found]
+    if missing and not (fill_defaults and found):
+        raise InvalidInput(
+            f"study '{prefix}' has no finished trial for {', '.join(missing)}: run lime-tuner "
+            "tune for them, check --study and --catalog, or pass --fill-defaults"
+        )
+    parameters = {
+        key: LimeParameters.from_json(found[key]) if key in found else LimeParameters()
+        for key in catalog.keys
+    }
+    export_pickle(parameters, output)
+    return {key: value.to_json() for key, value in parameters.items()}
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="A pickle of LIME parameters, anybody's.")],
+    catalog: options.Catalog = None,
+    assets: options.Assets = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
+    cam_layer: options.CamLayer = None,
+    images: options.Images = None,
+    reference: options.ReferenceRule = None,
+    seeds: Annotated[int, typer.Option(help="Fresh explainer seeds per image.")] = 5,
+    baseline_seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Seeds for lime's defaults in the same run; 0 leaves them out.  "
+            "[default: 2, at most --seeds]"
+        ),
+    ] = None,
+    storage: options.Storage = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock."""
+    from studies.export import read_pickle
+
+    if seeds < 1 or (baseline_seeds is not None and baseline_seeds < 0):
+        raise InvalidInput(f"--seeds {seeds}: give at least 1")
+    document = read_pickle(file)  # before the classifier loads: a wrong path is told at once
+    place = open_workplace(
+        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
+        cam_layer=cam_layer, images=images,
+    )  # fmt: skip
+    result = run_verification(
+        place,
+        file,
+        document,
+        reference=setting("reference", reference),
+        seeds=seeds,
+        baseline_seeds=min(seeds, 2) if baseline_seeds is None else baseline_seeds,
+        storage=setting("storage", storage),
+    )
+    if as_json:
+        write_json(result)
+    else:
+        show_verification(result)
+
+
+def run_verification(
+    place: Workplace,
+    file: Path,
+    document: dict[str, dict[str, Any]],
+    *,
+    reference: str | None,
+    seeds: int,
+    baseline_seeds: int,
+    storage: str | None,
+) -> dict[str, Any]:
+    """The document of ``verify --json``; ``defaults`` beside it when they were measured too.
+
+    Raises:
+        InvalidInput: the pickle has something that stock lime cannot work with.
+    """
+    from explainers.lime_parameters import LimeParameters
+    from studies.export import check_kwargs
+    from studies.storage import DEFAULT_STORAGE, holds_studies
+    from studies.verification import (
+        FIRST_FRESH_SEED,
+        VerificationCase,
+        summary,
+        verify_image,
+    )
+
+    complaints = check_kwargs(document, place.catalog.keys)
+    for complaint in complaints:
+        errors.print(f"{file.name}: {complaint}")
+    fatal = [complaint for complaint in complaints if complaint.fatal]
+    if fatal:
+        raise InvalidInput(
+            f"{file} cannot be verified, {len(fatal)} entries are wrong; the first: {fatal[0]}"
+        )
+    loaded = place.load_images()
+    references = place.references(loaded, reference)
+    spec = place.classifier.spec
+    assert spec is not None
+    verdicts, defaults = [], []
+    fresh = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
+    with work_progress("stock lime") as advance:
+        for number, image in enumerate(loaded):
+            advance(image.key, number, len(loaded))
+            case = VerificationCase(
+                key=image.key,
+                image=image.pixels,
+                reference=references[image.key].mask,
+                kwargs=document[image.key],
+                classifier_spec=spec,
+            )
+            verdicts.append(verify_image(case, fresh))
+            if baseline_seeds:
+                usual = VerificationCase(
+                    key=image.key,
+                    image=image.pixels,
+                    reference=references[image.key].mask,
+                    kwargs=LimeParameters().as_kwargs(),
+                    classifier_spec=spec,
+                )
+                defaults.append(verify_image(usual, fresh[:baseline_seeds]))
+    result = summary(verdicts)
+    if defaults:
+        result["defaults"] = summary(defaults)
+    result["seeds"] = seeds
+    result["reference"] = reference or place.catalog.reference
+    # Recorded where the studies are, so that reports can quote it; never a reason to create one.
+    url = storage or DEFAULT_STORAGE
+    if holds_studies(url):
+        from studies.records import add_verification
+
+        add_verification(
+            url,
+            pickle_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+            catalog=place.catalog.name,
+            classifier_sha256=place.classifier.fingerprint,
+            reference=result["reference"],
+            seeds=seeds,
+            result=result,
+        )
+    return result
+
+
+def show_verification(result: dict[str, Any]) -> None:
+    """The result as a table: stock lime, fresh seeds, wall-clock seconds."""
+    defaults = result.get("defaults")
+    columns = ["image", "explained class"]
+    columns += ["default IoU", "default s"] if defaults else []
+    columns += ["IoU", "± seeds", "s"]
+    shown = table(
+        f"stock lime, {result['seeds']} fresh seeds, real clock, against {result['reference']}",
+        *columns,
+    )
+    for key, found in result["images"].items():
+        usual = defaults["images"][key] if defaults else None
+        row = [key, found["label"]]
+        row += [f"{usual['iou']:.3f}", f"{usual['time']:.2f}"] if usual else []
+        shown.add_row(
+            *row, f"{found['iou']:.3f}", f"{found['iou_std']:.3f}", f"{found['time']:.2f}"
+        )
+    shown.add_section()
+    row = ["mean", ""]
+    row += [f"{defaults['avg_iou']:.3f}", f"{defaults['avg_time']:.2f}"] if defaults else []
+    shown.add_row(*row, f"{result['avg_iou']:.3f}", "", f"{result['avg_time']:.2f}")
+    console.print(shown)
+    if defaults:
+        console.print(
+            f"IoU {result['avg_iou'] - defaults['avg_iou']:+.3f} against lime's defaults, "
+            f"{defaults['avg_time'] / result['avg_time']:.1f} times faster"
+        )

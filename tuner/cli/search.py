@@ -1,0 +1,344 @@
+"""``lime-tuner tune``."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from explainers.errors import InvalidInput
+from tuner.cli import options
+from tuner.cli.context import Workplace, catalog_class, open_workplace
+from tuner.cli.output import console, errors, table, write_json
+from tuner.cli.settings import setting
+
+if TYPE_CHECKING:
+    from tuner.jobs import TuneJob
+    from tuner.search_space import SearchSpace
+
+__all__ = ["TuneRequest", "run_tuning", "tune"]
+
+
+@dataclass(frozen=True)
+class TuneRequest:
+    """What ``tune`` was asked for, with defaults filled in."""
+
+    storage: str
+    study: str
+    reference: str | None
+    target: str
+    trials: int
+    seeds: int
+    workers: int
+    runtime_weight: float
+    sampler: str
+    timeout: float | None
+    seed: int
+    space: SearchSpace
+
+
+def tune(
+    catalog: options.Catalog = None,
+    assets: options.Assets = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
+    cam_layer: options.CamLayer = None,
+    images: options.Images = None,
+    study: options.Study = None,
+    storage: options.Storage = None,
+    reference: options.ReferenceRule = None,
+    target: Annotated[
+        str, typer.Option(help="Class the reference is made for: top1, or catalog.")
+    ] = "top1",
+    trials: Annotated[
+        int | None,
+        typer.Option(help="Trials per image, counting those the study has already.  [default: 60]"),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds per image after which no trial is started.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; each tunes one image at a time.  [default: 1]")
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Explainer seeds a surviving trial is scored on.  [default: 10]"),
+    ] = None,
+    runtime_weight: Annotated[
+        float | None,
+        typer.Option(help="IoU that the runtime of lime's defaults is worth.  [default: 0.1]"),
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="ceiling, tpe or random.  [default: ceiling]")
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(help="name=value: keep one value of a dimension; may be repeated."),
+    ] = None,
+    space: Annotated[
+        Path | None, typer.Option(help="TOML file that replaces the search space.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    """Search LIME's parameters: one study per image, created or resumed.
+
+    Lime's defaults are always the first trial. Interrupting keeps every finished trial; the same
+    command goes on. --trials counts what a study has in total.
+    """
+    from tuner.search_space import SearchSpace, load_space
+
+    chosen = load_space(space) if space is not None else SearchSpace()
+    chosen = chosen.fix(fix or [])
+    place = open_workplace(
+        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
+        cam_layer=cam_layer, images=images,
+    )  # fmt: skip
+    from studies.storage import DEFAULT_STORAGE
+
+    request = TuneRequest(
+        storage=setting("storage", storage, DEFAULT_STORAGE),
+        study=setting("study", study, place.catalog.name),
+        reference=setting("reference", reference),
+        target=target,
+        trials=setting("trials", trials, 60),
+        seeds=setting("seeds", seeds, 10),
+        workers=setting("workers", workers, 1),
+        runtime_weight=setting("runtime_weight", runtime_weight, 0.1),
+        sampler=setting("sampler", sampler, "ceiling"),
+        timeout=timeout,
+        seed=seed,
+        space=chosen,
+    )
+    summary = run_tuning(place, request)
+    if as_json:
+        write_json(summary)
+    else:
+        show_summary(summary)
+
+
+def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
+    """Check everything, then search; the document of ``tune --json``."""
+    from studies.storage import check_storage
+    from tuner.jobs import run_jobs
+    from tuner.samplers import SAMPLERS
+    from tuner.tuning import TuningSettings
+
+    # Everything that can be wrong is looked at before the first file is written.
+    TuningSettings(
+        trials=request.trials, seeds=request.seeds, runtime_weight=request.runtime_weight,
+        timeout=request.timeout,
+    )  # fmt: skip
+    if request.workers < 1:
+        raise InvalidInput(f"{request.workers} workers: give at least 1")
+    if request.sampler not in SAMPLERS:
+        raise InvalidInput(
+            f"sampler '{request.sampler}' is unknown: use one of {', '.join(SAMPLERS)}"
+        )
+    if request.target not in ("top1", "catalog"):
+        raise InvalidInput(f"--target {request.target}: use top1 or catalog")
+    check_storage(request.storage, write=True)
+    jobs = _jobs(place, request)
+    studies = [job.study for job in jobs]
+    names = [job.key for job in jobs]
+    before = _counts(request.storage, studies)
+    todo = [j for j in jobs if before.get(j.study, 0) < request.trials]
+    already = sum(before.values())
+    if already:
+        errors.print(
+            f"resuming {request.study}: {already} finished trials are there; --trials "
+            f"{request.trials} is the total per image"
+        )
+    watcher = _Watcher(request.storage, dict(zip(studies, names, strict=True)), request.trials)
+    with watcher:
+        run_jobs(todo, request.workers)
+    return summary_of(request.storage, request.study, names)
+
+
+def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
+    import torch
+
+    from explainers.reference import Reference
+    from studies.assets import cache_folder
+    from tuner.calibration import runtime_model_for
+    from tuner.jobs import TuneJob
+
+    images = place.load_images()
+    spec = place.classifier.spec
+    assert spec is not None
+    classes = {
+        image.key: catalog_class(image, place.classifier) if request.target == "catalog" else None
+        for image in images
+    }
+    stored = _stored_references(request.storage, [f"{request.study}/{i.key}" for i in images])
+    rule = request.reference or place.catalog.reference
+    known = {
+        image.key: Reference.from_json(stored[f"{request.study}/{image.key}"])
+        for image in images
+        if stored.get(f"{request.study}/{image.key}", {}).get("rule") == rule
+    }
+    missing = [image for image in images if image.key not in known]
+    if missing:
+        made = place.references(missing, request.reference, lambda image: classes[image.key])
+        known.update(made)
+    model = runtime_model_for(place.classifier, images[0].pixels)
+    processes = min(request.workers, len(images))
+    threads = (
+        max(1, (os.cpu_count() or 1) // processes) if processes > 1 else torch.get_num_threads()
+    )
+    return [
+        TuneJob(
+            catalog=place.catalog_source,
+            key=image.key,
+            study=f"{request.study}/{image.key}",
+            storage=request.storage,
+            assets=place.assets,
+            bank=cache_folder() / "bank",
+            classifier_spec=spec,
+            class_index=classes[image.key],
+            reference=known[image.key].to_json(),
+            runtime_model=model.to_json(),
+            threads=threads,
+            trials=request.trials,
+            seeds=request.seeds,
+            runtime_weight=request.runtime_weight,
+            sampler=request.sampler,
+            timeout=request.timeout,
+            seed=request.seed,
+            space=replace(request.space),
+        )
+        for image in images
+    ]
+
+
+def _stored_references(storage: str, studies: list[str]) -> dict[str, dict[str, str]]:
+    from studies.overview import study_attributes
+    from studies.storage import holds_studies
+
+    if not holds_studies(storage):
+        return {}
+    return {
+        name: attributes["reference"]
+        for name, attributes in study_attributes(storage, studies).items()
+        if "reference" in attributes
+    }
+
+
+def _counts(storage: str, studies: list[str]) -> dict[str, int]:
+    from studies.overview import overview
+    from studies.storage import holds_studies
+
+    if not holds_studies(storage):
+        return {}
+    return {row.study: row.finished for row in overview(storage, None) if row.study in studies}
+
+
+def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
+    """The document of ``tune --json`` from what is stored."""
+    import optuna
+
+    from studies.storage import open_storage
+    from tuner.tuning import result_of
+
+    opened = open_storage(storage, write=False)
+    images = {}
+    for key in keys:
+        result = result_of(optuna.load_study(study_name=f"{prefix}/{key}", storage=opened))
+        images[key] = {
+            "trials": result.trials,
+            "pruned": result.pruned,
+            "best": result.best,
+            "default": result.default,
+        }
+    return {"study": prefix, "images": images}
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """The same as a table; tuning seeds, modelled seconds."""
+    shown = table(
+        f"{summary['study']}: best against lime's defaults (tuning seeds, modelled seconds)",
+        "image", "trials", "default IoU", "best IoU", "default s", "best s",
+    )  # fmt: skip
+    totals = [0.0] * 4
+    for key, found in summary["images"].items():
+        best, default = found["best"], found["default"]
+        values = [default["iou"], best["iou"], default["runtime_seconds"], best["runtime_seconds"]]
+        totals = [t + v for t, v in zip(totals, values, strict=True)]
+        shown.add_row(
+            key, str(found["trials"]), f"{values[0]:.3f}", f"{values[1]:.3f}",
+            f"{values[2]:.2f}", f"{values[3]:.2f}",
+        )  # fmt: skip
+    count = max(1, len(summary["images"]))
+    means = [t / count for t in totals]
+    shown.add_section()
+    shown.add_row(
+        "mean", "", f"{means[0]:.3f}", f"{means[1]:.3f}", f"{means[2]:.2f}", f"{means[3]:.2f}"
+    )
+    console.print(shown)
+
+
+class _Watcher:
+    """A live table of the studies on a terminal, read from the storage; silent elsewhere."""
+
+    def __init__(self, storage: str, names: dict[str, str], trials: int) -> None:
+        self._storage, self._names, self._trials = storage, names, trials
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if errors.is_terminal:
+            self._thread = threading.Thread(target=self._show, daemon=True)
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _show(self) -> None:
+        import time
+
+        from rich.live import Live
+
+        start = time.monotonic()
+        first: int | None = None
+        with Live(console=errors, transient=True, refresh_per_second=2) as live:
+            while not self._stop.wait(1.5):
+                rows = self._rows()
+                finished = sum(row.finished for row in rows.values())
+                first = finished if first is None else first
+                rate = (finished - first) / max(time.monotonic() - start, 1e-9)
+                wanted = self._trials * len(self._names)
+                left = f"{(wanted - finished) / rate / 60:.1f} min left" if rate > 0 else "starting"
+                live.update(self._table(rows, f"{finished}/{wanted} trials, {left}"))
+
+    def _rows(self) -> dict[str, Any]:
+        from explainers.errors import LimeTunerError
+        from studies.overview import overview
+
+        try:
+            return {r.study: r for r in overview(self._storage, None) if r.study in self._names}
+        except LimeTunerError:  # nothing created yet
+            return {}
+
+    def _table(self, rows: dict[str, Any], title: str) -> Any:
+        shown = table(title, "image", "trials", "best score", "IoU", "default IoU", "× faster")
+        for study, key in self._names.items():
+            row = rows.get(study)
+            if row is None:
+                shown.add_row(key, "waiting", "", "", "", "")
+                continue
+            shown.add_row(
+                key,
+                f"{row.finished}/{self._trials}",
+                "" if row.best_score is None else f"{row.best_score:.3f}",
+                "" if row.best_iou is None else f"{row.best_iou:.3f}",
+                "" if row.default_iou is None else f"{row.default_iou:.3f}",
+                "" if not row.best_ratio else f"{1 / row.best_ratio:.0f}",
+            )
+        return shown

@@ -1,0 +1,124 @@
+"""The tuning of one catalogue image as a plain value that any process can run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tuner.search_space import SearchSpace
+
+__all__ = ["TuneJob", "run_job", "run_jobs"]
+
+
+@dataclass(frozen=True)
+class TuneJob:
+    """Everything a worker needs to tune one image; picklable.
+
+    Attributes:
+        classifier_spec: keyword arguments of ``explainers.zoo.load_classifier``.
+        reference: as ``Reference.to_json()`` gives it.
+        threads: for torch in the worker, so that workers do not fight for the cores.
+        trials ... space: see ``tuner.tuning.TuningSettings``.
+    """
+
+    catalog: str
+    key: str
+    study: str
+    storage: str
+    assets: Path | None
+    bank: Path
+    classifier_spec: dict[str, Any]
+    class_index: int | None
+    reference: dict[str, str]
+    runtime_model: str
+    threads: int
+    trials: int
+    seeds: int
+    runtime_weight: float
+    sampler: str
+    timeout: float | None
+    seed: int
+    space: SearchSpace
+
+
+@lru_cache(maxsize=1)
+def _classifier(spec: tuple[tuple[str, Any], ...]) -> Any:
+    """A worker tunes several images with one classifier."""
+    from explainers.engine import TorchEngine
+    from explainers.zoo import load_classifier
+
+    classifier = load_classifier(**dict(spec))
+    return classifier, TorchEngine(classifier)
+
+
+def run_job(job: TuneJob) -> str:
+    """Tune one image; the result is in the storage. Returns the image's key."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    import optuna
+    import torch
+
+    from explainers.perturbation_bank import PerturbationBank
+    from explainers.reference import Reference
+    from studies.assets import load_study_image
+    from studies.catalog import load_catalog
+    from studies.storage import open_storage
+    from tuner.runtime_model import RuntimeModel
+    from tuner.task import TuningTask
+    from tuner.tuning import TuningSettings, open_study, run_study, study_facts
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
+    torch.set_num_threads(job.threads)
+    classifier, engine = _classifier(tuple(sorted(job.classifier_spec.items())))
+    catalog = load_catalog(job.catalog)
+    entry = catalog.only((job.key,)).images[0]
+    image = load_study_image(catalog, entry, classifier.geometry, job.assets)
+    bank = PerturbationBank(job.bank)
+    try:
+        task = TuningTask(
+            image=image.pixels,
+            source=engine,
+            reference=Reference.from_json(job.reference),
+            bank=bank,
+            runtime_model=RuntimeModel.from_json(job.runtime_model),
+        )
+        settings = TuningSettings(
+            trials=job.trials,
+            seeds=job.seeds,
+            confirm_seeds=2 * job.seeds,
+            runtime_weight=job.runtime_weight,
+            sampler=job.sampler,
+            timeout=job.timeout,
+            seed=job.seed,
+            space=job.space,
+        )
+        facts = study_facts(
+            task,
+            classifier,
+            settings,
+            catalog=catalog.name,
+            key=job.key,
+            class_index=job.class_index,
+        )
+        study = open_study(job.study, open_storage(job.storage), facts)
+        run_study(study, task, settings)
+    finally:
+        bank.close()
+    return job.key
+
+
+def run_jobs(jobs: list[TuneJob], workers: int) -> None:
+    """Run jobs in this process, or in some worker processes through joblib (loky)."""
+    if workers <= 1 or len(jobs) <= 1:
+        for job in jobs:
+            run_job(job)
+        return
+    import joblib
+
+    joblib.Parallel(n_jobs=min(workers, len(jobs)), backend="loky", batch_size=1)(
+        joblib.delayed(run_job)(job) for job in jobs
+    )
