@@ -98,7 +98,8 @@ def _weighted_gram(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Centred weighted normal equations, as scikit-learn's Ridge builds them."""
     total = weights.sum()
-    centred: NDArray[np.float64] = x - weights @ x / total
+    rows = x.astype(np.float64)
+    centred: NDArray[np.float64] = rows - weights @ rows / total
     weighted = centred * weights[:, None]
     labels = y.astype(np.float64)
     return weighted.T @ centred, weighted.T @ (labels - weights @ labels / total)

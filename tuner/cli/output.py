@@ -20,7 +20,8 @@ from rich.progress import (
 from rich.table import Table
 
 __all__ = [
-    "console", "download_progress", "errors", "steps_within", "table", "work_progress", "write_json",
+    "console", "download_progress", "errors", "steps_within", "table", "work_progress",
+    "write_json",
 ]  # fmt: skip
 
 console = Console(highlight=False, soft_wrap=False)
