@@ -210,7 +210,9 @@ class BankStore:
             # The entry's row stays: a process that holds its number may still append to it.
             self._write("DELETE FROM chunk WHERE entry = ?", (entry,))
             surplus -= held
-        self._all("PRAGMA incremental_vacuum")  # one page a step: all rows must be fetched
+        if self._connection is not None:
+            with self._reported():  # execute() would stop after the first page
+                self._connection.executescript("PRAGMA incremental_vacuum")
 
     def _one(self, statement: str, values: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
         rows = self._all(statement, values)

@@ -25,6 +25,9 @@ class TorchEngine:
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
+        # On a CPU larger batches are slower: their activations leave the cache, and the allocator
+        # maps fresh pages for every layer (half of the time is the kernel's at batch 16).
+        self.batch_size = 4 if classifier.device.type == "cpu" else 64
         self._module = copy.deepcopy(classifier.module)
         self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for parameter in self._module.parameters():

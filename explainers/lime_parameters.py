@@ -58,6 +58,9 @@ class Regressor:
                 raise InvalidParameters(f"{self.name} {name}={value!r} is not a number")
             if not (math.isfinite(value) and value >= 0):
                 raise InvalidParameters(f"{self.name} {name}={value!r} must be finite and >= 0")
+            if (name == "epsilon" and value < 1) or (name == "l1_ratio" and value > 1):
+                allowed = "at least 1" if name == "epsilon" else "at most 1"
+                raise InvalidParameters(f"{self.name} {name}={value!r} must be {allowed}")
             cleaned.append((name, float(value)))
         object.__setattr__(self, "parameters", tuple(cleaned))
 
@@ -116,6 +119,11 @@ class LimeParameters:
         for colour in colours:
             if colour is not None:
                 _whole("hide_color", colour, 0, 255)
+        for name, kind in (("segmentation", Segmentation), ("regressor", Regressor)):
+            if not isinstance(getattr(self, name), kind | None):
+                raise InvalidParameters(f"{name}={getattr(self, name)!r} must name its parameters")
+        if not isinstance(self.labels, (tuple, list)):
+            raise InvalidParameters(f"labels={self.labels!r} must be a list of class numbers")
         object.__setattr__(self, "labels", tuple(self.labels))
         for label in self.labels:
             _whole("labels", label, 0, 10**6)
@@ -185,8 +193,6 @@ class LimeParameters:
             )
         if isinstance(values.get("hide_color"), list):
             values["hide_color"] = tuple(values["hide_color"])
-        if "labels" in values:
-            values["labels"] = tuple(values["labels"])
         return cls(**values)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +25,7 @@ __all__ = ["AnswerSource", "BankCounts", "PerturbationBank"]
 _SKIMAGE_VERSION = metadata.version("scikit-image")
 _KEPT_CLASSES = 5  # lime explains the five likeliest classes unless told otherwise
 _SMALL_CLASS_COUNT = 16  # up to so many classes, all are kept
-_ASK_BATCH = 16  # about the fastest batch of a CPU; a matter of speed only
+_ASK_BATCH = 16  # for sources that do not name a batch_size; a matter of speed only
 _ENTRIES_IN_MEMORY = 512
 
 
@@ -200,7 +199,7 @@ class PerturbationBank:
             asked = np.fromiter(first.values(), dtype=np.int64, count=len(first))
             if len(asked):
                 hidden = _hidden_image(image, segments, hide_color)
-                fresh = _ask(source.predict_proba, image, hidden, segments, rows[asked])[:, kept]
+                fresh = _ask(source, image, hidden, segments, rows[asked])[:, kept]
                 self.counts.new += len(asked)
                 entry.add([patterns[i] for i in asked], fresh)
                 if self._store is not None and entry.number is not None:
@@ -261,7 +260,7 @@ def _hidden_image(
 
 
 def _ask(
-    predict_proba: Callable[[NDArray[np.uint8]], NDArray[Any]],
+    source: AnswerSource,
     image: NDArray[np.uint8],
     hidden: NDArray[np.uint8],
     segments: NDArray[np.int64],
@@ -269,7 +268,8 @@ def _ask(
 ) -> NDArray[Any]:
     """Build the perturbed images batch by batch and ask for them; (S, C)."""
     answers = []
-    for start in range(0, len(rows), _ASK_BATCH):
-        shown = rows[start : start + _ASK_BATCH].astype(bool)[:, segments]
-        answers.append(np.asarray(predict_proba(np.where(shown[..., None], image, hidden))))
+    batch = getattr(source, "batch_size", _ASK_BATCH)
+    for start in range(0, len(rows), batch):
+        shown = rows[start : start + batch].astype(bool)[:, segments]
+        answers.append(np.asarray(source.predict_proba(np.where(shown[..., None], image, hidden))))
     return np.concatenate(answers)

@@ -123,6 +123,8 @@ def load_mask(path: Path, name: str, geometry: Geometry, photograph: tuple[int, 
     if path.suffix == ".npy":
         try:
             array = np.load(path, allow_pickle=False)
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+                raise ValueError("text, or an archive")
         except (ValueError, OSError, EOFError) as error:
             raise InvalidInput(
                 f"{path} is not a .npy array of numbers or booleans: write it with numpy.save"

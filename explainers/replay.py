@@ -108,5 +108,5 @@ def _weighted_gram(
 def _ridge(
     gram: NDArray[np.float64], target: NDArray[np.float64], alpha: float
 ) -> NDArray[np.float64]:
-    solution: NDArray[np.float64] = np.linalg.solve(gram + alpha * np.eye(len(gram)), target)
-    return solution
+    solution = np.linalg.solve(gram + alpha * np.eye(len(gram)), target)
+    return np.asarray(solution, dtype=np.float64)

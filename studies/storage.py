@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,7 +165,9 @@ def open_storage(url: str, *, write: bool = True) -> optuna.storages.RDBStorage:
     import optuna
 
     is_sqlite = sqlite_path(url) is not None
-    with _told(url):
+    with _told(url), warnings.catch_warnings():
+        # Heartbeats are marked experimental; the version that we rely on is pinned.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
             storage = optuna.storages.RDBStorage(
                 url,

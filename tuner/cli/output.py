@@ -24,7 +24,8 @@ __all__ = [
     "write_json",
 ]  # fmt: skip
 
-console = Console(highlight=False, soft_wrap=False)
+# A pipe has no width; 80 columns would fold every table.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -37,7 +38,8 @@ def table(title: str, *columns: str) -> Table:
     """A table whose first column is text and whose others are numbers."""
     made = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        first = index == 0
+        made.add_column(column, justify="left" if first else "right", no_wrap=not first)
     return made
 
 

@@ -124,7 +124,7 @@ def tune(
 
 def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     """Check everything, then search; the document of ``tune --json``."""
-    from studies.storage import check_storage
+    from studies.storage import check_storage, open_storage
     from tuner.jobs import run_jobs
     from tuner.samplers import SAMPLERS
     from tuner.tuning import TuningSettings
@@ -147,6 +147,7 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     studies = [job.study for job in jobs]
     names = [job.key for job in jobs]
     before = _counts(request.storage, studies)
+    open_storage(request.storage)  # its tables are made once, here, not by every worker at once
     todo = [j for j in jobs if before.get(j.study, 0) < request.trials]
     already = sum(before.values())
     if already:

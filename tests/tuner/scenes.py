@@ -1,0 +1,44 @@
+"""A task that is solved in seconds: a drawn scene, the demo network, a fixed price list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from explainers.classifier import Classifier
+from explainers.perturbation_bank import PerturbationBank
+from explainers.reference import Reference
+from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from tuner.runtime_model import RuntimeModel
+from tuner.search_space import SearchSpace
+from tuner.task import TuningTask
+
+RUNTIME_MODEL = RuntimeModel(
+    device="made up for tests",
+    segmentation={"quickshift": 1e-8, "slic": 4e-7, "felzenszwalb": 6e-8},
+    perturb=(1e-4, 1e-5),
+    predict={1: 0.004, 10: 0.003, 32: 0.003},
+    fit=(0.002, 5e-7),
+)
+
+SMALL_SPACE = SearchSpace(
+    maps={
+        "lime": {},
+        "slic": {"n_segments": (5, 8, 12), "compactness": (5, 20)},
+        "felzenszwalb": {"scale": (100, 400), "min_size": (100, 300)},
+    },
+    num_samples=(16, 1000),
+)
+
+
+def demo_task(
+    classifier: Classifier, key: str = "house", bank: Path | PerturbationBank | None = None
+) -> TuningTask:
+    """The task of one catalogue scene against its exact mask."""
+    scene = draw_scene(key, DEMO_SEEDS[key])
+    return TuningTask(
+        image=scene.image,
+        source=classifier,
+        reference=Reference(scene.mask, "masks"),
+        bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
+        runtime_model=RUNTIME_MODEL,
+    )

@@ -1,0 +1,161 @@
+"""Studies of one image: better than the defaults, resumable, deterministic, honest."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from lime.lime_image import LimeImageExplainer
+from optuna.trial import TrialState
+
+from explainers.classifier import Classifier
+from explainers.errors import InvalidInput, UnusableReference
+from explainers.lime import explanation_mask
+from explainers.lime_parameters import LimeParameters
+from explainers.masks import intersection_over_union
+from studies.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES, TrialRecord
+from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
+from tuner import TuningResult, tune
+from tuner.samplers import SAMPLERS
+from tuner.tuning import TuningSettings, open_study, run_study
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+SCENE = draw_scene("house", DEMO_SEEDS["house"])
+
+
+def tune_house(classifier: Classifier, **changes: Any) -> TuningResult:
+    options: dict[str, Any] = {
+        "trials": 12, "seeds": 3, "space": SMALL_SPACE, "runtime_model": RUNTIME_MODEL,
+    }  # fmt: skip
+    return tune(SCENE.image, classifier, SCENE.mask, **{**options, **changes})
+
+
+def outcome(result: TuningResult) -> list[tuple[Any, ...]]:
+    return [(t.number, t.state, t.value, t.params) for t in result.study.trials]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_best_is_never_worse_than_the_defaults(
+    demo_classifier: Classifier, sampler: str
+) -> None:
+    result = tune_house(demo_classifier, sampler=sampler)
+    assert result.trials == 12
+    assert result.study.trials[0].params["num_samples"] == 1000
+    assert result.default["score"] <= result.score
+    assert TrialRecord.from_attributes(result.study.trials[0].user_attrs) is not None
+    attributes = result.study.best_trial.user_attrs
+    assert set(TRIAL_ATTRIBUTES) <= set(attributes)
+    assert set(STUDY_ATTRIBUTES) <= set(result.study.user_attrs)
+    expected = attributes["iou"] - 0.1 * attributes["runtime_ratio"]
+    assert result.study.best_value == pytest.approx(expected)
+
+
+def test_the_ceiling_sampler_beats_the_defaults_by_far(demo_classifier: Classifier) -> None:
+    result = tune_house(demo_classifier, trials=20, seeds=5)
+    assert result.iou > result.default["iou"] + 0.1
+    assert result.best["runtime_ratio"] < 0.5
+
+
+def test_the_result_goes_straight_into_stock_lime(demo_classifier: Classifier) -> None:
+    result = tune_house(demo_classifier)
+    kwargs = pickle.loads(pickle.dumps(result.parameters.as_kwargs()))
+    explanation = LimeImageExplainer(random_state=0).explain_instance(
+        SCENE.image, demo_classifier.predict_proba, **kwargs
+    )
+    stock = intersection_over_union(explanation_mask(explanation), SCENE.mask)
+    assert stock == pytest.approx(result.study.best_trial.user_attrs["iou_per_seed"][0], abs=1e-6)
+
+
+def test_same_seed_same_study_also_when_resumed(demo_classifier: Classifier, tmp_path: Path) -> None:
+    whole = tune_house(demo_classifier)
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    tune_house(demo_classifier, trials=7, storage=url, study="a/b")
+    resumed = tune_house(demo_classifier, storage=url, study="a/b")
+    names = [t.params for t in resumed.study.trials]
+    assert len(names) == 12
+    # The sampler's seed is the study's name; the in-memory study has another.
+    again = tune_house(demo_classifier, study="a/b")
+    assert outcome(again) == outcome(resumed)
+    assert outcome(whole) == outcome(tune_house(demo_classifier))
+
+
+def test_interrupting_keeps_finished_trials_and_leaves_none_running(
+    demo_classifier: Classifier, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+
+    def interrupt(trial: optuna.trial.FrozenTrial) -> None:
+        if trial.number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune_house(demo_classifier, storage=url, study="s", on_trial=interrupt)
+    resumed = tune_house(demo_classifier, storage=url, study="s")
+    states = [t.state for t in resumed.study.trials]
+    assert states.count(TrialState.RUNNING) == 0
+    assert resumed.trials == 12
+
+
+def test_a_study_of_something_else_is_not_polluted(
+    demo_classifier: Classifier, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    tune_house(demo_classifier, trials=2, storage=url, study="s")
+    with pytest.raises(InvalidInput, match="runtime_weight"):
+        tune_house(demo_classifier, trials=3, storage=url, study="s", runtime_weight=0.5)
+    other = draw_scene("cat", 3)
+    with pytest.raises(InvalidInput, match="image_sha256"):
+        tune(
+            other.image, demo_classifier, other.mask, trials=3, seeds=3, space=SMALL_SPACE,
+            runtime_model=RUNTIME_MODEL, storage=url, study="s",
+        )  # fmt: skip
+
+
+def test_one_superpixel_is_a_low_score_with_its_reason(demo_classifier: Classifier) -> None:
+    space = SMALL_SPACE.fix(
+        ["segmentation=felzenszwalb", "felzenszwalb.scale=100000", "felzenszwalb.min_size=99999"]
+    )
+    result = tune_house(demo_classifier, trials=4, space=space)
+    worthless = [t for t in result.study.trials if "superpixel" in t.user_attrs.get("reason", "")]
+    assert len(worthless) == 3
+    assert all(t.value is not None and t.value <= 0 for t in worthless)
+    assert result.parameters == LimeParameters()
+
+
+def test_a_trial_whose_ceiling_cannot_win_asks_no_answer(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    settings = TuningSettings(trials=25, seeds=3, sampler="random", space=SMALL_SPACE, seed=3)
+    run_study(study, task, settings)
+    refused = [t for t in study.trials if "ceiling" in t.user_attrs.get("reason", "")]
+    assert refused
+    assert all(t.state == TrialState.PRUNED and t.user_attrs["seeds"] == [] for t in refused)
+
+
+def test_no_answer_is_asked_twice_by_a_second_study(
+    demo_classifier: Classifier, tmp_path: Path
+) -> None:
+    first, second = demo_task(demo_classifier, bank=tmp_path), None
+    settings = TuningSettings(trials=8, seeds=3, space=SMALL_SPACE)
+    facts = {"reference": first.reference.to_json()}
+    run_study(open_study("s", None, facts), first, settings)
+    first.bank.close()
+    second = demo_task(demo_classifier, bank=tmp_path)
+    run_study(open_study("s", None, facts), second, settings)
+    assert first.bank.counts.new > 0
+    assert second.bank.counts.new == 0
+    assert second.bank.counts.needed == first.bank.counts.needed
+
+
+def test_wrong_references_are_refused(demo_classifier: Classifier) -> None:
+    with pytest.raises(UnusableReference, match="empty"):
+        tune(SCENE.image, demo_classifier, np.zeros((128, 128), dtype=bool))
+    with pytest.raises(InvalidInput, match="shape"):
+        tune(SCENE.image, demo_classifier, np.eye(50, dtype=bool), runtime_model=RUNTIME_MODEL)
+    with pytest.raises(InvalidInput, match="trials"):
+        tune_house(demo_classifier, trials=0)
