@@ -122,9 +122,12 @@ class Classifier:
             ) from error
 
     def with_cam_layer(self, path: str) -> Classifier:
-        """The same classifier with another layer for class activation maps."""
+        """The same classifier with another layer for class activation maps.
+
+        A reshape transform is kept: the blocks of a transformer all have the same layout.
+        """
         spec = None if self.spec is None else {**self.spec, "cam_layer": path}
-        changed = replace(self, cam_layer=path, reshape_transform=None, spec=spec)
+        changed = replace(self, cam_layer=path, spec=spec)
         changed.cam_target()
         return changed
 

@@ -40,11 +40,12 @@ class Geometry:
             )
 
 
-def load_image(path: Path) -> Image.Image:
+def load_image(path: Path, *, backdrop: int = 255) -> Image.Image:
     """Decode a picture file to 8-bit RGB.
 
-    EXIF rotation is applied; palettes and CMYK are converted; transparency is laid over white;
-    16-bit greyscale is scaled; of an animation the first frame is taken.
+    EXIF rotation is applied; palettes and CMYK are converted; transparency is laid over a grey
+    of the value ``backdrop`` (white); 16-bit greyscale is scaled; of an animation the first frame
+    is taken.
 
     Raises:
         InvalidImage: the file is missing, empty, truncated or no picture at all.
@@ -60,7 +61,7 @@ def load_image(path: Path) -> Image.Image:
                 )
             opened.load()
             upright = ImageOps.exif_transpose(opened)
-            return _to_rgb(upright)
+            return _to_rgb(upright, backdrop)
     except InvalidImage:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
@@ -71,15 +72,15 @@ def load_image(path: Path) -> Image.Image:
         ) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, backdrop: int) -> Image.Image:
     if image.mode.startswith("I"):  # 16- or 32-bit greyscale; convert("L") would clip it to white
         values = np.asarray(image, dtype=np.float64)
         span = 65535.0 if values.max() > 255 else 255.0
         image = Image.fromarray((values / span * 255.0).clip(0, 255).astype(np.uint8))
     if image.mode == "P" or "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        ground = Image.new("RGBA", rgba.size, (backdrop, backdrop, backdrop, 255))
+        return Image.alpha_composite(ground, rgba).convert("RGB")
     return image.convert("RGB")
 
 

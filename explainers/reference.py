@@ -133,7 +133,7 @@ def load_mask(path: Path, name: str, geometry: Geometry, photograph: tuple[int, 
             array = array[..., 0]
         mask = np.asarray(array) > 0
     else:
-        grey = np.asarray(load_image(path).convert("L"))
+        grey = np.asarray(load_image(path, backdrop=0).convert("L"))
         # 0/1 pictures are masks too; everybody else draws 0/255.
         mask = grey > (127 if grey.max() > 1 else 0)
     if mask.ndim != 2:

@@ -113,7 +113,19 @@ def _from_factory(spec: str, weights: str | None, device: torch.device) -> Class
             f"classifier factory '{spec}' cannot be imported ({error}): give "
             "package.module:function, importable from the working folder"
         ) from error
-    made = factory()
+    if not callable(factory):
+        raise InvalidInput(
+            f"classifier factory '{spec}' is a {type(factory).__name__}, not a function: "
+            "give package.module:function"
+        )
+    try:
+        made = factory()
+    except LimeTunerError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        raise LimeTunerError(
+            f"classifier factory '{spec}' failed ({type(error).__name__}: {error})"
+        ) from error
     if isinstance(made, torch.nn.Module):
         made = Classifier(
             name=spec, module=made, class_names=(), cam_layer=_last_convolution(made), device=device

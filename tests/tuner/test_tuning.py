@@ -71,7 +71,9 @@ def test_the_result_goes_straight_into_stock_lime(demo_classifier: Classifier) -
     assert stock == pytest.approx(result.study.best_trial.user_attrs["iou_per_seed"][0], abs=1e-6)
 
 
-def test_same_seed_same_study_also_when_resumed(demo_classifier: Classifier, tmp_path: Path) -> None:
+def test_same_seed_same_study_also_when_resumed(
+    demo_classifier: Classifier, tmp_path: Path
+) -> None:
     whole = tune_house(demo_classifier)
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     tune_house(demo_classifier, trials=7, storage=url, study="a/b")

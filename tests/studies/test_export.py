@@ -1,0 +1,243 @@
+"""The pickle: what is in it, who can read it, and what is refused."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.segmentation
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lime.lime_image import LimeImageExplainer
+from sklearn.linear_model import Ridge
+
+from explainers.errors import InvalidInput, UnsafePickle
+from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters, Regressor
+from explainers.segmentation import Segmentation
+from studies.export import check_kwargs, export_pickle, read_pickle
+from studies.restricted_pickle import load_restricted
+from studies.verification import ImageVerdict, summary
+
+PARAMETERS = {
+    "one": LimeParameters(),
+    "two": LimeParameters(
+        segmentation=Segmentation.of("slic", n_segments=12, compactness=10),
+        hide_color=0, num_features=3, num_samples=20, top_labels=1,
+        regressor=Regressor.of("Ridge", alpha=0.1),
+    ),
+    "three": LimeParameters(
+        segmentation=Segmentation.of("felzenszwalb", scale=100, min_size=60),
+        regressor=Regressor.of("BayesianRidge"), num_samples=20, distance_metric="hamming",
+    ),
+    "four": LimeParameters(
+        segmentation=Segmentation.of("quickshift", kernel_size=3, max_dist=20, ratio=0.5),
+        hide_color=(1, 2, 3), num_samples=20, random_seed=5,
+    ),
+}  # fmt: skip
+
+_READER = """
+import pickle, sys
+import numpy as np
+with open(sys.argv[1], "rb") as file:
+    document = pickle.load(file)
+assert not any(name.split(".")[0] in ("explainers", "studies", "tuner") for name in sys.modules)
+from lime.lime_image import LimeImageExplainer
+image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+def classify(images):
+    first = images.mean(axis=(1, 2, 3)) / 255
+    return np.stack([first, 1 - first], axis=1)
+for key, kwargs in document.items():
+    explanation = LimeImageExplainer(random_state=0).explain_instance(image, classify, **kwargs)
+    explanation.get_image_and_mask(explanation.top_labels[0], num_features=5)
+print(",".join(document))
+"""
+
+
+def test_it_loads_and_runs_where_our_packages_are_not(tmp_path: Path) -> None:
+    file = tmp_path / "explain_params.pkl"
+    export_pickle(PARAMETERS, file)
+    # An editable install puts the checkout on the path by a .pth file: -S leaves that out, and
+    # the site-packages folder is then added by hand.
+    site = Path(np.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _READER, str(file)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(site), "TQDM_DISABLE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ",".join(PARAMETERS)
+
+
+def test_it_is_plain_dicts_of_the_ten_names(tmp_path: Path) -> None:
+    file = tmp_path / "p.pkl"
+    export_pickle(PARAMETERS, file)
+    document = read_pickle(file)
+    assert type(document) is dict
+    for key, kwargs in document.items():
+        assert type(kwargs) is dict
+        assert tuple(kwargs) == LIME_ARGUMENTS
+        assert kwargs["num_samples"] == PARAMETERS[key].num_samples
+    assert check_kwargs(document, tuple(PARAMETERS)) == []
+    assert [f.name for f in tmp_path.iterdir()] == ["p.pkl"]
+
+
+def test_a_failed_export_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "p.pkl"
+    export_pickle(PARAMETERS, file)
+    before = file.read_bytes()
+
+    def fail(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(Exception, match="No space left"):
+        export_pickle({"one": LimeParameters(num_samples=7)}, file)
+    assert file.read_bytes() == before
+    assert [f.name for f in tmp_path.iterdir()] == ["p.pkl"]
+    with pytest.raises(InvalidInput):
+        export_pickle(PARAMETERS, tmp_path / "no" / "folder.pkl")
+
+
+class _Calls:
+    """A pickle that calls something when it is loaded."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self._call = (function, arguments)
+
+    def __reduce__(self) -> Any:
+        return self._call
+
+
+def _deep() -> bytes:
+    return b"\x80\x04" + b"(" * 100_000 + b"t" * 100_000 + b"."
+
+
+def hostile(canary: Path) -> dict[str, bytes]:
+    touch = f"touch {canary}"
+    return {
+        "os.system": pickle.dumps({"one": _Calls(os.system, touch)}),
+        "eval": pickle.dumps({"one": _Calls(eval, f"open({str(canary)!r}, 'w')")}),
+        "getattr": pickle.dumps({"one": _Calls(getattr, os, "system")})
+        if sys.version_info < (3, 0)
+        else b"cbuiltins\ngetattr\n(cos\nsystem\nS'x'\ntR.",
+        "open": pickle.dumps(_Calls(open, str(canary), "w")),
+        "partial": pickle.dumps({"one": functools.partial(os.system, touch)}),
+        "partial of allowed": pickle.dumps(_Calls(functools.partial, dict, 3)),
+        "dotted": b"\x80\x04\x8c\x08builtins\x8c\x13dict.__class__.mro\x93.",
+        "numpy": pickle.dumps({"one": np.load}),
+        "lambda by name": pickle.dumps({"one": subprocess.run}),
+        "deep": _deep(),
+        "empty": b"",
+        "text": b"num_samples = 3",
+        "zip": b"PK\x03\x04" + bytes(50),
+        "truncated": pickle.dumps(PARAMETERS["two"].as_kwargs())[:-20],
+        "large": b"\x80\x04" + bytes(2_000_000),
+        "persistent": b"Pabc\n.",
+    }
+
+
+def test_nothing_that_is_not_lime_is_loaded_or_run(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    for name, data in hostile(canary).items():
+        with pytest.raises(UnsafePickle) as caught:
+            load_restricted(data)
+        assert "\n" not in str(caught.value), name
+        assert not canary.exists(), name
+    with pytest.raises(UnsafePickle, match=r"(posix|nt)\.system"):
+        load_restricted(hostile(canary)["os.system"])
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_mutated_pickles_are_read_or_refused(data: st.DataObject) -> None:
+    blob = bytearray(pickle.dumps({k: p.as_kwargs() for k, p in PARAMETERS.items()}, protocol=4))
+    for _ in range(data.draw(st.integers(1, 8))):
+        blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        load_restricted(bytes(blob))
+    except UnsafePickle:
+        return
+
+
+def test_others_pickles_are_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "p.pkl"
+    theirs = {
+        "one": {
+            **LimeParameters().as_kwargs(),
+            "num_samples": np.int64(20),
+            "segmentation_fn": functools.partial(
+                skimage.segmentation.slic, n_segments=5, start_label=0
+            ),
+            "model_regressor": Ridge(alpha=2),
+        }
+    }
+    file.write_bytes(pickle.dumps(theirs))
+    document = read_pickle(file)
+    assert not [c for c in check_kwargs(document, ("one",)) if c.fatal]
+    image = np.zeros((16, 16, 3), dtype=np.uint8)
+    image[:8] = 200
+    LimeImageExplainer(random_state=0).explain_instance(
+        image, lambda x: np.tile([0.3, 0.7], (len(x), 1)), **document["one"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"progress_bar": False}, "progress_bar"),
+        ({"image": 3}, "image"),
+        ({"num_samples": "many"}, "num_samples"),
+        ({"num_samples": -5}, "num_samples"),
+        ({"num_samples": True}, "num_samples"),
+        ({"top_labels": None}, "top_labels"),
+        ({"hide_color": 300}, "hide_color"),
+        ({"hide_color": float("nan")}, "hide_color"),
+        ({"segmentation_fn": 3}, "segmentation_fn"),
+        ({"model_regressor": "Ridge"}, "model_regressor"),
+        ({"labels": "abc"}, "labels"),
+        ({"random_seed": 1.5}, "random_seed"),
+        ({"distance_metric": 3}, "distance_metric"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_each_wrong_value_is_one_clear_line(change: dict[str, Any], says: str) -> None:
+    document = {"one": {**LimeParameters().as_kwargs(), **change}}
+    fatal = [c for c in check_kwargs(document, ("one",)) if c.fatal]
+    assert len(fatal) == 1
+    assert says in str(fatal[0])
+    assert "one" in str(fatal[0])
+
+
+def test_missing_and_surplus_entries_are_told_apart() -> None:
+    short = LimeParameters().as_kwargs()
+    del short["batch_size"]
+    complaints = check_kwargs({"one": short, "dragon": {}}, ("one", "two"))
+    assert {(c.key, c.fatal) for c in complaints} == {
+        ("two", True), ("one", False), ("dragon", False),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("document", [[], {}, {3: {}}, {"one": 3}, "text"])
+def test_other_documents_are_refused(tmp_path: Path, document: Any) -> None:
+    file = tmp_path / "p.pkl"
+    file.write_bytes(pickle.dumps(document))
+    with pytest.raises(InvalidInput):
+        read_pickle(file)
+
+
+def test_summary_has_the_servers_field_names() -> None:
+    found = summary([ImageVerdict("a", (0.2, 0.4), (1.0, 3.0), "cat")])
+    assert found["avg_iou"] == pytest.approx(0.3)
+    assert found["avg_time"] == 2.0
+    assert found["images"]["a"] == {
+        "iou": pytest.approx(0.3), "iou_std": pytest.approx(0.1), "time": 2.0, "label": "cat",
+    }  # fmt: skip

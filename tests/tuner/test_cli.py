@@ -1,0 +1,258 @@
+"""The command line as people meet it: whole runs, and every mistake as one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tuner.cli import main
+
+DEMO = ["--catalog", "demo"]
+FAST = ["--trials", "3", "--seeds", "2", "--images", "house,key", "--fix", "segmentation=slic"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("LIME_TUNER_STORAGE", "LIME_TUNER_ASSETS"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+class Cli:
+    """Runs commands in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self._monkeypatch.setattr(sys, "argv", ["lime-tuner", *arguments])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = self._capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    def ok(self, *arguments: str) -> str:
+        code, out, err = self(*arguments)
+        assert code == 0, err
+        return out
+
+    def refused(self, *arguments: str, status: tuple[int, ...] = (1, 2)) -> str:
+        """The one line on stderr."""
+        code, out, err = self(*arguments)
+        assert code in status, (code, out, err)
+        assert out == ""
+        lines = err.strip().splitlines()
+        assert len(lines) == 1, err
+        assert "Traceback" not in err
+        return lines[0]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(monkeypatch, capsys)
+
+
+def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
+    tuned = json.loads(cli.ok("tune", *DEMO, *FAST, "--json"))
+    assert tuned["study"] == "demo"
+    assert list(tuned["images"]) == ["house", "key"]
+    house = tuned["images"]["house"]
+    assert set(house) == {"trials", "pruned", "best", "default"}
+    assert set(house["best"]) == {
+        "number", "score", "iou", "iou_std", "runtime_seconds", "runtime_ratio", "parameters",
+    }  # fmt: skip
+    assert house["best"]["score"] >= house["default"]["score"]
+
+    # --trials is the total: resuming with the same number adds nothing, with more adds the rest.
+    again = json.loads(cli.ok("tune", *DEMO, *FAST, "--json"))
+    assert again == tuned
+    more = [a if a != "3" else "5" for a in FAST]
+    assert json.loads(cli.ok("tune", *DEMO, *more, "--json"))["images"]["key"]["trials"] == 5
+
+    status = json.loads(cli.ok("status", "--json"))
+    assert set(status) == {"demo/house", "demo/key"}
+    assert "demo/house" in cli.ok("status")
+
+    line = cli.refused("export", *DEMO, status=(2,))
+    assert "umbrella" in line
+    cli.ok("export", *DEMO, "--fill-defaults", "-o", "p.pkl")
+    verified = json.loads(
+        cli.ok("verify", "p.pkl", *DEMO, "--images", "house", "--seeds", "2", "--json")
+    )
+    assert {"avg_iou", "avg_time", "images"} <= set(verified)
+    assert set(verified["images"]["house"]) == {"iou", "iou_std", "time", "label"}
+    assert verified["images"]["house"]["label"] == "house"
+    assert verified["defaults"]["avg_time"] > verified["avg_time"]
+    with sqlite3.connect(here / "lime-tuner.db") as connection:
+        rows = connection.execute("SELECT avg_iou FROM lime_tuner_verifications").fetchall()
+    assert rows == [(verified["avg_iou"],)]
+
+
+def test_verify_against_a_folder_of_masks(here: Path, cli: Cli) -> None:
+    from explainers.lime_parameters import LimeParameters
+    from studies.export import export_pickle
+
+    export_pickle({"house": LimeParameters(num_samples=20)}, here / "p.pkl")
+    (here / "masks").mkdir()
+    np.save(here / "masks" / "house.npy", np.eye(128, dtype=bool))
+    found = json.loads(
+        cli.ok(
+            "verify", "p.pkl", *DEMO, "--images", "house", "--seeds", "1", "--baseline-seeds", "0",
+            "--reference", "masks", "--json",
+        )
+    )  # fmt: skip
+    assert found["avg_iou"] < 0.2  # a diagonal line, not the catalogue's own mask
+    assert "defaults" not in found
+
+
+def test_pictures(here: Path, cli: Cli) -> None:
+    cli.ok("cam", *DEMO, "--images", "house", "--method", "gradcam", "--method", "scorecam")
+    for method in ("gradcam", "scorecam"):
+        raw = np.load(here / "heatmaps" / method / "house.npy")
+        assert raw.shape == (128, 128)
+        assert raw.dtype == np.float32
+        with Image.open(here / "heatmaps" / method / "house.png") as picture:
+            assert picture.size == (128, 128)
+    found = json.loads(cli.ok("reference", *DEMO, "--images", "house", "-o", "masks", "--json"))
+    with Image.open(here / "masks" / "house.png") as picture:
+        share = float((np.asarray(picture) > 0).mean())
+    assert found["house"]["share"] == pytest.approx(share, abs=1e-4)
+    assert (here / "masks" / "overlays" / "house.png").is_file()
+    facts = json.loads(
+        cli.ok("explain", *DEMO, "--images", "house", "--reference", "masks", "--json")
+    )
+    assert 0 <= facts["house"]["iou"] <= 1
+    for name in ("house.png", "house.npy", "house.json", "superpixels/house.png"):
+        assert (here / "explanations" / name).is_file()
+
+
+def test_doctor_says_what_works(here: Path, cli: Cli) -> None:
+    found = json.loads(cli.ok("doctor", "--json"))
+    assert found["ok"]
+    assert "ms an image" in found["checks"]["classifier"]["says"]
+    code, out, _ = cli("doctor", "--fast", "--storage", "sqlite:////proc/x.db")
+    assert code == 1
+    assert "cannot be written" in " ".join(out.replace("│", " ").split())
+
+
+def test_settings_come_from_option_environment_file(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "lime-tuner.toml").write_text('storage = "sqlite:///file.db"\n')
+    assert "file.db" in cli.refused("status")
+    monkeypatch.setenv("LIME_TUNER_STORAGE", "sqlite:///environment.db")
+    assert "environment.db" in cli.refused("status")
+    assert "option.db" in cli.refused("status", "--storage", "sqlite:///option.db")
+    (here / "lime-tuner.toml").write_text("colour = 3\n")
+    assert "colour" in cli.refused("tune", *DEMO)
+
+
+def mistakes(here: Path) -> dict[str, tuple[list[str], str]]:
+    """Wrong calls of ``tune``, and what their line must mention."""
+    pictures = here / "pictures"
+    pictures.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(pictures / "good.jpg")
+    whole = (pictures / "good.jpg").read_bytes()
+    (pictures / "broken.jpg").write_bytes(whole[: len(whole) // 3])
+    torch.save({"layer.weight": torch.zeros(3)}, here / "other.pth")
+    with sqlite3.connect(here / "invoices.db") as connection:
+        connection.execute("CREATE TABLE invoices (id INTEGER)")
+    masks = here / "zero"
+    masks.mkdir()
+    for key in ("house", "key"):
+        Image.fromarray(np.zeros((128, 128), dtype=np.uint8)).save(masks / f"{key}.png")
+    one = ["--images", "house", "--trials", "2"]
+    return {
+        "no such folder": (["--catalog", "nowhere"], "nowhere"),
+        "no such assets": (["--catalog", "tml25", "--assets", "nowhere"], "nowhere"),
+        "corrupt picture": (["--catalog", str(pictures), "--model", "demo"], "broken.jpg"),
+        "unknown model": ([*DEMO, "--model", "resnet5000"], "resnet5000"),
+        "other architecture": (
+            [*DEMO, "--model", "squeezenet1_1", "--weights", "other.pth"], "other.pth",
+        ),
+        "no weights": ([*DEMO, "--model", "resnet18", "--weights", "gone.pth"], "gone.pth"),
+        "read-only storage": ([*DEMO, *one, "--storage", "sqlite:////proc/x.db"], "/proc/x.db"),
+        "not our database": ([*DEMO, *one, "--storage", "sqlite:///invoices.db"], "invoices"),
+        "zero trials": ([*DEMO, "--trials", "0"], "0 trials"),
+        "zero workers": ([*DEMO, "--workers", "0"], "0 workers"),
+        "all-zero mask": ([*DEMO, *one, "--reference", "zero"], "empty"),
+        "mask missing": ([*DEMO, "--images", "cat", "--reference", "zero"], "cat"),
+        "unknown image": ([*DEMO, "--images", "dragon"], "dragon"),
+        "unknown sampler": ([*DEMO, "--sampler", "magic"], "magic"),
+        "unknown method": ([*DEMO, "--reference", "magiccam@0.3"], "magiccam"),
+        "unknown rule": ([*DEMO, "--reference", "gradcam@most"], "most"),
+        "unknown device": ([*DEMO, "--device", "abacus"], "abacus"),
+        "unknown layer": ([*DEMO, "--cam-layer", "layer9"], "layer9"),
+        "wrong fix": ([*DEMO, "--fix", "colour=red"], "colour"),
+        "no space file": ([*DEMO, "--space", "gone.toml"], "gone.toml"),
+        "unknown option": ([*DEMO, "--speed", "9"], "--speed"),
+        "not a number": ([*DEMO, "--trials", "many"], "many"),
+        "no url": ([*DEMO, *one, "--storage", "file.db"], "file.db"),
+    }  # fmt: skip
+
+
+def test_every_mistake_is_one_line_and_leaves_nothing(here: Path, cli: Cli) -> None:
+    cases = mistakes(here)
+    before = sorted(str(p) for p in here.rglob("*"))
+    for name, (arguments, mentions) in cases.items():
+        line = cli.refused("tune", *arguments)
+        assert mentions in line, (name, line)
+        assert sorted(str(p) for p in here.rglob("*")) == before, name
+
+
+def test_mistakes_of_the_other_commands(here: Path, cli: Cli) -> None:
+    (here / "list.pkl").write_bytes(pickle.dumps([1, 2]))
+    (here / "evil.pkl").write_bytes(b"cposix\nsystem\n(S'touch canary'\ntR.")
+    (here / "file").write_text("")
+    for arguments, mentions in (
+        (["verify", "gone.pkl"], "gone.pkl"),
+        (["verify", "list.pkl", *DEMO], "list"),
+        (["verify", "evil.pkl", *DEMO], "posix.system"),
+        (["export"], "does not exist"),
+        (["status"], "does not exist"),
+        (["cam", *DEMO, "--method", "magic"], "magic"),
+        (["cam", *DEMO, "-o", "file"], "file"),
+        (["explain", *DEMO, "--params", "gone.pkl"], "gone.pkl"),
+        (["reference", *DEMO, "-o", "file"], "file"),
+        (["dance"], "dance"),
+    ):
+        assert mentions in cli.refused(*arguments)
+    assert not (here / "canary").exists()
+
+
+def test_an_interrupted_command_says_so(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tuner.jobs.run_jobs", interrupt)
+    assert "interrupted" in cli.refused("tune", *DEMO, *FAST, status=(130,))
+
+
+def test_help_and_status_do_not_wait_for_torch() -> None:
+    code = (
+        "import sys, tuner.cli, studies.overview\n"
+        "heavy = {'torch', 'optuna', 'skimage', 'sklearn', 'lime', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(', '.join(sorted(heavy)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ}
+    )
+    assert done.returncode == 0, done.stderr
