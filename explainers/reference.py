@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def load_mask(path: Path, name: str, geometry: Geometry, photograph: tuple[int, 
             array = np.load(path, allow_pickle=False)
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
                 raise ValueError("text, or an archive")
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise InvalidInput(
                 f"{path} is not a .npy array of numbers or booleans: write it with numpy.save"
             ) from error

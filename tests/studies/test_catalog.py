@@ -13,10 +13,18 @@ from explainers.images import Geometry
 from studies.assets import find_file, load_study_image
 from studies.catalog import load_catalog
 
-KEYS = (
-    "West_Highland_white_terrier American_coot racer flamingo kite goldfish tiger_shark vulture "
-    "common_iguana orange"
-).split()
+KEYS = [
+    "West_Highland_white_terrier",
+    "American_coot",
+    "racer",
+    "flamingo",
+    "kite",
+    "goldfish",
+    "tiger_shark",
+    "vulture",
+    "common_iguana",
+    "orange",
+]
 
 
 def photograph(path: Path, size: tuple[int, int] = (320, 260)) -> None:
@@ -52,7 +60,8 @@ def test_a_folder_is_a_catalogue(tmp_path: Path) -> None:
             photograph(tmp_path / name)
     catalog = load_catalog(str(tmp_path))
     assert catalog.keys == ("a.jpg", "a.png", "b")
-    assert load_study_image(catalog, catalog.images[2], Geometry(64, 32)).pixels.shape == (32, 32, 3)
+    image = load_study_image(catalog, catalog.images[2], Geometry(64, 32))
+    assert image.pixels.shape == (32, 32, 3)
 
 
 def test_a_toml_file_is_a_catalogue(tmp_path: Path) -> None:

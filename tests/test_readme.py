@@ -1,0 +1,70 @@
+"""What the README says is so."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from tuner.cli import app
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = {c.name: c.callback for c in app.registered_commands}
+
+
+def test_every_command_is_documented_and_helps() -> None:
+    listed = set(re.findall(r"^\| `(\w+)", README, flags=re.MULTILINE))
+    assert listed == set(COMMANDS)
+    assert all(callback is not None and callback.__doc__ for callback in COMMANDS.values())
+
+
+def test_every_option_has_a_help_text() -> None:
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            text = getattr(parameter, "help", None)
+            assert text, f"{name} {parameter.name}"
+
+
+def test_commands_in_the_readme_exist_with_their_options() -> None:
+    group = typer.main.get_command(app)
+    used = re.findall(r"lime-tuner (\w+)((?: +[^\s#`]+)*)", "\n".join(blocks("sh")))
+    assert len(used) >= 6
+    for name, rest in used:
+        known = {o for p in group.commands[name].params for o in p.opts}  # type: ignore[attr-defined]
+        assert set(re.findall(r"--[\w-]+", rest)) <= known, name
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_ci_runs_exactly_the_test_command() -> None:
+    tests = next(line for line in "\n".join(blocks("sh")).splitlines() if "pytest" in line)
+    assert tests in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+
+
+def test_the_catalogue_of_the_readme_is_one(tmp_path: Path) -> None:
+    from studies.catalog import load_catalog
+
+    text = next(b for b in re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL))
+    file = tmp_path / "c.toml"
+    file.write_text(re.sub(r"^  ", "", text, flags=re.MULTILINE))
+    assert load_catalog(str(file)).keys == ("my cat",)
+
+
+@pytest.mark.parametrize("name", ["tune", "TuningResult"])
+def test_the_notebook_names_are_exported(name: str) -> None:
+    import tuner
+
+    assert name in tuner.__all__
+    assert getattr(tuner, name).__module__ == "tuner.tuning"
+
+
+def test_python_is_new_enough_for_the_claim() -> None:
+    assert sys.version_info >= (3, 10)
+    assert "python_requires = >=3.10" in (ROOT / "setup.cfg").read_text("utf-8")
