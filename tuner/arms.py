@@ -1,0 +1,240 @@
+"""Arms: superpixel maps with a colour to hide behind, and what probing them foretells.
+
+Everything that is not part of an arm (number of features, surrogate, distance, fewer samples)
+costs only a fit once the arm has answers, so one probe settles it by replaying all of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from explainers.lime import draw_rows
+from explainers.lime_parameters import LimeParameters
+from explainers.masks import MASK_RULE
+from explainers.replay import FlatSetting, replay
+from explainers.segmentation import Segmentation
+from tuner.objective import score
+from tuner.search_space import ALL_FEATURES, HIDE_COLORS, LIME_DEFAULT, SearchSpace
+from tuner.task import TuningTask
+
+__all__ = ["MOST_PROBE_SAMPLES", "Arm", "Arms", "Forecast"]
+
+_PROBE_SEEDS = 3
+LEAST_PROBE_SAMPLES, MOST_PROBE_SAMPLES = 64, 192
+_PROBE_SAMPLES_PER_SUPERPIXEL = 5
+# After the first probe seed, an arm whose most hopeful setting is this far behind is let be. The
+# best of hundreds of settings on one seed is a flattering figure, so little is lost.
+_LET_BE_BEHIND = 0.03
+_SAMPLE_STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
+_KEPT_SETTINGS = 20
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A superpixel algorithm (``None``: lime's default) and the name of a hide colour."""
+
+    segmentation: Segmentation | None
+    hide_color: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What replaying a probe foretells.
+
+    Attributes:
+        value: score of the best setting; minus infinity when there is none.
+        settings: (score, trial values) of the best settings, best first.
+    """
+
+    value: float
+    settings: tuple[tuple[float, dict[str, Any]], ...]
+
+
+class Arms:
+    """The arms of one task and search space.
+
+    Args:
+        weight: the study's runtime weight.
+    """
+
+    def __init__(self, task: TuningTask, space: SearchSpace, weight: float) -> None:
+        self._task = task
+        self._space = space
+        self._weight = weight
+        self._possible: list[Arm] | None = None
+        self._forecasts: dict[tuple[Arm, int], Forecast] = {}
+
+    def possible(self) -> list[Arm]:
+        """Arms by falling ceiling; maps that no mask rule could use are left out."""
+        if self._possible is None:
+            arms = []
+            seen: set[tuple[bytes, bytes]] = set()
+            # Cheapest first: of two settings that give the same superpixels, that one is kept.
+            for segmentation in sorted(
+                self._space.segmentations(),
+                key=lambda s: self._task.runtime(LimeParameters(segmentation=s)).segmentation,
+            ):
+                view = self._task.view(segmentation)
+                same = (view.inside.tobytes(), view.outside.tobytes())
+                if view.superpixels >= 2 and same not in seen:
+                    seen.add(same)
+                    arms += [Arm(segmentation, color) for color in self._space.hide_color]
+            arms.sort(key=lambda arm: -self.upper(arm))
+            self._possible = arms
+        return self._possible
+
+    def upper(self, arm: Arm) -> float:
+        """No explanation on this arm can score more."""
+        return score(
+            self._task.view(arm.segmentation).ceilings[-1], self._cheapest_ratio(arm), self._weight
+        )
+
+    def _cheapest_ratio(self, arm: Arm) -> float:
+        low = self._space.num_samples[0]
+        return self.ratio(arm, low, ALL_FEATURES)
+
+    def of(self, params: Mapping[str, Any]) -> Arm | None:
+        """The arm that a trial's values belong to."""
+        if "segmentation" not in params or "hide_color" not in params:
+            return None
+        algorithm = params["segmentation"]
+        if algorithm == LIME_DEFAULT:
+            return Arm(None, params["hide_color"])
+        prefix = f"{algorithm}."
+        inner = tuple((n[len(prefix) :], v) for n, v in params.items() if n.startswith(prefix))
+        return Arm(Segmentation(algorithm, inner), params["hide_color"])
+
+    def features(self, arm: Arm) -> list[float]:
+        """What is known of an arm before any answer, scaled by how much it should matter."""
+        view = self._task.view(arm.segmentation)
+        algorithm = LIME_DEFAULT if arm.segmentation is None else arm.segmentation.algorithm
+        return [
+            view.ceilings[0],
+            view.ceilings[min(2, len(view.ceilings) - 1)],
+            1.5 * view.ceilings[-1],
+            1.5 * math.log(view.superpixels),
+            *(0.7 * (algorithm == name) for name in self._space.maps),
+            *(1.0 * (arm.hide_color == name) for name in self._space.hide_color),
+        ]
+
+    def first_probe(self, arm: Arm) -> int:
+        """Samples of an arm's first probe: more superpixels need more to be ranked."""
+        low, high = self._space.num_samples
+        least, most = LEAST_PROBE_SAMPLES, MOST_PROBE_SAMPLES
+        wanted = _PROBE_SAMPLES_PER_SUPERPIXEL * self._task.view(arm.segmentation).superpixels
+        step = next((s for s in _SAMPLE_STEPS if s >= min(max(wanted, least), most)), most)
+        return min(max(step, low), high)
+
+    def forecast(self, arm: Arm, samples: int, best: float) -> Forecast:
+        """Replay every flat setting of an arm, asking for the probe's answers if they are new."""
+        key = (arm, samples)
+        if key not in self._forecasts:
+            self._forecasts[key] = self._replayed(arm, samples, best)
+        return self._forecasts[key]
+
+    def _replayed(self, arm: Arm, samples: int, best: float) -> Forecast:
+        task, space = self._task, self._space
+        view = task.view(arm.segmentation)
+        segments = task.segments(arm.segmentation)
+        label = int(np.argmax(task.bank.original(task.source, task.image, task.digest)))
+        low, _ = space.num_samples
+        steps = sorted({s for s in _SAMPLE_STEPS if low <= s < samples} | {samples})
+        counts = [None if k == ALL_FEATURES else int(str(k)) for k in space.num_features]
+        alphas = self._alphas()
+        sums: dict[FlatSetting, list[float]] = {}
+        for seed in range(_PROBE_SEEDS):
+            state = np.random.RandomState(seed)
+            if space.random_seed[0] is None:
+                state.randint(0, high=1000)  # lime draws the segmentation's seed first
+            rows = draw_rows(state, samples, view.superpixels)
+            answers = task.bank.answers(
+                task.source,
+                task.image,
+                segments,
+                HIDE_COLORS[arm.hide_color],
+                rows,
+                np.array([label]),
+                task.digest,
+            )[:, 0]
+            for setting, iou in replay(
+                rows, answers, view.inside, view.outside, steps, counts,
+                space.distance_metric, list(alphas.values()),
+            ):  # fmt: skip
+                sums.setdefault(setting, []).append(iou)
+            hopeful = max((ious[0] for ious in sums.values()), default=0.0)
+            if (
+                seed == 0
+                and hopeful - self._weight * self._cheapest_ratio(arm) < best - _LET_BE_BEHIND
+            ):
+                break
+        names = {alpha: name for name, alpha in reversed(alphas.items())}
+        ranked = []
+        told_apart: set[tuple[int, tuple[float, ...]]] = set()
+        for setting, ious in sums.items():
+            # Settings that chose the same masks are one setting; the first is the plainest.
+            outcome = (setting.num_samples, tuple(ious))
+            usable = min(MASK_RULE.num_features, setting.num_features or view.superpixels)
+            if len(ious) <= seed or outcome in told_apart or view.superpixels < usable:
+                continue
+            if setting.num_features is None and view.superpixels < MASK_RULE.num_features:
+                continue  # fewer superpixels than the mask can use: refused by the study
+            told_apart.add(outcome)
+            count = ALL_FEATURES if setting.num_features is None else setting.num_features
+            ratio = self.ratio(arm, setting.num_samples, count)
+            # Half a standard error off: of two settings alike, the steadier one.
+            steady = float(np.mean(ious) - 0.5 * np.std(ious) / math.sqrt(len(ious)))
+            values = self.values(arm, setting.num_samples, count)
+            values["distance_metric"] = setting.distance_metric
+            values["regressor"] = names[setting.alpha]
+            ranked.append((score(steady, ratio, self._weight), values))
+        ranked.sort(key=lambda pair: -pair[0])
+        value = ranked[0][0] if ranked else -math.inf
+        return Forecast(value, tuple(ranked[:_KEPT_SETTINGS]))
+
+    def _alphas(self) -> dict[str, float]:
+        """Regressors of the space that replay can work out."""
+        alphas = {}
+        for name in self._space.regressor:
+            if name == LIME_DEFAULT:
+                alphas[name] = 1.0
+            elif name.startswith("Ridge(alpha="):
+                alphas[name] = float(name[len("Ridge(alpha=") : -1])
+            elif name == "LinearRegression":
+                alphas[name] = 0.0
+        return alphas or {self._space.regressor[0]: 1.0}
+
+    def values(self, arm: Arm, samples: int, count: Any) -> dict[str, Any]:
+        """Trial values of an arm; batch size and labels are the cheapest the space has."""
+        space = self._space
+        values: dict[str, Any] = {"hide_color": arm.hide_color}
+        if arm.segmentation is None:
+            values["segmentation"] = LIME_DEFAULT
+        else:
+            values["segmentation"] = arm.segmentation.algorithm
+            for name, value in arm.segmentation.parameters:
+                grid = space.maps[arm.segmentation.algorithm][name]
+                values[f"{arm.segmentation.algorithm}.{name}"] = next(v for v in grid if v == value)
+        values["num_features"] = count
+        values["num_samples"] = samples
+        values["distance_metric"] = space.distance_metric[0]
+        values["regressor"] = space.regressor[0]
+        values["top_labels"] = min(space.top_labels, key=lambda k: math.inf if k is None else k)
+        values["batch_size"] = self._fastest_batch()
+        return values
+
+    def _fastest_batch(self) -> Any:
+        def seconds(batch: Any) -> float:
+            parameters = LimeParameters(batch_size=batch)
+            return self._task.runtime_model.parts(parameters, 2, 1).prediction
+
+        return min(self._space.batch_size, key=seconds)
+
+    def ratio(self, arm: Arm, samples: int, count: Any) -> float:
+        """Runtime of a plain setting on an arm, relative to lime's defaults."""
+        values = self.values(arm, samples, count)
+        return self._task.runtime_ratio(self._space.parameters(values))

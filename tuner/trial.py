@@ -1,0 +1,135 @@
+"""One trial: a parameter set, scored seed by seed until it wins, loses or is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import optuna
+
+from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from studies.attributes import TrialRecord
+from tuner.objective import cannot_win, score
+from tuner.search_space import SearchSpace
+from tuner.task import TuningTask
+
+__all__ = ["TuningSettings", "run_trial"]
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """How a study is run.
+
+    Attributes:
+        trials: finished trials the study has in the end, those of earlier runs included.
+        seeds: explainer seeds 0, 1, ... that a surviving trial is scored on.
+        confirm_seeds: seeds in all for a trial that is about to become the best, so that luck
+            does not win.
+        default_seeds: seeds for lime's defaults, whose thousand samples are the dearest answers
+            of the whole study and which only have to be beaten.
+        timeout: seconds after which no further trial is started.
+        seed: of the sampler.
+    """
+
+    trials: int = 60
+    seeds: int = 10
+    confirm_seeds: int = 20
+    default_seeds: int = 2
+    runtime_weight: float = 0.1
+    sampler: str = "ceiling"
+    timeout: float | None = None
+    seed: int = 0
+    space: SearchSpace = field(default_factory=SearchSpace)
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise InvalidInput(f"{self.trials} trials: give at least 1")
+        if self.seeds < 1:
+            raise InvalidInput(f"{self.seeds} seeds: give at least 1")
+        if not self.runtime_weight >= 0:
+            raise InvalidInput(f"runtime weight {self.runtime_weight}: give a number from 0 up")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InvalidInput(f"timeout {self.timeout}: give seconds above 0")
+
+
+def run_trial(
+    trial: optuna.Trial, study: optuna.Study, task: TuningTask, settings: TuningSettings
+) -> float:
+    """Suggest, refuse by the ceiling, explain seed by seed; the score.
+
+    Trials that carry ``lime_parameters`` from the start (lime's defaults) are taken as they are,
+    and never stopped.
+
+    Raises:
+        optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
+    """
+    preset = trial.user_attrs.get("lime_parameters")
+    if preset is None:
+        parameters = settings.space.suggest(trial)
+    else:
+        parameters = LimeParameters.from_json(preset)
+        if settings.space.trial_values(parameters) is not None:
+            settings.space.suggest(trial)  # shown by the dashboard, known to the sampler
+    view = task.view(parameters.segmentation)
+    parts = task.runtime(parameters)
+    ratio = task.runtime_ratio(parameters)
+    price = settings.runtime_weight * ratio
+    best = _best_value(study)
+    ious: list[float] = []
+
+    def record(reason: str = "") -> float:
+        """Store what was found so far; the score."""
+        iou = float(np.mean(ious)) if ious else 0.0
+        found = TrialRecord(
+            parameters=parameters,
+            iou=iou,
+            iou_per_seed=ious,
+            seeds=range(len(ious)),
+            runtime_seconds=parts.total,
+            runtime_ratio=ratio,
+            runtime_parts=parts.as_dict(),
+            superpixels=view.superpixels,
+            reason=reason,
+        )
+        for name, value in found.to_attributes().items():
+            if trial.user_attrs.get(name) != value:
+                trial.set_user_attr(name, value)
+        return score(iou, ratio, settings.runtime_weight)
+
+    usable = min(task.mask_rule.num_features, parameters.num_features)
+    if preset is None and view.superpixels < max(2, usable):
+        return record(f"{view.superpixels} superpixels, fewer than the mask can use ({usable})")
+    if preset is None and best is not None:
+        ceiling = view.ceiling(parameters.num_features)
+        if ceiling - price < best:
+            record(f"ceiling {ceiling:.3f} cannot beat the best score {best:.3f}")
+            raise optuna.TrialPruned
+
+    wanted = settings.seeds if preset is None else min(settings.default_seeds, settings.seeds)
+    while len(ious) < wanted:
+        try:
+            ious.append(task.iou(parameters, seed=len(ious)))
+        except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
+            # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
+            ious.clear()
+            return record(f"lime failed: {str(error).splitlines()[0][:200]}")
+        running_score = float(np.mean(ious)) - price
+        trial.report(running_score, step=len(ious) - 1)
+        if preset is None and cannot_win(ious, price, best):
+            record(f"cannot win after {len(ious)} seeds")
+            raise optuna.TrialPruned
+        if (
+            preset is None
+            and len(ious) == settings.seeds
+            and (best is None or running_score > best)
+        ):
+            wanted = max(wanted, settings.confirm_seeds)
+    return record()
+
+
+def _best_value(study: optuna.Study) -> float | None:
+    try:
+        return study.best_value
+    except ValueError:  # Optuna's way of saying that no trial is complete
+        return None
