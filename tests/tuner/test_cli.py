@@ -108,12 +108,12 @@ def test_verify_against_a_folder_of_masks(here: Path, cli: Cli) -> None:
     from studies.export import export_pickle
 
     export_pickle({"house": LimeParameters(num_samples=20)}, here / "p.pkl")
-    (here / "masks").mkdir()
-    np.save(here / "masks" / "house.npy", np.eye(128, dtype=bool))
+    (here / "mine").mkdir()
+    np.save(here / "mine" / "house.npy", np.eye(128, dtype=bool))
     found = json.loads(
         cli.ok(
             "verify", "p.pkl", *DEMO, "--images", "house", "--seeds", "1", "--baseline-seeds", "0",
-            "--reference", "masks", "--json",
+            "--reference", "mine", "--json",
         )
     )  # fmt: skip
     assert found["avg_iou"] < 0.2  # a diagonal line, not the catalogue's own mask
@@ -202,7 +202,7 @@ def mistakes(here: Path) -> dict[str, tuple[list[str], str]]:
         "wrong fix": ([*DEMO, "--fix", "colour=red"], "colour"),
         "no space file": ([*DEMO, "--space", "gone.toml"], "gone.toml"),
         "unknown option": ([*DEMO, "--speed", "9"], "--speed"),
-        "not a number": ([*DEMO, "--trials", "many"], "many"),
+        "not a number": ([*DEMO, "--trials", "many"], "--trials"),
         "no url": ([*DEMO, *one, "--storage", "file.db"], "file.db"),
     }  # fmt: skip
 

@@ -16,6 +16,7 @@ from tuner.cli import doctor, pictures, quickstart, results, search
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130
 # Newer versions of typer carry their own click; this is its base exception in either.
 _CLICK_EXCEPTION: Any = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -47,18 +48,17 @@ def main() -> None:
     command = typer.main.get_command(app)
     try:
         status = command.main(prog_name="lime-tuner", standalone_mode=False)
+        if status == _INTERRUPTED:  # typer turns Ctrl-C into this status, silently
+            raise KeyboardInterrupt
     except LimeTunerError as error:
         _say(str(error))
         sys.exit(error.exit_status)
-    except typer.Abort:
-        _say("interrupted: finished work is kept")
-        sys.exit(130)
     except _CLICK_EXCEPTION as error:
         _say(error.format_message())
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         _say("interrupted: finished work is kept, and the same command goes on with it")
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:

@@ -60,9 +60,11 @@ class Workplace:
         from tuner.cli.output import steps_within, work_progress
 
         rule = rule or self.catalog.reference
-        if rule == "masks":
-            return {image.key: self._own_mask(image) for image in images}
         folder = Path(rule)
+        own = any(image.own_mask is not None or image.entry.mask is not None for image in images)
+        # A folder may well be called "masks"; where the catalogue has none, it is what is meant.
+        if rule == "masks" and (own or not folder.is_dir()):
+            return {image.key: self._own_mask(image) for image in images}
         if folder.is_dir():
             return {
                 image.key: load_mask(
