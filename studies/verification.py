@@ -84,8 +84,16 @@ def summary(verdicts: Iterable[ImageVerdict]) -> dict[str, Any]:
     }
 
 
-def verify_image(case: VerificationCase, seeds: Sequence[int]) -> ImageVerdict:
+def verify_image(
+    case: VerificationCase, seeds: Sequence[int], baseline_seeds: Sequence[int] = ()
+) -> tuple[ImageVerdict, ImageVerdict | None]:
     """Explain one image with stock lime in a process of its own, once per seed.
+
+    Args:
+        baseline_seeds: seeds for lime's defaults, explained in the same process afterwards.
+
+    Returns:
+        The verdict, and that of lime's defaults when there are seeds for it.
 
     Raises:
         LimeTunerError: stock lime failed; says with what.
@@ -98,6 +106,7 @@ def verify_image(case: VerificationCase, seeds: Sequence[int]) -> ImageVerdict:
         request = {
             "classifier": dict(case.classifier_spec),
             "seeds": list(seeds),
+            "baseline_seeds": list(baseline_seeds),
             "mask_rule": case.mask_rule.as_kwargs(),
         }
         (root / "request.json").write_text(json.dumps(request))
@@ -120,9 +129,11 @@ def verify_image(case: VerificationCase, seeds: Sequence[int]) -> ImageVerdict:
                 lines = [f"the process ended with status {done.returncode}"]
             raise LimeTunerError(f"{case.key}: stock lime failed: {lines[-1][:300]}")
         document = json.loads(answer.read_text())
-    return ImageVerdict(
-        case.key, tuple(document["ious"]), tuple(document["seconds"]), document["label"]
+    found, usual = (
+        ImageVerdict(case.key, tuple(part["ious"]), tuple(part["seconds"]), part["label"])
+        for part in (document["given"], document["defaults"])
     )
+    return found, usual if usual.ious else None
 
 
 def _run(folder: Path) -> None:
@@ -139,21 +150,28 @@ def _run(folder: Path) -> None:
     image, reference = np.load(folder / "image.npy"), np.load(folder / "reference.npy")
     classifier = load_classifier(**request["classifier"])
     classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
-    ious, seconds = [], []
-    label = ""
-    for seed in request["seeds"]:
-        # Regressors keep what they fitted, so every seed gets fresh ones.
-        kwargs = load_restricted((folder / "kwargs.pkl").read_bytes())
-        explainer = LimeImageExplainer(random_state=seed)
-        start = time.perf_counter()
-        explanation = explainer.explain_instance(image, classifier.predict_proba, **kwargs)
-        seconds.append(time.perf_counter() - start)
-        top = explanation.top_labels[0]
-        _, mask = explanation.get_image_and_mask(top, **request["mask_rule"])
-        union = np.count_nonzero((mask > 0) | reference)
-        ious.append(np.count_nonzero((mask > 0) & reference) / union if union else 1.0)
-        label = classifier.class_name(int(top))
-    answer = {"ious": ious, "seconds": seconds, "label": label}
+
+    def explained(pickled: bytes | None, seeds: Sequence[int]) -> dict[str, Any]:
+        ious, seconds = [], []
+        label = ""
+        for seed in seeds:
+            # Regressors keep what they fitted, so every seed gets fresh ones.
+            kwargs = {} if pickled is None else load_restricted(pickled)
+            explainer = LimeImageExplainer(random_state=seed)
+            start = time.perf_counter()
+            explanation = explainer.explain_instance(image, classifier.predict_proba, **kwargs)
+            seconds.append(time.perf_counter() - start)
+            top = explanation.top_labels[0]
+            _, mask = explanation.get_image_and_mask(top, **request["mask_rule"])
+            union = np.count_nonzero((mask > 0) | reference)
+            ious.append(np.count_nonzero((mask > 0) & reference) / union if union else 1.0)
+            label = classifier.class_name(int(top))
+        return {"ious": ious, "seconds": seconds, "label": label}
+
+    answer = {
+        "given": explained((folder / "kwargs.pkl").read_bytes(), request["seeds"]),
+        "defaults": explained(None, request["baseline_seeds"]),
+    }
     temporary = folder / "answer.tmp"
     temporary.write_text(json.dumps(answer))
     temporary.replace(folder / "answer.json")

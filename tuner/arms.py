@@ -67,6 +67,7 @@ class Arms:
         self._space = space
         self._weight = weight
         self._possible: list[Arm] | None = None
+        self._uppers: dict[Arm, float] = {}
         self._forecasts: dict[tuple[Arm, int], Forecast] = {}
 
     def possible(self) -> list[Arm]:
@@ -90,9 +91,10 @@ class Arms:
 
     def upper(self, arm: Arm) -> float:
         """No explanation on this arm can score more."""
-        return score(
-            self._task.view(arm.segmentation).ceilings[-1], self._cheapest_ratio(arm), self._weight
-        )
+        if arm not in self._uppers:
+            ceiling = self._task.view(arm.segmentation).ceilings[-1]
+            self._uppers[arm] = score(ceiling, self._cheapest_ratio(arm), self._weight)
+        return self._uppers[arm]
 
     def _cheapest_ratio(self, arm: Arm) -> float:
         low = self._space.num_samples[0]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +14,15 @@ from typing import Any
 from tuner.search_space import SearchSpace
 
 __all__ = ["TuneJob", "run_job", "run_jobs"]
+
+
+# glibc gives every large tensor back to the kernel, which then clears fresh pages for the next
+# layer: up to half of a small network's time. Keeping 32 MB blocks costs some memory instead.
+# Other C libraries ignore these names.
+_WORKER_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+}
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,19 @@ def run_jobs(jobs: list[TuneJob], workers: int) -> None:
         return
     import joblib
 
-    joblib.Parallel(n_jobs=min(workers, len(jobs)), backend="loky", batch_size=1)(
-        joblib.delayed(run_job)(job) for job in jobs
-    )
+    with _environment(_WORKER_ENVIRONMENT):
+        joblib.Parallel(n_jobs=min(workers, len(jobs)), backend="loky", batch_size=1)(
+            joblib.delayed(run_job)(job) for job in jobs
+        )
+
+
+@contextmanager
+def _environment(additions: Mapping[str, str]) -> Iterator[None]:
+    """Variables that processes started within inherit; what the user has set goes before."""
+    added = {name: value for name, value in additions.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]

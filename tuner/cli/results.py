@@ -197,7 +197,6 @@ def run_verification(
     Raises:
         InvalidInput: the pickle has something that stock lime cannot work with.
     """
-    from explainers.lime_parameters import LimeParameters
     from studies.export import check_kwargs
     from studies.storage import DEFAULT_STORAGE, holds_studies
     from studies.verification import (
@@ -221,6 +220,7 @@ def run_verification(
     assert spec is not None
     verdicts, defaults = [], []
     fresh = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
+    baseline = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + baseline_seeds)
     with work_progress("stock lime") as advance:
         for number, image in enumerate(loaded):
             advance(image.key, number, len(loaded))
@@ -231,16 +231,10 @@ def run_verification(
                 kwargs=document[image.key],
                 classifier_spec=spec,
             )
-            verdicts.append(verify_image(case, fresh))
-            if baseline_seeds:
-                usual = VerificationCase(
-                    key=image.key,
-                    image=image.pixels,
-                    reference=references[image.key].mask,
-                    kwargs=LimeParameters().as_kwargs(),
-                    classifier_spec=spec,
-                )
-                defaults.append(verify_image(usual, fresh[:baseline_seeds]))
+            verdict, usual = verify_image(case, fresh, baseline)
+            verdicts.append(verdict)
+            if usual is not None:
+                defaults.append(usual)
     result = summary(verdicts)
     if defaults:
         result["defaults"] = summary(defaults)
