@@ -61,8 +61,15 @@ class Classifier:
 
     def normalise(self, images: NDArray[np.uint8]) -> torch.Tensor:
         """(N, H, W, 3) uint8 → (N, 3, H, W) float32 on the device, as the module wants it."""
-        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
-        scaled = batch.permute(0, 3, 1, 2).contiguous().to(torch.float32).div_(255.0)
+        return self.normalise_planes(
+            torch.from_numpy(images if images.flags.writeable else images.copy())
+            .to(self.device)
+            .permute(0, 3, 1, 2)
+        )
+
+    def normalise_planes(self, planes: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) uint8 on the device → float32, scaled as the module wants it."""
+        scaled = planes.contiguous().to(torch.float32).div_(255.0)
         mean = torch.tensor(self.mean, device=self.device).view(1, 3, 1, 1)
         std = torch.tensor(self.std, device=self.device).view(1, 3, 1, 1)
         return scaled.sub_(mean).div_(std)

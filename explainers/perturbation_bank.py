@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from explainers.bank_store import BankStore
 from explainers.images import array_digest
+from explainers.perturbation import Perturbation
 
 __all__ = ["AnswerSource", "BankCounts", "PerturbationBank"]
 
@@ -198,8 +199,8 @@ class PerturbationBank:
                     first.setdefault(patterns[i], i)
             asked = np.fromiter(first.values(), dtype=np.int64, count=len(first))
             if len(asked):
-                hidden = _hidden_image(image, segments, hide_color)
-                fresh = _ask(source, image, hidden, segments, rows[asked])[:, kept]
+                perturbation = Perturbation(image, segments, hide_color)
+                fresh = _ask(source, perturbation, rows[asked])[:, kept]
                 self.counts.new += len(asked)
                 entry.add([patterns[i] for i in asked], fresh)
                 if self._store is not None and entry.number is not None:
@@ -239,37 +240,18 @@ def _kept_classes(original: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[
     return np.union1d(np.argsort(original)[-_KEPT_CLASSES:], wanted)
 
 
-def _hidden_image(
-    image: NDArray[np.uint8],
-    segments: NDArray[np.int64],
-    hide_color: int | tuple[int, int, int] | None,
-) -> NDArray[np.uint8]:
-    """lime's ``fudged_image``: what shows where a superpixel is switched off."""
-    hidden = image.copy()
-    if hide_color is not None:
-        hidden[:] = hide_color
-        return hidden
-    labels = segments.ravel()
-    # Sums of uint8 are exact in float64, so these are np.mean's own means, to the last bit.
-    counts = np.bincount(labels)
-    for channel in range(3):
-        sums = np.bincount(labels, weights=image[..., channel].ravel())
-        means = sums / np.maximum(counts, 1)
-        hidden[..., channel] = means.astype(np.uint8)[segments]
-    return hidden
-
-
 def _ask(
-    source: AnswerSource,
-    image: NDArray[np.uint8],
-    hidden: NDArray[np.uint8],
-    segments: NDArray[np.int64],
-    rows: NDArray[np.integer],
+    source: AnswerSource, perturbation: Perturbation, rows: NDArray[np.integer]
 ) -> NDArray[Any]:
     """Build the perturbed images batch by batch and ask for them; (S, C)."""
     answers = []
     batch = getattr(source, "batch_size", _ASK_BATCH)
+    # An engine on an accelerator builds the images there.
+    direct = getattr(source, "predict_perturbed", None)
     for start in range(0, len(rows), batch):
-        shown = rows[start : start + batch].astype(bool)[:, segments]
-        answers.append(np.asarray(source.predict_proba(np.where(shown[..., None], image, hidden))))
+        some = rows[start : start + batch]
+        if direct is not None:
+            answers.append(direct(perturbation, some))
+        else:
+            answers.append(np.asarray(source.predict_proba(perturbation.images(some))))
     return np.concatenate(answers)

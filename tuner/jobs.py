@@ -9,9 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuner.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from explainers.classifier import Classifier
+    from explainers.engines import Engine
 
 __all__ = ["TuneJob", "run_job", "run_jobs"]
 
@@ -31,6 +38,7 @@ class TuneJob:
 
     Attributes:
         classifier_spec: keyword arguments of ``explainers.zoo.load_classifier``.
+        engine: see ``explainers.engines.ENGINES``.
         reference: as ``Reference.to_json()`` gives it.
         threads: for torch in the worker, so that workers do not fight for the cores.
         trials ... space: see ``tuner.tuning.TuningSettings``.
@@ -43,6 +51,7 @@ class TuneJob:
     assets: Path | None
     bank: Path
     classifier_spec: dict[str, Any]
+    engine: str
     class_index: int | None
     reference: dict[str, str]
     runtime_model: str
@@ -57,13 +66,26 @@ class TuneJob:
 
 
 @lru_cache(maxsize=1)
-def _classifier(spec: tuple[tuple[str, Any], ...]) -> Any:
+def _classifier(spec: tuple[tuple[str, Any], ...]) -> Classifier:
     """A worker tunes several images with one classifier."""
-    from explainers.engine import TorchEngine
     from explainers.zoo import load_classifier
 
-    classifier = load_classifier(**dict(spec))
-    return classifier, TorchEngine(classifier)
+    return load_classifier(**dict(spec))
+
+
+_engines: dict[tuple[str, str, tuple[int, ...]], Engine] = {}
+
+
+def _engine(classifier: Classifier, name: str, image: NDArray[np.uint8]) -> Engine:
+    """... and one engine for each size of image."""
+    from explainers.engines import make_engine
+    from studies.assets import cache_folder
+
+    key = (classifier.fingerprint, name, image.shape)
+    if key not in _engines:
+        _engines.clear()
+        _engines[key] = make_engine(classifier, name, image=image, cache=cache_folder() / "engines")
+    return _engines[key]
 
 
 def run_job(job: TuneJob) -> str:
@@ -84,7 +106,7 @@ def run_job(job: TuneJob) -> str:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
     torch.set_num_threads(job.threads)
-    classifier, engine = _classifier(tuple(sorted(job.classifier_spec.items())))
+    classifier = _classifier(tuple(sorted(job.classifier_spec.items())))
     catalog = load_catalog(job.catalog)
     entry = catalog.only((job.key,)).images[0]
     image = load_study_image(catalog, entry, classifier.geometry, job.assets)
@@ -92,7 +114,7 @@ def run_job(job: TuneJob) -> str:
     try:
         task = TuningTask(
             image=image.pixels,
-            source=engine,
+            source=_engine(classifier, job.engine, image.pixels),
             reference=Reference.from_json(job.reference),
             bank=bank,
             runtime_model=RuntimeModel.from_json(job.runtime_model),

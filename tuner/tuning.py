@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.classifier import Classifier
-from explainers.engine import TorchEngine
+from explainers.engines import make_engine
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import check_reference
@@ -93,7 +93,7 @@ def open_study(
     )
     stored = study.user_attrs
     for fact, value in facts.items():
-        if fact in ("package_versions", "runtime_model", "reference"):
+        if fact in ("package_versions", "runtime_model", "reference", "engine"):
             continue  # what was stored first stays; a run on newer packages may go on
         if fact in stored and stored[fact] != value:
             raise InvalidInput(
@@ -217,6 +217,7 @@ def tune(
     seeds: int = 10,
     runtime_weight: float = 0.1,
     sampler: str = "ceiling",
+    engine: str = "auto",
     timeout: float | None = None,
     seed: int = 0,
     space: SearchSpace | None = None,
@@ -232,6 +233,7 @@ def tune(
         image: (H, W, 3) uint8 in the classifier's geometry (see ``explainers.images.prepare``).
         reference: (H, W) bool mask of the object, or ``METHOD@RULE``.
         trials: finished trials in the end; more are added when a stored study is resumed.
+        engine: who computes the classifier's answers; see ``explainers.engines``.
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
         bank: folder for classifier answers; ``None`` keeps them in memory.
@@ -262,7 +264,7 @@ def tune(
     model = calibrate(classifier, image) if runtime_model is None else runtime_model
     task = TuningTask(
         image=image,
-        source=TorchEngine(classifier),
+        source=make_engine(classifier, engine, image=image),
         reference=known,
         bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
         runtime_model=model,
@@ -301,5 +303,6 @@ def study_facts(
         "runtime_weight": settings.runtime_weight,
         "runtime_model": task.runtime_model.to_json(),
         "search_space": settings.space.to_json(),
+        "engine": getattr(task.source, "name", "classifier"),
         "package_versions": package_versions(),
     }

@@ -11,7 +11,7 @@ import torch
 
 from explainers.cam import heat_map
 from explainers.classifier import Classifier, pick_device
-from explainers.engine import TorchEngine
+from explainers.engines import TorchEngine
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import load_image, prepare
 from explainers.zoo import load_classifier

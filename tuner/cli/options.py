@@ -32,6 +32,14 @@ CamLayer = Annotated[
     str | None,
     typer.Option("--cam-layer", help="Layer for class activation maps, e.g. layer4."),
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="Who computes classifier answers: auto, torch, onnxruntime, openvino.  "
+        "[default: auto]",
+    ),
+]
 ReferenceRule = Annotated[
     str | None,
     typer.Option(

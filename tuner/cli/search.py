@@ -36,6 +36,7 @@ class TuneRequest:
     workers: int
     runtime_weight: float
     sampler: str
+    engine: str
     timeout: float | None
     seed: int
     space: SearchSpace
@@ -76,6 +77,7 @@ def tune(
     sampler: Annotated[
         str | None, typer.Option(help="ceiling, tpe or random.  [default: ceiling]")
     ] = None,
+    engine: options.Engine = None,
     fix: Annotated[
         list[str] | None,
         typer.Option(help="name=value: keep one value of a dimension; may be repeated."),
@@ -111,6 +113,7 @@ def tune(
         workers=setting("workers", workers, 1),
         runtime_weight=setting("runtime_weight", runtime_weight, 0.1),
         sampler=setting("sampler", sampler, "ceiling"),
+        engine=setting("engine", engine, "auto"),
         timeout=timeout,
         seed=seed,
         space=chosen,
@@ -164,6 +167,7 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
 def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
     import torch
 
+    from explainers.engines import ENGINES, make_engine
     from explainers.reference import Reference
     from studies.assets import cache_folder
     from tuner.calibration import runtime_model_for
@@ -176,6 +180,10 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
         image.key: catalog_class(image, place.classifier) if request.target == "catalog" else None
         for image in images
     }
+    # Converted and checked once, here; workers find it in the cache.
+    engine = make_engine(
+        place.classifier, request.engine, image=images[0].pixels, cache=cache_folder() / "engines"
+    ).name
     stored = _stored_references(request.storage, [f"{request.study}/{i.key}" for i in images])
     rule = request.reference or place.catalog.reference
     known = {
@@ -201,6 +209,7 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
             assets=place.assets,
             bank=cache_folder() / "bank",
             classifier_spec=spec,
+            engine=engine if engine in ENGINES else "torch",
             class_index=classes[image.key],
             reference=known[image.key].to_json(),
             runtime_model=model.to_json(),

@@ -1,0 +1,159 @@
+"""Which engine to use: converted once, checked against PyTorch, kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.classifier import Classifier
+from explainers.engines.interface import CPU_BATCHES, Engine, fastest_batch
+from explainers.engines.onnx_engine import OnnxEngine
+from explainers.engines.openvino_engine import OpenVinoEngine
+from explainers.engines.torch_engine import TorchEngine
+from explainers.errors import InvalidInput
+from explainers.perturbation import Perturbation
+
+__all__ = ["ENGINES", "largest_difference", "make_engine"]
+
+_logger = logging.getLogger(__name__)
+
+_COMPILED: tuple[type[OnnxEngine] | type[OpenVinoEngine], ...] = (OnnxEngine, OpenVinoEngine)
+ENGINES = ("auto", "torch", *(engine.name for engine in _COMPILED))
+"""Names for ``--engine``; ``auto`` is the first compiled one that is installed, or torch."""
+
+_TOLERANCE = 1e-4
+_ACCELERATOR_BATCHES = (32, 64, 128, 256)
+_CHECKED_IMAGES = 8
+_CHECK_GRID = 6  # superpixels a side
+
+
+def make_engine(
+    classifier: Classifier,
+    name: str = "auto",
+    *,
+    image: NDArray[np.uint8],
+    cache: Path | None = None,
+) -> Engine:
+    """The engine of that name for images like one.
+
+    A compiled engine is checked on perturbed images when it is made: where its probabilities
+    differ from PyTorch's by more than 1e-4, or the network cannot be converted, a warning is
+    logged and PyTorch is used.
+
+    Args:
+        name: one of ``ENGINES``.
+        image: (H, W, 3) uint8, prepared: it gives the size, and the check's images.
+        cache: folder that keeps converted networks; ``None`` converts every time.
+
+    Raises:
+        InvalidInput: an unknown engine, or one that is not installed.
+    """
+    if name not in ENGINES:
+        raise InvalidInput(f"engine '{name}' is unknown: use one of {', '.join(ENGINES)}")
+    on_cpu = classifier.device.type == "cpu"
+    for kind in _COMPILED:
+        installed = all(importlib.util.find_spec(module) for module in kind.requires)
+        if name == kind.name and not installed:
+            raise InvalidInput(
+                f"engine '{name}' is not installed: pip install {' '.join(kind.requires)}, "
+                "or use --engine torch"
+            )
+        if name == kind.name and not on_cpu:
+            raise InvalidInput(
+                f"engine '{name}' computes on the CPU, the classifier is on "
+                f"{classifier.device}: use --engine torch or --device cpu"
+            )
+        if name == kind.name or (name == "auto" and installed and on_cpu):
+            made = _compiled(kind, classifier, image, cache)
+            if made is not None:
+                return made
+    engine = TorchEngine(classifier)
+    if not on_cpu:
+        engine.batch_size = fastest_batch(engine.predict_proba, image, _ACCELERATOR_BATCHES)
+    return engine
+
+
+def _compiled(
+    kind: type[OnnxEngine] | type[OpenVinoEngine],
+    classifier: Classifier,
+    image: NDArray[np.uint8],
+    cache: Path | None,
+) -> Engine | None:
+    """A converted and checked engine, or ``None`` with a warning."""
+    size = (image.shape[0], image.shape[1])
+    versions = [metadata.version(module) for module in ("torch", *kind.requires)]
+    key = hashlib.sha256(json.dumps([classifier.fingerprint, size, versions]).encode())
+    stem = None if cache is None else cache / f"{kind.name}-{key.hexdigest()[:24]}"
+    if stem is not None:
+        with contextlib.suppress(Exception):  # missing or damaged: it is made again
+            facts = json.loads(stem.with_suffix(".json").read_text())
+            engine = kind(classifier, size, stem.with_suffix(kind.suffix))
+            engine.batch_size = int(facts["batch_size"])
+            return engine
+    try:
+        content = kind.convert(classifier, size)
+        engine = kind(classifier, size, content)
+        difference = largest_difference(engine, classifier, image)
+    except Exception as error:  # noqa: BLE001  exporters raise anything; PyTorch goes on
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        _logger.warning(
+            "%s cannot be converted for %s (%s); PyTorch is used",
+            classifier.name, kind.name, reason[0][:200],
+        )  # fmt: skip
+        return None
+    if not difference <= _TOLERANCE:
+        _logger.warning(
+            "%s answers differently for %s: by %.2g in probability, %g is allowed; "
+            "PyTorch is used", kind.name, classifier.name, difference, _TOLERANCE,
+        )  # fmt: skip
+        return None
+    engine.batch_size = fastest_batch(engine.predict_proba, image, CPU_BATCHES)
+    if stem is not None:
+        facts = {"largest_difference": difference, "batch_size": engine.batch_size}
+        _keep(stem.with_suffix(kind.suffix), content)
+        _keep(stem.with_suffix(".json"), json.dumps(facts).encode())
+    return engine
+
+
+def largest_difference(engine: Engine, classifier: Classifier, image: NDArray[np.uint8]) -> float:
+    """Largest difference of any probability between an engine and plain PyTorch.
+
+    Measured on the image itself and on versions of it with random squares hidden, which is what
+    engines will be asked about.
+    """
+    height, width, _ = image.shape
+    grid = _CHECK_GRID
+    labels = (np.arange(height) * grid // height)[:, None] * grid
+    segments = (labels + (np.arange(width) * grid // width)[None, :]).astype(np.int64)
+    rows = np.random.default_rng(0).integers(0, 2, (_CHECKED_IMAGES, grid * grid))
+    rows[0] = 1
+    images = np.concatenate(
+        [Perturbation(image, segments, hide_color).images(rows) for hide_color in (None, 0)]
+    )
+    expected = classifier.predict_proba(images)
+    found = np.concatenate([engine.predict_proba(images[:1]), engine.predict_proba(images[1:])])
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        return float("inf")
+    return float(np.abs(found - expected).max())
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write a file of the cache whole or not at all; without it the next process converts."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        _logger.debug("%s was not kept: %s", path, error)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
