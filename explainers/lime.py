@@ -107,7 +107,8 @@ def explain(
     digest = array_digest(image) if image_digest is None else image_digest
     random_state = np.random.RandomState(seed)
     segments = segment(image, parameters, random_state, bank, digest)
-    rows = draw_rows(random_state, parameters.num_samples, np.unique(segments).shape[0])
+    superpixels = int(np.count_nonzero(np.bincount(segments.ravel())))  # np.unique is slow
+    rows = draw_rows(random_state, parameters.num_samples, superpixels)
 
     original = bank.original(source, image, digest)
     explanation = ImageExplanation(image, segments)

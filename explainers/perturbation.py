@@ -59,6 +59,7 @@ class Perturbation:
                 f"superpixels of shape {segments.shape} are not those of an image of shape "
                 f"{image.shape}"
             )
+        self.image, self.segments, self.hide_color = image, segments, hide_color
         self.shape = image.shape
         hidden = hidden_image(image, segments, hide_color)
         # Colour planes one after the other, as networks want them.

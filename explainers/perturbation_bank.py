@@ -93,7 +93,8 @@ class PerturbationBank:
         self._store = None if folder is None else BankStore(folder / "answers.sqlite3", max_bytes)
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._originals: dict[tuple[str, str], NDArray[Any]] = {}
-        self._maps: dict[tuple[str, str], NDArray[np.int64]] = {}
+        # In the smallest type: a study looks at hundreds of maps.
+        self._maps: dict[tuple[str, str], NDArray[np.unsignedinteger]] = {}
         self.counts = BankCounts()
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class PerturbationBank:
                 because nothing is known about what it depends on.
 
         Returns:
-            (H, W) int64 labels; not to be written to.
+            (H, W) int64 labels.
         """
         name = getattr(algorithm, "algo_type", None)
         if name is None:
@@ -121,15 +122,15 @@ class PerturbationBank:
         digest = array_digest(image) if image_digest is None else image_digest
         description = json.dumps([name, sorted(algorithm.target_params.items()), _SKIMAGE_VERSION])
         key = (digest, description)
-        found = self._maps.get(key)
-        if found is None and self._store is not None:
-            found = self._store.load_superpixels(*key)
+        kept = self._maps.get(key)
+        if kept is not None:
+            return kept.astype(np.int64)
+        found = None if self._store is None else self._store.load_superpixels(*key)
         if found is None:
             found = np.asarray(algorithm(image), dtype=np.int64)
             if self._store is not None:
                 self._store.save_superpixels(*key, found)
-        found.setflags(write=False)
-        self._maps[key] = found
+        self._maps[key] = found.astype(np.min_scalar_type(int(found.max(initial=0))))
         return found
 
     def original(

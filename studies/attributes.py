@@ -17,7 +17,7 @@ STUDY_ATTRIBUTES = (
 )  # fmt: skip
 TRIAL_ATTRIBUTES = (
     "iou", "iou_per_seed", "seeds", "runtime_seconds", "runtime_ratio", "runtime_parts",
-    "superpixels", "lime_parameters",
+    "superpixels", "lime_parameters", "answers",
 )  # fmt: skip
 
 
@@ -32,6 +32,7 @@ class TrialRecord:
         runtime_ratio: to lime's defaults on the same image.
         runtime_parts: seconds of segmentation, perturbation, prediction, fit.
         superpixels: how many the segmentation gave.
+        answers: classifier answers that were new in this trial, its proposal's probes included.
         reason: why the trial is worth nothing, or was stopped; empty otherwise.
     """
 
@@ -43,6 +44,7 @@ class TrialRecord:
     runtime_ratio: float
     runtime_parts: Mapping[str, float]
     superpixels: int
+    answers: int = 0
     reason: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,6 +59,7 @@ class TrialRecord:
             "runtime_parts": {k: round(float(v), 6) for k, v in self.runtime_parts.items()},
             "superpixels": int(self.superpixels),
             "lime_parameters": self.parameters.to_json(),
+            "answers": int(self.answers),
         }
         if self.reason:
             attributes["reason"] = self.reason
@@ -76,6 +79,7 @@ class TrialRecord:
             runtime_ratio=attributes["runtime_ratio"],
             runtime_parts=attributes["runtime_parts"],
             superpixels=attributes["superpixels"],
+            answers=attributes.get("answers", 0),
             reason=attributes.get("reason", ""),
         )
 

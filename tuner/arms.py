@@ -22,9 +22,14 @@ from tuner.objective import score
 from tuner.search_space import ALL_FEATURES, HIDE_COLORS, LIME_DEFAULT, SearchSpace
 from tuner.task import TuningTask
 
-__all__ = ["MOST_PROBE_SAMPLES", "Arm", "Arms", "Forecast"]
+__all__ = ["FEW_SUPERPIXELS", "Arm", "Arms", "Forecast"]
 
+_GOLDEN = (math.sqrt(5) - 1) / 2
 _PROBE_SEEDS = 3
+# So few superpixels have 256 patterns at most: once they are asked, every seed is free.
+FEW_SUPERPIXELS, _PROBE_SEEDS_OF_FEW = 8, 12
+# After so many seeds, samples and metrics that are far behind are not replayed any further.
+_NARROWED_AFTER, _FAR_BEHIND = (3, 8), 0.06
 LEAST_PROBE_SAMPLES, MOST_PROBE_SAMPLES = 64, 192
 _PROBE_SAMPLES_PER_SUPERPIXEL = 5
 # After the first probe seed, an arm whose most hopeful setting is this far behind is let be. The
@@ -66,28 +71,56 @@ class Arms:
         self._task = task
         self._space = space
         self._weight = weight
-        self._possible: list[Arm] | None = None
+        self._pixels = task.image.shape[0] * task.image.shape[1]
+        self._possible: list[Arm] = []
+        self._seen: set[tuple[bytes, bytes]] = set()
+        self._looked = 0.0
+        self._waiting = self._in_order()
         self._uppers: dict[Arm, float] = {}
-        self._forecasts: dict[tuple[Arm, int], Forecast] = {}
+        self._forecasts: dict[tuple[Arm, int, int], Forecast] = {}
+
+    def look_at(self, seconds: float) -> None:
+        """Segment the image until so many seconds, by the runtime model, have been spent.
+
+        Maps come in an order in which every algorithm gets the same share of time and each of
+        them is spread over its grid. So the first trials see a coarse choice of maps and later
+        ones all of it, and a resumed study sees the same.
+        """
+        while self._waiting and self._looked < seconds:
+            segmentation = self._waiting.pop(0)
+            self._looked += self._seconds(segmentation)
+            view = self._task.view(segmentation)
+            same = (view.inside.tobytes(), view.outside.tobytes())
+            if view.superpixels >= 2 and same not in self._seen:
+                self._seen.add(same)
+                self._possible += [Arm(segmentation, color) for color in self._space.hide_color]
+                self._possible.sort(key=lambda arm: -self.upper(arm))
 
     def possible(self) -> list[Arm]:
-        """Arms by falling ceiling; maps that no mask rule could use are left out."""
-        if self._possible is None:
-            arms = []
-            seen: set[tuple[bytes, bytes]] = set()
-            # Cheapest first: of two settings that give the same superpixels, that one is kept.
-            for segmentation in sorted(
-                self._space.segmentations(),
-                key=lambda s: self._task.runtime(LimeParameters(segmentation=s)).segmentation,
-            ):
-                view = self._task.view(segmentation)
-                same = (view.inside.tobytes(), view.outside.tobytes())
-                if view.superpixels >= 2 and same not in seen:
-                    seen.add(same)
-                    arms += [Arm(segmentation, color) for color in self._space.hide_color]
-            arms.sort(key=lambda arm: -self.upper(arm))
-            self._possible = arms
+        """Arms looked at, by falling ceiling; maps that no mask rule could use are left out."""
         return self._possible
+
+    def _seconds(self, segmentation: Segmentation | None) -> float:
+        parameters = LimeParameters(segmentation=segmentation)
+        # Superpixels do not matter here, and asking for them would compute them.
+        return self._task.runtime_model.parts(parameters, 1, self._pixels).segmentation
+
+    def _in_order(self) -> list[Segmentation | None]:
+        """Coarse to fine, equal time for every algorithm."""
+        by_algorithm: dict[str, list[Segmentation | None]] = {}
+        for segmentation in self._space.segmentations():
+            name = LIME_DEFAULT if segmentation is None else segmentation.algorithm
+            by_algorithm.setdefault(name, []).append(segmentation)
+        queue: list[tuple[float, str, Segmentation | None]] = []
+        for name, members in by_algorithm.items():
+            # Multiples of the golden ratio fill any grid evenly, whatever its size.
+            spread = sorted(range(len(members)), key=lambda i: (i * _GOLDEN) % 1.0)
+            time = 0.0
+            for i in spread:
+                time += self._seconds(members[i])
+                queue.append((time, name, members[i]))
+        queue.sort(key=lambda entry: entry[:2])
+        return [segmentation for _, _, segmentation in queue]
 
     def upper(self, arm: Arm) -> float:
         """No explanation on this arm can score more."""
@@ -132,14 +165,26 @@ class Arms:
         step = next((s for s in _SAMPLE_STEPS if s >= min(max(wanted, least), most)), most)
         return min(max(step, low), high)
 
-    def forecast(self, arm: Arm, samples: int, best: float) -> Forecast:
-        """Replay every flat setting of an arm, asking for the probe's answers if they are new."""
-        key = (arm, samples)
+    def probe_seeds(self, arm: Arm) -> int:
+        """Explainer seeds of a probe; many where so few patterns exist that they cost nothing."""
+        few = self._task.view(arm.segmentation).superpixels <= FEW_SUPERPIXELS
+        return _PROBE_SEEDS_OF_FEW if few else _PROBE_SEEDS
+
+    def forecast(self, arm: Arm, samples: int, seeds: int, best: float) -> Forecast:
+        """Replay every flat setting of an arm, asking for the probe's answers if they are new.
+
+        Args:
+            best: score below which an arm may be let be after the first seed.
+        """
+        key = (arm, samples, seeds)
         if key not in self._forecasts:
-            self._forecasts[key] = self._replayed(arm, samples, best)
+            self._forecasts[key] = self._ranked(arm, self._replayed(arm, samples, seeds, best))
         return self._forecasts[key]
 
-    def _replayed(self, arm: Arm, samples: int, best: float) -> Forecast:
+    def _replayed(
+        self, arm: Arm, samples: int, seeds: int, best: float
+    ) -> dict[FlatSetting, list[float]]:
+        """IoU on each seed of the settings that stayed hopeful."""
         task, space = self._task, self._space
         view = task.view(arm.segmentation)
         segments = task.segments(arm.segmentation)
@@ -147,9 +192,9 @@ class Arms:
         low, _ = space.num_samples
         steps = sorted({s for s in _SAMPLE_STEPS if low <= s < samples} | {samples})
         counts = [None if k == ALL_FEATURES else int(str(k)) for k in space.num_features]
-        alphas = self._alphas()
-        sums: dict[FlatSetting, list[float]] = {}
-        for seed in range(_PROBE_SEEDS):
+        found: dict[FlatSetting, list[float]] = {}
+        only: set[tuple[str, int]] | None = None
+        for seed in range(seeds):
             state = np.random.RandomState(seed)
             if space.random_seed[0] is None:
                 state.randint(0, high=1000)  # lime draws the segmentation's seed first
@@ -165,26 +210,30 @@ class Arms:
             )[:, 0]
             for setting, iou in replay(
                 rows, answers, view.inside, view.outside, steps, counts,
-                space.distance_metric, list(alphas.values()),
+                space.distance_metric, list(self._alphas().values()), only,
             ):  # fmt: skip
-                sums.setdefault(setting, []).append(iou)
-            hopeful = max((ious[0] for ious in sums.values()), default=0.0)
-            if (
-                seed == 0
-                and hopeful - self._weight * self._cheapest_ratio(arm) < best - _LET_BE_BEHIND
-            ):
-                break
-        names = {alpha: name for name, alpha in reversed(alphas.items())}
+                found.setdefault(setting, []).append(iou)
+            if seed == 0:
+                hopeful = max((ious[0] for ious in found.values()), default=0.0)
+                if hopeful - self._weight * self._cheapest_ratio(arm) < best - _LET_BE_BEHIND:
+                    break
+            if seed + 1 in _NARROWED_AFTER:
+                only = _hopeful_steps(found, seed + 1)
+        longest = max((len(ious) for ious in found.values()), default=0)
+        return {setting: ious for setting, ious in found.items() if len(ious) == longest}
+
+    def _ranked(self, arm: Arm, found: Mapping[FlatSetting, list[float]]) -> Forecast:
+        """Settings by falling score."""
+        superpixels = self._task.view(arm.segmentation).superpixels
+        names = {alpha: name for name, alpha in reversed(self._alphas().items())}
         ranked = []
         told_apart: set[tuple[int, tuple[float, ...]]] = set()
-        for setting, ious in sums.items():
+        for setting, ious in found.items():
             # Settings that chose the same masks are one setting; the first is the plainest.
             outcome = (setting.num_samples, tuple(ious))
-            usable = min(MASK_RULE.num_features, setting.num_features or view.superpixels)
-            if len(ious) <= seed or outcome in told_apart or view.superpixels < usable:
-                continue
-            if setting.num_features is None and view.superpixels < MASK_RULE.num_features:
-                continue  # fewer superpixels than the mask can use: refused by the study
+            usable = min(MASK_RULE.num_features, setting.num_features or MASK_RULE.num_features)
+            if outcome in told_apart or superpixels < usable:
+                continue  # fewer superpixels than the mask can use are refused by the study
             told_apart.add(outcome)
             count = ALL_FEATURES if setting.num_features is None else setting.num_features
             ratio = self.ratio(arm, setting.num_samples, count)
@@ -240,3 +289,14 @@ class Arms:
         """Runtime of a plain setting on an arm, relative to lime's defaults."""
         values = self.values(arm, samples, count)
         return self._task.runtime_ratio(self._space.parameters(values))
+
+
+def _hopeful_steps(found: Mapping[FlatSetting, list[float]], seeds: int) -> set[tuple[str, int]]:
+    """Metrics and numbers of samples with a setting not far behind the best."""
+    tops: dict[tuple[str, int], float] = {}
+    for setting, ious in found.items():
+        if len(ious) == seeds:
+            key = (setting.distance_metric, setting.num_samples)
+            tops[key] = max(tops.get(key, 0.0), sum(ious) / seeds)
+    best = max(tops.values(), default=0.0)
+    return {key for key, top in tops.items() if top >= best - _FAR_BEHIND}

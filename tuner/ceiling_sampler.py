@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.arms import MOST_PROBE_SAMPLES, Arm, Arms, Forecast
+from tuner.arms import Arm, Arms, Forecast
 from tuner.objective import score
 from tuner.search_space import (
     CATEGORICAL_DIMENSIONS,
@@ -34,10 +35,22 @@ from tuner.task import TuningTask
 __all__ = ["CeilingSampler"]
 
 _START_UP = 8
+_LOOK_AT_FIRST, _LOOK_PER_TRIAL = 1.5, 0.6  # seconds spent on superpixel maps
 _EXPLOIT_EVERY = 3
+_LEADING = 6  # arms that are exploited
+_REPLAYED_SEEDS = 20
 _PROBES_PER_TRIAL = 3
 _EXPLORATION = 1.0  # standard deviations added to the forecast of an arm
+_WORTH_A_PROBE = 2.0  # an arm that needs more of them to be the best is not probed
 _MORE_SAMPLES_BONUS = 0.01  # IoU hoped for from doubling the samples of a good arm
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Answers that an arm has: so many samples of so many seeds."""
+
+    samples: int
+    seeds: int
 
 
 class CeilingSampler(optuna.samplers.BaseSampler):
@@ -97,32 +110,61 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}
-        probed: dict[Arm, int] = {}
-        possible = set(self._arms.possible())
+        self._arms.look_at(_LOOK_AT_FIRST + _LOOK_PER_TRIAL * trial.number)
+        probed: dict[Arm, _Answered] = {}
         for each in earlier:
             arm = self._arms.of(each.params)
-            if arm is not None and arm in possible:
-                samples = min(int(each.params["num_samples"]), self._space.num_samples[1])
-                probed[arm] = max(probed.get(arm, 0), samples, self._arms.first_probe(arm))
+            if arm is not None:
+                self._note(probed, arm, each)
         rng = np.random.default_rng([self._seed, trial.number])
         best = max(
             (t.value or 0.0 for t in earlier if t.state == TrialState.COMPLETE), default=-1.0
         )
         results = _results(earlier, self._arms.of)
-        explore = len(probed) < _START_UP or trial.number % _EXPLOIT_EVERY != 0
-        # An arm whose replay shows that it cannot win costs its probe, but no trial.
-        for _ in range(_PROBES_PER_TRIAL if explore else 0):
-            arm = self._next_arm(probed, results, best)
-            if arm is not None:
-                fresh = self._first_untried(
-                    self._arms.forecast(arm, self._arms.first_probe(arm), best), tried, best
-                )
-                if fresh is not None:
-                    return fresh
-                probed[arm] = self._arms.first_probe(arm)
-                self._hopeless.add(arm)  # for good: the best score only rises
-        exploit = self._exploit(probed, results, tried, best)
-        return exploit if exploit is not None else self._random(rng)
+        starting = len(probed) < _START_UP
+        proposal = None
+        if starting or trial.number % _EXPLOIT_EVERY != 0:
+            proposal = self._explore(probed, results, tried, best, _WORTH_A_PROBE)
+        if proposal is None:
+            proposal = self._exploit(probed, results, tried, best)
+        if proposal is None:
+            # Nothing is likely to win any more. Spend little: settings that ask nothing, and now
+            # and then an arm that nobody believes in.
+            proposal = self._exploit(probed, results, tried, -math.inf)
+            if proposal is None or trial.number % 2:
+                doubtful = self._explore(probed, results, tried, best, math.inf, probes=1)
+                proposal = doubtful or proposal
+        return proposal if proposal is not None else self._random(rng)
+
+    def _note(self, probed: dict[Arm, _Answered], arm: Arm, trial: FrozenTrial) -> None:
+        """Remember what replaying an arm can use without asking."""
+        seeds = len(trial.user_attrs.get("iou_per_seed", ()))
+        found = _Answered(int(trial.params["num_samples"]), min(seeds, _REPLAYED_SEEDS))
+        first = _Answered(self._arms.first_probe(arm), self._arms.probe_seeds(arm))
+        probed[arm] = max(probed.get(arm, first), found, key=lambda a: a.samples * a.seeds)
+
+    def _explore(
+        self,
+        probed: dict[Arm, _Answered],
+        results: Mapping[Arm, float],
+        tried: set[tuple[Any, ...]],
+        best: float,
+        deviations: float,
+        probes: int = _PROBES_PER_TRIAL,
+    ) -> dict[str, Any] | None:
+        """The best setting of a new arm; one that cannot win costs its probe, but no trial."""
+        for _ in range(probes):
+            arm = self._next_arm(probed, results, best, deviations)
+            if arm is None:
+                return None
+            first = _Answered(self._arms.first_probe(arm), self._arms.probe_seeds(arm))
+            forecast = self._arms.forecast(arm, first.samples, first.seeds, best)
+            fresh = self._first_untried(forecast, tried, best)
+            if fresh is not None:
+                return fresh
+            probed[arm] = first
+            self._hopeless.add(arm)  # for good: the best score only rises
+        return None
 
     def sample_independent(
         self,
@@ -136,11 +178,16 @@ class CeilingSampler(optuna.samplers.BaseSampler):
 
     def _next_arm(
         self,
-        probed: Mapping[Arm, int],
+        probed: Mapping[Arm, _Answered],
         results: Mapping[Arm, float],
         best: float,
+        deviations: float,
     ) -> Arm | None:
-        """The arm whose forecast plus uncertainty is highest, among those that can still win."""
+        """The arm whose forecast plus uncertainty is highest, among those that can still win.
+
+        Args:
+            deviations: arms that need more of them to be the best are left.
+        """
         open_arms = [
             a
             for a in self._arms.possible()
@@ -158,7 +205,10 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         mean, deviation = _gaussian_process(features[: len(known)], targets, features[len(known) :])
         upper = [self._arms.upper(arm) for arm in open_arms]
         bound = np.minimum(mean + _EXPLORATION * deviation, upper)
-        return open_arms[int(np.argmax(bound))]
+        chosen = int(np.argmax(bound))
+        if mean[chosen] + deviations * deviation[chosen] < best:
+            return None
+        return open_arms[chosen]
 
     def _diverse(self, open_arms: Sequence[Arm], probed: Sequence[Arm]) -> Arm:
         """Start-up: the highest ceiling among the kinds of arm probed least so far."""
@@ -180,28 +230,38 @@ class CeilingSampler(optuna.samplers.BaseSampler):
 
     def _exploit(
         self,
-        probed: Mapping[Arm, int],
+        probed: Mapping[Arm, _Answered],
         results: Mapping[Arm, float],
         tried: set[tuple[Any, ...]],
         best: float,
     ) -> dict[str, Any] | None:
-        """The best untried setting of a probed arm, or more samples where that may pay."""
+        """The best untried setting of a probed arm, or more samples where that may pay.
+
+        Replays use every seed that trials have paid for, so a setting that the forecast does not
+        put above the best score would not get there.
+
+        Args:
+            best: score to beat; minus infinity takes any setting that needs no answer.
+        """
         candidates: list[tuple[float, dict[str, Any]]] = []
-        leading = sorted(probed, key=lambda arm: -results.get(arm, -math.inf))[:6]
+        leading = sorted(probed, key=lambda arm: -results.get(arm, -math.inf))[:_LEADING]
         for arm in leading:
-            forecast = self._arms.forecast(arm, min(probed[arm], 2 * MOST_PROBE_SAMPLES), best)
+            known = probed[arm]
+            forecast = self._arms.forecast(arm, known.samples, known.seeds, best)
             for value, values in forecast.settings:
+                if value <= best:
+                    break
                 if self._identity(values) not in tried and self._can_beat(values, best):
                     candidates.append((value, values))
                     break
-            more = min(probed[arm] * 2, self._space.num_samples[1])
-            if more > probed[arm] and forecast.settings:
+            more = min(known.samples * 2, self._space.num_samples[1])
+            if more > known.samples and forecast.settings and best > -math.inf:
                 top = dict(forecast.settings[0][1], num_samples=more)
                 step = self._arms.ratio(arm, more, top["num_features"]) - self._arms.ratio(
-                    arm, probed[arm], top["num_features"]
+                    arm, known.samples, top["num_features"]
                 )
                 hoped = forecast.value + _MORE_SAMPLES_BONUS - self._weight * step
-                if self._identity(top) not in tried and self._can_beat(top, best):
+                if hoped > best and self._identity(top) not in tried and self._can_beat(top, best):
                     candidates.append((hoped, top))
         if not candidates:
             return None

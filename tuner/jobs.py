@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from explainers.classifier import Classifier
     from explainers.engines import Engine
+    from explainers.lime_parameters import LimeParameters
 
 __all__ = ["TuneJob", "run_job", "run_jobs"]
 
@@ -61,6 +62,8 @@ class TuneJob:
     runtime_weight: float
     sampler: str
     timeout: float | None
+    answers: int | None
+    warm_start: bool
     seed: int
     space: SearchSpace
 
@@ -126,6 +129,7 @@ def run_job(job: TuneJob) -> str:
             runtime_weight=job.runtime_weight,
             sampler=job.sampler,
             timeout=job.timeout,
+            answers=job.answers,
             seed=job.seed,
             space=job.space,
         )
@@ -138,10 +142,24 @@ def run_job(job: TuneJob) -> str:
             class_index=job.class_index,
         )
         study = open_study(job.study, open_storage(job.storage), facts)
-        run_study(study, task, settings)
+        winners = _winners(job) if job.warm_start else []
+        run_study(study, task, settings, winners=winners)
     finally:
         bank.close()
     return job.key
+
+
+def _winners(job: TuneJob) -> list[LimeParameters]:
+    """The best parameters of the other images' studies, as far as they have come."""
+    from explainers.lime_parameters import LimeParameters
+    from studies.overview import best_parameters
+
+    prefix = job.study.removesuffix(f"/{job.key}")
+    return [
+        LimeParameters.from_json(text)
+        for key, text in sorted(best_parameters(job.storage, prefix).items())
+        if key != job.key
+    ]
 
 
 def run_jobs(jobs: list[TuneJob], workers: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,11 +12,14 @@ import optuna
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import TrialRecord
+from tuner.arms import FEW_SUPERPIXELS
 from tuner.objective import cannot_win, score
 from tuner.search_space import SearchSpace
 from tuner.task import TuningTask
 
 __all__ = ["TuningSettings", "run_trial"]
+
+_CERTAIN = 0.01  # standard error of the mean IoU below which more seeds tell little
 
 
 @dataclass(frozen=True)
@@ -25,10 +30,11 @@ class TuningSettings:
         trials: finished trials the study has in the end, those of earlier runs included.
         seeds: explainer seeds 0, 1, ... that a surviving trial is scored on.
         confirm_seeds: seeds in all for a trial that is about to become the best, so that luck
-            does not win.
+            does not win; twice as many where its mean is still uncertain by then.
         default_seeds: seeds for lime's defaults, whose thousand samples are the dearest answers
             of the whole study and which only have to be beaten.
         timeout: seconds after which no further trial is started.
+        answers: new classifier answers after which no further trial is started.
         seed: of the sampler.
     """
 
@@ -39,6 +45,7 @@ class TuningSettings:
     runtime_weight: float = 0.1
     sampler: str = "ceiling"
     timeout: float | None = None
+    answers: int | None = None
     seed: int = 0
     space: SearchSpace = field(default_factory=SearchSpace)
 
@@ -51,6 +58,8 @@ class TuningSettings:
             raise InvalidInput(f"runtime weight {self.runtime_weight}: give a number from 0 up")
         if self.timeout is not None and not self.timeout > 0:
             raise InvalidInput(f"timeout {self.timeout}: give seconds above 0")
+        if self.answers is not None and self.answers < 1:
+            raise InvalidInput(f"{self.answers} classifier answers: give at least 1")
 
 
 def run_trial(
@@ -64,6 +73,7 @@ def run_trial(
     Raises:
         optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
     """
+    asked_before = task.bank.counts.new
     preset = trial.user_attrs.get("lime_parameters")
     if preset is None:
         parameters = settings.space.suggest(trial)
@@ -90,6 +100,7 @@ def run_trial(
             runtime_ratio=ratio,
             runtime_parts=parts.as_dict(),
             superpixels=view.superpixels,
+            answers=task.bank.counts.new - asked_before,
             reason=reason,
         )
         for name, value in found.to_attributes().items():
@@ -119,13 +130,21 @@ def run_trial(
         if preset is None and cannot_win(ious, price, best):
             record(f"cannot win after {len(ious)} seeds")
             raise optuna.TrialPruned
-        if (
-            preset is None
-            and len(ious) == settings.seeds
-            and (best is None or running_score > best)
-        ):
-            wanted = max(wanted, settings.confirm_seeds)
+        if preset is None and len(ious) == wanted and (best is None or running_score > best):
+            wanted = _confirming(ious, wanted, view.superpixels, settings)
     return record()
+
+
+def _confirming(
+    ious: Sequence[float], spent: int, superpixels: int, settings: TuningSettings
+) -> int:
+    """How many seeds a trial that would be the best is scored on in all."""
+    if spent < settings.confirm_seeds:
+        return settings.confirm_seeds
+    # Few superpixels have few patterns, so further seeds ask nothing new.
+    most = settings.confirm_seeds * (5 if superpixels <= FEW_SUPERPIXELS else 2)
+    error = float(np.std(ious)) / math.sqrt(len(ious))
+    return min(most, spent + settings.confirm_seeds // 2) if error > _CERTAIN else spent
 
 
 def _best_value(study: optuna.Study) -> float | None:

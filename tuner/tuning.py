@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +29,7 @@ from tuner.samplers import make_sampler
 from tuner.search_space import SearchSpace
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings, run_trial
+from tuner.warm_start import enqueue_winners
 
 __all__ = ["TuningResult", "TuningSettings", "finished_trials", "open_study", "run_study", "tune"]
 
@@ -126,13 +127,20 @@ def run_study(
     task: TuningTask,
     settings: TuningSettings,
     on_trial: Callable[[FrozenTrial], None] | None = None,
+    winners: Sequence[LimeParameters] = (),
 ) -> TuningResult:
-    """Run until the study has ``settings.trials`` finished trials, or the time is up.
+    """Run until the study has ``settings.trials`` finished trials, or time or answers are spent.
 
     Interrupting keeps every finished trial; the one in progress is marked as failed.
+
+    Args:
+        winners: what won on other images, tried first in a study that is new.
     """
     deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
+    is_new = not study.get_trials(deepcopy=False)
     _ensure_defaults(study, settings.space)
+    if is_new and winners:
+        enqueue_winners(study, task, settings.space, winners, settings.runtime_weight)
     finished = len(finished_trials(study))
     if study.study_name:
         study.sampler = make_sampler(
@@ -154,20 +162,29 @@ def run_study(
         running.clear()
         if on_trial is not None:
             on_trial(trial)
-        if len(finished_trials(study)) >= settings.trials:
+        if _is_done(study, settings):
             study.stop()
 
     try:
         # A failed trial does not count, so the number is checked by the callback.
-        while finished < settings.trials and (deadline is None or time.monotonic() < deadline):
+        while not _is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             study.optimize(objective, timeout=left, callbacks=[stop_when_done])
-            finished = len(finished_trials(study))
     except KeyboardInterrupt:
         for number in running:
             study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
         raise
     return result_of(study)
+
+
+def _is_done(study: optuna.Study, settings: TuningSettings) -> bool:
+    trials = study.get_trials(deepcopy=False)
+    if settings.answers is not None:
+        # Failed trials count here: their answers were paid for.
+        spent = sum(int(t.user_attrs.get("answers", 0)) for t in trials)
+        if spent >= settings.answers:
+            return True
+    return sum(t.state in _FINISHED for t in trials) >= settings.trials
 
 
 def result_of(study: optuna.Study) -> TuningResult:
@@ -219,6 +236,7 @@ def tune(
     sampler: str = "ceiling",
     engine: str = "auto",
     timeout: float | None = None,
+    answers: int | None = None,
     seed: int = 0,
     space: SearchSpace | None = None,
     storage: str | None = None,
@@ -233,6 +251,7 @@ def tune(
         image: (H, W, 3) uint8 in the classifier's geometry (see ``explainers.images.prepare``).
         reference: (H, W) bool mask of the object, or ``METHOD@RULE``.
         trials: finished trials in the end; more are added when a stored study is resumed.
+        answers: stop also when the study has asked for so many new classifier answers.
         engine: who computes the classifier's answers; see ``explainers.engines``.
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
@@ -252,6 +271,7 @@ def tune(
         runtime_weight=runtime_weight,
         sampler=sampler,
         timeout=timeout,
+        answers=answers,
         seed=seed,
         space=space or SearchSpace(),
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,7 +32,7 @@ class OnnxEngine:
     suffix = ".onnx"
     requires = ("onnxruntime", "onnx")
 
-    def __init__(self, classifier: Classifier, size: tuple[int, int], model: Path | bytes) -> None:
+    def __init__(self, classifier: Classifier, size: tuple[int, int], model: bytes) -> None:
         import onnxruntime
 
         self._classifier = classifier
@@ -37,18 +40,16 @@ class OnnxEngine:
         self.batch_size = 4
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised as well
         self._session: Any = onnxruntime.InferenceSession(
-            model if isinstance(model, bytes) else str(model),
-            options,
-            providers=["CPUExecutionProvider"],
+            model, options, providers=["CPUExecutionProvider"]
         )
 
     @classmethod
     def convert(cls, classifier: Classifier, size: tuple[int, int]) -> bytes:
         """The classifier as an ONNX graph with a free batch size."""
         buffer = io.BytesIO()
-        with warnings.catch_warnings(), torch.inference_mode():
+        with _silent_stdout(), warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # tracing, and the exporter's own deprecation
             torch.onnx.export(
                 PortableModule(classifier),
@@ -71,3 +72,18 @@ class OnnxEngine:
         planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         answer: NDArray[np.float32] = self._session.run(None, {"images": planes})[0]
         return answer
+
+
+@contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """Where an operator cannot be exported, torch prints the whole graph, and not from Python."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)

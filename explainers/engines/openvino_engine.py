@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
+import sys
 import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +34,12 @@ class OpenVinoEngine:
     suffix = ".ov"
     requires = ("openvino",)
 
-    def __init__(self, classifier: Classifier, size: tuple[int, int], model: Path | bytes) -> None:
-        import openvino
-
+    def __init__(self, classifier: Classifier, size: tuple[int, int], model: bytes) -> None:
+        openvino = _import_openvino()
         self._classifier = classifier
         self.size = size
         self.batch_size = 4
-        content = model if isinstance(model, bytes) else model.read_bytes()
-        structure, _, weights = content.partition(b"\0")
+        structure, _, weights = model.partition(b"\0")
         core = openvino.Core()
         read = core.read_model(structure, openvino.Tensor(np.frombuffer(weights, np.uint8)))
         compiled = core.compile_model(
@@ -53,9 +57,8 @@ class OpenVinoEngine:
     @classmethod
     def convert(cls, classifier: Classifier, size: tuple[int, int]) -> bytes:
         """The classifier as an OpenVINO graph with a free batch size, weights in float32."""
-        import openvino
-
-        with torch.inference_mode():
+        openvino = _import_openvino()
+        with _quiet_tracing(), torch.inference_mode():
             model = openvino.convert_model(
                 PortableModule(classifier),
                 example_input=example_input(*size),
@@ -78,3 +81,35 @@ class OpenVinoEngine:
         # The request's own memory is overwritten by the next call.
         answer: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
         return answer
+
+
+def _import_openvino() -> Any:
+    """OpenVINO without its telemetry, which sends a message for every import and conversion.
+
+    Where the package for that is missing OpenVINO uses a stand-in, and keeps it.
+    """
+    name = "openvino_telemetry"
+    if "openvino" in sys.modules or name in sys.modules:
+        return importlib.import_module("openvino")
+    sys.modules[name] = None  # type: ignore[assignment]  # importing it fails
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        del sys.modules[name]
+
+
+@contextmanager
+def _quiet_tracing() -> Iterator[None]:
+    """Without torch's warnings, and with the root logger as it was.
+
+    A conversion silences that logger, and one that fails leaves it so.
+    """
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers

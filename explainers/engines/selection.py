@@ -96,9 +96,12 @@ def _compiled(
     if stem is not None:
         with contextlib.suppress(Exception):  # missing or damaged: it is made again
             facts = json.loads(stem.with_suffix(".json").read_text())
-            engine = kind(classifier, size, stem.with_suffix(kind.suffix))
-            engine.batch_size = int(facts["batch_size"])
-            return engine
+            content = stem.with_suffix(kind.suffix).read_bytes()
+            # Runtimes do not notice weights that were damaged.
+            if facts["sha256"] == hashlib.sha256(content).hexdigest():
+                engine = kind(classifier, size, content)
+                engine.batch_size = int(facts["batch_size"])
+                return engine
     try:
         content = kind.convert(classifier, size)
         engine = kind(classifier, size, content)
@@ -118,7 +121,11 @@ def _compiled(
         return None
     engine.batch_size = fastest_batch(engine.predict_proba, image, CPU_BATCHES)
     if stem is not None:
-        facts = {"largest_difference": difference, "batch_size": engine.batch_size}
+        facts = {
+            "largest_difference": difference,
+            "batch_size": engine.batch_size,
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
         _keep(stem.with_suffix(kind.suffix), content)
         _keep(stem.with_suffix(".json"), json.dumps(facts).encode())
     return engine

@@ -63,7 +63,7 @@ class TorchEngine:
         if self._placed is None or self._placed[0] is not perturbation:
             self._placed = (
                 perturbation,
-                torch.from_numpy(perturbation.labels).to(device),
+                torch.tensor(perturbation.labels, device=device),  # a copy: it may be read-only
                 torch.from_numpy(perturbation.difference).to(device),
                 torch.from_numpy(perturbation.hidden).to(device),
             )

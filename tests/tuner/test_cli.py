@@ -8,6 +8,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
+from explainers.engines import ENGINES
 from tuner.cli import main
 
 DEMO = ["--catalog", "demo"]
@@ -141,12 +143,31 @@ def test_pictures(here: Path, cli: Cli) -> None:
         assert (here / "explanations" / name).is_file()
 
 
-def test_doctor_says_what_works(here: Path, cli: Cli) -> None:
+def test_doctor_says_what_works(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     found = json.loads(cli.ok("doctor", "--json"))
     assert found["ok"]
     assert "ms an image" in found["checks"]["classifier"]["says"]
+    assert set(found["milliseconds_an_image"]) == {"plain torch", *ENGINES} - {"auto"}
+    assert min(found["milliseconds_an_image"].values()) > 0
+    lines = found["checks"]["engines"]["says"].splitlines()
+    assert [line.split()[0] for line in lines] == ["torch", "onnxruntime", "openvino"]
+    assert all("times as fast as plain torch" in line for line in lines)
+
+    true = metadata.version
+
+    def version(name: str) -> str:
+        if name == "openvino":
+            raise metadata.PackageNotFoundError(name)
+        return true(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    code, out, _ = cli("doctor", "--model", "no_such_model")
+    assert code == 1
+    assert "openvino is not installed" in out
+    assert f"onnxruntime {true('onnxruntime')}" in out
     code, out, _ = cli("doctor", "--fast", "--storage", "sqlite:////proc/x.db")
     assert code == 1
+    assert all(check in out for check in found["checks"] if check != "classifier")
     assert "cannot be written" in " ".join(out.replace("│", " ").split())
 
 

@@ -58,7 +58,8 @@ def quickstart(
         TuneRequest(
             storage=storage, study="demo", reference=None, target="top1", trials=trials, seeds=4,
             workers=workers or min(4, os.cpu_count() or 1), runtime_weight=0.1, sampler="ceiling",
-            engine="auto", timeout=None, seed=0, space=SearchSpace(maps=_MAPS),
+            engine="auto", timeout=None, answers=None, warm_start=True, seed=0,
+            space=SearchSpace(maps=_MAPS),
         ),
     )  # fmt: skip
     errors.print("2/4 exporting the best parameters")

@@ -38,6 +38,8 @@ class TuneRequest:
     sampler: str
     engine: str
     timeout: float | None
+    answers: int | None
+    warm_start: bool
     seed: int
     space: SearchSpace
 
@@ -63,6 +65,10 @@ def tune(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds per image after which no trial is started.")
     ] = None,
+    answers: Annotated[
+        int | None,
+        typer.Option(help="New classifier answers per image after which no trial is started."),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; each tunes one image at a time.  [default: 1]")
     ] = None,
@@ -85,6 +91,9 @@ def tune(
     space: Annotated[
         Path | None, typer.Option(help="TOML file that replaces the search space.")
     ] = None,
+    warm_start: Annotated[
+        bool, typer.Option(help="Try early what won on the catalogue's other images.")
+    ] = True,
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -115,6 +124,8 @@ def tune(
         sampler=setting("sampler", sampler, "ceiling"),
         engine=setting("engine", engine, "auto"),
         timeout=timeout,
+        answers=answers,
+        warm_start=warm_start,
         seed=seed,
         space=chosen,
     )
@@ -135,7 +146,7 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     # Everything that can be wrong is looked at before the first file is written.
     TuningSettings(
         trials=request.trials, seeds=request.seeds, runtime_weight=request.runtime_weight,
-        timeout=request.timeout,
+        timeout=request.timeout, answers=request.answers,
     )  # fmt: skip
     if request.workers < 1:
         raise InvalidInput(f"{request.workers} workers: give at least 1")
@@ -219,6 +230,8 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
             runtime_weight=request.runtime_weight,
             sampler=request.sampler,
             timeout=request.timeout,
+            answers=request.answers,
+            warm_start=request.warm_start,
             seed=request.seed,
             space=replace(request.space),
         )

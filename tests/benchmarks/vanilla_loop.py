@@ -1,0 +1,225 @@
+"""Against the loop a user would write: Optuna around stock lime, nothing shared.
+
+Ours runs a study from an empty bank. The vanilla loop is then given its very parameter sets and
+explainer seeds: a fresh ``LimeImageExplainer`` each time, plain PyTorch behind it, every image
+transformed on its own. Scores must be equal, only the time differs. Trials that ours refused by
+their ceiling, or stopped after some seeds, are run in full by the vanilla loop, which cannot know;
+their missing seeds are not compared.
+
+Last, every explanation of the study is computed once more from the full bank on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from lime.lime_image import LimeImageExplainer
+from numpy.typing import NDArray
+
+from explainers.classifier import Classifier
+from explainers.engines import Engine
+from explainers.lime import explain, explanation_mask
+from explainers.lime_parameters import LimeParameters
+from explainers.masks import intersection_over_union
+from explainers.perturbation import Perturbation
+from explainers.perturbation_bank import PerturbationBank
+from studies.assets import StudyImage
+from tests.benchmarks.common import (
+    benchmark_classifier,
+    photographs,
+    raw_throughput,
+    run_benchmark,
+    say,
+    tuning_task,
+    vanilla_classifier_fn,
+)
+from tuner.task import TuningTask
+from tuner.trial import TuningSettings
+from tuner.tuning import open_study, run_study, study_facts
+
+__all__ = ["TimedEngine", "run_ours", "run_vanilla"]
+
+_DEFAULT_IMAGES = "goldfish,racer,kite"
+_RAW_IMAGES = 32
+
+
+class TimedEngine:
+    """An engine that knows how long it computed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.name, self.batch_size = engine.name, engine.batch_size
+        self.seconds = 0.0
+
+    @property
+    def fingerprint(self) -> str:
+        """The engine's own."""
+        return self._engine.fingerprint
+
+    def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
+        """(N, H, W, 3) uint8 → (N, C) probabilities."""
+        start = time.perf_counter()
+        answer: NDArray[Any] = self._engine.predict_proba(images)
+        self.seconds += time.perf_counter() - start
+        return answer
+
+
+def run_ours(
+    task: TuningTask, classifier: Classifier, image: StudyImage, settings: TuningSettings
+) -> tuple[optuna.Study, float]:
+    """A study in memory, and its seconds."""
+    facts = study_facts(task, classifier, settings, catalog="", key=image.key, class_index=None)
+    start = time.perf_counter()
+    study = open_study(image.key, None, facts)
+    run_study(study, task, settings)
+    return study, time.perf_counter() - start
+
+
+def run_vanilla(
+    task: TuningTask, classifier: Classifier, sets: list[LimeParameters], seeds: int
+) -> tuple[list[list[float]], float]:
+    """IoU by set and seed from stock lime, and its seconds."""
+    predict = vanilla_classifier_fn(classifier)
+    found: list[list[float]] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        parameters = sets[trial.number]
+        ious = []
+        for seed in range(seeds):
+            explanation = LimeImageExplainer(random_state=seed).explain_instance(
+                task.image, predict, **parameters.as_kwargs()
+            )
+            ious.append(intersection_over_union(explanation_mask(explanation), task.reference.mask))
+        found.append(ious)
+        return float(np.mean(ious))
+
+    start = time.perf_counter()
+    optuna.create_study(direction="maximize").optimize(objective, n_trials=len(sets))
+    return found, time.perf_counter() - start
+
+
+def _rerun(task: TuningTask, folder: Path, sets: list[LimeParameters], seeds: int) -> float:
+    """Seconds of all explanations with every answer read from disk."""
+    start = time.perf_counter()
+    bank = PerturbationBank(folder)
+    for parameters in sets:
+        for seed in range(seeds):
+            explain(
+                task.image, task.source, parameters, seed=seed, bank=bank,
+                first_label_only=True, image_digest=task.digest,
+            )  # fmt: skip
+    asked = bank.counts.new
+    bank.close()
+    seconds = time.perf_counter() - start
+    if asked:
+        raise RuntimeError(f"the bank was not full: {asked} answers were asked again")
+    return seconds
+
+
+def _raw(task: TuningTask, engine: Engine) -> float:
+    """Images a second of the engine alone, on perturbed images of lime's default superpixels."""
+    segments = task.segments(None)
+    rows = np.random.default_rng(0).integers(0, 2, (_RAW_IMAGES, int(segments.max()) + 1))
+    return raw_throughput(engine, Perturbation(task.image, segments, None).images(rows))
+
+
+def _one(
+    options: argparse.Namespace, classifier: Classifier, image: StudyImage, folder: Path
+) -> dict[str, Any]:
+    task = tuning_task(image, classifier, bank=folder, engine=options.engine)
+    engine: Any = task.source
+    raw = _raw(task, engine)
+    task = tuning_task(image, classifier, bank=folder / "study", engine=options.engine)
+    timed = task.source = TimedEngine(engine)
+    settings = TuningSettings(
+        trials=options.trials, seeds=options.seeds, default_seeds=options.seeds,
+        confirm_seeds=0, sampler=options.sampler,
+    )  # fmt: skip
+    study, ours = run_ours(task, classifier, image, settings)
+    counts = task.bank.counts
+    task.bank.close()
+    raw = max(raw, _raw(task, engine))
+    trials = [t for t in study.trials if "lime_parameters" in t.user_attrs][: options.trials]
+    sets = [LimeParameters.from_json(t.user_attrs["lime_parameters"]) for t in trials]
+    say(f"{image.key}: ours {ours:.1f} s, {counts.new} answers; vanilla runs {len(sets)} trials")
+    theirs, vanilla = run_vanilla(task, classifier, sets, options.seeds)
+    differences = [
+        max((abs(a - b) for a, b in zip(t.user_attrs["iou_per_seed"], v, strict=False)), default=0)
+        for t, v in zip(trials, theirs, strict=True)
+    ]
+    # Fill what ours never asked (refused and stopped trials), then time the full bank.
+    filler = PerturbationBank(folder / "study")
+    for parameters in sets:
+        for seed in range(options.seeds):
+            explain(
+                task.image, task.source, parameters, seed=seed, bank=filler,
+                first_label_only=True, image_digest=task.digest,
+            )  # fmt: skip
+    filler.close()
+    rerun = _rerun(task, folder / "study", sets, options.seeds)
+    limit = counts.new / raw
+    return {
+        "ours_seconds": round(ours, 2),
+        "vanilla_seconds": round(vanilla, 2),
+        "ratio": round(vanilla / ours, 1),
+        "compared_trials": sum(bool(t.user_attrs["iou_per_seed"]) for t in trials),
+        "compared_explanations": sum(len(t.user_attrs["iou_per_seed"]) for t in trials),
+        "different_trials": sum(d > 1e-6 for d in differences),  # stored with six decimals
+        "largest_difference": round(max(differences), 6),
+        "answers_of_vanilla": sum(s.num_samples for s in sets) * options.seeds,
+        "answers_needed": counts.needed,
+        "answers_repeated": counts.repeated,
+        "answers_new": counts.new,
+        "raw_per_second": round(raw, 1),
+        "limit_seconds": round(limit, 2),
+        "ours_by_limit": round(ours / limit, 3),
+        "forward_share": round(timed.seconds / ours, 3),
+        "rerun_seconds": round(rerun, 3),
+        "rerun_ratio": round(vanilla / rerun, 1),
+    }
+
+
+def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    classifier = benchmark_classifier(options, folder)
+    results = {}
+    for image in photographs(classifier, options.assets, tuple(options.images.split(","))):
+        results[image.key] = _one(options, classifier, image, folder / image.key)
+        say(f"{image.key}: {results[image.key]}")
+    ours = sum(r["ours_seconds"] for r in results.values())
+    vanilla = sum(r["vanilla_seconds"] for r in results.values())
+    return {
+        "engine": options.engine,
+        "sampler": options.sampler,
+        "trials": options.trials,
+        "seeds": options.seeds,
+        "ours_seconds": round(ours, 2),
+        "vanilla_seconds": round(vanilla, 2),
+        "ratio": round(vanilla / ours, 1),
+        "ours_by_limit": round(ours / sum(r["limit_seconds"] for r in results.values()), 3),
+        "rerun_ratio": round(vanilla / sum(r["rerun_seconds"] for r in results.values()), 1),
+        "compared_trials": sum(r["compared_trials"] for r in results.values()),
+        "different_trials": sum(r["different_trials"] for r in results.values()),
+        "largest_difference": max(r["largest_difference"] for r in results.values()),
+        "images": results,
+    }
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.vanilla_loop")
+    parser.add_argument("--images", default=_DEFAULT_IMAGES, help="keys, separated by commas")
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--seeds", type=int, default=3, help="explainer seeds a trial")
+    parser.add_argument("--sampler", default="tpe", help="who proposes (default tpe)")
+    parser.add_argument("--engine", default="auto")
+    run_benchmark(parser, _body)
+
+
+if __name__ == "__main__":
+    main()

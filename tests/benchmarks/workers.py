@@ -1,0 +1,134 @@
+"""What a second worker is worth.
+
+``python -m tests.benchmarks.workers [--images 4] [--trials 20] [--rounds 1]``
+
+``lime-tuner tune`` with one and with two workers, each from an empty bank and an empty storage,
+with the converted engine and the runtime model already in its cache. Images learn nothing from
+each other, so that both do the same work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from explainers.errors import InvalidInput, LimeTunerError
+from studies.catalog import load_catalog
+from tests.benchmarks.common import (
+    CATALOG,
+    REFERENCE,
+    child_environment,
+    run_benchmark,
+    say,
+    seconds_of,
+    weights_file,
+)
+
+
+def _tune(
+    options: argparse.Namespace,
+    keys: Sequence[str],
+    folder: Path,
+    cache: Path,
+    *,
+    weights: Path,
+    workers: int,
+    trials: int,
+) -> tuple[float, dict[str, Any]]:
+    """Seconds of the whole command, and the document it printed."""
+    folder.mkdir()
+    arguments = {
+        "--catalog": CATALOG,
+        "--assets": options.assets,
+        "--model": options.model,
+        "--weights": weights,
+        "--device": options.device,
+        "--engine": options.engine,
+        "--images": ",".join(keys),
+        "--reference": REFERENCE,
+        "--storage": f"sqlite:///{folder / 'studies.db'}",
+        "--trials": trials,
+        "--workers": workers,
+    }
+    warm = "--warm-start" if options.warm_start else "--no-warm-start"
+    command = [sys.executable, "-m", "tuner", "tune", "--json", warm]
+    for name, value in arguments.items():
+        command += [name, str(value)]
+    finished: list[subprocess.CompletedProcess[str]] = []
+    seconds = seconds_of(
+        lambda: finished.append(
+            subprocess.run(
+                command,
+                cwd=folder,  # away from anybody's lime-tuner.toml
+                env=child_environment(LIME_TUNER_CACHE=str(cache)),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        )
+    )
+    done = finished[0]
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise LimeTunerError(f"tune --workers {workers} failed: {lines[-1]}")
+    return seconds, json.loads(done.stdout)
+
+
+def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    counts = [int(count) for count in options.workers.split(",")]
+    if len(counts) < 2 or min(*counts, options.images, options.trials, options.rounds) < 1:
+        raise InvalidInput("--workers takes two numbers or more, and every number is at least 1")
+    keys = load_catalog(CATALOG).keys[: options.images]
+    weights = weights_file(options.model, options.assets, folder)
+    warm = folder / "warm"
+    say("filling the cache")
+    _tune(options, keys[:1], folder / "warming", warm, weights=weights, workers=1, trials=1)
+    seconds: dict[int, list[float]] = {count: [] for count in counts}
+    found: list[dict[str, Any]] = []
+    for number in range(options.rounds):
+        for count in counts if number % 2 == 0 else reversed(counts):
+            own = folder / f"run-{number}-{count}"
+            cache = folder / f"cache-{number}-{count}"
+            shutil.copytree(warm, cache, ignore=shutil.ignore_patterns("bank"))
+            taken, document = _tune(
+                options, keys, own, cache, weights=weights, workers=count, trials=options.trials
+            )
+            seconds[count].append(taken)
+            found.append(document)
+            say(f"round {number + 1}, {count} workers: {taken:.1f} s")
+    medians = {count: statistics.median(taken) for count, taken in seconds.items()}
+    return {
+        "images": len(keys),
+        "trials": options.trials,
+        "engine": options.engine,
+        "seconds": {str(c): [round(s, 2) for s in taken] for c, taken in seconds.items()},
+        "times_faster": {str(c): round(medians[counts[0]] / medians[c], 3) for c in counts[1:]},
+        "same_results": all(document == found[0] for document in found),
+    }
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser("python -m tests.benchmarks.workers")
+    parser.add_argument("--images", type=int, default=4, help="photographs, from the first")
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--workers", default="1,2", help="compared with the first")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument(
+        "--warm-start",
+        action="store_true",
+        help="as tune does by default; then what is searched depends on the number of workers",
+    )
+    run_benchmark(parser, _measure)
+
+
+if __name__ == "__main__":
+    main()
