@@ -27,7 +27,7 @@ __all__ = ["FEW_SUPERPIXELS", "Arm", "Arms", "Forecast"]
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _PROBE_SEEDS = 3
 # So few superpixels have 256 patterns at most: once they are asked, every seed is free.
-FEW_SUPERPIXELS, _PROBE_SEEDS_OF_FEW = 8, 12
+FEW_SUPERPIXELS, _PROBE_SEEDS_OF_FEW = 8, 6
 # After so many seeds, samples and metrics that are far behind are not replayed any further.
 _NARROWED_AFTER, _FAR_BEHIND = (3, 8), 0.06
 LEAST_PROBE_SAMPLES, MOST_PROBE_SAMPLES = 64, 192
@@ -54,10 +54,12 @@ class Forecast:
     Attributes:
         value: score of the best setting; minus infinity when there is none.
         settings: (score, trial values) of the best settings, best first.
+        trend: what the last doubling of the samples brought.
     """
 
     value: float
     settings: tuple[tuple[float, dict[str, Any]], ...]
+    trend: float = 0.0
 
 
 class Arms:
@@ -143,6 +145,16 @@ class Arms:
         prefix = f"{algorithm}."
         inner = tuple((n[len(prefix) :], v) for n, v in params.items() if n.startswith(prefix))
         return Arm(Segmentation(algorithm, inner), params["hide_color"])
+
+    def identity(self, arm: Arm) -> dict[str, Any]:
+        """The values that :meth:`of` knows an arm by."""
+        named: dict[str, Any] = {"segmentation": LIME_DEFAULT, "hide_color": arm.hide_color}
+        if arm.segmentation is not None:
+            algorithm = named["segmentation"] = arm.segmentation.algorithm
+            for name, value in arm.segmentation.parameters:
+                grid = self._space.maps[algorithm][name]
+                named[f"{algorithm}.{name}"] = next(v for v in grid if v == value)
+        return named
 
     def features(self, arm: Arm) -> list[float]:
         """What is known of an arm before any answer, scaled by how much it should matter."""
@@ -244,8 +256,12 @@ class Arms:
             values["regressor"] = names[setting.alpha]
             ranked.append((score(steady, ratio, self._weight), values))
         ranked.sort(key=lambda pair: -pair[0])
-        value = ranked[0][0] if ranked else -math.inf
-        return Forecast(value, tuple(ranked[:_KEPT_SETTINGS]))
+        if not ranked:
+            return Forecast(-math.inf, ())
+        most = max(values["num_samples"] for _, values in ranked)
+        fewer = [value for value, values in ranked if values["num_samples"] <= most / 2]
+        trend = max(0.0, ranked[0][0] - fewer[0]) if fewer else 0.0
+        return Forecast(ranked[0][0], tuple(ranked[:_KEPT_SETTINGS]), trend)
 
     def _alphas(self) -> dict[str, float]:
         """Regressors of the space that replay can work out."""
@@ -262,14 +278,7 @@ class Arms:
     def values(self, arm: Arm, samples: int, count: Any) -> dict[str, Any]:
         """Trial values of an arm; batch size and labels are the cheapest the space has."""
         space = self._space
-        values: dict[str, Any] = {"hide_color": arm.hide_color}
-        if arm.segmentation is None:
-            values["segmentation"] = LIME_DEFAULT
-        else:
-            values["segmentation"] = arm.segmentation.algorithm
-            for name, value in arm.segmentation.parameters:
-                grid = space.maps[arm.segmentation.algorithm][name]
-                values[f"{arm.segmentation.algorithm}.{name}"] = next(v for v in grid if v == value)
+        values = self.identity(arm)
         values["num_features"] = count
         values["num_samples"] = samples
         values["distance_metric"] = space.distance_metric[0]

@@ -23,7 +23,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.arms import Arm, Arms, Forecast
+from tuner.arms import Arm, Arms
 from tuner.objective import score
 from tuner.search_space import (
     CATEGORICAL_DIMENSIONS,
@@ -34,23 +34,29 @@ from tuner.task import TuningTask
 
 __all__ = ["CeilingSampler"]
 
-_START_UP = 8
+_START_UP = 12
 _LOOK_AT_FIRST, _LOOK_PER_TRIAL = 1.5, 0.6  # seconds spent on superpixel maps
 _EXPLOIT_EVERY = 3
 _LEADING = 6  # arms that are exploited
-_REPLAYED_SEEDS = 20
-_PROBES_PER_TRIAL = 3
+_REPLAYED_SEEDS = 10  # fewer than a new best is scored on, so that luck shows
+_PROBES_AT_START, _PROBES_PER_TRIAL = 3, 1
 _EXPLORATION = 1.0  # standard deviations added to the forecast of an arm
 _WORTH_A_PROBE = 2.0  # an arm that needs more of them to be the best is not probed
-_MORE_SAMPLES_BONUS = 0.01  # IoU hoped for from doubling the samples of a good arm
+_TREND_GOES_ON = 0.5  # share of what the last doubling of samples brought, hoped for again
 
 
 @dataclass(frozen=True)
-class _Answered:
-    """Answers that an arm has: so many samples of so many seeds."""
+class _Known:
+    """What is known of an arm.
+
+    Attributes:
+        samples, seeds: answers that are paid for.
+        value: the best score of its trials, or what its probe foretold.
+    """
 
     samples: int
     seeds: int
+    value: float
 
 
 class CeilingSampler(optuna.samplers.BaseSampler):
@@ -75,7 +81,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self._seed = seed
         self._fallback = optuna.samplers.RandomSampler(seed=seed)
         self._arms = Arms(task, space, runtime_weight)
-        self._hopeless: set[Arm] = set()
+        self._probes: list[list[Any]] = []
 
     def reseed_rng(self) -> None:
         """Nothing to do: proposals depend on the seed and the finished trials only."""
@@ -111,60 +117,66 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}
         self._arms.look_at(_LOOK_AT_FIRST + _LOOK_PER_TRIAL * trial.number)
-        probed: dict[Arm, _Answered] = {}
-        for each in earlier:
-            arm = self._arms.of(each.params)
-            if arm is not None:
-                self._note(probed, arm, each)
+        known = self._known(earlier)
         rng = np.random.default_rng([self._seed, trial.number])
         best = max(
             (t.value or 0.0 for t in earlier if t.state == TrialState.COMPLETE), default=-1.0
         )
-        results = _results(earlier, self._arms.of)
-        starting = len(probed) < _START_UP
-        proposal = None
-        if starting or trial.number % _EXPLOIT_EVERY != 0:
-            proposal = self._explore(probed, results, tried, best, _WORTH_A_PROBE)
-        if proposal is None:
-            proposal = self._exploit(probed, results, tried, best)
+        self._probes = []
+        if len(known) < _START_UP:
+            self._probe(known, best, _PROBES_AT_START, _WORTH_A_PROBE)
+        elif trial.number % _EXPLOIT_EVERY != 0:
+            self._probe(known, best, _PROBES_PER_TRIAL, _WORTH_A_PROBE)
+        proposal = self._best_setting(known, tried, best)
         if proposal is None:
             # Nothing is likely to win any more. Spend little: settings that ask nothing, and now
             # and then an arm that nobody believes in.
-            proposal = self._exploit(probed, results, tried, -math.inf)
-            if proposal is None or trial.number % 2:
-                doubtful = self._explore(probed, results, tried, best, math.inf, probes=1)
-                proposal = doubtful or proposal
+            if trial.number % 2:
+                self._probe(known, best, 1, math.inf)
+            proposal = self._best_setting(known, tried, -math.inf)
         return proposal if proposal is not None else self._random(rng)
 
-    def _note(self, probed: dict[Arm, _Answered], arm: Arm, trial: FrozenTrial) -> None:
-        """Remember what replaying an arm can use without asking."""
-        seeds = len(trial.user_attrs.get("iou_per_seed", ()))
-        found = _Answered(int(trial.params["num_samples"]), min(seeds, _REPLAYED_SEEDS))
-        first = _Answered(self._arms.first_probe(arm), self._arms.probe_seeds(arm))
-        probed[arm] = max(probed.get(arm, first), found, key=lambda a: a.samples * a.seeds)
+    def notes(self) -> dict[str, Any]:
+        """What the last proposal probed; stored with its trial, so that a resumed study knows."""
+        return {"probed": self._probes} if self._probes else {}
 
-    def _explore(
-        self,
-        probed: dict[Arm, _Answered],
-        results: Mapping[Arm, float],
-        tried: set[tuple[Any, ...]],
-        best: float,
-        deviations: float,
-        probes: int = _PROBES_PER_TRIAL,
-    ) -> dict[str, Any] | None:
-        """The best setting of a new arm; one that cannot win costs its probe, but no trial."""
-        for _ in range(probes):
-            arm = self._next_arm(probed, results, best, deviations)
+    def _known(self, trials: Sequence[FrozenTrial]) -> dict[Arm, _Known]:
+        """What probes and trials have found of each arm."""
+        known: dict[Arm, _Known] = {}
+
+        def note(arm: Arm | None, samples: int, seeds: int, value: float) -> None:
             if arm is None:
-                return None
-            first = _Answered(self._arms.first_probe(arm), self._arms.probe_seeds(arm))
-            forecast = self._arms.forecast(arm, first.samples, first.seeds, best)
-            fresh = self._first_untried(forecast, tried, best)
-            if fresh is not None:
-                return fresh
-            probed[arm] = first
-            self._hopeless.add(arm)  # for good: the best score only rises
-        return None
+                return
+            old = known.get(arm)
+            if old is None:
+                known[arm] = _Known(samples, seeds, value)
+            else:
+                paid = max((samples, seeds), (old.samples, old.seeds), key=math.prod)
+                known[arm] = _Known(*paid, max(old.value, value))
+
+        for trial in trials:
+            for values, samples, seeds, value in trial.user_attrs.get("probed", ()):
+                note(self._arms.of(values), samples, seeds, value)
+            seeds = min(len(trial.user_attrs.get("iou_per_seed", ())), _REPLAYED_SEEDS)
+            if seeds and trial.value is not None and trial.params:
+                note(
+                    self._arms.of(trial.params),
+                    int(trial.params["num_samples"]),
+                    seeds,
+                    trial.value,
+                )
+        return known
+
+    def _probe(self, known: dict[Arm, _Known], best: float, arms: int, deviations: float) -> None:
+        """Ask for the first answers of some new arms."""
+        for _ in range(arms):
+            arm = self._next_arm(known, best, deviations)
+            if arm is None:
+                return
+            samples, seeds = self._arms.first_probe(arm), self._arms.probe_seeds(arm)
+            value = max(-1.0, self._arms.forecast(arm, samples, seeds, best).value)
+            known[arm] = _Known(samples, seeds, value)
+            self._probes.append([self._arms.identity(arm), samples, seeds, value])
 
     def sample_independent(
         self,
@@ -176,32 +188,23 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         """Only for what a proposal leaves out."""
         return self._fallback.sample_independent(study, trial, param_name, param_distribution)
 
-    def _next_arm(
-        self,
-        probed: Mapping[Arm, _Answered],
-        results: Mapping[Arm, float],
-        best: float,
-        deviations: float,
-    ) -> Arm | None:
+    def _next_arm(self, known: Mapping[Arm, _Known], best: float, deviations: float) -> Arm | None:
         """The arm whose forecast plus uncertainty is highest, among those that can still win.
 
         Args:
             deviations: arms that need more of them to be the best are left.
         """
         open_arms = [
-            a
-            for a in self._arms.possible()
-            if a not in probed and a not in self._hopeless and self._arms.upper(a) > best
+            a for a in self._arms.possible() if a not in known and self._arms.upper(a) > best
         ]
         if not open_arms:
             return None
-        if len(probed) < _START_UP or len(results) < 4:
-            return self._diverse(open_arms, list(probed))
-        known = [arm for arm in results if arm in probed]
+        if len(known) < _START_UP:
+            return self._diverse(open_arms, list(known))
         features = np.array([self._arms.features(a) for a in [*known, *open_arms]])
         spread = features.std(axis=0)
         features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-        targets = np.array([results[arm] for arm in known])
+        targets = np.array([k.value for k in known.values()])
         mean, deviation = _gaussian_process(features[: len(known)], targets, features[len(known) :])
         upper = [self._arms.upper(arm) for arm in open_arms]
         bound = np.minimum(mean + _EXPLORATION * deviation, upper)
@@ -228,52 +231,39 @@ class CeilingSampler(optuna.samplers.BaseSampler):
 
     # Choosing
 
-    def _exploit(
-        self,
-        probed: Mapping[Arm, _Answered],
-        results: Mapping[Arm, float],
-        tried: set[tuple[Any, ...]],
-        best: float,
+    def _best_setting(
+        self, known: Mapping[Arm, _Known], tried: set[tuple[Any, ...]], best: float
     ) -> dict[str, Any] | None:
-        """The best untried setting of a probed arm, or more samples where that may pay.
+        """The best untried setting of the leading arms, or more samples where that may pay.
 
-        Replays use every seed that trials have paid for, so a setting that the forecast does not
-        put above the best score would not get there.
+        Replays use the seeds that trials have paid for, so a setting that the forecast does not
+        put above the best score would hardly get there.
 
         Args:
             best: score to beat; minus infinity takes any setting that needs no answer.
         """
         candidates: list[tuple[float, dict[str, Any]]] = []
-        leading = sorted(probed, key=lambda arm: -results.get(arm, -math.inf))[:_LEADING]
-        for arm in leading:
-            known = probed[arm]
-            forecast = self._arms.forecast(arm, known.samples, known.seeds, best)
+        for arm in sorted(known, key=lambda arm: -known[arm].value)[:_LEADING]:
+            paid = known[arm]
+            forecast = self._arms.forecast(arm, paid.samples, paid.seeds, best)
             for value, values in forecast.settings:
                 if value <= best:
                     break
                 if self._identity(values) not in tried and self._can_beat(values, best):
                     candidates.append((value, values))
                     break
-            more = min(known.samples * 2, self._space.num_samples[1])
-            if more > known.samples and forecast.settings and best > -math.inf:
+            more = min(paid.samples * 2, self._space.num_samples[1])
+            if more > paid.samples and forecast.settings and best > -math.inf:
                 top = dict(forecast.settings[0][1], num_samples=more)
                 step = self._arms.ratio(arm, more, top["num_features"]) - self._arms.ratio(
-                    arm, known.samples, top["num_features"]
+                    arm, paid.samples, top["num_features"]
                 )
-                hoped = forecast.value + _MORE_SAMPLES_BONUS - self._weight * step
+                hoped = forecast.value + _TREND_GOES_ON * forecast.trend - self._weight * step
                 if hoped > best and self._identity(top) not in tried and self._can_beat(top, best):
                     candidates.append((hoped, top))
         if not candidates:
             return None
         return max(candidates, key=lambda pair: pair[0])[1]
-
-    def _first_untried(
-        self, forecast: Forecast, tried: set[tuple[Any, ...]], best: float
-    ) -> dict[str, Any] | None:
-        for _, values in forecast.settings:
-            if self._identity(values) not in tried and self._can_beat(values, best):
-                return values
-        return None
 
     def _can_beat(self, values: Mapping[str, Any], best: float) -> bool:
         """Whether the ceiling leaves these values a chance against the best score."""
@@ -294,18 +284,6 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     @staticmethod
     def _identity(values: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(sorted((name, str(value)) for name, value in values.items()))
-
-
-def _results(trials: Sequence[FrozenTrial], arm_of: Any) -> dict[Arm, float]:
-    """Best measured score of each arm; pruned trials count with what they had."""
-    results: dict[Arm, float] = {}
-    for trial in trials:
-        arm = arm_of(trial.params)
-        if arm is None or trial.value is None:
-            continue
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            results[arm] = max(results.get(arm, -math.inf), trial.value)
-    return results
 
 
 def _gaussian_process(

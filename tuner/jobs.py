@@ -125,7 +125,7 @@ def run_job(job: TuneJob) -> str:
         settings = TuningSettings(
             trials=job.trials,
             seeds=job.seeds,
-            confirm_seeds=2 * job.seeds,
+            confirm_seeds=3 * job.seeds,
             runtime_weight=job.runtime_weight,
             sampler=job.sampler,
             timeout=job.timeout,

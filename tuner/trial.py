@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import optuna
@@ -19,7 +20,7 @@ from tuner.task import TuningTask
 
 __all__ = ["TuningSettings", "run_trial"]
 
-_CERTAIN = 0.01  # standard error of the mean IoU below which more seeds tell little
+_CERTAIN = 0.015  # standard error of the mean IoU below which more seeds tell little
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class TuningSettings:
         trials: finished trials the study has in the end, those of earlier runs included.
         seeds: explainer seeds 0, 1, ... that a surviving trial is scored on.
         confirm_seeds: seeds in all for a trial that is about to become the best, so that luck
-            does not win; twice as many where its mean is still uncertain by then.
+            does not win; fewer in the first trials, more where its mean is still uncertain by
+            then, or where they cost nothing.
         default_seeds: seeds for lime's defaults, whose thousand samples are the dearest answers
             of the whole study and which only have to be beaten.
         timeout: seconds after which no further trial is started.
@@ -40,7 +42,7 @@ class TuningSettings:
 
     trials: int = 60
     seeds: int = 10
-    confirm_seeds: int = 20
+    confirm_seeds: int = 30
     default_seeds: int = 2
     runtime_weight: float = 0.1
     sampler: str = "ceiling"
@@ -63,12 +65,19 @@ class TuningSettings:
 
 
 def run_trial(
-    trial: optuna.Trial, study: optuna.Study, task: TuningTask, settings: TuningSettings
+    trial: optuna.Trial,
+    study: optuna.Study,
+    task: TuningTask,
+    settings: TuningSettings,
+    notes: Callable[[], Mapping[str, Any]] | None = None,
 ) -> float:
     """Suggest, refuse by the ceiling, explain seed by seed; the score.
 
     Trials that carry ``lime_parameters`` from the start (lime's defaults) are taken as they are,
     and never stopped.
+
+    Args:
+        notes: further attributes of the trial, asked for when it is stored.
 
     Raises:
         optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
@@ -102,6 +111,7 @@ def run_trial(
             superpixels=view.superpixels,
             answers=task.bank.counts.new - asked_before,
             reason=reason,
+            extra={} if notes is None else notes(),
         )
         for name, value in found.to_attributes().items():
             if trial.user_attrs.get(name) != value:
@@ -131,20 +141,30 @@ def run_trial(
             record(f"cannot win after {len(ious)} seeds")
             raise optuna.TrialPruned
         if preset is None and len(ious) == wanted and (best is None or running_score > best):
-            wanted = _confirming(ious, wanted, view.superpixels, settings)
+            wanted = _confirming(ious, trial.number, view.superpixels, settings)
     return record()
 
 
 def _confirming(
-    ious: Sequence[float], spent: int, superpixels: int, settings: TuningSettings
+    ious: Sequence[float], number: int, superpixels: int, settings: TuningSettings
 ) -> int:
-    """How many seeds a trial that would be the best is scored on in all."""
-    if spent < settings.confirm_seeds:
-        return settings.confirm_seeds
-    # Few superpixels have few patterns, so further seeds ask nothing new.
-    most = settings.confirm_seeds * (5 if superpixels <= FEW_SUPERPIXELS else 2)
+    """How many seeds a trial that would be the best is scored on in all.
+
+    Early trials are soon outdone, so certainty about them is not worth many answers.
+
+    Args:
+        number: of the trial.
+    """
+    spent = len(ious)
+    if superpixels <= FEW_SUPERPIXELS:  # few patterns: further seeds ask hardly anything new
+        return max(spent, 3 * settings.confirm_seeds)
+    confirm = min(settings.confirm_seeds, settings.seeds + number)
+    if spent < confirm:
+        return confirm
     error = float(np.std(ious)) / math.sqrt(len(ious))
-    return min(most, spent + settings.confirm_seeds // 2) if error > _CERTAIN else spent
+    if error > _CERTAIN and settings.confirm_seeds <= spent < 2 * settings.confirm_seeds:
+        return spent + settings.seeds
+    return spent
 
 
 def _best_value(study: optuna.Study) -> float | None:

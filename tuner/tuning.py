@@ -153,10 +153,11 @@ def run_study(
             finished=finished,
         )
     running: list[int] = []
+    notes = getattr(study.sampler, "notes", None)
 
     def objective(trial: optuna.Trial) -> float:
         running[:] = [trial.number]
-        return run_trial(trial, study, task, settings)
+        return run_trial(trial, study, task, settings, notes)
 
     def stop_when_done(study: optuna.Study, trial: FrozenTrial) -> None:
         running.clear()
@@ -267,7 +268,7 @@ def tune(
     settings = TuningSettings(
         trials=trials,
         seeds=seeds,
-        confirm_seeds=2 * seeds,
+        confirm_seeds=3 * seeds,
         runtime_weight=runtime_weight,
         sampler=sampler,
         timeout=timeout,

@@ -113,6 +113,7 @@ class _Question:
         digest = array_digest(self.image)
         top = np.argmax(bank.original(engine, self.image, digest), keepdims=True)
         asked = bank.counts.new
+        engine.predict_proba(self.images[: engine.batch_size])  # as warm as the engine alone
         with (
             _timed(Perturbation, "__init__") as preparing,
             _timed(Perturbation, "images") as building,

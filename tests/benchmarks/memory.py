@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from explainers.engines import ENGINES
@@ -104,11 +105,9 @@ class _Watched:
             self.resident_kb.append(kilobytes)
 
     def quarters(self) -> list[float]:
-        """Megabytes after each quarter of the time; memory that keeps growing shows here."""
-        seen = self.resident_kb
-        return (
-            [round(seen[(len(seen) - 1) * i // 4] / 1024, 1) for i in range(1, 5)] if seen else []
-        )
+        """The most megabytes in each quarter of the time; memory that keeps growing shows here."""
+        parts = np.array_split(np.array(self.resident_kb), 4)
+        return [round(float(part.max()) / 1024, 1) for part in parts if len(part)]
 
 
 def _run(job: TuneJob, folder: Path) -> tuple[dict[str, Any], _Watched]:
