@@ -9,7 +9,10 @@ from typing import Any
 
 from explainers.lime_parameters import LimeParameters
 
-__all__ = ["STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES", "TrialRecord"]
+__all__ = ["DEFAULTS_ORIGIN", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES", "TrialRecord"]
+
+DEFAULTS_ORIGIN = "lime defaults"
+"""``origin`` of the trial that holds lime's own defaults; other trials may have other origins."""
 
 STUDY_ATTRIBUTES = (
     "catalog", "image_key", "classifier", "class_index", "reference", "mask_rule",

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy
 
 from explainers.errors import StorageError
+from studies.attributes import DEFAULTS_ORIGIN
 from studies.storage import check_storage, describe
 
 __all__ = ["StudyOverview", "best_parameters", "overview", "study_attributes"]
@@ -108,6 +109,7 @@ def _one(
             mine,
             trials.c.state == "COMPLETE",
             meta.tables["trial_user_attributes"].c.key == "origin",
+            meta.tables["trial_user_attributes"].c.value_json == json.dumps(DEFAULTS_ORIGIN),
         )
         .limit(1)
     ).scalar()

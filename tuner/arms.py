@@ -25,6 +25,8 @@ from tuner.task import TuningTask
 __all__ = ["FEW_SUPERPIXELS", "Arm", "Arms", "Forecast"]
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
+# An algorithm whose best ceiling is this far below another's gets a third of its time.
+_SHARE_FALLS_BY, _LEAST_SHARE = 0.05, 0.1
 _PROBE_SEEDS = 3
 # So few superpixels have 256 patterns at most: once they are asked, every seed is free.
 FEW_SUPERPIXELS, _PROBE_SEEDS_OF_FEW = 8, 6
@@ -76,27 +78,49 @@ class Arms:
         self._pixels = task.image.shape[0] * task.image.shape[1]
         self._possible: list[Arm] = []
         self._seen: set[tuple[bytes, bytes]] = set()
-        self._looked = 0.0
         self._waiting = self._in_order()
+        self._spent = dict.fromkeys(self._waiting, 0.0)
+        self._promise: dict[str, float] = {}
         self._uppers: dict[Arm, float] = {}
         self._forecasts: dict[tuple[Arm, int, int], Forecast] = {}
 
     def look_at(self, seconds: float) -> None:
         """Segment the image until so many seconds, by the runtime model, have been spent.
 
-        Maps come in an order in which every algorithm gets the same share of time and each of
-        them is spread over its grid. So the first trials see a coarse choice of maps and later
-        ones all of it, and a resumed study sees the same.
+        Every algorithm has its first map looked at; then each is given time by how high its
+        ceilings are, its maps spread over its grid. So the first trials see a coarse choice of
+        maps and later ones all of it, and a resumed study sees the same.
         """
-        while self._waiting and self._looked < seconds:
-            segmentation = self._waiting.pop(0)
-            self._looked += self._seconds(segmentation)
+        while sum(self._spent.values()) < seconds:
+            algorithm = self._next_algorithm()
+            if algorithm is None:
+                return
+            segmentation = self._waiting[algorithm].pop(0)
+            self._spent[algorithm] += self._seconds(segmentation)
             view = self._task.view(segmentation)
             same = (view.inside.tobytes(), view.outside.tobytes())
+            upper = -math.inf
             if view.superpixels >= 2 and same not in self._seen:
                 self._seen.add(same)
-                self._possible += [Arm(segmentation, color) for color in self._space.hide_color]
+                arms = [Arm(segmentation, color) for color in self._space.hide_color]
+                upper = self.upper(arms[0])
+                self._possible += arms
                 self._possible.sort(key=lambda arm: -self.upper(arm))
+            self._promise[algorithm] = max(upper, self._promise.get(algorithm, -math.inf))
+
+    def _next_algorithm(self) -> str | None:
+        """Whose turn it is to have a map looked at; ``None`` when all are."""
+        leader = max(self._promise.values(), default=0.0)
+
+        def due(algorithm: str) -> float:
+            promise = self._promise.get(algorithm)
+            if promise is None:
+                return -1.0
+            share = max(_LEAST_SHARE, math.exp((promise - leader) / _SHARE_FALLS_BY))
+            return (self._spent[algorithm] + self._seconds(self._waiting[algorithm][0])) / share
+
+        waiting = [algorithm for algorithm, maps in self._waiting.items() if maps]
+        return min(waiting, key=due, default=None)
 
     def possible(self) -> list[Arm]:
         """Arms looked at, by falling ceiling; maps that no mask rule could use are left out."""
@@ -107,22 +131,17 @@ class Arms:
         # Superpixels do not matter here, and asking for them would compute them.
         return self._task.runtime_model.parts(parameters, 1, self._pixels).segmentation
 
-    def _in_order(self) -> list[Segmentation | None]:
-        """Coarse to fine, equal time for every algorithm."""
+    def _in_order(self) -> dict[str, list[Segmentation | None]]:
+        """By algorithm, coarse to fine."""
         by_algorithm: dict[str, list[Segmentation | None]] = {}
         for segmentation in self._space.segmentations():
             name = LIME_DEFAULT if segmentation is None else segmentation.algorithm
             by_algorithm.setdefault(name, []).append(segmentation)
-        queue: list[tuple[float, str, Segmentation | None]] = []
-        for name, members in by_algorithm.items():
+        return {
             # Multiples of the golden ratio fill any grid evenly, whatever its size.
-            spread = sorted(range(len(members)), key=lambda i: (i * _GOLDEN) % 1.0)
-            time = 0.0
-            for i in spread:
-                time += self._seconds(members[i])
-                queue.append((time, name, members[i]))
-        queue.sort(key=lambda entry: entry[:2])
-        return [segmentation for _, _, segmentation in queue]
+            name: [members[i] for i in sorted(range(len(members)), key=lambda i: (i * _GOLDEN) % 1)]
+            for name, members in by_algorithm.items()
+        }
 
     def upper(self, arm: Arm) -> float:
         """No explanation on this arm can score more."""
@@ -181,6 +200,11 @@ class Arms:
         """Explainer seeds of a probe; many where so few patterns exist that they cost nothing."""
         few = self._task.view(arm.segmentation).superpixels <= FEW_SUPERPIXELS
         return _PROBE_SEEDS_OF_FEW if few else _PROBE_SEEDS
+
+    def probe_answers(self, arm: Arm) -> int:
+        """How many answers a probe asks for at most: few superpixels have few patterns."""
+        rows = self.first_probe(arm) * self.probe_seeds(arm)
+        return int(min(rows, 2.0 ** self._task.view(arm.segmentation).superpixels))
 
     def forecast(self, arm: Arm, samples: int, seeds: int, best: float) -> Forecast:
         """Replay every flat setting of an arm, asking for the probe's answers if they are new.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from explainers.machine_load import LoadMeter
 from tuner.runtime_model import RuntimeModel, calibrate, device_name
 
 if TYPE_CHECKING:
@@ -17,22 +20,32 @@ if TYPE_CHECKING:
 
 __all__ = ["runtime_model_for"]
 
+_TIMED = ("torch", "scikit-image", "scikit-learn", "lime")
+_logger = logging.getLogger(__name__)
+
 
 def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     """Measured for this classifier on this device, or read back from an earlier run.
+
+    What was measured while others used the machine is not kept for later runs.
 
     Args:
         image: (H, W, 3) uint8 of the study's geometry.
     """
     from studies.assets import cache_folder
 
-    key = json.dumps([device_name(classifier), classifier.fingerprint, image.shape])
+    versions = [metadata.version(name) for name in _TIMED]
+    key = json.dumps([device_name(classifier), classifier.fingerprint, image.shape, versions])
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     path = cache_folder() / "runtime" / f"{name}.json"
     stored = _read(path)
     if stored is not None:
         return stored
+    load = LoadMeter()
     model = calibrate(classifier, image)
+    if not load.was_quiet():
+        _logger.info("the machine was busy: runtimes were measured, but are not kept")
+        return model
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")

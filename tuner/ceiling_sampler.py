@@ -39,9 +39,13 @@ _LOOK_AT_FIRST, _LOOK_PER_TRIAL = 1.5, 0.6  # seconds spent on superpixel maps
 _EXPLOIT_EVERY = 3
 _LEADING = 6  # arms that are exploited
 _REPLAYED_SEEDS = 10  # fewer than a new best is scored on, so that luck shows
-_PROBES_AT_START, _PROBES_PER_TRIAL = 3, 1
-_EXPLORATION = 1.0  # standard deviations added to the forecast of an arm
-_WORTH_A_PROBE = 2.0  # an arm that needs more of them to be the best is not probed
+_PROBED_AT_START, _PROBED_PER_TRIAL = 450, 100  # answers, but at least one arm
+_MOST_PROBES = 8  # of one trial
+_COARSE_ANSWERS, _COARSE_PER_TRIAL = 32, 3
+# Replaying a probe takes time as well, as much as so many answers.
+_REPLAY_IS_WORTH = 40
+_CEILING_IS_WORTH = 0.03  # at start-up: twice the answers for so much more
+_WORTH_A_PROBE = 1e-6  # expected improvement for an answer; arms that promise less are let be
 _TREND_GOES_ON = 0.5  # share of what the last doubling of samples brought, hoped for again
 
 
@@ -112,6 +116,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         search_space: dict[str, optuna.distributions.BaseDistribution],
     ) -> dict[str, Any]:
         """One full parameter set."""
+        self._probes = []
         if trial.system_attrs.get("fixed_params") or "lime_parameters" in trial.user_attrs:
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
@@ -122,17 +127,17 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         best = max(
             (t.value or 0.0 for t in earlier if t.state == TrialState.COMPLETE), default=-1.0
         )
-        self._probes = []
         if len(known) < _START_UP:
-            self._probe(known, best, _PROBES_AT_START, _WORTH_A_PROBE)
+            self._probe(known, best, _PROBED_AT_START, _WORTH_A_PROBE)
         elif trial.number % _EXPLOIT_EVERY != 0:
-            self._probe(known, best, _PROBES_PER_TRIAL, _WORTH_A_PROBE)
+            self._probe(known, best, _PROBED_PER_TRIAL, _WORTH_A_PROBE)
+            self._probe_coarse(known, best)
         proposal = self._best_setting(known, tried, best)
         if proposal is None:
             # Nothing is likely to win any more. Spend little: settings that ask nothing, and now
             # and then an arm that nobody believes in.
             if trial.number % 2:
-                self._probe(known, best, 1, math.inf)
+                self._probe(known, best, _PROBED_PER_TRIAL, 0.0)
             proposal = self._best_setting(known, tried, -math.inf)
         return proposal if proposal is not None else self._random(rng)
 
@@ -167,16 +172,40 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 )
         return known
 
-    def _probe(self, known: dict[Arm, _Known], best: float, arms: int, deviations: float) -> None:
-        """Ask for the first answers of some new arms."""
-        for _ in range(arms):
-            arm = self._next_arm(known, best, deviations)
+    def _probe(self, known: dict[Arm, _Known], best: float, answers: int, least: float) -> None:
+        """Ask for the first answers of some new arms.
+
+        Args:
+            answers: to be spent; the first arm may take more.
+            least: expected improvement for an answer, below which an arm is not worth it.
+        """
+        for number in range(_MOST_PROBES):
+            arm = self._next_arm(known, best, least)
             if arm is None:
                 return
-            samples, seeds = self._arms.first_probe(arm), self._arms.probe_seeds(arm)
-            value = max(-1.0, self._arms.forecast(arm, samples, seeds, best).value)
-            known[arm] = _Known(samples, seeds, value)
-            self._probes.append([self._arms.identity(arm), samples, seeds, value])
+            price = self._arms.probe_answers(arm)
+            if number and price > answers:
+                return
+            answers -= price
+            self._ask(arm, known, best)
+            if answers <= 0:
+                return
+
+    def _probe_coarse(self, known: dict[Arm, _Known], best: float) -> None:
+        """Maps of so few superpixels cost nothing: all that could win are probed in the end."""
+        left = _COARSE_PER_TRIAL
+        for arm in self._arms.possible():
+            if not left or self._arms.upper(arm) <= best:
+                return
+            if arm not in known and self._arms.probe_answers(arm) <= _COARSE_ANSWERS:
+                self._ask(arm, known, best)
+                left -= 1
+
+    def _ask(self, arm: Arm, known: dict[Arm, _Known], best: float) -> None:
+        samples, seeds = self._arms.first_probe(arm), self._arms.probe_seeds(arm)
+        value = max(-1.0, self._arms.forecast(arm, samples, seeds, best).value)
+        known[arm] = _Known(samples, seeds, value)
+        self._probes.append([self._arms.identity(arm), samples, seeds, value])
 
     def sample_independent(
         self,
@@ -188,11 +217,13 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         """Only for what a proposal leaves out."""
         return self._fallback.sample_independent(study, trial, param_name, param_distribution)
 
-    def _next_arm(self, known: Mapping[Arm, _Known], best: float, deviations: float) -> Arm | None:
-        """The arm whose forecast plus uncertainty is highest, among those that can still win.
+    def _next_arm(self, known: Mapping[Arm, _Known], best: float, least: float) -> Arm | None:
+        """The arm with the most expected improvement for its price, of those that can still win.
+
+        Expected improvement per cost: Snoek, Larochelle and Adams 2012, section 3.2.
 
         Args:
-            deviations: arms that need more of them to be the best are left.
+            least: as in :meth:`_probe`.
         """
         open_arms = [
             a for a in self._arms.possible() if a not in known and self._arms.upper(a) > best
@@ -206,15 +237,14 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         targets = np.array([k.value for k in known.values()])
         mean, deviation = _gaussian_process(features[: len(known)], targets, features[len(known) :])
-        upper = [self._arms.upper(arm) for arm in open_arms]
-        bound = np.minimum(mean + _EXPLORATION * deviation, upper)
-        chosen = int(np.argmax(bound))
-        if mean[chosen] + deviations * deviation[chosen] < best:
-            return None
-        return open_arms[chosen]
+        room = np.array([self._arms.upper(arm) for arm in open_arms]) - best
+        gain = np.minimum(_expected_improvement(mean - best, deviation), room)
+        price = np.array([self._arms.probe_answers(arm) for arm in open_arms]) + _REPLAY_IS_WORTH
+        chosen = int(np.argmax(gain / price))
+        return open_arms[chosen] if gain[chosen] / price[chosen] >= least else None
 
     def _diverse(self, open_arms: Sequence[Arm], probed: Sequence[Arm]) -> Arm:
-        """Start-up: the highest ceiling among the kinds of arm probed least so far."""
+        """Start-up: high ceilings for few answers, among the kinds of arm probed least so far."""
 
         def kind(arm: Arm) -> tuple[str, str]:
             algorithm = LIME_DEFAULT if arm.segmentation is None else arm.segmentation.algorithm
@@ -227,7 +257,11 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 sum(kind(p)[0] == algorithm for p in probed),
             )
 
-        return min(open_arms, key=lambda arm: (*seen(arm), -self._arms.upper(arm)))
+        def worth(arm: Arm) -> float:
+            price = self._arms.probe_answers(arm) + _REPLAY_IS_WORTH
+            return self._arms.upper(arm) - _CEILING_IS_WORTH * math.log2(price)
+
+        return min(open_arms, key=lambda arm: (*seen(arm), -worth(arm)))
 
     # Choosing
 
@@ -284,6 +318,17 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     @staticmethod
     def _identity(values: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(sorted((name, str(value)) for name, value in values.items()))
+
+
+def _expected_improvement(
+    lead: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Of a normal variable over zero, by its mean and deviation."""
+    from scipy.stats import norm
+
+    ratio = lead / np.maximum(deviation, 1e-9)
+    gain: NDArray[np.float64] = lead * norm.cdf(ratio) + deviation * norm.pdf(ratio)
+    return np.maximum(gain, 0.0)
 
 
 def _gaussian_process(

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -159,6 +160,7 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     answer = np.full((1, 2), 0.5, dtype=np.float32)
 
     def perturb(grid: int, samples: int = 24) -> float:
+        """Seconds a sample, with a square grid of superpixels."""
         rows = np.arange(height)[:, None] * grid // height
         columns = np.arange(width)[None, :] * grid // width
         segments = (rows * grid + columns).astype(np.int64)
@@ -172,7 +174,8 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
             / samples
         )
 
-    few, many = perturb(3), perturb(9)
+    with _no_bar():
+        few, many = perturb(3), perturb(9)
     per_superpixel = max((many - few) / ((81 - 9) / 2), 1e-7)
     per_sample = max(few - per_superpixel * 9 / 2, 1e-6)
     return RuntimeModel(
@@ -182,6 +185,19 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
         predict=predict,
         fit=_calibrate_fit(),
     )
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """lime draws a progress bar for every call and takes no argument against it."""
+    from lime import lime_image
+
+    drawn = lime_image.tqdm
+    lime_image.tqdm = iter
+    try:
+        yield
+    finally:
+        lime_image.tqdm = drawn
 
 
 def _calibrate_fit() -> tuple[float, float]:

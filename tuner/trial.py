@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import TrialRecord
 from tuner.arms import FEW_SUPERPIXELS
-from tuner.objective import cannot_win, score
+from tuner.objective import score
 from tuner.search_space import SearchSpace
+from tuner.stopping import LOOKS, BoundsStopping, Rival, StoppingRule
 from tuner.task import TuningTask
 
 __all__ = ["TuningSettings", "run_trial"]
 
-_CERTAIN = 0.015  # standard error of the mean IoU below which more seeds tell little
+_CERTAIN = 0.02  # standard error of the mean IoU below which more seeds tell little
 
 
 @dataclass(frozen=True)
@@ -31,25 +32,27 @@ class TuningSettings:
         trials: finished trials the study has in the end, those of earlier runs included.
         seeds: explainer seeds 0, 1, ... that a surviving trial is scored on.
         confirm_seeds: seeds in all for a trial that is about to become the best, so that luck
-            does not win; fewer in the first trials, more where its mean is still uncertain by
-            then, or where they cost nothing.
+            does not win; fewer in the first trials, up to twice as many where its mean is still
+            uncertain by then, or where they cost nothing.
         default_seeds: seeds for lime's defaults, whose thousand samples are the dearest answers
             of the whole study and which only have to be beaten.
         timeout: seconds after which no further trial is started.
         answers: new classifier answers after which no further trial is started.
         seed: of the sampler.
+        stopping: when a trial is given up.
     """
 
     trials: int = 60
     seeds: int = 10
     confirm_seeds: int = 30
-    default_seeds: int = 2
+    default_seeds: int = 1
     runtime_weight: float = 0.1
     sampler: str = "ceiling"
     timeout: float | None = None
     answers: int | None = None
     seed: int = 0
     space: SearchSpace = field(default_factory=SearchSpace)
+    stopping: StoppingRule = field(default_factory=BoundsStopping)
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -94,7 +97,7 @@ def run_trial(
     parts = task.runtime(parameters)
     ratio = task.runtime_ratio(parameters)
     price = settings.runtime_weight * ratio
-    best = _best_value(study)
+    rival = _rival(study, settings.runtime_weight)
     ious: list[float] = []
 
     def record(reason: str = "") -> float:
@@ -121,54 +124,93 @@ def run_trial(
     usable = min(task.mask_rule.num_features, parameters.num_features)
     if preset is None and view.superpixels < max(2, usable):
         return record(f"{view.superpixels} superpixels, fewer than the mask can use ({usable})")
-    if preset is None and best is not None:
+    if preset is None and rival is not None:
         ceiling = view.ceiling(parameters.num_features)
-        if ceiling - price < best:
-            record(f"ceiling {ceiling:.3f} cannot beat the best score {best:.3f}")
+        if ceiling - price < rival.score:
+            record(f"ceiling {ceiling:.3f} cannot beat the best score {rival.score:.3f}")
             raise optuna.TrialPruned
 
     wanted = settings.seeds if preset is None else min(settings.default_seeds, settings.seeds)
-    while len(ious) < wanted:
-        try:
+    try:
+        if preset is None and rival is not None:
+            seen = _hopeless_look(task, parameters, settings, price, rival)
+            if seen is not None:
+                trial.report(float(np.mean(seen.ious)) - price, step=0)
+                record(f"cannot win after {seen.samples} samples of {len(seen.ious)} seeds")
+                raise optuna.TrialPruned
+        while len(ious) < wanted:
             ious.append(task.iou(parameters, seed=len(ious)))
-        except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
-            # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
-            ious.clear()
-            return record(f"lime failed: {str(error).splitlines()[0][:200]}")
-        running_score = float(np.mean(ious)) - price
-        trial.report(running_score, step=len(ious) - 1)
-        if preset is None and cannot_win(ious, price, best):
-            record(f"cannot win after {len(ious)} seeds")
-            raise optuna.TrialPruned
-        if preset is None and len(ious) == wanted and (best is None or running_score > best):
-            wanted = _confirming(ious, trial.number, view.superpixels, settings)
+            running_score = float(np.mean(ious)) - price
+            trial.report(running_score, step=len(ious) - 1)
+            if preset is not None:
+                continue
+            if rival is not None and settings.stopping.after_seeds(ious, price, rival):
+                record(f"cannot win after {len(ious)} seeds")
+                raise optuna.TrialPruned
+            if len(ious) == wanted and (rival is None or running_score > rival.score):
+                wanted = _confirming(ious, trial.number, view.superpixels, settings)
+    except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
+        # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
+        ious.clear()
+        return record(f"lime failed: {str(error).splitlines()[0][:200]}")
     return record()
+
+
+@dataclass(frozen=True)
+class _Look:
+    """IoU of the first seeds with so many samples."""
+
+    samples: int
+    ious: list[float]
+
+
+def _hopeless_look(
+    task: TuningTask,
+    parameters: LimeParameters,
+    settings: TuningSettings,
+    price: float,
+    rival: Rival,
+) -> _Look | None:
+    """The first look at which the trial turns out to be hopeless, if there is one."""
+    for samples, seeds in LOOKS:
+        if 2 * samples > parameters.num_samples:
+            break  # the whole costs little more
+        look = replace(parameters, num_samples=samples)
+        ious = task.ious(look, range(min(seeds, settings.seeds)))
+        if settings.stopping.after_samples(ious, samples, price, rival):
+            return _Look(samples, ious)
+    return None
 
 
 def _confirming(
     ious: Sequence[float], number: int, superpixels: int, settings: TuningSettings
 ) -> int:
-    """How many seeds a trial that would be the best is scored on in all.
+    """How many seeds a trial that is the best so far is scored on before that is asked again.
 
-    Early trials are soon outdone, so certainty about them is not worth many answers.
+    What samplers propose was chosen on the first seeds, so only further ones show its luck. Early
+    trials are soon outdone, and certainty about them is not worth many answers.
 
     Args:
         number: of the trial.
     """
     spent = len(ious)
+    step = max(1, settings.seeds // 2)
     if superpixels <= FEW_SUPERPIXELS:  # few patterns: further seeds ask hardly anything new
-        return max(spent, 3 * settings.confirm_seeds)
-    confirm = min(settings.confirm_seeds, settings.seeds + number)
-    if spent < confirm:
-        return confirm
-    error = float(np.std(ious)) / math.sqrt(len(ious))
-    if error > _CERTAIN and settings.confirm_seeds <= spent < 2 * settings.confirm_seeds:
-        return spent + settings.seeds
-    return spent
+        most = 2 * settings.confirm_seeds
+    else:
+        error = float(np.std(ious)) / math.sqrt(spent)
+        doubtful = error > _CERTAIN and spent >= settings.confirm_seeds
+        usual = min(settings.confirm_seeds, settings.seeds + number)
+        most = 2 * settings.confirm_seeds if doubtful else usual
+    return min(spent + step, max(spent, most))
 
 
-def _best_value(study: optuna.Study) -> float | None:
+def _rival(study: optuna.Study, weight: float) -> Rival | None:
+    """The best complete trial."""
     try:
-        return study.best_value
+        best = study.best_trial
     except ValueError:  # Optuna's way of saying that no trial is complete
         return None
+    price = weight * float(best.user_attrs.get("runtime_ratio", 0.0))
+    ious = best.user_attrs.get("iou_per_seed", ())
+    return Rival(study.best_value, tuple(iou - price for iou in ious))

@@ -23,8 +23,10 @@ from explainers.lime_parameters import LimeParameters
 from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
-from studies.attributes import TrialRecord
-from tuner.runtime_model import RuntimeModel, calibrate
+from studies.assets import cache_folder
+from studies.attributes import DEFAULTS_ORIGIN, TrialRecord
+from tuner.calibration import runtime_model_for
+from tuner.runtime_model import RuntimeModel
 from tuner.samplers import make_sampler
 from tuner.search_space import SearchSpace
 from tuner.task import TuningTask
@@ -34,7 +36,9 @@ from tuner.warm_start import enqueue_winners
 __all__ = ["TuningResult", "TuningSettings", "finished_trials", "open_study", "run_study", "tune"]
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-_DEFAULTS_ORIGIN = "lime defaults"
+# Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
+# next to nothing; the others need a rival that a costly first trial can be stopped against.
+_DEFAULTS_AFTER = {"ceiling": 3}
 _PACKAGES = ("lime", "optuna", "torch", "torchvision", "scikit-image", "scikit-learn", "numpy")
 _logger = logging.getLogger(__name__)
 
@@ -131,15 +135,15 @@ def run_study(
 ) -> TuningResult:
     """Run until the study has ``settings.trials`` finished trials, or time or answers are spent.
 
+    Lime's defaults are always one of them, and run even where nothing else fits the budget.
+
     Interrupting keeps every finished trial; the one in progress is marked as failed.
 
     Args:
         winners: what won on other images, tried first in a study that is new.
     """
     deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
-    is_new = not study.get_trials(deepcopy=False)
-    _ensure_defaults(study, settings.space)
-    if is_new and winners:
+    if not study.get_trials(deepcopy=False) and winners:
         enqueue_winners(study, task, settings.space, winners, settings.runtime_weight)
     finished = len(finished_trials(study))
     if study.study_name:
@@ -159,18 +163,24 @@ def run_study(
         running[:] = [trial.number]
         return run_trial(trial, study, task, settings, notes)
 
-    def stop_when_done(study: optuna.Study, trial: FrozenTrial) -> None:
+    def after_trial(study: optuna.Study, trial: FrozenTrial) -> None:
         running.clear()
         if on_trial is not None:
             on_trial(trial)
         if _is_done(study, settings):
             study.stop()
+        else:
+            _enqueue_defaults(study, settings)
 
     try:
+        _enqueue_defaults(study, settings)
         # A failed trial does not count, so the number is checked by the callback.
         while not _is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            study.optimize(objective, timeout=left, callbacks=[stop_when_done])
+            study.optimize(objective, timeout=left, callbacks=[after_trial])
+        # Time or answers may be spent before their turn; there is no result without them.
+        while _enqueue_defaults(study, settings, now=True):
+            study.optimize(objective, n_trials=1, callbacks=[after_trial])
     except KeyboardInterrupt:
         for number in running:
             study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
@@ -213,17 +223,33 @@ def result_of(study: optuna.Study) -> TuningResult:
     )
 
 
-def _ensure_defaults(study: optuna.Study, space: SearchSpace) -> None:
-    """Lime's defaults are the first trial, also when the process that ran them was killed."""
-    for trial in study.get_trials(deepcopy=False):
-        usable = trial.state in (TrialState.COMPLETE, TrialState.WAITING)
-        if usable and trial.user_attrs.get("origin") == _DEFAULTS_ORIGIN:
-            return
+def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: bool = False) -> bool:
+    """Make lime's defaults the next trial when it is their turn, or theirs was cut off.
+
+    They decide little and cost more than any other trial.
+
+    Returns:
+        Whether they are enqueued.
+    """
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
+            if trial.state == TrialState.COMPLETE:
+                return False
+            if trial.state == TrialState.WAITING:
+                return True
+            if trial.state == TrialState.RUNNING and not now:
+                return False  # in another process; should that be killed, they come at the end
+    finished = sum(t.state in _FINISHED for t in trials)
+    after = min(_DEFAULTS_AFTER.get(settings.sampler, 0), settings.trials - 1)
+    if not now and finished < after:
+        return False
     defaults = LimeParameters()
     study.enqueue_trial(
-        space.trial_values(defaults) or {},
-        user_attrs={"origin": _DEFAULTS_ORIGIN, "lime_parameters": defaults.to_json()},
+        settings.space.trial_values(defaults) or {},
+        user_attrs={"origin": DEFAULTS_ORIGIN, "lime_parameters": defaults.to_json()},
     )
+    return True
 
 
 def tune(
@@ -257,7 +283,8 @@ def tune(
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
         bank: folder for classifier answers; ``None`` keeps them in memory.
-        runtime_model: measured here when ``None``, which takes a few seconds.
+        runtime_model: of this machine when ``None``; measured once, which takes a few seconds,
+            and kept in the cache folder beside the converted engine.
 
     Returns:
         The result; ``result.parameters.as_kwargs()`` goes into stock ``explain_instance``.
@@ -282,13 +309,12 @@ def tune(
         mask = np.asarray(reference).astype(bool)
         check_reference(mask, "the image")
         known = Reference(mask, "given")
-    model = calibrate(classifier, image) if runtime_model is None else runtime_model
     task = TuningTask(
         image=image,
-        source=make_engine(classifier, engine, image=image),
+        source=make_engine(classifier, engine, image=image, cache=cache_folder() / "engines"),
         reference=known,
         bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
-        runtime_model=model,
+        runtime_model=runtime_model or runtime_model_for(classifier, image),
     )
     opened = None
     if storage is not None:

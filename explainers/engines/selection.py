@@ -10,8 +10,10 @@ import logging
 import os
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
@@ -20,6 +22,7 @@ from explainers.engines.onnx_engine import OnnxEngine
 from explainers.engines.openvino_engine import OpenVinoEngine
 from explainers.engines.torch_engine import TorchEngine
 from explainers.errors import InvalidInput
+from explainers.machine_load import LoadMeter
 from explainers.perturbation import Perturbation
 
 __all__ = ["ENGINES", "largest_difference", "make_engine"]
@@ -99,9 +102,9 @@ def _compiled(
             content = stem.with_suffix(kind.suffix).read_bytes()
             # Runtimes do not notice weights that were damaged.
             if facts["sha256"] == hashlib.sha256(content).hexdigest():
-                engine = kind(classifier, size, content)
-                engine.batch_size = int(facts["batch_size"])
-                return engine
+                kept = kind(classifier, size, content)
+                _choose_batch(kept, image, facts, stem)
+                return kept
     try:
         content = kind.convert(classifier, size)
         engine = kind(classifier, size, content)
@@ -119,16 +122,39 @@ def _compiled(
             "PyTorch is used", kind.name, classifier.name, difference, _TOLERANCE,
         )  # fmt: skip
         return None
-    engine.batch_size = fastest_batch(engine.predict_proba, image, CPU_BATCHES)
+    facts = {
+        "largest_difference": difference,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "batch_sizes": {},
+    }
     if stem is not None:
-        facts = {
-            "largest_difference": difference,
-            "batch_size": engine.batch_size,
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
         _keep(stem.with_suffix(kind.suffix), content)
         _keep(stem.with_suffix(".json"), json.dumps(facts).encode())
+    _choose_batch(engine, image, facts, stem)
     return engine
+
+
+def _choose_batch(
+    engine: OnnxEngine | OpenVinoEngine,
+    image: NDArray[np.uint8],
+    facts: dict[str, Any],
+    stem: Path | None,
+) -> None:
+    """The fastest batch size for the threads there are; kept if the machine was quiet meanwhile.
+
+    Args:
+        facts: the engine's, from ``stem``'s file.
+    """
+    threads = str(torch.get_num_threads())
+    known = facts["batch_sizes"].get(threads)
+    if known is not None:
+        engine.batch_size = int(known)
+        return
+    load = LoadMeter()
+    engine.batch_size = fastest_batch(engine.predict_proba, image, CPU_BATCHES)
+    if stem is not None and load.was_quiet():
+        facts["batch_sizes"][threads] = engine.batch_size
+        _keep(stem.with_suffix(".json"), json.dumps(facts).encode())
 
 
 def largest_difference(engine: Engine, classifier: Classifier, image: NDArray[np.uint8]) -> float:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from explainers.classifier import Classifier
 from explainers.engines import Engine, make_engine
 from explainers.errors import LimeTunerError, MissingAsset
+from explainers.machine_load import LoadMeter
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import parse_reference
 from explainers.torchvision_import import import_torchvision
@@ -76,7 +77,7 @@ def run_benchmark(
     """
     add_common_options(parser)
     options = parser.parse_args()
-    before = _cpu_seconds()
+    load = LoadMeter()
     try:
         _check_assets(options.assets)
         options.assets = options.assets.resolve()
@@ -85,40 +86,16 @@ def run_benchmark(
     except LimeTunerError as error:
         say(f"{parser.prog}: {error}")
         sys.exit(error.exit_status)
+    share = load.others_share()
     machine = {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "others_share": _others_share(before, _cpu_seconds()),
+        "others_share": None if share is None else round(share, 3),
     }
     document = {"benchmark": parser.prog.rsplit(".", 1)[-1], "model": options.model, **document}
     print(json.dumps({**document, "machine": machine}, allow_nan=False))
-
-
-def _cpu_seconds() -> tuple[float, float, float] | None:
-    """Seconds that the processors had, that anybody used, that we and our children used."""
-    try:
-        numbers = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-    except OSError:
-        return None
-    ticks = [int(number) / os.sysconf("SC_CLK_TCK") for number in numbers]
-    idle = ticks[3] + ticks[4]  # idle, and waiting for a disk
-    return sum(ticks), sum(ticks) - idle, sum(os.times()[:4])
-
-
-def _others_share(
-    before: tuple[float, float, float] | None, after: tuple[float, float, float] | None
-) -> float | None:
-    """Share of the machine that others used meanwhile; from a tenth up, do not trust timings.
-
-    PyTorch's threads wait for each other after every layer, so one busy neighbour on a small
-    machine makes it several times slower.
-    """
-    if before is None or after is None:
-        return None
-    had, used, own = (late - early for early, late in zip(before, after, strict=True))
-    return round(max(0.0, used - own) / had, 3)
 
 
 def _check_assets(folder: Path | None) -> None:

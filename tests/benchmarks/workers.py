@@ -5,6 +5,9 @@
 ``lime-tuner tune`` with one and with two workers, each from an empty bank and an empty storage,
 with the converted engine and the runtime model already in its cache. Images learn nothing from
 each other, so that both do the same work.
+
+A single worker lets the engine use every core, which is nearly as good while it computes; so it is
+also timed with one thread, which is what each of two workers has on two cores.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ def _tune(
     weights: Path,
     workers: int,
     trials: int,
+    one_core: bool = False,
 ) -> tuple[float, dict[str, Any]]:
     """Seconds of the whole command, and the document it printed."""
     folder.mkdir()
@@ -61,13 +65,14 @@ def _tune(
     command = [sys.executable, "-m", "tuner", "tune", "--json", warm]
     for name, value in arguments.items():
         command += [name, str(value)]
+    threads = {"OMP_NUM_THREADS": "1"} if one_core else {}
     finished: list[subprocess.CompletedProcess[str]] = []
     seconds = seconds_of(
         lambda: finished.append(
             subprocess.run(
                 command,
                 cwd=folder,  # away from anybody's lime-tuner.toml
-                env=child_environment(LIME_TUNER_CACHE=str(cache)),
+                env=child_environment(LIME_TUNER_CACHE=str(cache), **threads),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -89,29 +94,45 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     weights = weights_file(options.model, options.assets, folder)
     warm = folder / "warm"
     say("filling the cache")
-    _tune(options, keys[:1], folder / "warming", warm, weights=weights, workers=1, trials=1)
-    seconds: dict[int, list[float]] = {count: [] for count in counts}
+    for one_core in (False, True):  # runtimes and batch sizes are measured for each
+        _tune(
+            options, keys[:1], folder / f"warming-{one_core}", warm, weights=weights, workers=1,
+            trials=1, one_core=one_core,
+        )  # fmt: skip
+    runs = [(count, False) for count in counts] + [(counts[0], True)]
+    seconds: dict[tuple[int, bool], list[float]] = {run: [] for run in runs}
     found: list[dict[str, Any]] = []
     for number in range(options.rounds):
-        for count in counts if number % 2 == 0 else reversed(counts):
-            own = folder / f"run-{number}-{count}"
-            cache = folder / f"cache-{number}-{count}"
+        for run in runs if number % 2 == 0 else reversed(runs):
+            count, one_core = run
+            own = folder / f"run-{number}-{count}-{one_core}"
+            cache = folder / f"cache-{number}-{count}-{one_core}"
             shutil.copytree(warm, cache, ignore=shutil.ignore_patterns("bank"))
             taken, document = _tune(
-                options, keys, own, cache, weights=weights, workers=count, trials=options.trials
-            )
-            seconds[count].append(taken)
-            found.append(document)
-            say(f"round {number + 1}, {count} workers: {taken:.1f} s")
-    medians = {count: statistics.median(taken) for count, taken in seconds.items()}
+                options, keys, own, cache, weights=weights, workers=count, trials=options.trials,
+                one_core=one_core,
+            )  # fmt: skip
+            seconds[run].append(taken)
+            if not one_core:  # which has a runtime model of its own
+                found.append(document)
+            say(f"round {number + 1}, {_described(*run)}: {taken:.1f} s")
+    medians = {run: statistics.median(taken) for run, taken in seconds.items()}
+    first, alone = (counts[0], False), (counts[0], True)
     return {
         "images": len(keys),
         "trials": options.trials,
         "engine": options.engine,
-        "seconds": {str(c): [round(s, 2) for s in taken] for c, taken in seconds.items()},
-        "times_faster": {str(c): round(medians[counts[0]] / medians[c], 3) for c in counts[1:]},
+        "seconds": {_described(*r): [round(s, 2) for s in t] for r, t in seconds.items()},
+        "times_faster": {str(c): round(medians[first] / medians[c, False], 3) for c in counts[1:]},
+        "times_faster_than_one_thread": {
+            str(c): round(medians[alone] / medians[c, False], 3) for c in counts
+        },
         "same_results": all(document == found[0] for document in found),
     }
+
+
+def _described(workers: int, one_core: bool) -> str:
+    return f"{workers} workers{' of one thread' * one_core}"
 
 
 def main() -> None:

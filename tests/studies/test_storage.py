@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
-from studies.attributes import TrialRecord
+from studies.attributes import DEFAULTS_ORIGIN, TrialRecord
 from studies.overview import best_parameters, overview, study_attributes
 from studies.records import add_verification, latest_verification
 from studies.storage import check_storage, describe, holds_studies, open_storage
@@ -78,8 +78,8 @@ def test_overview_agrees_with_optuna(tmp_path: Path) -> None:
         )
         for name, value in record.to_attributes().items():
             trial.set_user_attr(name, value)
-        if trial.number == 0:
-            trial.set_user_attr("origin", "lime defaults")
+        if trial.number in (0, 1, 3):
+            trial.set_user_attr("origin", DEFAULTS_ORIGIN if trial.number == 3 else "elsewhere")
         if trial.number % 3 == 2:
             trial.report(x, 0)
             raise optuna.TrialPruned
@@ -92,7 +92,7 @@ def test_overview_agrees_with_optuna(tmp_path: Path) -> None:
     assert row.finished == 9
     assert row.best_number == study.best_trial.number
     assert row.best_score == pytest.approx(study.best_value)
-    assert row.default_iou == pytest.approx(study.trials[0].value)
+    assert row.default_iou == pytest.approx(study.trials[3].value)
     assert [r.study for r in overview(url, None)] == ["p/a", "other/b"]
     assert list(best_parameters(url, "p")) == ["a"]
     assert str(10 + study.best_trial.number) in best_parameters(url, "p")["a"]

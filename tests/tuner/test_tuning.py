@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,11 @@ def test_the_best_is_never_worse_than_the_defaults(
 ) -> None:
     result = tune_house(demo_classifier, sampler=sampler)
     assert result.trials == 12
-    assert result.study.trials[0].params["num_samples"] == 1000
+    defaults = result.study.trials[result.default["number"]]
+    assert defaults.number == (3 if sampler == "ceiling" else 0)
+    assert LimeParameters.from_json(defaults.user_attrs["lime_parameters"]) == LimeParameters()
     assert result.default["score"] <= result.score
-    assert TrialRecord.from_attributes(result.study.trials[0].user_attrs) is not None
+    assert all(TrialRecord.from_attributes(t.user_attrs) for t in result.study.trials)
     attributes = result.study.best_trial.user_attrs
     assert set(TRIAL_ATTRIBUTES) <= set(attributes)
     assert set(STUDY_ATTRIBUTES) <= set(result.study.user_attrs)
@@ -101,6 +104,21 @@ def test_interrupting_keeps_finished_trials_and_leaves_none_running(
     states = [t.state for t in resumed.study.trials]
     assert states.count(TrialState.RUNNING) == 0
     assert resumed.trials == 12
+
+
+@pytest.mark.parametrize("budget", [{"timeout": 1e-6}, {"answers": 1}, {"trials": 1}])
+def test_the_defaults_are_run_even_where_nothing_else_fits(
+    demo_classifier: Classifier, budget: dict[str, Any]
+) -> None:
+    result = tune_house(demo_classifier, **budget)
+    numbers = [t.number for t in result.study.trials]
+    assert numbers == list(range(result.trials))
+    assert result.trials <= 2
+    parameters = json.loads(LimeParameters().to_json())
+    assert result.default["parameters"] == parameters
+    assert result.study.trials[-1].user_attrs["origin"] == "lime defaults"
+    more = tune_house(demo_classifier, trials=12)
+    assert sum(t.user_attrs.get("origin") == "lime defaults" for t in more.study.trials) == 1
 
 
 def test_a_study_of_something_else_is_not_polluted(

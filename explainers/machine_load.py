@@ -1,0 +1,45 @@
+"""How much of the machine others used while something was timed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["BUSY", "LoadMeter"]
+
+BUSY = 0.1
+"""Share from which timings are not to be trusted: PyTorch's threads wait for each other after every
+layer, so one busy neighbour on a small machine makes it several times slower."""
+
+_Seconds = tuple[float, float, float]
+
+
+class LoadMeter:
+    """Counts from when it is made. Linux only; elsewhere nothing is known."""
+
+    def __init__(self) -> None:
+        self._before = _cpu_seconds()
+
+    def others_share(self) -> float | None:
+        """Share of all processors' time that other processes have used, in [0, 1]."""
+        after = _cpu_seconds()
+        if self._before is None or after is None:
+            return None
+        had, used, own = (late - early for early, late in zip(self._before, after, strict=True))
+        return min(1.0, max(0.0, used - own) / had) if had > 0 else None
+
+    def was_quiet(self) -> bool:
+        """Whether timings may be trusted, as far as is known."""
+        share = self.others_share()
+        return share is None or share < BUSY
+
+
+def _cpu_seconds() -> _Seconds | None:
+    """Seconds that the processors had, that anybody used, that we and our children used."""
+    try:
+        numbers = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+        ticks = [int(number) / os.sysconf("SC_CLK_TCK") for number in numbers]
+    except (OSError, ValueError):
+        return None
+    idle = ticks[3] + ticks[4]  # idle, and waiting for a disk
+    return sum(ticks), sum(ticks) - idle, sum(os.times()[:4])

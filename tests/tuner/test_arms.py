@@ -1,0 +1,94 @@
+"""Arms: maps come coarse to fine, and what a probe foretells is what trials find."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from explainers.classifier import Classifier
+from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tuner.arms import Arms
+from tuner.objective import score
+
+_WEIGHT = 0.1
+_EVER = 1e6  # seconds
+
+
+def test_maps_are_looked_at_in_an_order_that_does_not_depend_on_when(
+    demo_classifier: Classifier,
+) -> None:
+    task = demo_task(demo_classifier)
+    at_once, bit_by_bit = Arms(task, SMALL_SPACE, _WEIGHT), Arms(task, SMALL_SPACE, _WEIGHT)
+    assert at_once.possible() == []
+    at_once.look_at(_EVER)
+    seen = 0
+    for seconds in np.linspace(0, 0.1, 21):
+        bit_by_bit.look_at(float(seconds))
+        assert len(bit_by_bit.possible()) >= seen
+        seen = len(bit_by_bit.possible())
+    assert seen > 0
+    bit_by_bit.look_at(_EVER)
+    assert bit_by_bit.possible() == at_once.possible()
+    uppers = [at_once.upper(arm) for arm in at_once.possible()]
+    assert uppers == sorted(uppers, reverse=True)
+
+
+def test_every_algorithm_is_seen_early(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    arms = Arms(task, SMALL_SPACE, _WEIGHT)
+    # The slowest algorithm's first map, and all that fits beside it.
+    longest = max(
+        task.runtime_model.parts(SMALL_SPACE.parameters(arms.values(arm, 16, 5)), 1, 128**2)
+        .segmentation
+        for arm in _all(arms)
+    )  # fmt: skip
+    early = Arms(task, SMALL_SPACE, _WEIGHT)
+    early.look_at(3 * longest + 1e-9)
+    names = {a.segmentation.algorithm if a.segmentation else "lime" for a in early.possible()}
+    assert names == set(SMALL_SPACE.maps)
+
+
+def _all(arms: Arms) -> list[object]:
+    arms.look_at(_EVER)
+    return list(arms.possible())
+
+
+def test_an_arm_is_known_again_by_its_values(demo_classifier: Classifier) -> None:
+    arms = Arms(demo_task(demo_classifier), SMALL_SPACE, _WEIGHT)
+    arms.look_at(_EVER)
+    for arm in arms.possible():
+        assert arms.of(arms.identity(arm)) == arm
+        assert arms.of(arms.values(arm, 64, 5)) == arm
+    assert arms.of({"num_samples": 5}) is None
+
+
+def test_a_forecast_is_what_explanations_then_score(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    arms = Arms(task, SMALL_SPACE, _WEIGHT)
+    arms.look_at(_EVER)
+    arm = arms.possible()[0]
+    asked = task.bank.counts.new
+    forecast = arms.forecast(arm, 64, 3, best=-1.0)
+    paid = task.bank.counts.new - asked
+    assert 0 < paid <= 3 * 64
+    assert [v for v, _ in forecast.settings] == sorted(
+        (v for v, _ in forecast.settings), reverse=True
+    )
+    for value, values in forecast.settings[:5]:
+        parameters = SMALL_SPACE.parameters(values)
+        ious = task.ious(parameters, range(3))
+        steady = float(np.mean(ious) - 0.5 * np.std(ious) / np.sqrt(3))
+        assert value == pytest.approx(
+            score(steady, task.runtime_ratio(parameters), _WEIGHT), abs=1e-9
+        )
+    assert task.bank.counts.new - asked == paid, "a replay asks nothing new"
+
+
+def test_an_arm_far_behind_after_one_seed_is_let_be(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    arms = Arms(task, SMALL_SPACE, _WEIGHT)
+    arms.look_at(_EVER)
+    arm = arms.possible()[0]
+    asked = task.bank.counts.new
+    arms.forecast(arm, 64, 3, best=2.0)
+    assert task.bank.counts.new - asked <= 64 + 1

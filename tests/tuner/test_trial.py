@@ -1,0 +1,96 @@
+"""One trial: what it asks for, when it is stopped, and how often a new best is scored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from explainers.classifier import Classifier
+from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tuner.stopping import LOOKS
+from tuner.trial import TuningSettings, _confirming
+from tuner.tuning import open_study, run_study
+
+SETTINGS = TuningSettings(trials=30, seeds=3, sampler="random", space=SMALL_SPACE, seed=1)
+
+
+def _study(classifier: Classifier, settings: TuningSettings) -> optuna.Study:
+    task = demo_task(classifier)
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    run_study(study, task, settings)
+    spent = sum(t.user_attrs["answers"] for t in study.trials)
+    assert spent == task.bank.counts.new
+    return study
+
+
+def test_a_look_at_few_samples_ends_a_hopeless_trial(demo_classifier: Classifier) -> None:
+    study = _study(demo_classifier, SETTINGS)
+    looked = [t for t in study.trials if " samples of " in t.user_attrs.get("reason", "")]
+    assert looked
+    for trial in looked:
+        samples = int(trial.user_attrs["reason"].split()[3])
+        assert trial.state == TrialState.PRUNED
+        assert samples * 2 <= trial.params["num_samples"]
+        assert trial.user_attrs["answers"] <= 3 * samples
+        assert trial.user_attrs["seeds"] == []
+        assert trial.intermediate_values[0] < study.best_value
+    assert {int(t.user_attrs["reason"].split()[3]) for t in looked} <= {n for n, _ in LOOKS}
+
+
+def test_looks_do_not_change_what_a_trial_scores(demo_classifier: Classifier) -> None:
+    """A trial that is not stopped asks for no more than it would have without being looked at."""
+
+    class Never:
+        def after_samples(self, *_: object) -> bool:
+            return False
+
+        def after_seeds(self, *_: object) -> bool:
+            return False
+
+    settings = replace(SETTINGS, trials=8, stopping=Never())
+    looked = _study(demo_classifier, settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.trial.LOOKS", ())
+        plain = _study(demo_classifier, settings)
+    assert [t.value for t in looked.trials] == [t.value for t in plain.trials]
+    asked = [[t.user_attrs["answers"] for t in study.trials] for study in (looked, plain)]
+    assert asked[0] == asked[1]
+
+
+def test_the_defaults_are_not_scored_on_every_seed(demo_classifier: Classifier) -> None:
+    study = _study(demo_classifier, replace(SETTINGS, trials=1, default_seeds=2))
+    assert study.trials[0].user_attrs["seeds"] == [0, 1]
+
+
+def test_no_trial_is_started_once_the_answers_are_spent(demo_classifier: Classifier) -> None:
+    study = _study(demo_classifier, replace(SETTINGS, answers=2600))
+    spent = np.cumsum([t.user_attrs["answers"] for t in study.trials])
+    assert len(study.trials) < SETTINGS.trials
+    assert spent[-1] >= 2600
+    assert spent[-2] < 2600
+
+
+@pytest.mark.parametrize(
+    ("spent", "number", "superpixels", "wanted"),
+    [
+        ([0.5] * 10, 0, 20, 10),  # the first trial is soon outdone
+        ([0.5] * 10, 3, 20, 13),
+        ([0.5] * 10, 100, 20, 15),  # by then it may not be the best any more
+        ([0.5] * 25, 100, 20, 30),
+        ([0.5] * 30, 100, 20, 30),  # certain
+        ([0.3, 0.7] * 15, 100, 20, 35),  # not certain
+        ([0.3, 0.7] * 30, 100, 20, 60),  # ... and never will be
+        ([0.3, 0.7] * 5, 0, 8, 15),  # all 256 patterns are soon asked
+        ([0.5] * 55, 0, 8, 60),
+        ([0.3, 0.7] * 30, 0, 8, 60),
+    ],
+)
+def test_a_new_best_is_scored_until_it_is_not_luck(
+    spent: list[float], number: int, superpixels: int, wanted: int
+) -> None:
+    settings = TuningSettings(seeds=10, confirm_seeds=30)
+    assert _confirming(spent, number, superpixels, settings) == wanted

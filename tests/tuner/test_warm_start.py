@@ -1,0 +1,55 @@
+"""What won elsewhere is tried early, if it can win here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import optuna
+
+from explainers.classifier import Classifier
+from explainers.lime_parameters import LimeParameters
+from explainers.segmentation import Segmentation
+from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tuner.trial import TuningSettings
+from tuner.tuning import open_study, run_study
+from tuner.warm_start import enqueue_winners
+
+
+def _slic(n: int, compactness: int = 5, **changes: int) -> LimeParameters:
+    segmentation = Segmentation.of("slic", n_segments=n, compactness=compactness)
+    return replace(
+        LimeParameters(segmentation=segmentation, num_samples=64, top_labels=1), **changes
+    )
+
+
+def test_the_most_hopeful_map_first_and_none_twice(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    study = optuna.create_study(direction="maximize")
+    winners = [
+        LimeParameters(),
+        _slic(7),  # not of this space
+        _slic(5),
+        _slic(8),
+        _slic(8, num_samples=100),
+        _slic(12),
+        _slic(12, 20),
+    ]
+    assert enqueue_winners(study, task, SMALL_SPACE, winners, 0.1) == 3
+    waiting = [SMALL_SPACE.parameters(t.system_attrs["fixed_params"]) for t in study.trials]
+    assert len({p.segmentation for p in waiting}) == 3
+    assert set(waiting) <= set(winners[2:])
+    assert replace(_slic(8), num_samples=100) not in waiting, "the cheaper of two alike"
+    ceilings = [task.view(p.segmentation).ceiling(p.num_features) for p in waiting]
+    assert ceilings == sorted(ceilings, reverse=True)
+    assert task.bank.counts.new == 0
+
+
+def test_winners_are_tried_first_in_a_new_study_only(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    settings = TuningSettings(trials=3, seeds=2, space=SMALL_SPACE)
+    run_study(study, task, settings, winners=[_slic(8)])
+    origins = [t.user_attrs.get("origin") for t in study.trials]
+    assert origins == ["won on another image", None, "lime defaults"]
+    run_study(study, task, replace(settings, trials=5), winners=[_slic(12)])
+    assert [t.user_attrs.get("origin") for t in study.trials] == [*origins, None, None]
