@@ -12,7 +12,7 @@ import optuna
 
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
-from studies.attributes import TrialRecord
+from studies.trial_record import TrialRecord
 from tuner.arms import FEW_SUPERPIXELS
 from tuner.objective import score
 from tuner.search_space import SearchSpace

@@ -24,7 +24,8 @@ from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
 from studies.assets import cache_folder
-from studies.attributes import DEFAULTS_ORIGIN, TrialRecord
+from studies.attributes import DEFAULTS_ORIGIN
+from studies.trial_record import TrialRecord
 from tuner.calibration import runtime_model_for
 from tuner.runtime_model import RuntimeModel
 from tuner.samplers import make_sampler

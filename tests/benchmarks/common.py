@@ -13,7 +13,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from explainers.classifier import Classifier
 from explainers.engines import Engine, make_engine
 from explainers.errors import LimeTunerError, MissingAsset
+from explainers.lime_parameters import LimeParameters
 from explainers.machine_load import LoadMeter
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import parse_reference
@@ -32,13 +33,14 @@ from explainers.zoo import load_classifier
 from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
 from tuner.calibration import runtime_model_for
+from tuner.objective import score
 from tuner.runtime_model import RuntimeModel
 from tuner.task import TuningTask
 
 __all__ = [
     "CATALOG", "REFERENCE", "add_common_options", "benchmark_classifier", "child_environment",
-    "photographs", "raw_throughput", "run_benchmark", "say", "seconds_of", "tuning_task",
-    "vanilla_classifier_fn", "vanilla_rate", "weights_file",
+    "fresh_score", "photographs", "raw_throughput", "run_benchmark", "say", "seconds_of",
+    "tuning_task", "vanilla_classifier_fn", "vanilla_rate", "weights_file",
 ]  # fmt: skip
 
 CATALOG = "tml25"
@@ -183,6 +185,18 @@ def tuning_task(
         bank=PerturbationBank(bank),
         runtime_model=runtime_model or runtime_model_for(classifier, image.pixels),
     )
+
+
+def fresh_score(
+    task: TuningTask, parameters: LimeParameters, weight: float, seeds: Sequence[int]
+) -> float:
+    """The score on explainer seeds that no study uses.
+
+    Args:
+        weight: of the runtime, as the study's.
+    """
+    iou = float(np.mean(task.ious(parameters, seeds)))
+    return score(iou, task.runtime_ratio(parameters), weight)
 
 
 def raw_throughput(engine: Engine, images: NDArray[np.uint8], *, repeats: int = 5) -> float:

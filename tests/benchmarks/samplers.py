@@ -36,6 +36,7 @@ from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
 from tests.benchmarks.common import (
     benchmark_classifier,
+    fresh_score,
     photographs,
     run_benchmark,
     say,
@@ -43,7 +44,6 @@ from tests.benchmarks.common import (
 )
 from tests.benchmarks.shared_answers import ChargedBank, SharedSource
 from tuner import samplers as registry
-from tuner.objective import score
 from tuner.search_space import SearchSpace
 from tuner.stopping import BoundsStopping, Rival, StoppingRule
 from tuner.task import TuningTask
@@ -179,8 +179,7 @@ _STOPPING: Mapping[str, StoppingRule] = {
 
 def _fresh(task: TuningTask, parameters: LimeParameters, weight: float) -> float:
     seeds = _FRESH_SEEDS if parameters.num_samples < _MANY else _FRESH_SEEDS_OF_MANY
-    iou = float(np.mean(task.ious(parameters, seeds)))
-    return score(iou, task.runtime_ratio(parameters), weight)
+    return fresh_score(task, parameters, weight, seeds)
 
 
 def _studied(job: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from explainers.masks import intersection_over_union
 from studies.assets import StudyImage
 from tests.benchmarks.common import (
     benchmark_classifier,
+    fresh_score,
     photographs,
     run_benchmark,
     say,
@@ -44,11 +45,6 @@ from tuner.tuning import open_study, run_study, study_facts
 
 _FRESH_SEEDS = range(10_000, 10_030)
 _OWN_SECONDS = 120.0  # after which ours is given up
-
-
-def _fresh(task: TuningTask, parameters: LimeParameters, weight: float) -> float:
-    iou = float(np.mean(task.ious(parameters, _FRESH_SEEDS)))
-    return score(iou, task.runtime_ratio(parameters), weight)
 
 
 def _vanilla(
@@ -120,11 +116,11 @@ def _one(
     task = tuning_task(image, classifier, bank=folder, engine=options.engine)
     held = _ours(options, task, classifier, image)
     chosen, vanilla, answers = _vanilla(options, task, classifier, weight)
-    target = _fresh(task, chosen, weight)
+    target = fresh_score(task, chosen, weight, _FRESH_SEEDS)
     reached: dict[str, Any] = {"ours_seconds": None, "ratio": 0.0}
     own = -1.0
     for seconds, asked, number, parameters in held:
-        own = _fresh(task, parameters, weight)
+        own = fresh_score(task, parameters, weight, _FRESH_SEEDS)
         if own >= target and reached["ours_seconds"] is None:
             reached = {
                 "ours_seconds": round(seconds, 2),

@@ -18,8 +18,9 @@ from explainers.errors import InvalidInput, UnusableReference
 from explainers.lime import explanation_mask
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
-from studies.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES, TrialRecord
+from studies.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.trial_record import TrialRecord
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
 from tuner import TuningResult, tune
 from tuner.samplers import SAMPLERS
