@@ -32,6 +32,7 @@ from studies.assets import cache_folder
 from tests.benchmarks.common import (
     benchmark_classifier,
     photographs,
+    positive,
     raw_throughput,
     run_benchmark,
     say,
@@ -168,8 +169,8 @@ def _engines(classifier: Classifier, names: list[str], image: NDArray[np.uint8])
 
 
 def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    if min(options.patterns, options.superpixels - 1, options.rounds, options.vanilla) < 1:
-        raise InvalidInput("numbers are at least 1, --superpixels at least 2")
+    if options.superpixels < 2:
+        raise InvalidInput(f"--superpixels {options.superpixels}: at least 2")
     classifier = benchmark_classifier(options, folder)
     image = photographs(classifier, options.assets)[0].pixels
     engines = _engines(classifier, options.engines.split(","), image)
@@ -202,10 +203,12 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks.classifier_path")
     parser.add_argument("--engines", default=",".join(n for n in ENGINES if n != "auto"))
-    parser.add_argument("--patterns", type=int, default=400, help="new patterns a round")
+    parser.add_argument("--patterns", type=positive, default=400, help="new patterns a round")
     parser.add_argument("--superpixels", type=int, default=40, help="of the slic map")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--vanilla", type=int, default=100, help="samples of stock lime a round")
+    parser.add_argument("--rounds", type=positive, default=7)
+    parser.add_argument(
+        "--vanilla", type=positive, default=100, help="samples of stock lime a round"
+    )
     run_benchmark(parser, _measure)
 
 

@@ -39,8 +39,8 @@ from tuner.task import TuningTask
 
 __all__ = [
     "CATALOG", "REFERENCE", "add_common_options", "benchmark_classifier", "child_environment",
-    "fresh_score", "photographs", "raw_throughput", "run_benchmark", "say", "seconds_of",
-    "tuning_task", "vanilla_classifier_fn", "vanilla_rate", "weights_file",
+    "fresh_score", "photographs", "positive", "raw_throughput", "run_benchmark", "say",
+    "seconds_of", "tuning_task", "vanilla_classifier_fn", "vanilla_rate", "weights_file",
 ]  # fmt: skip
 
 CATALOG = "tml25"
@@ -66,6 +66,17 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "untrained",
     )
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
+
+
+def positive(text: str) -> int:
+    """For ``type=`` of an option that is a number of something."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number
 
 
 def run_benchmark(

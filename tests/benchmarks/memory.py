@@ -30,6 +30,7 @@ from tests.benchmarks.common import (
     benchmark_classifier,
     child_environment,
     photographs,
+    positive,
     run_benchmark,
     say,
     tuning_task,
@@ -182,8 +183,8 @@ def main() -> None:
     """The command."""
     usual = TuningSettings()
     parser = argparse.ArgumentParser("python -m tests.benchmarks.memory")
-    parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=usual.seeds)
+    parser.add_argument("--trials", type=positive, default=200)
+    parser.add_argument("--seeds", type=positive, default=usual.seeds)
     parser.add_argument("--image", default="West_Highland_white_terrier", help="key in tml25")
     parser.add_argument("--engine", default="auto", help=", ".join(ENGINES))
     parser.add_argument("--sampler", default=usual.sampler)

@@ -17,13 +17,14 @@ import numpy as np
 import optuna
 from scipy import stats
 
-from explainers.errors import InvalidInput, LimeTunerError
+from explainers.errors import LimeTunerError
 from explainers.lime_parameters import LimeParameters
 from studies.assets import StudyImage
 from studies.verification import FIRST_FRESH_SEED, VerificationCase, verify_image
 from tests.benchmarks.common import (
     benchmark_classifier,
     photographs,
+    positive,
     run_benchmark,
     say,
     seconds_of,
@@ -145,16 +146,10 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks.runtime_model")
-    parser.add_argument("--sets", type=int, default=30, help="random parameter sets")
-    parser.add_argument("--seeds", type=int, default=1, help="explainer seeds a set, averaged")
+    parser.add_argument("--sets", type=positive, default=30, help="random parameter sets")
+    parser.add_argument("--seeds", type=positive, default=1, help="explainer seeds a set, averaged")
     parser.add_argument("--seed", type=int, default=0, help="of the drawing")
-
-    def body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-        if min(options.sets, options.seeds) < 1:
-            raise InvalidInput("--sets and --seeds are at least 1")
-        return _measure(options, folder)
-
-    run_benchmark(parser, body)
+    run_benchmark(parser, _measure)
 
 
 if __name__ == "__main__":

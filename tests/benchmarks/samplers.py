@@ -31,6 +31,7 @@ import optuna
 import torch
 
 from explainers.classifier import Classifier
+from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
@@ -38,6 +39,7 @@ from tests.benchmarks.common import (
     benchmark_classifier,
     fresh_score,
     photographs,
+    positive,
     run_benchmark,
     say,
     tuning_task,
@@ -255,6 +257,8 @@ def _jobs(options: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]
         for seed in range(options.study_seeds):
             for text in options.samplers.split(","):
                 sampler, _, trials = text.partition(":")
+                if trials and not (trials.isdecimal() and int(trials)):
+                    raise InvalidInput(f"--samplers {text}: trials are at least 1")
                 yield {
                     "options": plain, "folder": str(folder), "image": image, "seed": seed,
                     "sampler": sampler, "stopping": options.stopping,
@@ -344,13 +348,13 @@ def main() -> None:
         "--samplers", default="random,ceiling:100", help="commas; NAME:N has N trials"
     )
     parser.add_argument("--stopping", choices=list(_STOPPING), default="ours")
-    parser.add_argument("--trials", type=int, default=200)
-    parser.add_argument("--answers", type=int, default=None, help="budget of each study")
-    parser.add_argument("--study-seeds", type=int, default=3)
+    parser.add_argument("--trials", type=positive, default=200)
+    parser.add_argument("--answers", type=positive, default=None, help="budget of each study")
+    parser.add_argument("--study-seeds", type=positive, default=3)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--bank", type=Path, default=None, help="folder of the shared answers")
     parser.add_argument("--results", type=Path, default=None, help="file of finished studies")
-    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--processes", type=positive, default=2)
     run_benchmark(parser, _body)
 
 

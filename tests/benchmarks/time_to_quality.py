@@ -32,6 +32,7 @@ from tests.benchmarks.common import (
     benchmark_classifier,
     fresh_score,
     photographs,
+    positive,
     run_benchmark,
     say,
     tuning_task,
@@ -160,8 +161,8 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.time_to_quality")
     parser.add_argument("--images", default=None, help="keys, separated by commas; default: ten")
-    parser.add_argument("--trials", type=int, default=40, help="of the vanilla loop")
-    parser.add_argument("--seeds", type=int, default=3, help="explainer seeds a vanilla trial")
+    parser.add_argument("--trials", type=positive, default=40, help="of the vanilla loop")
+    parser.add_argument("--seeds", type=positive, default=3, help="explainer seeds a vanilla trial")
     parser.add_argument("--all-seeds", action="store_true", help="time the vanilla loop on all")
     parser.add_argument("--own-seconds", type=float, default=_OWN_SECONDS, help="for ours")
     parser.add_argument("--study-seed", type=int, default=0)

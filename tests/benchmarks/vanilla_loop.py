@@ -40,6 +40,7 @@ from studies.assets import StudyImage
 from tests.benchmarks.common import (
     benchmark_classifier,
     photographs,
+    positive,
     raw_throughput,
     run_benchmark,
     say,
@@ -256,8 +257,8 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.vanilla_loop")
     parser.add_argument("--images", default=_DEFAULT_IMAGES, help="keys, separated by commas")
-    parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--seeds", type=int, default=3, help="explainer seeds a trial")
+    parser.add_argument("--trials", type=positive, default=40)
+    parser.add_argument("--seeds", type=positive, default=3, help="explainer seeds a trial")
     parser.add_argument("--sampler", default="tpe", help="who proposes (default tpe)")
     parser.add_argument("--engine", default="auto")
     parser.add_argument(

@@ -28,6 +28,7 @@ from tests.benchmarks.common import (
     CATALOG,
     REFERENCE,
     child_environment,
+    positive,
     run_benchmark,
     say,
     seconds_of,
@@ -87,9 +88,9 @@ def _tune(
 
 
 def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    counts = [int(count) for count in options.workers.split(",")]
-    if len(counts) < 2 or min(*counts, options.images, options.trials, options.rounds) < 1:
-        raise InvalidInput("--workers takes two numbers or more, and every number is at least 1")
+    counts = [int(count) for count in options.workers.split(",") if count.isdecimal()]
+    if len(counts) < 2 or min(counts) < 1:
+        raise InvalidInput(f"--workers {options.workers}: two numbers or more, each at least 1")
     keys = load_catalog(CATALOG).keys[: options.images]
     weights = weights_file(options.model, options.assets, folder)
     warm = folder / "warm"
@@ -138,11 +139,11 @@ def _described(workers: int, one_core: bool) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks.workers")
-    parser.add_argument("--images", type=int, default=4, help="photographs, from the first")
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--images", type=positive, default=4, help="photographs, from the first")
+    parser.add_argument("--trials", type=positive, default=20)
     parser.add_argument("--workers", default="1,2", help="compared with the first")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=positive, default=1)
     parser.add_argument(
         "--warm-start",
         action="store_true",
