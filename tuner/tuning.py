@@ -32,13 +32,13 @@ from tuner.samplers import make_sampler
 from tuner.search_space import SearchSpace
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings, run_trial
-from tuner.warm_start import enqueue_winners
+from tuner.warm_start import STARTERS, enqueue_first
 
 __all__ = ["TuningResult", "TuningSettings", "finished_trials", "open_study", "run_study", "tune"]
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
-# next to nothing; the others need a rival that a costly first trial can be stopped against.
+# next to nothing; the others need rivals that a costly first trial can be stopped against.
 _DEFAULTS_AFTER = {"ceiling": 3}
 _PACKAGES = ("lime", "optuna", "torch", "torchvision", "scikit-image", "scikit-learn", "numpy")
 _logger = logging.getLogger(__name__)
@@ -144,8 +144,11 @@ def run_study(
         winners: what won on other images, tried first in a study that is new.
     """
     deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
-    if not study.get_trials(deepcopy=False) and winners:
-        enqueue_winners(study, task, settings.space, winners, settings.runtime_weight)
+    new = not study.get_trials(deepcopy=False)
+    _enqueue_defaults(study, settings)
+    if new:
+        first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
+        enqueue_first(study, task, settings.space, first, settings.runtime_weight)
     finished = len(finished_trials(study))
     if study.study_name:
         study.sampler = make_sampler(
@@ -174,7 +177,6 @@ def run_study(
             _enqueue_defaults(study, settings)
 
     try:
-        _enqueue_defaults(study, settings)
         # A failed trial does not count, so the number is checked by the callback.
         while not _is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())

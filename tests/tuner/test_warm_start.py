@@ -10,9 +10,10 @@ from explainers.classifier import Classifier
 from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
 from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tuner.search_space import SearchSpace
 from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study
-from tuner.warm_start import enqueue_winners
+from tuner.warm_start import STARTERS, enqueue_first
 
 
 def _slic(n: int, compactness: int = 5, **changes: int) -> LimeParameters:
@@ -34,7 +35,7 @@ def test_the_most_hopeful_map_first_and_none_twice(demo_classifier: Classifier) 
         _slic(12),
         _slic(12, 20),
     ]
-    assert enqueue_winners(study, task, SMALL_SPACE, winners, 0.1) == 3
+    assert enqueue_first(study, task, SMALL_SPACE, winners, 0.1) == 3
     waiting = [SMALL_SPACE.parameters(t.system_attrs["fixed_params"]) for t in study.trials]
     assert len({p.segmentation for p in waiting}) == 3
     assert set(waiting) <= set(winners[2:])
@@ -53,3 +54,19 @@ def test_winners_are_tried_first_in_a_new_study_only(demo_classifier: Classifier
     assert origins == ["won on another image", None, "lime defaults"]
     run_study(study, task, replace(settings, trials=5), winners=[_slic(12)])
     assert [t.user_attrs.get("origin") for t in study.trials] == [*origins, None, None]
+
+
+def test_samplers_that_draw_at_random_start_with_a_cheap_rival(
+    demo_classifier: Classifier,
+) -> None:
+    space = SearchSpace()
+    assert all(space.trial_values(starter) is not None for starter in STARTERS)
+    starts = {
+        "random": ["lime defaults", *["starter"] * 3],
+        "ceiling": [*[None] * 3, "lime defaults"],
+    }
+    for sampler, origins in starts.items():
+        task = demo_task(demo_classifier)
+        study = open_study(sampler, None, {"reference": task.reference.to_json()})
+        run_study(study, task, TuningSettings(trials=4, seeds=1, sampler=sampler, space=space))
+        assert [t.user_attrs.get("origin") for t in study.trials] == origins
