@@ -203,8 +203,11 @@ class Arms:
 
     def probe_answers(self, arm: Arm) -> int:
         """How many answers a probe asks for at most: few superpixels have few patterns."""
-        rows = self.first_probe(arm) * self.probe_seeds(arm)
-        return int(min(rows, 2.0 ** self._task.view(arm.segmentation).superpixels))
+        return min(self.first_probe(arm) * self.probe_seeds(arm), self.patterns(arm))
+
+    def patterns(self, arm: Arm) -> int:
+        """How many patterns of switched-off superpixels there are; a million stands for more."""
+        return int(min(2.0 ** self._task.view(arm.segmentation).superpixels, 1e6))
 
     def forecast(self, arm: Arm, samples: int, seeds: int, best: float) -> Forecast:
         """Replay every flat setting of an arm, asking for the probe's answers if they are new.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ from tuner.arms import Arm, Arms
 from tuner.objective import score
 from tuner.search_space import (
     CATEGORICAL_DIMENSIONS,
-    LIME_DEFAULT,
     SearchSpace,
 )
 from tuner.task import TuningTask
@@ -40,12 +39,15 @@ _EXPLOIT_EVERY = 3
 _LEADING = 6  # arms that are exploited
 _REPLAYED_SEEDS = 10  # fewer than a new best is scored on, so that luck shows
 _PROBED_AT_START, _PROBED_PER_TRIAL = 450, 100  # answers, but at least one arm
-_MOST_PROBES = 8  # of one trial
+_MOST_PROBES = 8  # of one round
+_FURTHER_ROUNDS = 3  # of probes, before a trial that is not likely to win
 _COARSE_ANSWERS, _COARSE_PER_TRIAL = 32, 3
-# Replaying a probe takes time as well, as much as so many answers.
-_REPLAY_IS_WORTH = 40
+# Replaying a probe takes time as well, as much as so many answers, and so does a trial.
+_REPLAY_IS_WORTH, _TRIAL_IS_WORTH = 40, 200
 _CEILING_IS_WORTH = 0.03  # at start-up: twice the answers for so much more
 _WORTH_A_PROBE = 1e-6  # expected improvement for an answer; arms that promise less are let be
+# What is foretold is the best of hundreds of settings on few seeds, so it is usually too good.
+_USUAL_LAPSE_COUNTS = 0.5
 _TREND_GOES_ON = 0.5  # share of what the last doubling of samples brought, hoped for again
 
 
@@ -56,11 +58,26 @@ class _Known:
     Attributes:
         samples, seeds: answers that are paid for.
         value: the best score of its trials, or what its probe foretold.
+        lapse: by how much its trials fell short of what was foretold of them, on average.
     """
 
     samples: int
     seeds: int
     value: float
+    lapse: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Proposal:
+    """A setting, what is foretold of it, and how many answers that would take to find out."""
+
+    values: dict[str, Any]
+    foretold: float
+    answers: int
+
+    def worth(self, best: float) -> float:
+        """Hoped improvement for an answer."""
+        return (self.foretold - best) / (self.answers + _TRIAL_IS_WORTH)
 
 
 class CeilingSampler(optuna.samplers.BaseSampler):
@@ -86,6 +103,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self._fallback = optuna.samplers.RandomSampler(seed=seed)
         self._arms = Arms(task, space, runtime_weight)
         self._probes: list[list[Any]] = []
+        self._foretold: float | None = None
 
     def reseed_rng(self) -> None:
         """Nothing to do: proposals depend on the seed and the finished trials only."""
@@ -116,7 +134,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         search_space: dict[str, optuna.distributions.BaseDistribution],
     ) -> dict[str, Any]:
         """One full parameter set."""
-        self._probes = []
+        self._probes, self._foretold = [], None
         if trial.system_attrs.get("fixed_params") or "lime_parameters" in trial.user_attrs:
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
@@ -129,21 +147,36 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         )
         if len(known) < _START_UP:
             self._probe(known, best, _PROBED_AT_START, _WORTH_A_PROBE)
+            self._probe_coarse(known, best)
         elif trial.number % _EXPLOIT_EVERY != 0:
             self._probe(known, best, _PROBED_PER_TRIAL, _WORTH_A_PROBE)
             self._probe_coarse(known, best)
         proposal = self._best_setting(known, tried, best)
+        for _ in range(_FURTHER_ROUNDS):
+            if proposal is not None or not self._probe(
+                known, best, _PROBED_PER_TRIAL, _WORTH_A_PROBE
+            ):
+                break
+            proposal = self._best_setting(known, tried, best)
         if proposal is None:
             # Nothing is likely to win any more. Spend little: settings that ask nothing, and now
             # and then an arm that nobody believes in.
             if trial.number % 2:
                 self._probe(known, best, _PROBED_PER_TRIAL, 0.0)
             proposal = self._best_setting(known, tried, -math.inf)
-        return proposal if proposal is not None else self._random(rng)
+        if proposal is None:
+            return self._random(rng)
+        self._foretold = proposal.foretold
+        return proposal.values
 
     def notes(self) -> dict[str, Any]:
-        """What the last proposal probed; stored with its trial, so that a resumed study knows."""
-        return {"probed": self._probes} if self._probes else {}
+        """What the last proposal probed and hoped for; stored with its trial, so that a resumed
+        study knows."""
+        notes: dict[str, Any] = {"probed": self._probes} if self._probes else {}
+        if self._foretold is not None:
+            notes["foretold"] = self._foretold
+        self._probes, self._foretold = [], None  # the next trial may be none of this sampler's
+        return notes
 
     def _known(self, trials: Sequence[FrozenTrial]) -> dict[Arm, _Known]:
         """What probes and trials have found of each arm."""
@@ -159,6 +192,8 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 paid = max((samples, seeds), (old.samples, old.seeds), key=math.prod)
                 known[arm] = _Known(*paid, max(old.value, value))
 
+        lapses: dict[Arm, list[float]] = {}
+        best = -1.0
         for trial in trials:
             for values, samples, seeds, value in trial.user_attrs.get("probed", ()):
                 note(self._arms.of(values), samples, seeds, value)
@@ -170,10 +205,24 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                     seeds,
                     trial.value,
                 )
-        return known
+            arm, foretold = self._arms.of(trial.params), trial.user_attrs.get("foretold")
+            # Of a trial that was stopped only this is certain: it is no better than the best.
+            complete = trial.state == TrialState.COMPLETE
+            found = trial.value if complete and trial.value is not None else best
+            if arm is not None and arm in known and foretold is not None:
+                lapses.setdefault(arm, []).append(max(0.0, foretold - found))
+            best = max(best, found)
+        usual = [lapse for each in lapses.values() for lapse in each]
+        prior = _USUAL_LAPSE_COUNTS * float(np.mean(usual)) if usual else 0.0
 
-    def _probe(self, known: dict[Arm, _Known], best: float, answers: int, least: float) -> None:
-        """Ask for the first answers of some new arms.
+        def lapse(arm: Arm) -> float:
+            own = lapses.get(arm, [])
+            return (sum(own) + prior) / (len(own) + 1)
+
+        return {arm: replace(each, lapse=lapse(arm)) for arm, each in known.items()}
+
+    def _probe(self, known: dict[Arm, _Known], best: float, answers: int, least: float) -> bool:
+        """Ask for the first answers of some new arms; whether there were any.
 
         Args:
             answers: to be spent; the first arm may take more.
@@ -182,14 +231,15 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         for number in range(_MOST_PROBES):
             arm = self._next_arm(known, best, least)
             if arm is None:
-                return
+                return number > 0
             price = self._arms.probe_answers(arm)
             if number and price > answers:
-                return
+                break
             answers -= price
             self._ask(arm, known, best)
             if answers <= 0:
-                return
+                break
+        return True
 
     def _probe_coarse(self, known: dict[Arm, _Known], best: float) -> None:
         """Maps of so few superpixels cost nothing: all that could win are probed in the end."""
@@ -247,7 +297,8 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         """Start-up: high ceilings for few answers, among the kinds of arm probed least so far."""
 
         def kind(arm: Arm) -> tuple[str, str]:
-            algorithm = LIME_DEFAULT if arm.segmentation is None else arm.segmentation.algorithm
+            # Lime's own map is one of quickshift's.
+            algorithm = "quickshift" if arm.segmentation is None else arm.segmentation.algorithm
             return algorithm, arm.hide_color
 
         def seen(arm: Arm) -> tuple[int, int]:
@@ -267,8 +318,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
 
     def _best_setting(
         self, known: Mapping[Arm, _Known], tried: set[tuple[Any, ...]], best: float
-    ) -> dict[str, Any] | None:
-        """The best untried setting of the leading arms, or more samples where that may pay.
+    ) -> _Proposal | None:
+        """The untried setting of the leading arms with the most hoped improvement for an answer,
+        or more samples where that may pay.
 
         Replays use the seeds that trials have paid for, so a setting that the forecast does not
         put above the best score would hardly get there.
@@ -276,16 +328,19 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         Args:
             best: score to beat; minus infinity takes any setting that needs no answer.
         """
-        candidates: list[tuple[float, dict[str, Any]]] = []
-        for arm in sorted(known, key=lambda arm: -known[arm].value)[:_LEADING]:
+        proposals: list[_Proposal] = []
+        for arm in sorted(known, key=lambda arm: known[arm].lapse - known[arm].value)[:_LEADING]:
             paid = known[arm]
             forecast = self._arms.forecast(arm, paid.samples, paid.seeds, best)
             for value, values in forecast.settings:
-                if value <= best:
+                hoped = value - paid.lapse
+                if hoped <= best:
                     break
                 if self._identity(values) not in tried and self._can_beat(values, best):
-                    candidates.append((value, values))
-                    break
+                    answers = self._answers(arm, values["num_samples"], paid)
+                    proposals.append(_Proposal(values, hoped, answers))
+                    if best == -math.inf:
+                        break
             more = min(paid.samples * 2, self._space.num_samples[1])
             if more > paid.samples and forecast.settings and best > -math.inf:
                 top = dict(forecast.settings[0][1], num_samples=more)
@@ -293,11 +348,18 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                     arm, paid.samples, top["num_features"]
                 )
                 hoped = forecast.value + _TREND_GOES_ON * forecast.trend - self._weight * step
+                hoped -= paid.lapse
                 if hoped > best and self._identity(top) not in tried and self._can_beat(top, best):
-                    candidates.append((hoped, top))
-        if not candidates:
-            return None
-        return max(candidates, key=lambda pair: pair[0])[1]
+                    proposals.append(_Proposal(top, hoped, self._answers(arm, more, paid)))
+        if best == -math.inf:
+            return max(proposals, key=lambda p: p.foretold, default=None)
+        return max(proposals, key=lambda p: p.worth(best), default=None)
+
+    def _answers(self, arm: Arm, samples: int, paid: _Known) -> int:
+        """What a trial would ask at most: patterns are few, and some are paid for."""
+        rows = samples * _REPLAYED_SEEDS
+        known = min(samples, paid.samples) * min(paid.seeds, _REPLAYED_SEEDS)
+        return max(0, min(rows, self._arms.patterns(arm)) - known)
 
     def _can_beat(self, values: Mapping[str, Any], best: float) -> bool:
         """Whether the ceiling leaves these values a chance against the best score."""

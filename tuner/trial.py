@@ -32,8 +32,8 @@ class TuningSettings:
         trials: finished trials the study has in the end, those of earlier runs included.
         seeds: explainer seeds 0, 1, ... that a surviving trial is scored on.
         confirm_seeds: seeds in all for a trial that is about to become the best, so that luck
-            does not win; fewer in the first trials, up to twice as many where its mean is still
-            uncertain by then, or where they cost nothing.
+            does not win; fewer in the first trials where its mean is certain before, up to twice
+            as many where it is still uncertain by then, or where they cost nothing.
         default_seeds: seeds for lime's defaults, whose thousand samples are the dearest answers
             of the whole study and which only have to be beaten.
         timeout: seconds after which no further trial is started.
@@ -188,7 +188,7 @@ def _confirming(
     """How many seeds a trial that is the best so far is scored on before that is asked again.
 
     What samplers propose was chosen on the first seeds, so only further ones show its luck. Early
-    trials are soon outdone, and certainty about them is not worth many answers.
+    trials are soon outdone, and more certainty than need be is not worth many answers.
 
     Args:
         number: of the trial.
@@ -198,10 +198,13 @@ def _confirming(
     if superpixels <= FEW_SUPERPIXELS:  # few patterns: further seeds ask hardly anything new
         most = 2 * settings.confirm_seeds
     else:
-        error = float(np.std(ious)) / math.sqrt(spent)
-        doubtful = error > _CERTAIN and spent >= settings.confirm_seeds
-        usual = min(settings.confirm_seeds, settings.seeds + number)
-        most = 2 * settings.confirm_seeds if doubtful else usual
+        doubtful = float(np.std(ious)) / math.sqrt(spent) > _CERTAIN
+        if doubtful and spent >= settings.confirm_seeds:
+            most = 2 * settings.confirm_seeds
+        elif doubtful:
+            most = settings.confirm_seeds
+        else:
+            most = min(settings.confirm_seeds, settings.seeds + number)
     return min(spent + step, max(spent, most))
 
 

@@ -39,7 +39,7 @@ __all__ = ["TuningResult", "TuningSettings", "finished_trials", "open_study", "r
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
 # next to nothing; the others need rivals that a costly first trial can be stopped against.
-_DEFAULTS_AFTER = {"ceiling": 3}
+_DEFAULTS_AFTER = {"ceiling": 8}
 _PACKAGES = ("lime", "optuna", "torch", "torchvision", "scikit-image", "scikit-learn", "numpy")
 _logger = logging.getLogger(__name__)
 

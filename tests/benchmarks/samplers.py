@@ -52,8 +52,6 @@ from tuner.task import TuningTask
 from tuner.trial import TuningSettings
 from tuner.tuning import finished_trials, open_study, run_study, study_facts
 
-# Explanations with many samples vary less, and their answers are the dearest of all.
-_FRESH_SEEDS, _FRESH_SEEDS_OF_MANY, _MANY = range(10_000, 10_030), range(10_000, 10_010), 150
 _WILCOXON_P = 0.1  # as its pruner
 # What somebody would write down by hand: 8 superpixel algorithms, 192 points in all.
 _GRID_MAPS: tuple[dict[str, Any], ...] = (
@@ -179,11 +177,6 @@ _STOPPING: Mapping[str, StoppingRule] = {
 }  # fmt: skip
 
 
-def _fresh(task: TuningTask, parameters: LimeParameters, weight: float) -> float:
-    seeds = _FRESH_SEEDS if parameters.num_samples < _MANY else _FRESH_SEEDS_OF_MANY
-    return fresh_score(task, parameters, weight, seeds)
-
-
 def _studied(job: dict[str, Any]) -> dict[str, Any]:
     """One study; the answers at which its best trial changed, and each one's fresh score."""
     torch.set_num_threads(1)
@@ -219,7 +212,7 @@ def _studied(job: dict[str, Any]) -> dict[str, Any]:
     if job["sampler"] == "random":
         held = held[-1:]  # the others are measured by what it holds in the end
     curve = [
-        (answers, number, round(_fresh(task, parameters, settings.runtime_weight), 4))
+        (answers, number, round(fresh_score(task, parameters, settings.runtime_weight), 4))
         for answers, number, parameters in held
     ]
     own = round(study.best_value, 4)

@@ -44,7 +44,6 @@ from tuner.task import TuningTask
 from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, study_facts
 
-_FRESH_SEEDS = range(10_000, 10_030)
 _OWN_SECONDS = 120.0  # after which ours is given up
 
 
@@ -117,11 +116,11 @@ def _one(
     task = tuning_task(image, classifier, bank=folder, engine=options.engine)
     held = _ours(options, task, classifier, image)
     chosen, vanilla, answers = _vanilla(options, task, classifier, weight)
-    target = fresh_score(task, chosen, weight, _FRESH_SEEDS)
+    target = fresh_score(task, chosen, weight)
     reached: dict[str, Any] = {"ours_seconds": None, "ratio": 0.0}
     own = -1.0
     for seconds, asked, number, parameters in held:
-        own = fresh_score(task, parameters, weight, _FRESH_SEEDS)
+        own = fresh_score(task, parameters, weight)
         if own >= target and reached["ours_seconds"] is None:
             reached = {
                 "ours_seconds": round(seconds, 2),

@@ -48,7 +48,7 @@ def test_the_best_is_never_worse_than_the_defaults(
     result = tune_house(demo_classifier, sampler=sampler)
     assert result.trials == 12
     defaults = result.study.trials[result.default["number"]]
-    assert defaults.number == (3 if sampler == "ceiling" else 0)
+    assert defaults.number == (8 if sampler == "ceiling" else 0)
     assert LimeParameters.from_json(defaults.user_attrs["lime_parameters"]) == LimeParameters()
     assert result.default["score"] <= result.score
     assert all(TrialRecord.from_attributes(t.user_attrs) for t in result.study.trials)
@@ -80,7 +80,7 @@ def test_same_seed_same_study_also_when_resumed(
 ) -> None:
     whole = tune_house(demo_classifier)
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    tune_house(demo_classifier, trials=7, storage=url, study="a/b")
+    tune_house(demo_classifier, trials=9, storage=url, study="a/b")
     resumed = tune_house(demo_classifier, storage=url, study="a/b")
     names = [t.params for t in resumed.study.trials]
     assert len(names) == 12

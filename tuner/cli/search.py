@@ -99,7 +99,7 @@ def tune(
 ) -> None:
     """Search LIME's parameters: one study per image, created or resumed.
 
-    Lime's defaults are always among the trials: the fourth, or the last of fewer (the first with
+    Lime's defaults are always among the trials: the ninth, or the last of fewer (the first with
     --sampler tpe and random). Interrupting keeps every finished trial; the same command goes on.
     --trials counts what a study has in total.
     """

@@ -1,0 +1,43 @@
+"""What the default sampler notes of its proposals."""
+
+from __future__ import annotations
+
+from explainers.classifier import Classifier
+from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tuner.ceiling_sampler import CeilingSampler
+from tuner.trial import TuningSettings
+from tuner.tuning import open_study, run_study
+
+
+def test_probes_and_hopes_are_stored_with_the_trial_they_led_to(
+    demo_classifier: Classifier,
+) -> None:
+    task = demo_task(demo_classifier)
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    run_study(study, task, TuningSettings(trials=9, seeds=2, space=SMALL_SPACE))
+    *proposed, defaults = study.trials
+    assert defaults.user_attrs["origin"] == "lime defaults"
+    assert not {"probed", "foretold"} & set(defaults.user_attrs)
+    assert proposed[0].user_attrs["probed"]
+    probed = [str(arm) for t in proposed for arm, *_ in t.user_attrs.get("probed", ())]
+    assert len(probed) == len(set(probed))
+    assert all("foretold" in t.user_attrs for t in proposed if t.value)
+
+
+def test_an_arm_that_fell_short_is_trusted_less(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    run_study(study, task, TuningSettings(trials=3, seeds=2, space=SMALL_SPACE))
+    sampler = study.sampler
+    assert isinstance(sampler, CeilingSampler)
+    trials = study.get_trials(deepcopy=True)
+    arm = sampler._arms.of(trials[0].params)
+    assert arm is not None
+    for trial in trials:
+        trial.user_attrs.pop("foretold", None)
+    assert sampler._known(trials)[arm].lapse == 0
+    trials[0].user_attrs["foretold"] = (trials[0].value or 0.0) + 0.3
+    known = sampler._known(trials)
+    assert known[arm].lapse > 0.15
+    others = [each.lapse for other, each in known.items() if other != arm]
+    assert others and all(0 < lapse < known[arm].lapse for lapse in others)
