@@ -7,8 +7,9 @@ not put back when an exception passes. Working on a copy leaves the caller's mod
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, LimeTunerError
-from explainers.masks import consensus
 from explainers.torchvision_import import import_torchvision
 
-__all__ = ["CAM_METHODS", "CONSENSUS_OF", "HEAT_MAP_METHODS", "heat_map"]
+__all__ = ["CAM_METHODS", "ActivationMaps", "Progress"]
 
 Progress = Callable[[int, int], None]
 """Called with (classifier answers so far, answers expected in all)."""
 
 _BATCH = 16
+_ASK_OFTEN = ("scorecam", "ablationcam")
 
 CAM_METHODS: Mapping[str, str] = {
     "gradcam": "GradCAM",
@@ -39,103 +40,106 @@ CAM_METHODS: Mapping[str, str] = {
 }
 """Our name → grad-cam's class."""
 
-CONSENSUS_OF: Sequence[str] = ("gradcam", "scorecam", "ablationcam")
-"""The methods whose mean is the method ``consensus``."""
 
-HEAT_MAP_METHODS: Sequence[str] = (*CAM_METHODS, "consensus")
+class ActivationMaps:
+    """One method's maps of the layer ``classifier.cam_layer``, for pictures of any size.
 
-
-def heat_map(
-    classifier: Classifier,
-    image: NDArray[np.uint8],
-    method: str,
-    class_index: int | None = None,
-    progress: Progress | None = None,
-) -> NDArray[np.float32]:
-    """The class activation map of one image.
+    A context manager; the copy of the model is thrown away with it.
 
     Args:
-        image: (H, W, 3) uint8, in the classifier's geometry.
-        method: one of :data:`HEAT_MAP_METHODS`.
-        class_index: the class that is explained; the likeliest when ``None``.
+        method: one of :data:`CAM_METHODS`.
         progress: told about the methods that ask many times (Score-CAM, Ablation-CAM).
 
-    Returns:
-        (H, W) float32 in [0, 1], scaled to the image's own minimum and maximum; the map of the
-        last convolutional layer, enlarged.
-
     Raises:
-        InvalidInput: unknown method, class or layer.
-        LimeTunerError: the layer's output is no feature map.
+        InvalidInput: the classifier has no such layer.
     """
-    if method not in HEAT_MAP_METHODS:
-        raise InvalidInput(
-            f"CAM method '{method}' is unknown: use one of {', '.join(HEAT_MAP_METHODS)}"
-        )
-    probabilities = classifier.predict_proba(image[None])[0]
-    if class_index is None:
-        class_index = int(np.argmax(probabilities))
-    if not 0 <= class_index < len(probabilities):
-        raise InvalidInput(
-            f"class {class_index} does not exist: {classifier.name} has classes 0 to "
-            f"{len(probabilities) - 1}"
-        )
-    if method == "consensus":
-        return consensus(
-            _one_method(classifier, image, each, class_index, progress) for each in CONSENSUS_OF
-        )
-    return _one_method(classifier, image, method, class_index, progress)
 
+    def __init__(
+        self, classifier: Classifier, method: str, progress: Progress | None = None
+    ) -> None:
+        import_torchvision()
+        import pytorch_grad_cam
+        from pytorch_grad_cam.ablation_layer import AblationLayer
 
-def _one_method(
-    classifier: Classifier,
-    image: NDArray[np.uint8],
-    method: str,
-    class_index: int,
-    progress: Progress | None,
-) -> NDArray[np.float32]:
-    import_torchvision()
-    import pytorch_grad_cam
-    from pytorch_grad_cam.ablation_layer import AblationLayer
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+        classifier.cam_target()  # a layer that does not exist is told before anything is copied
+        self._classifier = classifier
+        module = copy.deepcopy(classifier.module)
+        options: dict[str, Any] = {}
+        if method == "ablationcam":
+            # The default argument is one instance shared by everybody.
+            options = {"batch_size": _BATCH, "ablation_layer": AblationLayer()}
+        self._cam = getattr(pytorch_grad_cam, CAM_METHODS[method])(
+            model=module,
+            target_layers=[classifier.cam_target(module)],
+            reshape_transform=classifier.reshape_transform,
+            **options,
+        )
+        if method == "scorecam":
+            self._cam.batch_size = _BATCH
+        if progress is not None and method in _ASK_OFTEN:
+            module.register_forward_hook(partial(_count_answers, self._cam, progress, [0]))
 
-    classifier.cam_target()  # a layer that does not exist is told before anything is copied
-    module = copy.deepcopy(classifier.module)
-    options: dict[str, Any] = {}
-    if method == "ablationcam":
-        # The default argument is one instance shared by everybody.
-        options = {"batch_size": _BATCH, "ablation_layer": AblationLayer()}
-    cam_class = getattr(pytorch_grad_cam, CAM_METHODS[method])
-    cam = cam_class(
-        model=module,
-        target_layers=[classifier.cam_target(module)],
-        reshape_transform=classifier.reshape_transform,
-        **options,
-    )
-    if method == "scorecam":
-        cam.batch_size = _BATCH
-    if progress is not None and method in ("scorecam", "ablationcam"):
-        module.register_forward_hook(partial(_count_answers, cam, progress, [0]))
-    try:
-        # Score-CAM sums grad-requiring outputs it never differentiates; the copy is thrown away.
-        maps = cam(
-            input_tensor=classifier.normalise(image[None]),
-            targets=[ClassifierOutputTarget(class_index)],
-        )
-    except (ValueError, IndexError, np.exceptions.AxisError) as error:
-        raise LimeTunerError(
-            f"layer '{classifier.cam_layer}' of {classifier.name} does not give a feature map "
-            f"({error}): name a convolutional layer with --cam-layer"
-        ) from error
-    finally:
-        cam.activations_and_grads.release()
-    result = np.nan_to_num(np.asarray(maps[0], dtype=np.float32)).clip(0.0, 1.0)
-    if result.shape != image.shape[:2]:
-        raise LimeTunerError(
-            f"layer '{classifier.cam_layer}' of {classifier.name} gave a map of shape "
-            f"{result.shape} for an image of {image.shape[:2]}: name another with --cam-layer"
-        )
-    return result
+    def __enter__(self) -> ActivationMaps:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._cam.activations_and_grads.release()
+
+    def enlarged(self, images: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:
+        """The maps at the size of the pictures, as grad-cam itself returns them.
+
+        Args:
+            images: (N, H, W, 3) uint8.
+            class_index: the class that is explained.
+
+        Returns:
+            (N, H, W) float32 in [0, 1], each scaled to its own minimum and maximum.
+
+        Raises:
+            LimeTunerError: the layer's output is no feature map, or the model takes pictures of
+                one size only.
+        """
+        maps = self._computed(images, class_index)
+        if maps.shape != images.shape[:3]:
+            raise LimeTunerError(
+                f"layer '{self._classifier.cam_layer}' of {self._classifier.name} gave a map of "
+                f"shape {maps.shape[1:]} for an image of {images.shape[1:3]}: name another with "
+                "--cam-layer"
+            )
+        return maps
+
+    def _computed(self, images: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        classifier = self._classifier
+        crop = classifier.geometry.crop
+        try:
+            # Score-CAM sums grad-requiring outputs it never differentiates; the copy is thrown
+            # away.
+            maps = self._cam(
+                input_tensor=classifier.normalise(images),
+                targets=[ClassifierOutputTarget(class_index)] * len(images),
+            )
+        except (ValueError, IndexError, np.exceptions.AxisError) as error:
+            raise LimeTunerError(
+                f"layer '{classifier.cam_layer}' of {classifier.name} does not give a feature map "
+                f"({error}): name a convolutional layer with --cam-layer"
+            ) from error
+        except (AssertionError, RuntimeError) as error:
+            if images.shape[1:3] == (crop, crop):
+                raise
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InvalidInput(
+                f"{classifier.name} takes pictures of {crop} × {crop} only, not "
+                f"{images.shape[2]} × {images.shape[1]} ({reason}): use a method of one scale, "
+                "e.g. --reference gradcam@0.3"
+            ) from error
+        return np.nan_to_num(np.asarray(maps, dtype=np.float32)).clip(0.0, 1.0)
 
 
 def _count_answers(

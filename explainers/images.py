@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,15 @@ from PIL import Image, ImageOps
 
 from explainers.errors import InvalidImage, InvalidInput
 
-__all__ = ["IMAGE_SUFFIXES", "Geometry", "array_digest", "load_image", "prepare"]
+__all__ = [
+    "IMAGE_SUFFIXES", "AtScale", "Geometry", "array_digest", "enlarged", "load_image", "prepare",
+]  # fmt: skip
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+AtScale = Callable[[float], NDArray[np.uint8]]
+"""One crop of a photograph at a scale: 1.0 is the classifier's geometry, 2.0 twice as large.
+Gives (H, W, 3) uint8."""
 
 # Twice Pillow's own limit would raise; far above any camera, far below what fills the memory.
 _MAX_PIXELS = 200_000_000
@@ -38,6 +45,11 @@ class Geometry:
                 f"geometry resize={self.resize} crop={self.crop} is impossible: "
                 "crop must be at least 8 and resize at least as large as crop"
             )
+
+    def scaled(self, scale: float) -> Geometry:
+        """The same crop of the photograph with ``scale`` times as many pixels a side."""
+        resize = None if self.resize is None else round(self.resize * scale)
+        return Geometry(resize, round(self.crop * scale))
 
 
 def load_image(path: Path, *, backdrop: int = 255) -> Image.Image:
@@ -112,6 +124,23 @@ def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
     top = round((resized.height - geometry.crop) / 2.0)
     cropped = resized.crop((left, top, left + geometry.crop, top + geometry.crop))
     return np.array(cropped, dtype=np.uint8)
+
+
+def enlarged(pixels: NDArray[np.uint8]) -> AtScale:
+    """For pictures whose original is not at hand: they are enlarged, bicubic.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+    """
+
+    def at_scale(scale: float) -> NDArray[np.uint8]:
+        if scale == 1.0:
+            return pixels
+        height, width = (round(side * scale) for side in pixels.shape[:2])
+        picture = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+        return np.array(picture, dtype=np.uint8)
+
+    return at_scale
 
 
 def array_digest(array: NDArray[np.generic]) -> str:

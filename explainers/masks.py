@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,12 +13,10 @@ from explainers.errors import InvalidInput, UnusableReference
 
 __all__ = [
     "MASK_RULE",
-    "HeatMapRule",
     "MaskRule",
     "check_reference",
     "consensus",
     "intersection_over_union",
-    "parse_heat_map_rule",
     "selected_superpixels",
 ]
 
@@ -71,61 +69,6 @@ def intersection_over_union(mask: NDArray[np.bool_], reference: NDArray[np.bool_
         )
     union = int(np.count_nonzero(mask | reference))
     return 1.0 if union == 0 else int(np.count_nonzero(mask & reference)) / union
-
-
-@dataclass(frozen=True)
-class HeatMapRule:
-    """A named way to turn a heat map in [0, 1] into a mask."""
-
-    text: str
-    binarise: Callable[[NDArray[np.float32]], NDArray[np.bool_]]
-
-    def __call__(self, heat_map: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """(H, W) float → (H, W) bool."""
-        return self.binarise(heat_map)
-
-
-def parse_heat_map_rule(text: str) -> HeatMapRule:
-    """``0.3``: at least that fraction of the maximum; ``top10``: the hottest ten percent of the
-    pixels; ``otsu``: above Otsu's threshold (Otsu 1979).
-
-    Raises:
-        InvalidInput: none of these.
-    """
-    if text == "otsu":
-        return HeatMapRule(text, _otsu)
-    try:
-        if text.startswith("top"):
-            percent = float(text[3:])
-            if 0 < percent < 100:
-                return HeatMapRule(text, lambda heat_map: _hottest(heat_map, percent))
-        else:
-            fraction = float(text)
-            if 0 < fraction < 1:
-                return HeatMapRule(text, lambda heat_map: heat_map >= fraction * heat_map.max())
-    except ValueError:
-        pass  # not a number: told below, with what is allowed
-    raise InvalidInput(
-        f"mask rule '{text}' is unknown: give a fraction of the maximum between 0 and 1 (0.3), "
-        "a percentage of the pixels (top10), or otsu"
-    )
-
-
-def _otsu(heat_map: NDArray[np.float32]) -> NDArray[np.bool_]:
-    from skimage.filters import threshold_otsu
-
-    if heat_map.min() == heat_map.max():
-        return np.zeros(heat_map.shape, dtype=bool)
-    mask: NDArray[np.bool_] = heat_map > threshold_otsu(heat_map)
-    return mask
-
-
-def _hottest(heat_map: NDArray[np.float32], percent: float) -> NDArray[np.bool_]:
-    count = max(1, round(heat_map.size * percent / 100))
-    order = np.argsort(-heat_map, axis=None, kind="stable")  # ties: first in reading order
-    mask = np.zeros(heat_map.size, dtype=bool)
-    mask[order[:count]] = True
-    return mask.reshape(heat_map.shape)
 
 
 def consensus(heat_maps: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers.cam import HEAT_MAP_METHODS, Progress, heat_map
+from explainers.cam import Progress
 from explainers.classifier import Classifier
-from explainers.errors import InvalidInput, MissingAsset
-from explainers.images import Geometry, load_image, prepare
-from explainers.masks import HeatMapRule, check_reference, parse_heat_map_rule
+from explainers.errors import InvalidInput
+from explainers.heat_map_rules import HeatMapRule, parse_heat_map_rule
+from explainers.heat_maps import check_method, heat_map
+from explainers.images import AtScale
+from explainers.masks import check_reference
 
-__all__ = ["CamReference", "Reference", "load_mask", "parse_reference"]
-
-MASK_SUFFIXES = (".png", ".npy", ".bmp", ".tif", ".tiff", ".gif")
+__all__ = ["CamReference", "Reference", "parse_reference"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +77,18 @@ class CamReference:
         name: str,
         class_index: int | None = None,
         progress: Progress | None = None,
+        at_scale: AtScale | None = None,
     ) -> Reference:
         """The reference of an (H, W, 3) uint8 image called ``name``.
+
+        Args:
+            class_index, progress, at_scale: as in :func:`explainers.heat_maps.heat_map`.
 
         Raises:
             UnusableReference: the mask is empty or full.
         """
-        mask = self.rule(heat_map(classifier, image, self.method, class_index, progress))
+        found = heat_map(classifier, image, self.method, class_index, progress, at_scale)
+        mask = self.rule(found, image)
         check_reference(mask, name)
         return Reference(mask, self.text)
 
@@ -97,57 +100,11 @@ def parse_reference(text: str) -> CamReference:
         InvalidInput: unknown method or rule.
     """
     method, _, rule = text.partition("@")
-    if method not in HEAT_MAP_METHODS:
+    try:
+        check_method(method)
+    except InvalidInput as error:
         raise InvalidInput(
-            f"reference '{text}' is neither METHOD@RULE with a method of "
-            f"{', '.join(HEAT_MAP_METHODS)}, nor a folder of masks that exists"
-        )
+            f"reference '{text}' is neither METHOD@RULE, nor a folder of masks or a COCO file that "
+            f"exists: {error}"
+        ) from error
     return CamReference(method, parse_heat_map_rule(rule or "0.3"))
-
-
-def load_mask(path: Path, name: str, geometry: Geometry, photograph: tuple[int, int]) -> Reference:
-    """Read a user's mask: non-zero (above half of the range, for pictures) is the object.
-
-    A mask of the original photograph's size goes through the same geometry as the photograph; a
-    mask that is already ``crop`` × ``crop`` is taken as it is.
-
-    Args:
-        photograph: (width, height) of the original picture.
-
-    Raises:
-        MissingAsset, InvalidImage: no such file, or not readable.
-        InvalidInput: its size fits neither the photograph nor the geometry.
-        UnusableReference: it is empty or full.
-    """
-    if not path.is_file():
-        raise MissingAsset(f"mask {path} of {name} does not exist: check the folder of masks")
-    if path.suffix == ".npy":
-        try:
-            array = np.load(path, allow_pickle=False)
-            if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-                raise ValueError("text, or an archive")
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise InvalidInput(
-                f"{path} is not a .npy array of numbers or booleans: write it with numpy.save"
-            ) from error
-        if array.ndim == 3:
-            array = array[..., 0]
-        mask = np.asarray(array) > 0
-    else:
-        grey = np.asarray(load_image(path, backdrop=0).convert("L"))
-        # 0/1 pictures are masks too; everybody else draws 0/255.
-        mask = grey > (127 if grey.max() > 1 else 0)
-    if mask.ndim != 2:
-        raise InvalidInput(f"{path} has shape {mask.shape}: a mask is (height, width)")
-    crop = (geometry.crop, geometry.crop)
-    if mask.shape != crop:
-        if mask.shape[::-1] != photograph:
-            raise InvalidInput(
-                f"{path} is {mask.shape[1]} × {mask.shape[0]}: a mask of {name} is either of the "
-                f"photograph's size ({photograph[0]} × {photograph[1]}) or "
-                f"{geometry.crop} × {geometry.crop}"
-            )
-        picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
-        mask = prepare(picture, geometry)[..., 0] > 127
-    check_reference(mask, name)
-    return Reference(mask, str(path))

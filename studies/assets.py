@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidImage, InvalidInput, MissingAsset
-from explainers.images import Geometry, array_digest, load_image, prepare
+from explainers.images import Geometry, array_digest, enlarged, load_image, prepare
 from studies.catalog import Catalog, CatalogImage
 
 __all__ = ["StudyImage", "cache_folder", "find_file", "find_local_file", "load_study_image"]
@@ -41,6 +41,7 @@ class StudyImage:
         pixels: (H, W, 3) uint8 in the study's geometry.
         size: (width, height) of the original.
         own_mask: (H, W) bool, for images that come with an exact mask of their own.
+        path: the photograph's file; ``None`` for scenes that are drawn.
     """
 
     entry: CatalogImage
@@ -48,6 +49,7 @@ class StudyImage:
     size: tuple[int, int]
     geometry: Geometry
     own_mask: NDArray[np.bool_] | None = None
+    path: Path | None = None
     digest: str = field(default="")
 
     def __post_init__(self) -> None:
@@ -57,6 +59,20 @@ class StudyImage:
     def key(self) -> str:
         """The image's key in the catalogue."""
         return self.entry.key
+
+    def at_scale(self, scale: float) -> NDArray[np.uint8]:
+        """The same crop with ``scale`` times as many pixels a side, from the photograph itself.
+
+        Scenes that are drawn have no more detail; they are enlarged.
+
+        Returns:
+            (H, W, 3) uint8; at scale 1.0 these are the ``pixels``.
+        """
+        if scale == 1.0:
+            return self.pixels
+        if self.path is None:
+            return enlarged(self.pixels)(scale)
+        return prepare(load_image(self.path), self.geometry.scaled(scale))
 
 
 def load_study_image(
@@ -86,8 +102,10 @@ def load_study_image(
             )
         scene = draw_scene(entry.key, DEMO_SEEDS[entry.key])
         return StudyImage(entry, scene.image, (SCENE_SIZE, SCENE_SIZE), geometry, scene.mask)
-    photograph = load_image(find_file(catalog, entry, assets, progress))
-    return StudyImage(entry, prepare(photograph, geometry), photograph.size, geometry)
+    path = find_file(catalog, entry, assets, progress)
+    photograph = load_image(path)
+    pixels = prepare(photograph, geometry)
+    return StudyImage(entry, pixels, photograph.size, geometry, path=path)
 
 
 def find_file(

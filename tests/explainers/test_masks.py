@@ -19,7 +19,6 @@ from explainers.masks import (
     check_reference,
     consensus,
     intersection_over_union,
-    parse_heat_map_rule,
     selected_superpixels,
 )
 
@@ -79,55 +78,6 @@ def test_selected_superpixels_are_those_that_lime_switches_on(
     assert np.array_equal(np.isin(segments, chosen), mask > 0)
     assert np.array_equal(explanation_mask(explanation, rule), mask > 0)
     assert len(chosen) <= rule.num_features
-
-
-_heat_maps = hnp.arrays(
-    np.float32, (8, 10), elements=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
-)
-
-
-@given(heat_map=_heat_maps, percent=st.sampled_from([1, 10, 12.5, 50, 99]))
-def test_top_takes_exactly_so_many_of_the_hottest(
-    heat_map: NDArray[np.float32], percent: float
-) -> None:
-    """Ties, of which there are many here, are decided by reading order."""
-    mask = parse_heat_map_rule(f"top{percent}")(heat_map)
-    assert mask.shape == heat_map.shape
-    assert mask.sum() == max(1, round(80 * percent / 100))
-    if not mask.all():
-        assert heat_map[mask].min() >= heat_map[~mask].max()
-        border = heat_map[mask].min()
-        tied = mask.ravel()[(heat_map == border).ravel()]
-        assert (np.diff(tied.astype(int)) <= 0).all()
-
-
-@given(heat_map=_heat_maps, fraction=st.sampled_from([0.1, 0.25, 0.3, 0.5, 0.9]))
-def test_fraction_is_of_the_maximum_and_inclusive(
-    heat_map: NDArray[np.float32], fraction: float
-) -> None:
-    mask = parse_heat_map_rule(str(fraction))(heat_map)
-    assert np.array_equal(mask, heat_map >= np.float32(fraction) * heat_map.max())
-    half = parse_heat_map_rule(str(fraction))(heat_map / 2)
-    assert np.array_equal(mask, half)
-
-
-def test_otsu_separates_two_levels() -> None:
-    heat_map = np.full((10, 10), 0.1, dtype=np.float32)
-    heat_map[2:6, 3:8] = 0.8
-    heat_map += np.random.default_rng(0).normal(0, 0.02, heat_map.shape).astype(np.float32)
-    mask = parse_heat_map_rule("otsu")(heat_map)
-    assert np.array_equal(mask, heat_map > 0.45)
-    flat = np.full((10, 10), 0.5, dtype=np.float32)
-    assert not parse_heat_map_rule("otsu")(flat).any()
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "0", "1", "1.5", "-0.3", "nan", "top", "top0", "top100", "top-5", "topnan", "Otsu", "0,3"],
-)
-def test_other_rules_are_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match=f"'{text}'.*top10"):
-        parse_heat_map_rule(text)
 
 
 def test_consensus_is_the_mean() -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from explainers.cam import heat_map
 from explainers.classifier import Classifier, pick_device
 from explainers.engines import TorchEngine
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
+from explainers.heat_maps import heat_map
 from explainers.images import load_image, prepare
 from explainers.zoo import load_classifier
 from studies.demo_scenes import DEMO_SEEDS, draw_scene

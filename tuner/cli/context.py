@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explainers.errors import InvalidInput, MissingAsset
+from explainers.errors import InvalidInput
 from studies.catalog import Catalog, load_catalog
 from tuner.cli.settings import setting
 
@@ -56,7 +56,9 @@ class Workplace:
         Raises:
             InvalidInput, MissingAsset, UnusableReference: see ``explainers.reference``.
         """
-        from explainers.reference import load_mask, parse_reference
+        from explainers.annotations import read_coco
+        from explainers.mask_files import coco_mask, find_mask, load_mask
+        from explainers.reference import parse_reference
         from tuner.cli.output import steps_within, work_progress
 
         rule = rule or self.catalog.reference
@@ -68,7 +70,20 @@ class Workplace:
         if folder.is_dir():
             return {
                 image.key: load_mask(
-                    _mask_file(folder, image.key), image.key, image.geometry, image.size
+                    find_mask(folder, image.key), image.key, image.geometry, image.size
+                )
+                for image in images
+            }
+        if folder.suffix == ".json":
+            masks = read_coco(folder)
+            return {
+                image.key: coco_mask(
+                    masks,
+                    image.entry.file or image.key,
+                    image.key,
+                    image.geometry,
+                    image.size,
+                    image.entry.class_name,
                 )
                 for image in images
             }
@@ -82,13 +97,15 @@ class Workplace:
                     image.key,
                     class_of(image),
                     steps_within(advance, image.key, number, len(images)),
+                    image.at_scale,
                 )
                 advance(image.key, number + 1, len(images))
         return found
 
     def _own_mask(self, image: StudyImage) -> Reference:
+        from explainers.mask_files import load_mask
         from explainers.masks import check_reference
-        from explainers.reference import Reference, load_mask
+        from explainers.reference import Reference
 
         if image.own_mask is not None:
             check_reference(image.own_mask, image.key)
@@ -101,15 +118,6 @@ class Workplace:
         path = (self.catalog.folder or Path()) / image.entry.mask
         loaded = load_mask(path, image.key, image.geometry, image.size)
         return Reference(loaded.mask, "masks")
-
-
-def _mask_file(folder: Path, key: str) -> Path:
-    from explainers.reference import MASK_SUFFIXES
-
-    for suffix in MASK_SUFFIXES:
-        if (folder / f"{key}{suffix}").is_file():
-            return folder / f"{key}{suffix}"
-    raise MissingAsset(f"folder {folder} has no mask of '{key}': name it {key}.png or {key}.npy")
 
 
 def catalog_class(image: StudyImage, classifier: Classifier) -> int:

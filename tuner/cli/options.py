@@ -44,8 +44,8 @@ ReferenceRule = Annotated[
     str | None,
     typer.Option(
         "--reference",
-        help="METHOD@RULE (gradcam@0.3, scorecam@top10, consensus@otsu), a folder of masks, "
-        "or masks for the catalogue's own.",
+        help="METHOD@RULE (gradcam@0.3, multiscale@grabcut, scorecam@top10), a folder of masks, "
+        "a COCO file, or masks for the catalogue's own.",
     ),
 ]
 Storage = Annotated[

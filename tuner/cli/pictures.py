@@ -76,15 +76,12 @@ def cam(
     """
     import numpy as np
 
-    from explainers.cam import HEAT_MAP_METHODS, heat_map
+    from explainers.heat_maps import HEAT_MAP_METHODS, check_method, heat_map
     from explainers.overlay import heat_overlay, save_png
 
     methods = list(HEAT_MAP_METHODS) if method == ["all"] else (method or ["gradcam"])
-    unknown = [m for m in methods if m not in HEAT_MAP_METHODS]
-    if unknown:
-        raise InvalidInput(
-            f"CAM method '{unknown[0]}' is unknown: use one of {', '.join(HEAT_MAP_METHODS)}"
-        )
+    for name in methods:
+        check_method(name)
     _check_folder(output)
     place = open_workplace(
         catalog=catalog, assets=assets, model=model, weights=weights, device=device,
@@ -102,6 +99,7 @@ def cam(
                     image.pixels,
                     name,
                     progress=steps_within(advance, f"{name} {image.key}", done, total),
+                    at_scale=image.at_scale,
                 )
                 path = output / name / f"{image.key}.png"
                 save_png(heat_overlay(image.pixels, found), path)

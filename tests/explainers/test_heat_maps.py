@@ -1,4 +1,4 @@
-"""Class activation maps: what is promised of each, and that the model is left alone."""
+"""Heat maps: what is promised of each method, and that the model is left alone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from explainers.cam import CONSENSUS_OF, HEAT_MAP_METHODS, heat_map
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, LimeTunerError
+from explainers.heat_maps import CONSENSUS_OF, HEAT_MAP_METHODS, heat_map
 from explainers.images import Geometry
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 

@@ -1,0 +1,104 @@
+"""Rules that turn heat maps into masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from explainers.errors import InvalidInput
+from explainers.heat_map_rules import NAMED_RULES, parse_heat_map_rule
+from explainers.masks import intersection_over_union
+
+_heat_maps = hnp.arrays(
+    np.float32, (8, 10), elements=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])
+)
+_BLANK = np.zeros((8, 10, 3), np.uint8)
+
+
+@given(heat_map=_heat_maps, percent=st.sampled_from([1, 10, 12.5, 50, 99]))
+def test_top_takes_exactly_so_many_of_the_hottest(
+    heat_map: NDArray[np.float32], percent: float
+) -> None:
+    """Ties, of which there are many here, are decided by reading order."""
+    mask = parse_heat_map_rule(f"top{percent}")(heat_map, _BLANK)
+    assert mask.shape == heat_map.shape
+    assert mask.sum() == max(1, round(80 * percent / 100))
+    if not mask.all():
+        assert heat_map[mask].min() >= heat_map[~mask].max()
+        border = heat_map[mask].min()
+        tied = mask.ravel()[(heat_map == border).ravel()]
+        assert (np.diff(tied.astype(int)) <= 0).all()
+
+
+@given(heat_map=_heat_maps, fraction=st.sampled_from([0.1, 0.25, 0.3, 0.5, 0.9]))
+def test_fraction_is_of_the_maximum_and_inclusive(
+    heat_map: NDArray[np.float32], fraction: float
+) -> None:
+    mask = parse_heat_map_rule(str(fraction))(heat_map, _BLANK)
+    assert np.array_equal(mask, heat_map >= np.float32(fraction) * heat_map.max())
+    half = parse_heat_map_rule(str(fraction))(heat_map / 2, _BLANK)
+    assert np.array_equal(mask, half)
+
+
+def test_otsu_separates_two_levels() -> None:
+    heat_map = np.full((10, 10), 0.1, dtype=np.float32)
+    heat_map[2:6, 3:8] = 0.8
+    heat_map += np.random.default_rng(0).normal(0, 0.02, heat_map.shape).astype(np.float32)
+    image = np.zeros((10, 10, 3), np.uint8)
+    mask = parse_heat_map_rule("otsu")(heat_map, image)
+    assert np.array_equal(mask, heat_map > 0.45)
+    flat = np.full((10, 10), 0.5, dtype=np.float32)
+    assert not parse_heat_map_rule("otsu")(flat, image).any()
+
+
+def _disc_with_a_coarse_map() -> tuple[NDArray[np.bool_], NDArray[np.float32], NDArray[np.uint8]]:
+    """A reddish disc on a bluish ground, both noisy, and a heat map a third too wide."""
+    rows, columns = np.mgrid[:96, :96]
+    distance = np.hypot(rows - 40, columns - 52)
+    disc = distance < 18
+    noise = np.random.default_rng(0).normal(0, 12, (96, 96, 3))
+    colours = np.where(disc[..., None], [190, 70, 60], [60, 90, 170])
+    image = (colours + noise).clip(0, 255).astype(np.uint8)
+    heat_map = np.exp(-((distance / 26) ** 2)).astype(np.float32)
+    return disc, heat_map, image
+
+
+@pytest.mark.parametrize("name", NAMED_RULES)
+def test_contract_of_every_named_rule(name: str) -> None:
+    disc, heat_map, image = _disc_with_a_coarse_map()
+    before = heat_map.copy(), image.copy()
+    rule = parse_heat_map_rule(name)
+    mask = rule(heat_map, image)
+    assert rule.text == name
+    assert mask.dtype == np.bool_
+    assert mask.shape == heat_map.shape
+    assert np.array_equal(mask, rule(heat_map, image))
+    assert np.array_equal(heat_map, before[0])
+    assert np.array_equal(image, before[1])
+    assert intersection_over_union(mask, disc) > 0.4
+    flat = rule(np.full_like(heat_map, 0.5), image)  # nothing to go by, and no exception
+    assert flat.all() or not flat.any()
+
+
+@pytest.mark.parametrize("name", ["grabcut", "walker", "superpixels"])
+def test_borders_come_from_the_image(name: str) -> None:
+    disc, heat_map, image = _disc_with_a_coarse_map()
+    threshold = intersection_over_union(parse_heat_map_rule("0.3")(heat_map, image), disc)
+    refined = intersection_over_union(parse_heat_map_rule(name)(heat_map, image), disc)
+    assert threshold < 0.6
+    assert refined > threshold + 0.1
+    if name != "superpixels":
+        assert refined > 0.9
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "1", "1.5", "-0.3", "nan", "top", "top0", "top100", "top-5", "topnan", "Otsu", "0,3"],
+)
+def test_other_rules_are_refused(text: str) -> None:
+    with pytest.raises(InvalidInput, match=f"'{text}'.*top10.*grabcut"):
+        parse_heat_map_rule(text)

@@ -1,0 +1,130 @@
+"""Reference masks from files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from explainers.annotations import read_coco
+from explainers.errors import InvalidInput, MissingAsset, UnusableReference
+from explainers.images import Geometry, prepare
+from explainers.mask_files import coco_mask, find_mask, load_mask
+
+_GEOMETRY = Geometry(32, 24)
+_PHOTOGRAPH = (50, 40)  # width, height
+
+
+def _disc(height: int, width: int) -> NDArray[np.bool_]:
+    rows, columns = np.mgrid[:height, :width]
+    inside: NDArray[np.bool_] = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 < 64
+    return inside
+
+
+@pytest.mark.parametrize("suffix", [".png", ".npy", ".bmp", ".tif"])
+@pytest.mark.parametrize("top", [255, 1])
+def test_mask_files_in_the_classifiers_geometry(suffix: str, top: int, tmp_path: Path) -> None:
+    mask, path = _disc(24, 24), tmp_path / f"mask{suffix}"
+    values = mask.astype(np.uint8) * top
+    if suffix == ".npy":
+        np.save(path, values)
+    else:
+        Image.fromarray(values).save(path)
+    reference = load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH)
+    assert np.array_equal(reference.mask, mask)
+    assert reference.rule == str(path)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.float64, np.int32])
+def test_arrays_of_any_number_type(dtype: type, tmp_path: Path) -> None:
+    mask = _disc(24, 24)
+    np.save(tmp_path / "mask.npy", mask.astype(dtype))
+    found = load_mask(tmp_path / "mask.npy", "fish", _GEOMETRY, _PHOTOGRAPH).mask
+    assert np.array_equal(found, mask)
+    np.save(tmp_path / "rgb.npy", np.stack([mask] * 3, axis=2).astype(dtype))
+    found = load_mask(tmp_path / "rgb.npy", "fish", _GEOMETRY, _PHOTOGRAPH).mask
+    assert np.array_equal(found, mask)
+
+
+def test_mask_of_the_photographs_size_follows_the_photograph(tmp_path: Path) -> None:
+    mask = _disc(40, 50)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    np.save(tmp_path / "mask.npy", mask)
+    photograph = Image.fromarray(np.stack([mask.astype(np.uint8) * 255] * 3, axis=2))
+    expected = prepare(photograph, _GEOMETRY)[..., 0] > 127
+    for name in ("mask.png", "mask.npy"):
+        found = load_mask(tmp_path / name, "fish", _GEOMETRY, _PHOTOGRAPH).mask
+        assert np.array_equal(found, expected)
+    assert 0 < expected.sum() < expected.size
+
+
+def test_mask_of_another_size_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(_disc(50, 40)).save(tmp_path / "turned.png")
+    with pytest.raises(InvalidInput, match=r"40 × 50.*50 × 40.*24 × 24"):
+        load_mask(tmp_path / "turned.png", "fish", _GEOMETRY, _PHOTOGRAPH)
+    np.save(tmp_path / "flat.npy", np.ones(24 * 24))
+    with pytest.raises(InvalidInput, match=r"\(576,\)"):
+        load_mask(tmp_path / "flat.npy", "fish", _GEOMETRY, _PHOTOGRAPH)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_empty_and_full_masks_are_refused(value: int, tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    Image.fromarray(np.full((24, 24), value, np.uint8)).save(path)
+    with pytest.raises(UnusableReference, match="fish"):
+        load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH)
+
+
+@pytest.mark.parametrize("content", ["text", "empty", "pickle", "strings", "archive", "cut"])
+def test_files_that_are_no_masks(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "mask.npy"
+    if content == "text":
+        path.write_text("0 1 1 0\n" * 30)
+    elif content == "empty":
+        path.write_bytes(b"")
+    elif content == "pickle":
+        np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    elif content == "strings":
+        np.save(path, np.full((24, 24), "yes"))
+    elif content == "archive":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("mask", "1")
+    else:
+        np.save(path, _disc(24, 24))
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InvalidInput, match=r"mask\.npy"):
+        load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH)
+
+
+def test_missing_mask(tmp_path: Path) -> None:
+    with pytest.raises(MissingAsset, match="of fish"):
+        load_mask(tmp_path / "none.png", "fish", _GEOMETRY, _PHOTOGRAPH)
+
+
+def test_labelme_and_coco_files_follow_the_photograph_like_pictures(tmp_path: Path) -> None:
+    square = [[10, 12], [30, 12], [30, 28], [10, 28]]
+    mask = np.zeros((40, 50), bool)
+    mask[12:28, 10:30] = True
+    np.save(tmp_path / "fish.npy", mask)
+    expected = load_mask(tmp_path / "fish.npy", "fish", _GEOMETRY, _PHOTOGRAPH).mask
+    shapes = [{"label": "fish", "points": square, "shape_type": "polygon"}]
+    labelme = {"imageWidth": 50, "imageHeight": 40, "shapes": shapes}
+    (tmp_path / "bird.json").write_text(json.dumps(labelme))
+    found = load_mask(find_mask(tmp_path, "bird"), "bird", _GEOMETRY, _PHOTOGRAPH)
+    assert np.array_equal(found.mask, expected)
+    coco = {
+        "images": [{"id": 7, "file_name": "photos/fish.jpg", "width": 50, "height": 40}],
+        "annotations": [{"image_id": 7, "segmentation": [[x for p in square for x in p]]}],
+    }
+    (tmp_path / "all.json").write_text(json.dumps(coco))
+    masks = read_coco(tmp_path / "all.json")
+    assert np.array_equal(
+        coco_mask(masks, "fish.png", "fish", _GEOMETRY, _PHOTOGRAPH).mask, expected
+    )
+    with pytest.raises(MissingAsset, match=r"fox\.json"):
+        find_mask(tmp_path, "fox")
