@@ -13,16 +13,15 @@ Which arm is probed next is decided by a Gaussian process over what is known of 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from tuner.acquisition import expected_improvement, gaussian_process
 from tuner.arms import Arm, Arms
 from tuner.objective import score
 from tuner.search_space import (
@@ -286,9 +285,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         spread = features.std(axis=0)
         features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         targets = np.array([k.value for k in known.values()])
-        mean, deviation = _gaussian_process(features[: len(known)], targets, features[len(known) :])
+        mean, deviation = gaussian_process(features[: len(known)], targets, features[len(known) :])
         room = np.array([self._arms.upper(arm) for arm in open_arms]) - best
-        gain = np.minimum(_expected_improvement(mean - best, deviation), room)
+        gain = np.minimum(expected_improvement(mean - best, deviation), room)
         price = np.array([self._arms.probe_answers(arm) for arm in open_arms]) + _REPLAY_IS_WORTH
         chosen = int(np.argmax(gain / price))
         return open_arms[chosen] if gain[chosen] / price[chosen] >= least else None
@@ -380,34 +379,3 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     @staticmethod
     def _identity(values: Mapping[str, Any]) -> tuple[Any, ...]:
         return tuple(sorted((name, str(value)) for name, value in values.items()))
-
-
-def _expected_improvement(
-    lead: NDArray[np.float64], deviation: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Of a normal variable over zero, by its mean and deviation."""
-    from scipy.stats import norm
-
-    ratio = lead / np.maximum(deviation, 1e-9)
-    gain: NDArray[np.float64] = lead * norm.cdf(ratio) + deviation * norm.pdf(ratio)
-    return np.maximum(gain, 0.0)
-
-
-def _gaussian_process(
-    x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of scikit-learn's Gaussian process with a Matérn 5/2 kernel."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
-    kernel = ConstantKernel(0.01, (1e-4, 1.0)) * Matern(2.0, (0.3, 30.0), nu=2.5) + WhiteKernel(
-        0.001, (1e-5, 0.05)
-    )
-    process = GaussianProcessRegressor(kernel, random_state=0)
-    centre = float(y.mean())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        process.fit(x, y - centre)
-    mean, deviation = process.predict(at, return_std=True)
-    return mean + centre, deviation
