@@ -64,13 +64,17 @@ class ActivationMaps:
         classifier.cam_target()  # a layer that does not exist is told before anything is copied
         self._classifier = classifier
         module = copy.deepcopy(classifier.module)
+        target = classifier.cam_target(module)
+        # No gradient goes further back than the layer: a third of the time for the same maps.
+        module.requires_grad_(False)
+        target.register_forward_hook(_begin_gradients)
         options: dict[str, Any] = {}
         if method == "ablationcam":
             # The default argument is one instance shared by everybody.
             options = {"batch_size": _BATCH, "ablation_layer": AblationLayer()}
         self._cam = getattr(pytorch_grad_cam, CAM_METHODS[method])(
             model=module,
-            target_layers=[classifier.cam_target(module)],
+            target_layers=[target],
             reshape_transform=classifier.reshape_transform,
             **options,
         )
@@ -140,6 +144,14 @@ class ActivationMaps:
                 "e.g. --reference gradcam@0.3"
             ) from error
         return np.nan_to_num(np.asarray(maps, dtype=np.float32)).clip(0.0, 1.0)
+
+
+def _begin_gradients(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+    """Forward hook: the graph of operations starts with the layer's output."""
+    if not (torch.is_grad_enabled() and isinstance(output, torch.Tensor)):
+        return output
+    # The next layer may work in place, which a leaf of the graph does not allow.
+    return output.requires_grad_().clone()
 
 
 def _count_answers(

@@ -66,14 +66,14 @@ def _tune(
     command = [sys.executable, "-m", "tuner", "tune", "--json", warm]
     for name, value in arguments.items():
         command += [name, str(value)]
-    threads = {"OMP_NUM_THREADS": "1"} if one_core else {}
+    command += ["--threads", "1"] if one_core else []
     finished: list[subprocess.CompletedProcess[str]] = []
     seconds = seconds_of(
         lambda: finished.append(
             subprocess.run(
                 command,
                 cwd=folder,  # away from anybody's lime-tuner.toml
-                env=child_environment(LIME_TUNER_CACHE=str(cache), **threads),
+                env=child_environment(LIME_TUNER_CACHE=str(cache)),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -95,7 +95,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     weights = weights_file(options.model, options.assets, folder)
     warm = folder / "warm"
     say("filling the cache")
-    for one_core in (False, True):  # runtimes and batch sizes are measured for each
+    for one_core in (False, True):  # batch sizes are measured for each
         _tune(
             options, keys[:1], folder / f"warming-{one_core}", warm, weights=weights, workers=1,
             trials=1, one_core=one_core,
@@ -114,8 +114,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 one_core=one_core,
             )  # fmt: skip
             seconds[run].append(taken)
-            if not one_core:  # which has a runtime model of its own
-                found.append(document)
+            found.append(document)
             say(f"round {number + 1}, {_described(*run)}: {taken:.1f} s")
     medians = {run: statistics.median(taken) for run, taken in seconds.items()}
     first, alone = (counts[0], False), (counts[0], True)

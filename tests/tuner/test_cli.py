@@ -212,6 +212,7 @@ def mistakes(here: Path) -> dict[str, tuple[list[str], str]]:
         "not our database": ([*DEMO, *one, "--storage", "sqlite:///invoices.db"], "invoices"),
         "zero trials": ([*DEMO, "--trials", "0"], "0 trials"),
         "zero workers": ([*DEMO, "--workers", "0"], "0 workers"),
+        "zero threads": ([*DEMO, "--threads", "0"], "0 threads"),
         "all-zero mask": ([*DEMO, *one, "--reference", "zero"], "empty"),
         "mask missing": ([*DEMO, "--images", "cat", "--reference", "zero"], "cat"),
         "unknown image": ([*DEMO, "--images", "dragon"], "dragon"),

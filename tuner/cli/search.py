@@ -34,6 +34,7 @@ class TuneRequest:
     trials: int
     seeds: int
     workers: int
+    threads: int | None
     runtime_weight: float
     sampler: str
     engine: str
@@ -71,6 +72,10 @@ def tune(
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; each tunes one image at a time.  [default: 1]")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Of each worker.  [default: the cores, shared among the workers]"),
     ] = None,
     seeds: Annotated[
         int | None,
@@ -121,6 +126,7 @@ def tune(
         trials=setting("trials", trials, 60),
         seeds=setting("seeds", seeds, 10),
         workers=setting("workers", workers, 1),
+        threads=threads,
         runtime_weight=setting("runtime_weight", runtime_weight, 0.1),
         sampler=setting("sampler", sampler, "ceiling"),
         engine=setting("engine", engine, "auto"),
@@ -151,6 +157,8 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     )  # fmt: skip
     if request.workers < 1:
         raise InvalidInput(f"{request.workers} workers: give at least 1")
+    if request.threads is not None and request.threads < 1:
+        raise InvalidInput(f"{request.threads} threads: give at least 1")
     if request.sampler not in SAMPLERS:
         raise InvalidInput(
             f"sampler '{request.sampler}' is unknown: use one of {', '.join(SAMPLERS)}"
@@ -209,7 +217,7 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
         known.update(made)
     model = runtime_model_for(place.classifier, images[0].pixels)
     processes = min(request.workers, len(images))
-    threads = (
+    threads = request.threads or (
         max(1, (os.cpu_count() or 1) // processes) if processes > 1 else torch.get_num_threads()
     )
     return [
