@@ -62,7 +62,7 @@ class ActivationMaps:
         from pytorch_grad_cam.ablation_layer import AblationLayer
 
         classifier.cam_target()  # a layer that does not exist is told before anything is copied
-        self._classifier = classifier
+        self.classifier = classifier
         module = copy.deepcopy(classifier.module)
         target = classifier.cam_target(module)
         # No gradient goes further back than the layer: a third of the time for the same maps.
@@ -94,6 +94,12 @@ class ActivationMaps:
     ) -> None:
         self._cam.activations_and_grads.release()
 
+    @property
+    def cells(self) -> tuple[int, int]:
+        """Rows and columns of the layer's answer to the pictures that were asked about last."""
+        rows, columns = self._cam.activations_and_grads.activations[0].shape[-2:]
+        return int(rows), int(columns)
+
     def enlarged(self, images: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:
         """The maps at the size of the pictures, as grad-cam itself returns them.
 
@@ -111,7 +117,7 @@ class ActivationMaps:
         maps = self._computed(images, class_index)
         if maps.shape != images.shape[:3]:
             raise LimeTunerError(
-                f"layer '{self._classifier.cam_layer}' of {self._classifier.name} gave a map of "
+                f"layer '{self.classifier.cam_layer}' of {self.classifier.name} gave a map of "
                 f"shape {maps.shape[1:]} for an image of {images.shape[1:3]}: name another with "
                 "--cam-layer"
             )
@@ -120,7 +126,7 @@ class ActivationMaps:
     def _computed(self, images: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-        classifier = self._classifier
+        classifier = self.classifier
         crop = classifier.geometry.crop
         try:
             # Score-CAM sums grad-requiring outputs it never differentiates; the copy is thrown

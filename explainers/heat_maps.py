@@ -12,17 +12,17 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.images import AtScale, enlarged
 from explainers.masks import consensus
-from explainers.multiscale import multiscale_map
+from explainers.multiscale import affinity_map, multiscale_map
 
 __all__ = ["CONSENSUS_OF", "HEAT_MAP_METHODS", "check_method", "heat_map"]
 
 CONSENSUS_OF: Sequence[str] = ("gradcam", "scorecam", "ablationcam")
 """The methods whose mean is the method ``consensus``."""
 
-_MULTISCALE = "multiscale"
+_SEVERAL_SCALES = {"multiscale": multiscale_map, "affinity": affinity_map}
 
-HEAT_MAP_METHODS: Sequence[str] = (*CAM_METHODS, "consensus", _MULTISCALE)
-"""``multiscale`` is Grad-CAM's; ``multiscale-METHOD`` is any other's."""
+HEAT_MAP_METHODS: Sequence[str] = (*CAM_METHODS, "consensus", *_SEVERAL_SCALES)
+"""``multiscale`` and ``affinity`` are Grad-CAM's; ``multiscale-METHOD`` is any other's."""
 
 
 def check_method(method: str) -> None:
@@ -31,12 +31,12 @@ def check_method(method: str) -> None:
     Raises:
         InvalidInput: with those it knows.
     """
-    inner = method.removeprefix(f"{_MULTISCALE}-")
-    if method in HEAT_MAP_METHODS or (inner != method and inner in CAM_METHODS):
+    kind, _, inner = method.partition("-")
+    if method in HEAT_MAP_METHODS or (kind in _SEVERAL_SCALES and inner in CAM_METHODS):
         return
     raise InvalidInput(
-        f"CAM method '{method}' is unknown: use one of {', '.join(HEAT_MAP_METHODS)}, or "
-        f"{_MULTISCALE}-METHOD"
+        f"CAM method '{method}' is unknown: use one of {', '.join(HEAT_MAP_METHODS)}, "
+        "multiscale-METHOD or affinity-METHOD"
     )
 
 
@@ -52,7 +52,7 @@ def heat_map(
 
     Args:
         image: (H, W, 3) uint8, in the classifier's geometry.
-        method: one of :data:`HEAT_MAP_METHODS`, or ``multiscale-METHOD``.
+        method: one of :data:`HEAT_MAP_METHODS`, or ``multiscale-METHOD``, ``affinity-METHOD``.
         class_index: the class that is explained; the likeliest when ``None``.
         progress: told about the methods that ask many times (Score-CAM, Ablation-CAM).
         at_scale: the same crop of the photograph at other sizes; without it the image itself is
@@ -74,10 +74,10 @@ def heat_map(
             f"class {class_index} does not exist: {classifier.name} has classes 0 to "
             f"{len(probabilities) - 1}"
         )
-    if method.startswith(_MULTISCALE):
-        inner = method.removeprefix(_MULTISCALE).removeprefix("-") or "gradcam"
-        with ActivationMaps(classifier, inner, progress) as maps:
-            return multiscale_map(maps, at_scale or enlarged(image), class_index)
+    kind, _, inner = method.partition("-")
+    if kind in _SEVERAL_SCALES:
+        with ActivationMaps(classifier, inner or "gradcam", progress) as maps:
+            return _SEVERAL_SCALES[kind](maps, at_scale or enlarged(image), class_index)
     methods = CONSENSUS_OF if method == "consensus" else (method,)
     found = []
     for each in methods:

@@ -15,18 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from explainers.affinity import GRID, likeness, spread
 from explainers.cam import ActivationMaps
+from explainers.cell_grid import cells_start_at_corner, moved_to_centres, sampled
+from explainers.classifier import Classifier
 from explainers.images import AtScale
+from explainers.layer_outputs import finer_layer, layer_outputs
 
-__all__ = ["SCALES", "multiscale_map", "multiscale_maps"]
+__all__ = ["SCALES", "affinity_map", "multiscale_map", "multiscale_maps"]
 
 SCALES: Sequence[float] = (1.0, 1.5, 2.0)
+_FINE = 2.0  # the scale at which features are looked at
 
 
 def multiscale_maps(
     maps: ActivationMaps, at_scale: AtScale, class_index: int, scales: Sequence[float] = SCALES
 ) -> NDArray[np.float32]:
-    """The map of each scale, its mirror image averaged in.
+    """The map of each scale, its mirror image averaged in, with cells where they look.
 
     Args:
         at_scale: the same crop of the photograph at each scale.
@@ -34,13 +39,18 @@ def multiscale_maps(
     Returns:
         (len(scales), H, W) float32 in [0, 1], at the size of ``at_scale(1.0)``.
     """
-    height, width = at_scale(1.0).shape[:2]
+    shape = at_scale(1.0).shape[:2]
+    answers = []
+    for scale in scales:  # first, for these say it when a model takes one size only
+        both = maps.enlarged(_with_mirror(at_scale(scale)), class_index)
+        answers.append((both, maps.cells))
+    corner = _cells_start_at_corner(maps.classifier, at_scale)
     found = []
-    for scale in scales:
-        pixels = at_scale(scale)
-        both = maps.enlarged(np.stack([pixels, pixels[:, ::-1]]), class_index)
+    for both, (rows, columns) in answers:
+        if corner:
+            both = moved_to_centres(both, (both.shape[1] / rows, both.shape[2] / columns))
         mean = (both[0] + both[1][:, ::-1]) / 2
-        found.append(_resized(mean, (height, width)))
+        found.append(_resized(mean, (shape[0], shape[1])))
     return np.stack(found)
 
 
@@ -52,10 +62,47 @@ def multiscale_map(
     Returns:
         (H, W) float32 in [0, 1].
     """
-    mean = multiscale_maps(maps, at_scale, class_index, scales).mean(axis=0)
-    mean -= mean.min()
-    peak = float(mean.max())
-    scaled: NDArray[np.float32] = mean / peak if peak > 0 else mean
+    return _scaled(multiscale_maps(maps, at_scale, class_index, scales).mean(axis=0))
+
+
+def affinity_map(maps: ActivationMaps, at_scale: AtScale, class_index: int) -> NDArray[np.float32]:
+    """:func:`multiscale_map` and what it spreads to (see :mod:`explainers.affinity`).
+
+    Their geometric mean: hot in both.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+    """
+    mean = multiscale_map(maps, at_scale, class_index)
+    alike = likeness(_tile_features(maps.classifier, at_scale), at_scale(1.0))
+    return _scaled(np.sqrt(mean * spread(mean, alike)))
+
+
+def _tile_features(classifier: Classifier, at_scale: AtScale) -> NDArray[np.float32]:
+    """(channels, GRID, GRID) of the finer layer, the mirror image's averaged in."""
+    layer = finer_layer(classifier, at_scale(1.0)) or classifier.cam_layer
+    assert layer is not None
+    pair = layer_outputs(classifier, _with_mirror(at_scale(_FINE)), [layer])[layer]
+    corner = cells_start_at_corner(pair)
+    straight, mirrored = (sampled(cells, GRID, corner=corner) for cells in pair)
+    mean: NDArray[np.float32] = np.stack([straight, mirrored[..., ::-1]]).mean(axis=0)
+    return mean
+
+
+def _cells_start_at_corner(classifier: Classifier, at_scale: AtScale) -> bool:
+    assert classifier.cam_layer is not None
+    pair = layer_outputs(classifier, _with_mirror(at_scale(_FINE)), [classifier.cam_layer])
+    return all(cells_start_at_corner(cells) for cells in pair.values()) and bool(pair)
+
+
+def _with_mirror(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.stack([pixels, pixels[:, ::-1]])
+
+
+def _scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    values = values - values.min()
+    peak = float(values.max())
+    scaled: NDArray[np.float32] = values / peak if peak > 0 else values
     return scaled
 
 

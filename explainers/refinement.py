@@ -14,6 +14,9 @@ __all__ = ["grabcut", "random_walk", "superpixel_mean"]
 # Shares of the maximum: above the first the object is certain, below the last the background is;
 # the middle one is where the object is more likely than not.
 _SURE, _LIKELY, _UNLIKELY = 0.8, 0.4, 0.15
+# GrabCut's own, from Otsu's threshold t: certain from t plus this share of what is above it, and
+# background below this share of t. Objects differ too much in size for fixed shares.
+_ABOVE, _BELOW = 0.7, 0.5
 _ROUNDS = 5
 _WALK_BETA = 130.0
 _SUPERPIXELS, _COMPACTNESS = 150, 10.0
@@ -25,35 +28,31 @@ def _relative(heat_map: NDArray[np.float32]) -> NDArray[np.float32]:
     return scaled
 
 
-def grabcut(
-    heat_map: NDArray[np.float32],
-    image: NDArray[np.uint8],
-    *,
-    sure: float = _SURE,
-    likely: float = _LIKELY,
-    unlikely: float = _UNLIKELY,
-) -> NDArray[np.bool_]:
+def grabcut(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """GrabCut (Rother, Kolmogorov and Blake 2004), OpenCV's, seeded by the heat map.
 
     Args:
         heat_map: (H, W) float32 in [0, 1].
         image: (H, W, 3) uint8.
-        sure, likely, unlikely: falling shares of the map's maximum that bound what is certainly,
-            probably and hardly the object.
 
     Returns:
-        (H, W) bool; the map's own threshold where colours tell nothing apart.
+        (H, W) bool; above Otsu's threshold where colours tell nothing apart.
     """
     import cv2
+    from skimage.filters import threshold_otsu
 
     relative = _relative(heat_map)
-    likely_mask: NDArray[np.bool_] = relative >= likely
-    if likely_mask.all() or not (relative >= sure).any() or not (relative < unlikely).any():
-        return likely_mask
+    if relative.min() == relative.max():
+        return np.zeros(heat_map.shape, dtype=bool)
+    middle = float(threshold_otsu(relative))
+    likely: NDArray[np.bool_] = relative >= middle
+    sure, hardly = relative >= middle + _ABOVE * (1 - middle), relative < _BELOW * middle
+    if not sure.any() or not hardly.any():
+        return likely
     seeds = np.full(heat_map.shape, cv2.GC_PR_BGD, np.uint8)
-    seeds[likely_mask] = cv2.GC_PR_FGD
-    seeds[relative >= sure] = cv2.GC_FGD
-    seeds[relative < unlikely] = cv2.GC_BGD
+    seeds[likely] = cv2.GC_PR_FGD
+    seeds[sure] = cv2.GC_FGD
+    seeds[hardly] = cv2.GC_BGD
     cv2.setRNGSeed(0)  # its colour clusters start at random
     bgr = np.ascontiguousarray(image[..., ::-1])
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))

@@ -46,6 +46,7 @@ def _tune(
     workers: int,
     trials: int,
     one_core: bool = False,
+    seeds: int = 10,
 ) -> tuple[float, dict[str, Any]]:
     """Seconds of the whole command, and the document it printed."""
     folder.mkdir()
@@ -60,6 +61,7 @@ def _tune(
         "--reference": REFERENCE,
         "--storage": f"sqlite:///{folder / 'studies.db'}",
         "--trials": trials,
+        "--seeds": seeds,
         "--workers": workers,
     }
     warm = "--warm-start" if options.warm_start else "--no-warm-start"
@@ -98,7 +100,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for one_core in (False, True):  # batch sizes are measured for each
         _tune(
             options, keys[:1], folder / f"warming-{one_core}", warm, weights=weights, workers=1,
-            trials=1, one_core=one_core,
+            trials=1, one_core=one_core, seeds=1,
         )  # fmt: skip
     runs = [(count, False) for count in counts] + [(counts[0], True)]
     seconds: dict[tuple[int, bool], list[float]] = {run: [] for run in runs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,35 @@ def test_a_square_is_found_where_it_is(method: str, scale: float, photograph: Pa
     assert np.hypot(*np.subtract(_centre(found[0]), true)) < _STRIDE / scale
 
 
+class _PaddedCells(nn.Module):
+    """Brightness again, by two padded convolutions: cell i looks at 4 · i."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.Sequential(*(nn.Conv2d(n, 1, 3, 2, 1, bias=False) for n in (3, 1)))
+        for layer in self.cells:
+            assert isinstance(layer, nn.Conv2d)
+            nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        bright = torch.relu(self.cells(images)).mean(dim=(1, 2, 3)) * 100
+        return torch.stack([torch.ones_like(bright), bright], dim=1)
+
+
+def test_padded_cells_are_put_where_they_look(photograph: Path) -> None:
+    original = load_image(photograph)
+    pixels = prepare(original, _GEOMETRY)
+    true = _centre(pixels[..., 0].astype(np.float32))
+    padded = replace(_classifier(), module=_PaddedCells())
+    as_tiles = heat_map(padded, pixels, "gradcam", 1)
+    assert np.hypot(*np.subtract(_centre(as_tiles), true)) > 1.5
+    with ActivationMaps(padded, "gradcam") as maps:
+        found = multiscale_maps(
+            maps, lambda s: prepare(original, _GEOMETRY.scaled(s)), 1, scales=(1.0,)
+        )
+    assert np.hypot(*np.subtract(_centre(found[0]), true)) < 0.75
+
+
 def test_more_scales_are_finer(photograph: Path) -> None:
     original = load_image(photograph)
     pixels = prepare(original, _GEOMETRY)
@@ -121,5 +151,8 @@ def test_a_model_of_one_size_says_so() -> None:
     pixels = np.full((64, 64, 3), 128, np.uint8)
     pixels[8:20, 8:20] = 255
     assert heat_map(fixed, pixels, "gradcam", 1).shape == (64, 64)
-    with pytest.raises(InvalidInput, match=r"fixed takes pictures of 64 × 64 only.*gradcam@0\.3"):
-        heat_map(fixed, pixels, "multiscale", 1)
+    for method in ("multiscale", "affinity"):
+        with pytest.raises(
+            InvalidInput, match=r"fixed takes pictures of 64 × 64 only.*gradcam@0\.3"
+        ):
+            heat_map(fixed, pixels, method, 1)
