@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,9 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.heat_map_rules import HeatMapRule, parse_heat_map_rule
 from explainers.heat_maps import check_method, heat_map
-from explainers.images import AtScale
+from explainers.images import AtScale, enlarged
 from explainers.masks import check_reference
+from explainers.reliability import Reliability, judge
 
 __all__ = ["CamReference", "Reference", "parse_reference"]
 
@@ -29,10 +31,12 @@ class Reference:
     Attributes:
         mask: (H, W) bool, neither empty nor full.
         rule: ``gradcam@0.3``, ``masks``, or the path of a file.
+        reliability: of a mask that was made from maps and judged; ``None`` for anybody's own.
     """
 
     mask: NDArray[np.bool_]
     rule: str
+    reliability: Reliability | None = None
 
     @property
     def sha256(self) -> str:
@@ -40,22 +44,28 @@ class Reference:
         header = f"{self.mask.shape}".encode()
         return hashlib.sha256(header + np.packbits(self.mask).tobytes()).hexdigest()
 
-    def to_json(self) -> dict[str, str]:
-        """Plain values that keep the rule, the digest and the mask itself (as a PNG, base64)."""
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that keep the rule, the digest, the reliability where it was judged, and
+        the mask itself (as a PNG, base64)."""
         buffer = io.BytesIO()
         Image.fromarray(self.mask.astype(np.uint8) * 255).convert("1").save(buffer, format="PNG")
-        return {
+        document: dict[str, Any] = {
             "rule": self.rule,
             "sha256": self.sha256,
             "mask_png": base64.b64encode(buffer.getvalue()).decode("ascii"),
         }
+        if self.reliability is not None:
+            document["reliability"] = self.reliability.to_json()
+        return document
 
     @classmethod
-    def from_json(cls, document: dict[str, str]) -> Reference:
+    def from_json(cls, document: dict[str, Any]) -> Reference:
         """The inverse of :meth:`to_json`."""
         with Image.open(io.BytesIO(base64.b64decode(document["mask_png"]))) as picture:
             mask = np.asarray(picture.convert("L")) > 127
-        return cls(mask, document["rule"])
+        judged = document.get("reliability")
+        reliability = None if judged is None else Reliability.from_json(judged)
+        return cls(mask, document["rule"], reliability)
 
 
 @dataclass(frozen=True)
@@ -78,11 +88,13 @@ class CamReference:
         class_index: int | None = None,
         progress: Progress | None = None,
         at_scale: AtScale | None = None,
+        judged: bool = False,
     ) -> Reference:
         """The reference of an (H, W, 3) uint8 image called ``name``.
 
         Args:
             class_index, progress, at_scale: as in :func:`explainers.heat_maps.heat_map`.
+            judged: find out how far it can be trusted; takes about half a second.
 
         Raises:
             UnusableReference: the mask is empty or full.
@@ -90,7 +102,10 @@ class CamReference:
         found = heat_map(classifier, image, self.method, class_index, progress, at_scale)
         mask = self.rule(found, image)
         check_reference(mask, name)
-        return Reference(mask, self.text)
+        if not judged:
+            return Reference(mask, self.text)
+        reliability = judge(classifier, image, mask, at_scale or enlarged(image), class_index)
+        return Reference(mask, self.text, reliability)
 
 
 def parse_reference(text: str) -> CamReference:

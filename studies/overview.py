@@ -18,7 +18,9 @@ from explainers.errors import StorageError
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.storage import check_storage, describe
 
-__all__ = ["StudyOverview", "best_parameters", "overview", "study_attributes"]
+__all__ = [
+    "StudyOverview", "best_parameters", "overview", "reliability_of", "study_attributes",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class StudyOverview:
         default_iou, default_seconds: of lime's own defaults; ``None`` before that trial is done.
         best_number: number of the best complete trial.
         last_activity: UTC, when the last trial ended.
+        reliability: of the study's reference, in [0, 1]; ``None`` for masks that were not judged.
     """
 
     study: str
@@ -42,6 +45,7 @@ class StudyOverview:
     default_iou: float | None
     default_seconds: float | None
     last_activity: datetime | None
+    reliability: float | None = None
 
     @property
     def finished(self) -> int:
@@ -62,8 +66,11 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
             meta = sqlalchemy.MetaData()
             meta.reflect(
                 connection,
-                only=["studies", "trials", "trial_values", "trial_user_attributes"],
-            )
+                only=[
+                    "studies", "trials", "trial_values", "trial_user_attributes",
+                    "study_user_attributes",
+                ],
+            )  # fmt: skip
             studies = meta.tables["studies"]
             query = sqlalchemy.select(studies.c.study_id, studies.c.study_name)
             rows = [
@@ -129,7 +136,26 @@ def _one(
         default_iou=usual.get("iou"),
         default_seconds=usual.get("runtime_seconds"),
         last_activity=last,
+        reliability=reliability_of(_reference(connection, meta, study_id)),
     )
+
+
+def reliability_of(reference: dict[str, Any] | None) -> float | None:
+    """The score in a study's attribute ``reference``, where the mask was judged."""
+    judged = (reference or {}).get("reliability")
+    return None if judged is None else float(judged["score"])
+
+
+def _reference(
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int
+) -> dict[str, Any] | None:
+    attributes = meta.tables["study_user_attributes"]
+    value = connection.execute(
+        sqlalchemy.select(attributes.c.value_json).where(
+            attributes.c.study_id == study_id, attributes.c.key == "reference"
+        )
+    ).scalar()
+    return None if value is None else dict(json.loads(value))
 
 
 def _trial_attributes(

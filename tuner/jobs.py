@@ -54,7 +54,7 @@ class TuneJob:
     classifier_spec: dict[str, Any]
     engine: str
     class_index: int | None
-    reference: dict[str, str]
+    reference: dict[str, Any]
     runtime_model: str
     threads: int
     trials: int

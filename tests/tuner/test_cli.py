@@ -74,7 +74,7 @@ def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
     assert tuned["study"] == "demo"
     assert list(tuned["images"]) == ["house", "key"]
     house = tuned["images"]["house"]
-    assert set(house) == {"trials", "pruned", "best", "default"}
+    assert set(house) == {"trials", "pruned", "best", "default", "reliability"}
     assert set(house["best"]) == {
         "number", "score", "iou", "iou_std", "runtime_seconds", "runtime_ratio", "parameters",
     }  # fmt: skip
@@ -89,6 +89,7 @@ def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
     status = json.loads(cli.ok("status", "--json"))
     assert set(status) == {"demo/house", "demo/key"}
     assert "demo/house" in cli.ok("status")
+    assert house["reliability"] is None  # the scenes' own masks are not judged
 
     line = cli.refused("export", *DEMO, status=(2,))
     assert "umbrella" in line
@@ -103,6 +104,24 @@ def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
     with sqlite3.connect(here / "lime-tuner.db") as connection:
         rows = connection.execute("SELECT avg_iou FROM lime_tuner_verifications").fetchall()
     assert rows == [(verified["avg_iou"],)]
+
+
+def test_references_are_judged_and_doubtful_ones_left_out(here: Path, cli: Cli) -> None:
+    judged = ["--reference", "gradcam@0.3"]
+    facts = json.loads(cli.ok("reference", *DEMO, *judged, "-o", "masks", "--json"))
+    scores = {key: fact["reliability"]["score"] for key, fact in facts.items()}
+    assert all(0 <= score <= 1 for score in scores.values())
+    worst, best = (choose(scores, key=lambda k: scores[k]) for choose in (min, max))
+    assert worst in cli.ok("reference", *DEMO, *judged, "-o", "masks")
+    arguments = [*DEMO, *FAST, *judged, "--images", f"{worst},{best}"]
+    line = cli.refused("tune", *arguments, "--min-reliability", "1")
+    assert f"the best has {scores[best]:.2f}" in line
+    between = str((scores[worst] + scores[best]) / 2)
+    tuned = json.loads(cli.ok("tune", *arguments, "--min-reliability", between, "--json"))
+    assert list(tuned["images"]) == [best]
+    assert tuned["images"][best]["reliability"] == pytest.approx(scores[best], abs=1e-3)
+    status = json.loads(cli.ok("status", "--json"))
+    assert status[f"demo/{best}"]["reliability"] == tuned["images"][best]["reliability"]
 
 
 def test_verify_against_a_folder_of_masks(here: Path, cli: Cli) -> None:
@@ -212,6 +231,7 @@ def mistakes(here: Path) -> dict[str, tuple[list[str], str]]:
         "not our database": ([*DEMO, *one, "--storage", "sqlite:///invoices.db"], "invoices"),
         "zero trials": ([*DEMO, "--trials", "0"], "0 trials"),
         "zero workers": ([*DEMO, "--workers", "0"], "0 workers"),
+        "reliability over one": ([*DEMO, "--min-reliability", "2"], "--min-reliability 2"),
         "zero threads": ([*DEMO, "--threads", "0"], "0 threads"),
         "all-zero mask": ([*DEMO, *one, "--reference", "zero"], "empty"),
         "mask missing": ([*DEMO, "--images", "cat", "--reference", "zero"], "cat"),

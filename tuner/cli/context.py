@@ -50,8 +50,13 @@ class Workplace:
         images: list[StudyImage],
         rule: str | None,
         class_of: Callable[[StudyImage], int | None] = lambda image: None,
+        *,
+        judged: bool = False,
     ) -> dict[str, Reference]:
         """The reference of each image by key: computed, or read from a folder.
+
+        Args:
+            judged: find out how far computed ones can be trusted.
 
         Raises:
             InvalidInput, MissingAsset, UnusableReference: see ``explainers.reference``.
@@ -98,6 +103,7 @@ class Workplace:
                     class_of(image),
                     steps_within(advance, image.key, number, len(images)),
                     image.at_scale,
+                    judged,
                 )
                 advance(image.key, number + 1, len(images))
         return found

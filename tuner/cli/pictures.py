@@ -11,7 +11,7 @@ import typer
 from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.context import Workplace, open_workplace
-from tuner.cli.output import console, steps_within, work_progress, write_json
+from tuner.cli.output import console, steps_within, table, work_progress, write_json
 from tuner.cli.settings import setting
 
 __all__ = ["cam", "explain", "reference", "write_explanations"]
@@ -31,7 +31,10 @@ def reference(
     reference: options.ReferenceRule = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the reference masks (KEY.png) and overlays (overlays/KEY.png)."""
+    """Write the reference masks (KEY.png) and overlays (overlays/KEY.png).
+
+    Masks made from maps are judged: how far they can be trusted, in [0, 1], and why not.
+    """
     from explainers.overlay import mask_overlay, save_png
 
     _check_folder(output)
@@ -40,19 +43,30 @@ def reference(
         cam_layer=cam_layer, images=images,
     )  # fmt: skip
     loaded = place.load_images()
-    found = place.references(loaded, setting("reference", reference))
+    found = place.references(loaded, setting("reference", reference), judged=True)
     for image in loaded:
         mask = found[image.key].mask
         save_png(mask, output / f"{image.key}.png")
         save_png(mask_overlay(image.pixels, mask), output / "overlays" / f"{image.key}.png")
-    facts = {
-        key: {"rule": r.rule, "sha256": r.sha256, "share": round(float(r.mask.mean()), 4)}
-        for key, r in found.items()
-    }
     if as_json:
-        write_json(facts)
-    else:
-        console.print(f"wrote {len(found)} masks and overlays to {output}")
+        write_json(
+            {
+                key: {
+                    "rule": r.rule, "sha256": r.sha256, "share": round(float(r.mask.mean()), 4),
+                    "reliability": None if r.reliability is None else r.reliability.to_json(),
+                    "doubt": "" if r.reliability is None else r.reliability.doubt,
+                }
+                for key, r in found.items()
+            }
+        )  # fmt: skip
+        return
+    shown = table(f"masks and overlays in {output}", "image", "share", "reliability", "doubt")
+    for key, r in found.items():
+        judged = ("", "") if r.reliability is None else (
+            f"{r.reliability.score:.2f}", r.reliability.doubt
+        )  # fmt: skip
+        shown.add_row(key, f"{r.mask.mean():.2f}", *judged)
+    console.print(shown)
 
 
 def cam(

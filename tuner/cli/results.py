@@ -42,6 +42,7 @@ def status(
                         "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
                     },
                     "default": {"iou": row.default_iou, "runtime_seconds": row.default_seconds},
+                    "reliability": row.reliability,
                     "last_activity": row.last_activity and str(row.last_activity),
                 }
                 for row in rows
@@ -55,7 +56,7 @@ def status(
     shown = table(
         f"{describe(url)} (modelled seconds, UTC)",
         "study", "finished", "running", "failed", "default IoU", "best IoU", "default s",
-        "best s", "last activity",
+        "best s", "reliability", "last activity",
     )  # fmt: skip
     for row in rows:
         shown.add_row(
@@ -67,6 +68,7 @@ def status(
             _number(row.best_iou, 3),
             _number(row.default_seconds, 2),
             _number(row.best_seconds, 2),
+            _number(row.reliability, 2),
             "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
         )
     console.print(shown)

@@ -17,6 +17,10 @@ from tuner.cli.output import console, errors, table, write_json
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from explainers.reference import Reference
+    from studies.assets import StudyImage
     from tuner.jobs import TuneJob
     from tuner.search_space import SearchSpace
 
@@ -30,6 +34,7 @@ class TuneRequest:
     storage: str
     study: str
     reference: str | None
+    min_reliability: float
     target: str
     trials: int
     seeds: int
@@ -56,6 +61,10 @@ def tune(
     study: options.Study = None,
     storage: options.Storage = None,
     reference: options.ReferenceRule = None,
+    min_reliability: Annotated[
+        float,
+        typer.Option(help="Leave out images whose reference can be trusted less, 0 to 1."),
+    ] = 0.0,
     target: Annotated[
         str, typer.Option(help="Class the reference is made for: top1, or catalog.")
     ] = "top1",
@@ -122,6 +131,7 @@ def tune(
         storage=setting("storage", storage, DEFAULT_STORAGE),
         study=setting("study", study, place.catalog.name),
         reference=setting("reference", reference),
+        min_reliability=min_reliability,
         target=target,
         trials=setting("trials", trials, 60),
         seeds=setting("seeds", seeds, 10),
@@ -163,6 +173,8 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
         raise InvalidInput(
             f"sampler '{request.sampler}' is unknown: use one of {', '.join(SAMPLERS)}"
         )
+    if not 0 <= request.min_reliability <= 1:
+        raise InvalidInput(f"--min-reliability {request.min_reliability}: give 0 to 1")
     if request.target not in ("top1", "catalog"):
         raise InvalidInput(f"--target {request.target}: use top1 or catalog")
     check_storage(request.storage, write=True)
@@ -213,8 +225,11 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
     }
     missing = [image for image in images if image.key not in known]
     if missing:
-        made = place.references(missing, request.reference, lambda image: classes[image.key])
+        made = place.references(
+            missing, request.reference, lambda image: classes[image.key], judged=True
+        )
         known.update(made)
+    images = _trusted(images, known, request.min_reliability)
     model = runtime_model_for(place.classifier, images[0].pixels)
     processes = min(request.workers, len(images))
     threads = request.threads or (
@@ -248,7 +263,32 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
     ]
 
 
-def _stored_references(storage: str, studies: list[str]) -> dict[str, dict[str, str]]:
+def _trusted(
+    images: list[StudyImage], known: Mapping[str, Reference], least: float
+) -> list[StudyImage]:
+    """The images to tune; says of which the reference is doubtful, and which are left out."""
+    scores = {
+        image.key: 1.0 if (judged := known[image.key].reliability) is None else judged.score
+        for image in images
+    }
+    kept = [image for image in images if scores[image.key] >= least]
+    if not kept:
+        raise InvalidInput(
+            f"no reference has a reliability of {least}, the best has {max(scores.values()):.2f}: "
+            "lower --min-reliability, or give masks of your own with --reference"
+        )
+    for image in images:
+        judged = known[image.key].reliability
+        left_out = scores[image.key] < least
+        if judged is not None and (judged.doubt or left_out):
+            errors.print(
+                f"{image.key}{' is left out' * left_out}: the reference has a reliability of "
+                f"{judged.score:.2f}{judged.doubt and ', ' + judged.doubt}"
+            )
+    return kept
+
+
+def _stored_references(storage: str, studies: list[str]) -> dict[str, dict[str, Any]]:
     from studies.overview import study_attributes
     from studies.storage import holds_studies
 
@@ -274,6 +314,7 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
     """The document of ``tune --json`` from what is stored."""
     import optuna
 
+    from studies.overview import reliability_of
     from studies.storage import open_storage
     from tuner.tuning import result_of
 
@@ -286,6 +327,7 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
             "pruned": result.pruned,
             "best": result.best,
             "default": result.default,
+            "reliability": reliability_of(result.study.user_attrs.get("reference")),
         }
     return {"study": prefix, "images": images}
 
@@ -294,7 +336,7 @@ def show_summary(summary: dict[str, Any]) -> None:
     """The same as a table; tuning seeds, modelled seconds."""
     shown = table(
         f"{summary['study']}: best against lime's defaults (tuning seeds, modelled seconds)",
-        "image", "trials", "default IoU", "best IoU", "default s", "best s",
+        "image", "trials", "default IoU", "best IoU", "default s", "best s", "reliability",
     )  # fmt: skip
     totals = [0.0] * 4
     for key, found in summary["images"].items():
@@ -304,6 +346,7 @@ def show_summary(summary: dict[str, Any]) -> None:
         shown.add_row(
             key, str(found["trials"]), f"{values[0]:.3f}", f"{values[1]:.3f}",
             f"{values[2]:.2f}", f"{values[3]:.2f}",
+            "" if found["reliability"] is None else f"{found['reliability']:.2f}",
         )  # fmt: skip
     count = max(1, len(summary["images"]))
     means = [t / count for t in totals]
