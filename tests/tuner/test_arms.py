@@ -9,6 +9,7 @@ from explainers.classifier import Classifier
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.arms import Arms
 from tuner.objective import score
+from tuner.search_space import SearchSpace
 
 _WEIGHT = 0.1
 _EVER = 1e6  # seconds
@@ -60,6 +61,25 @@ def test_an_arm_is_known_again_by_its_values(demo_classifier: Classifier) -> Non
         assert arms.of(arms.identity(arm)) == arm
         assert arms.of(arms.values(arm, 64, 5)) == arm
     assert arms.of({"num_samples": 5}) is None
+
+
+def test_patterns_are_counted_however_fine_the_map(demo_classifier: Classifier) -> None:
+    """2 to the power of a thousand superpixels and more is no number."""
+    space = SearchSpace(
+        maps={
+            "slic": {"n_segments": (4,)},
+            "quickshift": {"kernel_size": (1,), "max_dist": (1,), "ratio": (1.0,)},
+        }
+    )
+    task = demo_task(demo_classifier)
+    arms = Arms(task, space, _WEIGHT)
+    arms.look_at(_EVER)
+    for arm in arms.possible():
+        superpixels = task.view(arm.segmentation).superpixels
+        assert superpixels < 20 or superpixels > 1100
+        assert arms.patterns(arm) == (10**6 if superpixels > 20 else 2**superpixels)
+        assert arms.probe_answers(arm) <= arms.patterns(arm)
+    assert len({arm.segmentation for arm in arms.possible()}) == 2
 
 
 def test_a_forecast_is_what_explanations_then_score(demo_classifier: Classifier) -> None:
