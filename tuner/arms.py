@@ -208,7 +208,7 @@ class Arms:
     def patterns(self, arm: Arm) -> int:
         """How many patterns of switched-off superpixels there are; a million stands for more."""
         superpixels = self._task.view(arm.segmentation).superpixels
-        return min(2 ** min(superpixels, 20), 10**6)
+        return int(min(2 ** min(superpixels, 20), 10**6))
 
     def forecast(self, arm: Arm, samples: int, seeds: int, best: float) -> Forecast:
         """Replay every flat setting of an arm, asking for the probe's answers if they are new.
