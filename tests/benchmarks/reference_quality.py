@@ -3,7 +3,8 @@
 ``python -m tests.benchmarks.reference_quality [--references a,b,c] [--images extra|demo]``
 
 For each reference: the mean IoU with the masks and its 95 % bootstrap interval, the pointing game
-(Zhang et al. 2016: is the map's maximum in the object?), and seconds an image.
+(Zhang et al. 2016: is the map's maximum in the object?), seconds an image (without judging it), and
+Spearman's correlation of the reliability with the IoU.
 
 ``extra`` are the twenty photographs of the real inputs with the masks of ``tests/object_masks``;
 ``demo`` the demo scenes with their exact masks and their own small classifier.
@@ -19,12 +20,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, UnusableReference
 from explainers.heat_maps import heat_map
 from explainers.masks import check_reference, intersection_over_union
 from explainers.reference import parse_reference
+from explainers.reliability import judge
 from explainers.zoo import load_classifier
 from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
@@ -32,8 +35,8 @@ from tests.benchmarks.common import benchmark_classifier, run_benchmark, say
 from tests.object_masks import object_masks
 
 _REFERENCES = (
-    "gradcam@0.3,layercam@0.3,eigencam@0.2,multiscale@0.3,multiscale@0.4,multiscale@otsu,"
-    "gradcam@grabcut,multiscale@grabcut,multiscale@walker,multiscale@superpixels"
+    "gradcam@0.3,layercam@0.3,eigencam@0.2,multiscale@0.3,multiscale@otsu,affinity@otsu,"
+    "affinity@walker,affinity@superpixels,gradcam@grabcut,multiscale@grabcut,affinity@grabcut"
 )
 _RESAMPLES = 10_000
 
@@ -75,7 +78,7 @@ def _measured(
     masks: Mapping[str, NDArray[np.bool_]],
 ) -> dict[str, Any]:
     reference = parse_reference(text)
-    ious, hits, seconds = {}, [], []
+    ious, hits, seconds, scores = {}, [], [], []
     for image in images:
         start = time.perf_counter()
         found = heat_map(classifier, image.pixels, reference.method, at_scale=image.at_scale)
@@ -88,13 +91,16 @@ def _measured(
         truth = masks[image.key]
         ious[image.key] = round(intersection_over_union(mask, truth), 3)
         hits.append(bool(truth.ravel()[int(found.argmax())]))
+        scores.append(judge(classifier, image.pixels, mask, image.at_scale).score)
     low, high = _interval(np.array(list(ious.values())))
     return {
         "iou": round(float(np.mean(list(ious.values()))), 4),
         "interval": [round(low, 3), round(high, 3)],
         "pointing": round(float(np.mean(hits)), 3),
         "seconds": round(float(np.median(seconds)), 2),
+        "reliability_spearman": round(float(spearmanr(scores, list(ious.values()))[0]), 3),
         "images": ious,
+        "reliability": {k: round(s, 3) for k, s in zip(ious, scores, strict=True)},
     }
 
 
@@ -105,7 +111,9 @@ def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     results = {}
     for text in options.references.split(","):
         results[text] = _measured(text, classifier, images, masks)
-        shown = {name: value for name, value in results[text].items() if name != "images"}
+        shown = {
+            name: value for name, value in results[text].items() if not isinstance(value, dict)
+        }
         say(f"{text}: {shown}")
     return {"images": options.images, "references": results}
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 
-from explainers.cam import ActivationMaps
+from explainers.cam import CAM_METHODS, ActivationMaps
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
-from explainers.heat_maps import heat_map
+from explainers.heat_maps import HEAT_MAP_METHODS, heat_map
 from explainers.images import Geometry, enlarged, load_image, prepare
 from explainers.multiscale import SCALES, multiscale_maps
 
@@ -66,7 +66,7 @@ def photograph(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("scale", [*SCALES, 3.0])
-@pytest.mark.parametrize("method", ["gradcam", "layercam", "eigencam"])
+@pytest.mark.parametrize("method", CAM_METHODS)
 def test_a_square_is_found_where_it_is(method: str, scale: float, photograph: Path) -> None:
     original = load_image(photograph)
     pixels = prepare(original, _GEOMETRY)
@@ -78,6 +78,22 @@ def test_a_square_is_found_where_it_is(method: str, scale: float, photograph: Pa
     assert found.shape == (1, 64, 64)
     assert found.dtype == np.float32
     assert np.hypot(*np.subtract(_centre(found[0]), true)) < _STRIDE / scale
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("method", HEAT_MAP_METHODS)
+def test_every_method_finds_the_square_also_mirrored(
+    method: str, mirrored: bool, photograph: Path
+) -> None:
+    original = load_image(photograph)
+    if mirrored:
+        original = ImageOps.mirror(original)
+    pixels = prepare(original, _GEOMETRY)
+    hot = heat_map(
+        _classifier(), pixels, method, 1, at_scale=lambda s: prepare(original, _GEOMETRY.scaled(s))
+    )
+    true = _centre(pixels[..., 0].astype(np.float32))
+    assert np.hypot(*np.subtract(_centre(np.where(hot > 0.5, hot, 0)), true)) < _STRIDE
 
 
 class _PaddedCells(nn.Module):
