@@ -13,6 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from explainers.masks import stretched
+
 __all__ = ["GRID", "likeness", "spread"]
 
 GRID = 28
@@ -68,7 +70,4 @@ def spread(heat: NDArray[np.float32], alike: NDArray[np.float64]) -> NDArray[np.
     visits = np.linalg.solve(system, _RESTART * start / start.sum())
     tiles = (visits / degree).reshape(GRID, GRID)
     whole = cv2.resize(tiles, heat.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    whole -= whole.min()
-    peak = float(whole.max())
-    scaled: NDArray[np.float32] = (whole / peak if peak > 0 else whole).astype(np.float32)
-    return scaled
+    return stretched(whole.astype(np.float32))

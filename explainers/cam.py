@@ -65,7 +65,7 @@ class ActivationMaps:
         self.classifier = classifier
         module = copy.deepcopy(classifier.module)
         target = classifier.cam_target(module)
-        # No gradient goes further back than the layer: a third of the time for the same maps.
+        # No gradient goes further back than the layer; the maps are the same to the last bit.
         module.requires_grad_(False)
         target.register_forward_hook(_begin_gradients)
         options: dict[str, Any] = {}

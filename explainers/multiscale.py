@@ -21,6 +21,7 @@ from explainers.cell_grid import cells_start_at_corner, moved_to_centres, sample
 from explainers.classifier import Classifier
 from explainers.images import AtScale
 from explainers.layer_outputs import finer_layer, layer_outputs
+from explainers.masks import stretched
 
 __all__ = ["SCALES", "affinity_map", "multiscale_map", "multiscale_maps"]
 
@@ -62,7 +63,7 @@ def multiscale_map(
     Returns:
         (H, W) float32 in [0, 1].
     """
-    return _scaled(multiscale_maps(maps, at_scale, class_index, scales).mean(axis=0))
+    return stretched(multiscale_maps(maps, at_scale, class_index, scales).mean(axis=0))
 
 
 def affinity_map(maps: ActivationMaps, at_scale: AtScale, class_index: int) -> NDArray[np.float32]:
@@ -75,7 +76,7 @@ def affinity_map(maps: ActivationMaps, at_scale: AtScale, class_index: int) -> N
     """
     mean = multiscale_map(maps, at_scale, class_index)
     alike = likeness(_tile_features(maps.classifier, at_scale), at_scale(1.0))
-    return _scaled(np.sqrt(mean * spread(mean, alike)))
+    return stretched(np.sqrt(mean * spread(mean, alike)))
 
 
 def _tile_features(classifier: Classifier, at_scale: AtScale) -> NDArray[np.float32]:
@@ -97,13 +98,6 @@ def _cells_start_at_corner(classifier: Classifier, at_scale: AtScale) -> bool:
 
 def _with_mirror(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([pixels, pixels[:, ::-1]])
-
-
-def _scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    values = values - values.min()
-    peak = float(values.max())
-    scaled: NDArray[np.float32] = values / peak if peak > 0 else values
-    return scaled
 
 
 def _resized(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import io
 from dataclasses import dataclass
@@ -99,12 +100,13 @@ class CamReference:
         Raises:
             UnusableReference: the mask is empty or full.
         """
-        found = heat_map(classifier, image, self.method, class_index, progress, at_scale)
+        scaled = functools.cache(at_scale or enlarged(image))  # each scale is decoded once
+        found = heat_map(classifier, image, self.method, class_index, progress, scaled)
         mask = self.rule(found, image)
         check_reference(mask, name)
         if not judged:
             return Reference(mask, self.text)
-        reliability = judge(classifier, image, mask, at_scale or enlarged(image), class_index)
+        reliability = judge(classifier, image, mask, scaled, class_index)
         return Reference(mask, self.text, reliability)
 
 

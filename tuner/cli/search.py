@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ from tuner.cli import options
 from tuner.cli.context import Workplace, catalog_class, open_workplace
 from tuner.cli.output import console, errors, table, write_json
 from tuner.cli.settings import setting
+from tuner.cli.study_watcher import StudyWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -190,7 +190,7 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
             f"resuming {request.study}: {already} finished trials are there; --trials "
             f"{request.trials} is the total per image"
         )
-    watcher = _Watcher(request.storage, dict(zip(studies, names, strict=True)), request.trials)
+    watcher = StudyWatcher(request.storage, dict(zip(studies, names, strict=True)), request.trials)
     with watcher:
         run_jobs(todo, request.workers)
     return summary_of(request.storage, request.study, names)
@@ -355,65 +355,3 @@ def show_summary(summary: dict[str, Any]) -> None:
         "mean", "", f"{means[0]:.3f}", f"{means[1]:.3f}", f"{means[2]:.2f}", f"{means[3]:.2f}"
     )
     console.print(shown)
-
-
-class _Watcher:
-    """A live table of the studies on a terminal, read from the storage; silent elsewhere."""
-
-    def __init__(self, storage: str, names: dict[str, str], trials: int) -> None:
-        self._storage, self._names, self._trials = storage, names, trials
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> None:
-        if errors.is_terminal:
-            self._thread = threading.Thread(target=self._show, daemon=True)
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
-
-    def _show(self) -> None:
-        import time
-
-        from rich.live import Live
-
-        start = time.monotonic()
-        first: int | None = None
-        with Live(console=errors, transient=True, refresh_per_second=2) as live:
-            while not self._stop.wait(1.5):
-                rows = self._rows()
-                finished = sum(row.finished for row in rows.values())
-                first = finished if first is None else first
-                rate = (finished - first) / max(time.monotonic() - start, 1e-9)
-                wanted = self._trials * len(self._names)
-                left = f"{(wanted - finished) / rate / 60:.1f} min left" if rate > 0 else "starting"
-                live.update(self._table(rows, f"{finished}/{wanted} trials, {left}"))
-
-    def _rows(self) -> dict[str, Any]:
-        from explainers.errors import LimeTunerError
-        from studies.overview import overview
-
-        try:
-            return {r.study: r for r in overview(self._storage, None) if r.study in self._names}
-        except LimeTunerError:  # nothing created yet
-            return {}
-
-    def _table(self, rows: dict[str, Any], title: str) -> Any:
-        shown = table(title, "image", "trials", "best score", "IoU", "default IoU", "× faster")
-        for study, key in self._names.items():
-            row = rows.get(study)
-            if row is None:
-                shown.add_row(key, "waiting", "", "", "", "")
-                continue
-            shown.add_row(
-                key,
-                f"{row.finished}/{self._trials}",
-                "" if row.best_score is None else f"{row.best_score:.3f}",
-                "" if row.best_iou is None else f"{row.best_iou:.3f}",
-                "" if row.default_iou is None else f"{row.default_iou:.3f}",
-                "" if not row.best_ratio else f"{1 / row.best_ratio:.0f}",
-            )
-        return shown

@@ -1,0 +1,72 @@
+"""What ``tune`` shows on a terminal while its studies run."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from tuner.cli.output import errors, table
+
+__all__ = ["StudyWatcher"]
+
+
+class StudyWatcher:
+    """A live table of the studies on a terminal, read from the storage; silent elsewhere."""
+
+    def __init__(self, storage: str, names: dict[str, str], trials: int) -> None:
+        self._storage, self._names, self._trials = storage, names, trials
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if errors.is_terminal:
+            self._thread = threading.Thread(target=self._show, daemon=True)
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _show(self) -> None:
+        import time
+
+        from rich.live import Live
+
+        start = time.monotonic()
+        first: int | None = None
+        with Live(console=errors, transient=True, refresh_per_second=2) as live:
+            while not self._stop.wait(1.5):
+                rows = self._rows()
+                finished = sum(row.finished for row in rows.values())
+                first = finished if first is None else first
+                rate = (finished - first) / max(time.monotonic() - start, 1e-9)
+                wanted = self._trials * len(self._names)
+                left = f"{(wanted - finished) / rate / 60:.1f} min left" if rate > 0 else "starting"
+                live.update(self._table(rows, f"{finished}/{wanted} trials, {left}"))
+
+    def _rows(self) -> dict[str, Any]:
+        from explainers.errors import LimeTunerError
+        from studies.overview import overview
+
+        try:
+            return {r.study: r for r in overview(self._storage, None) if r.study in self._names}
+        except LimeTunerError:  # nothing created yet
+            return {}
+
+    def _table(self, rows: dict[str, Any], title: str) -> Any:
+        shown = table(title, "image", "trials", "best score", "IoU", "default IoU", "× faster")
+        for study, key in self._names.items():
+            row = rows.get(study)
+            if row is None:
+                shown.add_row(key, "waiting", "", "", "", "")
+                continue
+            shown.add_row(
+                key,
+                f"{row.finished}/{self._trials}",
+                "" if row.best_score is None else f"{row.best_score:.3f}",
+                "" if row.best_iou is None else f"{row.best_iou:.3f}",
+                "" if row.default_iou is None else f"{row.default_iou:.3f}",
+                "" if not row.best_ratio else f"{1 / row.best_ratio:.0f}",
+            )
+        return shown
