@@ -1,13 +1,13 @@
 """Class activation maps, by grad-cam's own code on a private copy of the model.
 
-grad-cam switches the model to eval mode, hooks layers, and (Ablation-CAM) swaps one, which it does
-not put back when an exception passes. Working on a copy leaves the caller's model as it was.
+grad-cam switches the model to eval mode and hooks layers, and what it hooks may stay hooked when an
+exception passes. Working on a copy leaves the caller's model as it was.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -16,29 +16,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from explainers.channel_weights import CHANNEL_WEIGHTS, ChannelWeights, Progress
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.torchvision_import import import_torchvision
 
 __all__ = ["CAM_METHODS", "ActivationMaps", "Progress"]
 
-Progress = Callable[[int, int], None]
-"""Called with (classifier answers so far, answers expected in all)."""
-
-_BATCH = 16
-_ASK_OFTEN = ("scorecam", "ablationcam")
-
-CAM_METHODS: Mapping[str, str] = {
+CAM_METHODS: Mapping[str, str | None] = {
     "gradcam": "GradCAM",
     "gradcam++": "GradCAMPlusPlus",
     "hirescam": "HiResCAM",
     "xgradcam": "XGradCAM",
     "layercam": "LayerCAM",
     "eigencam": "EigenCAM",
-    "scorecam": "ScoreCAM",
-    "ablationcam": "AblationCAM",
+    "scorecam": None,
+    "ablationcam": None,
 }
-"""Our name → grad-cam's class."""
+"""Our name → grad-cam's class; ``None`` where we find the weights ourselves."""
 
 
 class ActivationMaps:
@@ -59,7 +54,7 @@ class ActivationMaps:
     ) -> None:
         import_torchvision()
         import pytorch_grad_cam
-        from pytorch_grad_cam.ablation_layer import AblationLayer
+        from pytorch_grad_cam.base_cam import BaseCAM
 
         classifier.cam_target()  # a layer that does not exist is told before anything is copied
         self.classifier = classifier
@@ -68,20 +63,18 @@ class ActivationMaps:
         # No gradient goes further back than the layer; the maps are the same to the last bit.
         module.requires_grad_(False)
         target.register_forward_hook(_begin_gradients)
-        options: dict[str, Any] = {}
-        if method == "ablationcam":
-            # The default argument is one instance shared by everybody.
-            options = {"batch_size": _BATCH, "ablation_layer": AblationLayer()}
-        self._cam = getattr(pytorch_grad_cam, CAM_METHODS[method])(
-            model=module,
-            target_layers=[target],
-            reshape_transform=classifier.reshape_transform,
-            **options,
-        )
-        if method == "scorecam":
-            self._cam.batch_size = _BATCH
-        if progress is not None and method in _ASK_OFTEN:
-            module.register_forward_hook(partial(_count_answers, self._cam, progress, [0]))
+        common: dict[str, Any] = {
+            "model": module,
+            "target_layers": [target],
+            "reshape_transform": classifier.reshape_transform,
+        }
+        kind = CAM_METHODS[method]
+        if kind is None:
+            self._cam = BaseCAM(**common, uses_gradients=False)
+            weights = ChannelWeights(classifier, progress)
+            self._cam.get_cam_weights = partial(CHANNEL_WEIGHTS[method], weights)
+        else:
+            self._cam = getattr(pytorch_grad_cam, kind)(**common)
 
     def __enter__(self) -> ActivationMaps:
         return self
@@ -129,8 +122,6 @@ class ActivationMaps:
         classifier = self.classifier
         crop = classifier.geometry.crop
         try:
-            # Score-CAM sums grad-requiring outputs it never differentiates; the copy is thrown
-            # away.
             maps = self._cam(
                 input_tensor=classifier.normalise(images),
                 targets=[ClassifierOutputTarget(class_index)] * len(images),
@@ -158,18 +149,3 @@ def _begin_gradients(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
         return output
     # The next layer may work in place, which a leaf of the graph does not allow.
     return output.requires_grad_().clone()
-
-
-def _count_answers(
-    cam: Any,
-    progress: Progress,
-    count: list[int],
-    module: torch.nn.Module,
-    inputs: tuple[Any, ...],
-    output: torch.Tensor,
-) -> None:
-    """Forward hook: one answer per image, about one per channel of the target layer in all."""
-    count[0] += len(output)
-    activations = cam.activations_and_grads.activations
-    channels = activations[0].shape[1] if activations else 0
-    progress(min(count[0], channels + 2), channels + 2)

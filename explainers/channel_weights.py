@@ -1,0 +1,176 @@
+"""The channel weights of Score-CAM and Ablation-CAM, which ask the classifier once per channel.
+
+grad-cam's own classes keep every intermediate answer, hold all masked inputs in memory at once,
+and send the whole picture through the whole network for every ablated channel. Here pictures are
+masked batch by batch, in the memory layout that convolutions like best; and for Ablation-CAM only
+what lies behind the layer is computed for every channel.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from explainers.classifier import Classifier
+
+__all__ = ["CHANNEL_WEIGHTS", "ChannelWeights", "Progress"]
+
+Progress = Callable[[int, int], None]
+"""Called with (channels so far, channels in all)."""
+
+_PIXELS_ON_CPU = 4 * 224 * 224  # of one batch; larger ones are slower there
+_BATCH_ON_DEVICE = 64
+_ABLATED_AT_ONCE = 32
+# What two paths of float32 arithmetic may differ by, relative to the largest logit.
+_SAME = 1e-3
+
+
+class ChannelWeights:
+    """Weights of a layer's channels, found by asking a private copy of a classifier.
+
+    Args:
+        classifier: its ``cam_layer`` is the layer; the module is left as it is.
+        progress: told after every batch.
+    """
+
+    def __init__(self, classifier: Classifier, progress: Progress | None = None) -> None:
+        self._module = copy.deepcopy(classifier.module)
+        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._layer = classifier.cam_target(self._module)
+        # Layers whose output needs a transform to become (N, channels, h, w) have channels last.
+        self._channels_last = classifier.reshape_transform is not None
+        self._progress = progress
+
+    def score(
+        self,
+        inputs: torch.Tensor,
+        layer: Any,
+        targets: Sequence[Any],
+        activations: NDArray[np.float32],
+        gradients: Any,
+    ) -> NDArray[np.float32]:
+        """Score-CAM (Wang et al. 2020): softmax of the logits of the picture masked by channels.
+
+        The arguments are those of grad-cam's ``get_cam_weights``.
+
+        Args:
+            inputs: (N, 3, H, W) normalised.
+            targets: one per picture, with its class as ``category``.
+            activations: (N, C, h, w).
+
+        Returns:
+            (N, C) float32.
+        """
+        weights = []
+        with torch.inference_mode():
+            for image, target, maps in zip(inputs, targets, activations, strict=True):
+                logits = self._of_masked(image, torch.from_numpy(maps).to(image.device), target)
+                weights.append(torch.softmax(logits, dim=0).cpu().numpy())
+        return np.stack(weights)
+
+    def _of_masked(self, image: torch.Tensor, maps: torch.Tensor, target: Any) -> torch.Tensor:
+        channels, found = len(maps), []
+        height, width = image.shape[-2:]
+        batch = _BATCH_ON_DEVICE
+        if image.device.type == "cpu":
+            batch = max(1, _PIXELS_ON_CPU // (height * width))
+        for start in range(0, channels, batch):
+            masks = torch.nn.functional.interpolate(
+                maps[None, start : start + batch],
+                size=(height, width),
+                mode="bilinear",
+                align_corners=True,
+            )[0]
+            least, most = masks.amin((1, 2), True), masks.amax((1, 2), True)
+            masks = (masks - least) / (most - least + 1e-8)
+            found.append(self._answer(image[None] * masks[:, None])[:, target.category])
+            self._tell(start + len(masks), channels)
+        return torch.cat(found)
+
+    def ablation(
+        self,
+        inputs: torch.Tensor,
+        layer: Any,
+        targets: Sequence[Any],
+        activations: NDArray[np.float32],
+        gradients: Any,
+    ) -> NDArray[np.float32]:
+        """Ablation-CAM (Desai and Ramaswamy 2020): the share of the class's logit that is lost
+        when a channel is set to zero.
+
+        grad-cam sets channels far below zero where the layer has negative outputs, further with
+        every picture of a batch; the paper's zero is used here for all.
+
+        Args, Returns: as for :meth:`score`.
+        """
+        with torch.inference_mode():
+            return np.stack(
+                [
+                    self._drops(image[None], target.category)
+                    for image, target in zip(inputs, targets, strict=True)
+                ]
+            )
+
+    def _drops(self, image: torch.Tensor, category: int) -> NDArray[np.float32]:
+        outputs: list[torch.Tensor] = []
+        handle = self._layer.register_forward_hook(
+            # The next layer may work in place.
+            lambda module, given, output: outputs.append(output.clone())
+        )
+        try:
+            whole = self._answer(image)
+        finally:
+            handle.remove()
+        output = outputs[-1]
+        axis = output.ndim - 1 if self._channels_last else 1
+        channels = output.shape[axis]
+        alone = self._goes_on_alone(image, output, whole)
+        original = float(whole[0, category])
+        drops: list[torch.Tensor] = []
+        for start in range(0, channels, _ABLATED_AT_ONCE):
+            chosen = range(start, min(start + _ABLATED_AT_ONCE, channels))
+            ablated = output.repeat_interleave(len(chosen), dim=0)
+            for row, channel in enumerate(chosen):
+                ablated[row].select(axis - 1, channel).zero_()
+            shown = image if alone else image.repeat_interleave(len(chosen), dim=0)
+            drops.append(original - self._continued(shown, ablated)[:, category])
+            self._tell(chosen.stop, channels)
+        found: NDArray[np.float32] = (torch.cat(drops) / original).cpu().numpy()
+        return found
+
+    def _goes_on_alone(
+        self, image: torch.Tensor, output: torch.Tensor, whole: torch.Tensor
+    ) -> bool:
+        """Whether the network takes the layer's output for more pictures than went in, as most
+        do; seen with the output itself, twice."""
+        try:
+            twice = self._continued(image, torch.cat([output, output]))
+        except RuntimeError:  # shapes that do not fit; anything else comes again
+            return False
+        allowed = _SAME * float(whole.abs().max())
+        return twice.shape == (2, whole.shape[1]) and bool((twice - whole).abs().max() <= allowed)
+
+    def _continued(self, image: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """The answer if the layer had this output."""
+        handle = self._layer.register_forward_hook(lambda module, given, own: output)
+        try:
+            return self._answer(image)
+        finally:
+            handle.remove()
+
+    def _answer(self, inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self._module(inputs.contiguous(memory_format=torch.channels_last))
+        return found
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(done, total)
+
+
+CHANNEL_WEIGHTS = {"scorecam": ChannelWeights.score, "ablationcam": ChannelWeights.ablation}
+"""Method → what finds its weights, with the signature of grad-cam's ``get_cam_weights``."""

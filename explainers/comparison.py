@@ -1,0 +1,135 @@
+"""One picture explained by several methods, side by side, with what is measured of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.classifier import Classifier
+from explainers.complexity import edge_density, entropy
+from explainers.explanation import Explanation, explain_by_cam, explain_by_lime
+from explainers.heat_map_rules import HeatMapRule
+from explainers.images import AtScale
+from explainers.lime_parameters import LimeParameters
+from explainers.measures import agreement, measure, measure_surrogate
+from explainers.perturbation_bank import AnswerSource, PerturbationBank
+from explainers.segmentation import lime_default_segmentation
+
+__all__ = [
+    "CAMS", "LIME_DEFAULT", "LIME_TUNED", "Comparison", "Measured", "PictureFacts", "compare",
+    "picture_facts",
+]  # fmt: skip
+
+CAMS: Sequence[str] = ("gradcam", "scorecam", "ablationcam")
+LIME_DEFAULT, LIME_TUNED = "lime default", "lime tuned"
+_TOP_CLASSES = 5
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is known of a picture before it is explained.
+
+    Attributes:
+        top_classes: (class number, probability) of the likeliest five, likeliest first.
+        edge_density: in [0, 1].
+        entropy: of the classifier's answer, in bits.
+        superpixels: that lime's default segmentation finds.
+    """
+
+    top_classes: tuple[tuple[int, float], ...]
+    edge_density: float
+    entropy: float
+    superpixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """An explanation with its measures, by the names of ``explainers.measures.MEASURES``."""
+
+    explanation: Explanation
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A picture's explanations.
+
+    Attributes:
+        agreement: IoU of masks by (method, method).
+    """
+
+    facts: PictureFacts
+    explanations: tuple[Measured, ...]
+    agreement: Mapping[tuple[str, str], float]
+
+
+def picture_facts(classifier: Classifier, image: NDArray[np.uint8]) -> PictureFacts:
+    """Look at an (H, W, 3) uint8 image and at the classifier's answer."""
+    answer = classifier.predict_proba(image[None])[0]
+    likeliest = np.argsort(-answer, kind="stable")[:_TOP_CLASSES]
+    return PictureFacts(
+        top_classes=tuple((int(index), float(answer[index])) for index in likeliest),
+        edge_density=edge_density(image),
+        entropy=entropy(answer),
+        superpixels=int(lime_default_segmentation(0)(image).max()) + 1,
+    )
+
+
+def compare(
+    classifier: Classifier,
+    image: NDArray[np.uint8],
+    reference: NDArray[np.bool_],
+    tuned: LimeParameters | None,
+    *,
+    source: AnswerSource,
+    bank: PerturbationBank,
+    rule: HeatMapRule,
+    seed: int,
+    stability_seeds: int = 2,
+    cams: Sequence[str] = CAMS,
+    at_scale: AtScale | None = None,
+    told: Callable[[str], None] = lambda what: None,
+) -> Comparison:
+    """Explain the likeliest class by every method and measure all of them.
+
+    Heat maps and LIME run as a user would call them, on the classifier itself and by the clock;
+    further seeds, for the stability, take their answers from the bank.
+
+    Args:
+        image: (H, W, 3) uint8.
+        reference: (H, W) bool.
+        tuned: what a study has found; without it that explanation is missing.
+        source: who answers the bank's questions.
+        rule: makes masks of heat maps; LIME's are read by the protocol's rule.
+        seed: of the explainer; the following ones are for the stability.
+        stability_seeds: how many of those.
+        told: called with the name of what comes next.
+    """
+    facts = picture_facts(classifier, image)
+    index = facts.top_classes[0][0]
+    classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
+    explanations = []
+    for method in cams:
+        told(method)
+        explanations.append(
+            explain_by_cam(classifier, image, method, rule, index, at_scale=at_scale)
+        )
+    settings = {LIME_DEFAULT: LimeParameters(), LIME_TUNED: tuned}
+    for name, parameters in settings.items():
+        if parameters is not None:
+            told(name)
+            explanations.append(explain_by_lime(classifier, image, parameters, seed, name))
+    told("measures")
+    measured = []
+    for explanation in explanations:
+        found = measure(explanation, image, classifier.predict_proba, reference)
+        if explanation.surrogate is not None:
+            further = range(seed + 1, seed + 1 + stability_seeds)
+            found |= measure_surrogate(
+                explanation.surrogate, explanation.class_index, image, source, bank, further
+            )
+        measured.append(Measured(explanation, found))
+    return Comparison(facts, tuple(measured), agreement(explanations))

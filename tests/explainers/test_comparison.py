@@ -1,0 +1,84 @@
+"""A scene compared by every method: what is promised of all, and what is known of the scene."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from explainers.classifier import Classifier
+from explainers.comparison import LIME_DEFAULT, LIME_TUNED, Comparison, compare
+from explainers.fidelity import superpixel_map
+from explainers.heat_map_rules import parse_heat_map_rule
+from explainers.lime_parameters import LimeParameters
+from explainers.measures import MEASURES
+from explainers.perturbation_bank import PerturbationBank
+from explainers.segmentation import Segmentation
+from studies.demo_scenes import DEMO_SEEDS, draw_scene
+
+TUNED = LimeParameters(
+    segmentation=Segmentation.of("slic", n_segments=12), num_samples=64
+)
+
+
+@pytest.fixture(scope="module")
+def compared() -> tuple[Comparison, list[str]]:
+    from explainers.zoo import load_classifier
+
+    classifier: Classifier = load_classifier("demo", device="cpu")
+    scene = draw_scene("cat", DEMO_SEEDS["cat"])
+    told: list[str] = []
+    found = compare(
+        classifier,
+        scene.image,
+        scene.mask,
+        TUNED,
+        source=classifier,
+        bank=PerturbationBank(),
+        rule=parse_heat_map_rule("0.3"),
+        seed=5,
+        told=told.append,
+    )
+    return found, told
+
+
+def test_every_method_is_measured(compared: tuple[Comparison, list[str]]) -> None:
+    found, told = compared
+    methods = [each.explanation.method for each in found.explanations]
+    assert methods == ["gradcam", "scorecam", "ablationcam", LIME_DEFAULT, LIME_TUNED]
+    assert told == [*methods, "measures"]
+    for each in found.explanations:
+        lime = each.explanation.surrogate is not None
+        assert lime == each.explanation.method.startswith("lime")
+        of_lime = {"r2", "mask_stability", "rank_stability"}
+        assert set(each.measures) == set(MEASURES) - (set() if lime else of_lime)
+        assert all(math.isfinite(value) for value in each.measures.values())
+        assert each.explanation.mask.shape == (128, 128)
+        assert each.measures["insertion"] > each.measures["deletion"]
+        assert each.measures["energy"] + each.measures["background"] == pytest.approx(1.0)
+    assert set(found.agreement) == {(a, b) for a in methods for b in methods}
+    assert all(found.agreement[a, a] == 1.0 for a in methods)
+    assert all(found.agreement[a, b] == found.agreement[b, a] for a in methods for b in methods)
+
+
+def test_surrogates_are_stock_lime_s(compared: tuple[Comparison, list[str]]) -> None:
+    from lime.lime_image import LimeImageExplainer
+
+    from explainers.zoo import load_classifier
+
+    found, _ = compared
+    explanation = found.explanations[-1].explanation
+    surrogate = explanation.surrogate
+    assert surrogate is not None
+    scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
+    stock = LimeImageExplainer(random_state=5).explain_instance(
+        scene, load_classifier("demo", device="cpu").predict_proba, **TUNED.as_kwargs()
+    )
+    assert surrogate.weights == dict(stock.local_exp[stock.top_labels[0]])
+    assert explanation.class_index == stock.top_labels[0] == found.facts.top_classes[0][0]
+    total = sum(surrogate.weights.values())
+    assert explanation.evidence.sum() == pytest.approx(total)
+    np.testing.assert_array_equal(
+        explanation.ranking, superpixel_map(stock.segments, surrogate.weights)
+    )
