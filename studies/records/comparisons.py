@@ -1,0 +1,257 @@
+"""Comparisons of explanations, to and from the tables; pictures are PNG files in them."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import sqlalchemy
+from numpy.typing import NDArray
+from PIL import Image
+from sqlalchemy.orm import Session
+
+from explainers.comparison import Comparison, Measured, PictureFacts
+from explainers.explanation import Explanation, Surrogate
+from explainers.fidelity import superpixel_map
+from explainers.images import array_digest
+from explainers.lime_parameters import LimeParameters
+from explainers.measures import MEASURES
+from explainers.reference import Reference
+from studies.records.schema import records
+from studies.records.tables import (
+    ComparisonRow,
+    ExplanationRow,
+    ImageRow,
+    ReferenceMaskRow,
+    RunRow,
+)
+
+__all__ = ["ComparedImage", "ComparisonRun", "add_comparison", "latest_comparison"]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedImage:
+    """An image of a catalogue with its comparison.
+
+    Attributes:
+        type: ``animate``, ``inanimate`` or ``None``.
+        catalog_class: what the catalogue says it shows, when it does.
+        pixels: (H, W, 3) uint8.
+        class_names: of ``comparison.facts.top_classes``, in order.
+        reliability, doubt: of the reference; ``None`` and empty where it was not judged.
+    """
+
+    key: str
+    type: str | None
+    catalog_class: str | None
+    pixels: NDArray[np.uint8]
+    class_names: tuple[str, ...]
+    reference: NDArray[np.bool_]
+    reference_rule: str
+    comparison: Comparison
+    reliability: float | None = None
+    doubt: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonRun:
+    """One run of ``compare``.
+
+    Attributes:
+        at: UTC.
+        arguments: what it was called with.
+    """
+
+    at: datetime
+    catalog: str
+    study: str
+    classifier: str
+    classifier_sha256: str
+    device: str
+    seed: int
+    arguments: Mapping[str, Any]
+    package_versions: Mapping[str, str]
+    images: tuple[ComparedImage, ...]
+
+
+def add_comparison(storage: str, run: ComparisonRun) -> None:
+    """Record a run, all of it or nothing.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    row = RunRow(
+        at=run.at.astimezone(timezone.utc).replace(tzinfo=None),
+        command="compare",
+        catalog=run.catalog,
+        study=run.study,
+        classifier=run.classifier,
+        classifier_sha256=run.classifier_sha256,
+        device=run.device,
+        seed=run.seed,
+        arguments=json.dumps(dict(run.arguments), sort_keys=True),
+        package_versions=json.dumps(dict(run.package_versions), sort_keys=True),
+        images=[_image_row(number, image) for number, image in enumerate(run.images)],
+    )
+    with records(storage) as engine, Session(engine) as session:
+        session.add(row)
+        session.commit()
+
+
+def latest_comparison(storage: str, study: str | None = None) -> ComparisonRun | None:
+    """The newest run, of a study prefix when one is given; ``None`` when there is none."""
+    query = sqlalchemy.select(RunRow).where(RunRow.command == "compare")
+    if study is not None:
+        query = query.where(RunRow.study == study)
+    with records(storage) as engine, Session(engine) as session:
+        row = session.scalars(query.order_by(RunRow.id.desc()).limit(1)).first()
+        if row is None:
+            return None
+        return ComparisonRun(
+            at=row.at.replace(tzinfo=timezone.utc),
+            catalog=row.catalog,
+            study=row.study,
+            classifier=row.classifier,
+            classifier_sha256=row.classifier_sha256,
+            device=row.device,
+            seed=row.seed,
+            arguments=json.loads(row.arguments),
+            package_versions=json.loads(row.package_versions),
+            images=tuple(_image(image) for image in row.images),
+        )
+
+
+def _image_row(position: int, image: ComparedImage) -> ImageRow:
+    comparison, facts = image.comparison, image.comparison.facts
+    index, _ = facts.top_classes[0]
+    top = [
+        [name, number, probability]
+        for name, (number, probability) in zip(image.class_names, facts.top_classes, strict=True)
+    ]
+    return ImageRow(
+        position=position,
+        key=image.key,
+        type=image.type,
+        catalog_class=image.catalog_class,
+        sha256=array_digest(image.pixels),
+        picture_png=_png(image.pixels),
+        class_index=index,
+        class_name=image.class_names[0],
+        top_classes=json.dumps(top),
+        edge_density=facts.edge_density,
+        entropy=facts.entropy,
+        superpixels=facts.superpixels,
+        reference=ReferenceMaskRow(
+            rule=image.reference_rule,
+            sha256=Reference(image.reference, image.reference_rule).sha256,
+            mask_png=_png(image.reference),
+            reliability=image.reliability,
+            doubt=image.doubt,
+        ),
+        explanations=[_explanation_row(each) for each in comparison.explanations],
+        comparisons=[
+            ComparisonRow(first=first, second=second, iou=iou)
+            for (first, second), iou in comparison.agreement.items()
+        ],
+    )
+
+
+def _image(row: ImageRow) -> ComparedImage:
+    top = json.loads(row.top_classes)
+    facts = PictureFacts(
+        tuple((int(number), float(probability)) for _, number, probability in top),
+        row.edge_density,
+        row.entropy,
+        row.superpixels,
+    )
+    return ComparedImage(
+        key=row.key,
+        type=row.type,
+        catalog_class=row.catalog_class,
+        pixels=_picture(row.picture_png),
+        class_names=tuple(str(name) for name, _, _ in top),
+        reference=_picture(row.reference.mask_png) > 127,
+        reference_rule=row.reference.rule,
+        comparison=Comparison(
+            facts,
+            tuple(_measured(each, row.class_index) for each in row.explanations),
+            {(each.first, each.second): each.iou for each in row.comparisons},
+        ),
+        reliability=row.reference.reliability,
+        doubt=row.reference.doubt,
+    )
+
+
+def _explanation_row(measured: Measured) -> ExplanationRow:
+    explanation, surrogate = measured.explanation, measured.explanation.surrogate
+    row = ExplanationRow(
+        method=explanation.method,
+        mask_png=_png(explanation.mask),
+        **{
+            name: None if math.isnan(value) else float(value)
+            for name, value in measured.measures.items()
+        },
+    )
+    if surrogate is None:
+        row.map_png = _png((explanation.ranking * 255).round().astype(np.uint8))
+        return row
+    row.parameters, row.seed = surrogate.parameters.to_json(), surrogate.seed
+    row.segments_png = _png(surrogate.segments.astype(np.uint16))
+    weights = {str(superpixel): weight for superpixel, weight in surrogate.weights.items()}
+    row.weights = json.dumps({"intercept": surrogate.intercept, "weights": weights})
+    return row
+
+
+def _measured(row: ExplanationRow, class_index: int) -> Measured:
+    surrogate = None
+    if row.map_png is not None:
+        ranking = evidence = _picture(row.map_png) / 255.0
+    else:
+        assert row.segments_png is not None
+        assert row.weights is not None
+        assert row.parameters is not None
+        assert row.seed is not None
+        model = json.loads(row.weights)
+        weights = {int(superpixel): float(w) for superpixel, w in model["weights"].items()}
+        segments = _picture(row.segments_png).astype(np.int64)
+        parameters = LimeParameters.from_json(row.parameters)
+        surrogate = Surrogate(parameters, segments, weights, model["intercept"], row.seed)
+        ranking = superpixel_map(segments, weights)
+        evidence = superpixel_map(segments, weights, density=True)
+    measures = {
+        name: math.nan if value is None else float(value)
+        for name in MEASURES
+        if (value := getattr(row, name)) is not None or name not in _OF_SURROGATES
+    }
+    explanation = Explanation(
+        method=row.method,
+        class_index=class_index,
+        ranking=ranking,
+        evidence=evidence,
+        mask=_picture(row.mask_png) > 127,
+        seconds=math.nan if row.seconds is None else row.seconds,
+        surrogate=surrogate,
+    )
+    return Measured(explanation, measures)
+
+
+_OF_SURROGATES = ("r2", "mask_stability", "rank_stability")
+
+
+def _png(picture: NDArray[Any]) -> bytes:
+    """A mask, a picture or numbers of superpixels as a PNG file."""
+    pixels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _picture(data: bytes) -> NDArray[Any]:
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture)

@@ -1,0 +1,11 @@
+"""Run by Alembic, on the connection that :mod:`studies.records.schema` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from studies.records.schema import VERSION_TABLE
+
+context.configure(connection=context.config.attributes["connection"], version_table=VERSION_TABLE)
+with context.begin_transaction():
+    context.run_migrations()

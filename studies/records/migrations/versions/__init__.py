@@ -1,0 +1,1 @@
+"""In order; each is frozen once it has landed."""

@@ -1,0 +1,30 @@
+"""Verifications. Databases from before versions were counted have this table already."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Make the table where it is not there."""
+    name = "lime_tuner_verifications"
+    if sa.inspect(op.get_bind()).has_table(name):
+        return
+    op.create_table(
+        name,
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("at", sa.DateTime(), nullable=False),
+        sa.Column("pickle_sha256", sa.String(64), nullable=False),
+        sa.Column("catalog", sa.String(255), nullable=False),
+        sa.Column("classifier_sha256", sa.String(64), nullable=False),
+        sa.Column("reference", sa.String(500), nullable=False),
+        sa.Column("seeds", sa.Integer(), nullable=False),
+        sa.Column("avg_iou", sa.Float(53), nullable=False),
+        sa.Column("avg_time", sa.Float(53), nullable=False),
+        sa.Column("result_json", sa.Text(), nullable=False),
+    )
+    op.create_index("ix_lime_tuner_verifications_pickle_sha256", name, ["pickle_sha256"])

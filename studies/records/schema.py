@@ -1,0 +1,78 @@
+"""The schema's version, and how an older database becomes a newer one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+
+from explainers.errors import StorageError
+from studies.storage import describe
+
+__all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records"]
+
+SCHEMA_VERSION = "0002"
+VERSION_TABLE = "lime_tuner_version"  # "alembic_version" is Optuna's
+
+
+@contextmanager
+def records(storage: str) -> Iterator[sqlalchemy.Engine]:
+    """The database with our tables in it, of the newest version; an older one is migrated.
+
+    What goes wrong with the database inside the ``with`` is told in one line.
+
+    Raises:
+        StorageError: it cannot be used, or a newer lime-tuner has made its tables.
+    """
+    try:
+        engine = sqlalchemy.create_engine(storage)
+    except (sqlalchemy.exc.ArgumentError, ModuleNotFoundError) as error:
+        raise _unusable(storage, error) from error
+    try:
+        if _version(engine) != SCHEMA_VERSION:
+            _upgrade(engine, storage)
+        yield engine
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise _unusable(storage, error) from error
+    finally:
+        engine.dispose()
+
+
+def _version(engine: sqlalchemy.Engine) -> str | None:
+    if not sqlalchemy.inspect(engine).has_table(VERSION_TABLE):
+        return None
+    with engine.connect() as connection:
+        table = sqlalchemy.table(VERSION_TABLE, sqlalchemy.column("version_num"))
+        found = connection.execute(sqlalchemy.select(table.c.version_num)).scalar()
+    return None if found is None else str(found)
+
+
+def _upgrade(engine: sqlalchemy.Engine, storage: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    with engine.begin() as connection:
+        config = Config(attributes={"connection": connection})
+        # A percent sign in a path would be read as a placeholder.
+        folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
+        config.set_main_option("script_location", folder)
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise StorageError(
+                f"storage {describe(storage)} was written by a newer lime-tuner "
+                f"({str(error).splitlines()[0]}): update lime-tuner, or give another --storage"
+            ) from error
+
+
+def _unusable(storage: str, error: Any) -> StorageError:
+    cause = getattr(error, "orig", None) or error
+    reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    return StorageError(
+        f"records in {describe(storage)} cannot be read or written ({reason}): check the URL given "
+        "with --storage or LIME_TUNER_STORAGE"
+    )

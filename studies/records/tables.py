@@ -1,0 +1,156 @@
+"""The tables, as the newest migration leaves them. Times are UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import DateTime, Float, ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+__all__ = [
+    "Base", "ComparisonRow", "ExplanationRow", "ImageRow", "ReferenceMaskRow", "RunRow",
+    "VerificationRow",
+]  # fmt: skip
+
+_REAL = Float(53)  # double precision everywhere
+_PICTURE = LargeBinary(2**24 - 1)  # MariaDB's plain BLOB ends at 64 KB
+
+
+class Base(DeclarativeBase):
+    """Of all our tables."""
+
+
+class VerificationRow(Base):
+    """One run of ``verify``."""
+
+    __tablename__ = "lime_tuner_verifications"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime())
+    pickle_sha256: Mapped[str] = mapped_column(String(64), index=True)
+    catalog: Mapped[str] = mapped_column(String(255))
+    classifier_sha256: Mapped[str] = mapped_column(String(64))
+    reference: Mapped[str] = mapped_column(String(500))
+    seeds: Mapped[int]
+    avg_iou: Mapped[float] = mapped_column(_REAL)
+    avg_time: Mapped[float] = mapped_column(_REAL)
+    result_json: Mapped[str] = mapped_column(Text())
+
+
+class RunRow(Base):
+    """One run of ``compare``: with what everything below it was made.
+
+    ``arguments`` and ``package_versions`` are JSON objects.
+    """
+
+    __tablename__ = "lime_tuner_runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime())
+    command: Mapped[str] = mapped_column(String(40))
+    catalog: Mapped[str] = mapped_column(String(255))
+    study: Mapped[str] = mapped_column(String(255), index=True)
+    classifier: Mapped[str] = mapped_column(String(255))
+    classifier_sha256: Mapped[str] = mapped_column(String(64))
+    device: Mapped[str] = mapped_column(String(40))
+    seed: Mapped[int]
+    arguments: Mapped[str] = mapped_column(Text())
+    package_versions: Mapped[str] = mapped_column(Text())
+    images: Mapped[list[ImageRow]] = relationship(
+        back_populates="run", order_by="ImageRow.position", cascade="all, delete-orphan"
+    )
+
+
+class ImageRow(Base):
+    """A picture as the classifier saw it, and what it said; ``top_classes`` is a JSON list of
+    (name, probability)."""
+
+    __tablename__ = "lime_tuner_images"
+    __table_args__ = (UniqueConstraint("run_id", "key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_runs.id"), index=True)
+    position: Mapped[int]
+    key: Mapped[str] = mapped_column(String(200))
+    type: Mapped[str | None] = mapped_column(String(40))
+    catalog_class: Mapped[str | None] = mapped_column(String(255))
+    sha256: Mapped[str] = mapped_column(String(64))
+    picture_png: Mapped[bytes] = mapped_column(_PICTURE)
+    class_index: Mapped[int]
+    class_name: Mapped[str] = mapped_column(String(255))
+    top_classes: Mapped[str] = mapped_column(Text())
+    edge_density: Mapped[float] = mapped_column(_REAL)
+    entropy: Mapped[float] = mapped_column(_REAL)
+    superpixels: Mapped[int]
+    run: Mapped[RunRow] = relationship(back_populates="images")
+    reference: Mapped[ReferenceMaskRow] = relationship(
+        back_populates="image", cascade="all, delete-orphan"
+    )
+    explanations: Mapped[list[ExplanationRow]] = relationship(
+        back_populates="image", order_by="ExplanationRow.id", cascade="all, delete-orphan"
+    )
+    comparisons: Mapped[list[ComparisonRow]] = relationship(
+        back_populates="image", order_by="ComparisonRow.id", cascade="all, delete-orphan"
+    )
+
+
+class ReferenceMaskRow(Base):
+    """What explanations of a picture were scored against."""
+
+    __tablename__ = "lime_tuner_reference_masks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_images.id"), unique=True)
+    rule: Mapped[str] = mapped_column(String(500))
+    sha256: Mapped[str] = mapped_column(String(64))
+    mask_png: Mapped[bytes] = mapped_column(_PICTURE)
+    reliability: Mapped[float | None] = mapped_column(_REAL)
+    doubt: Mapped[str] = mapped_column(Text())
+    image: Mapped[ImageRow] = relationship(back_populates="reference")
+
+
+class ExplanationRow(Base):
+    """One method's explanation of a picture, and what was measured of it.
+
+    Heat maps have ``map_png`` (8 bits); LIME has ``segments_png`` (16 bits), ``weights`` (JSON
+    object by superpixel) and ``parameters``. A measure that has no value is NULL.
+    """
+
+    __tablename__ = "lime_tuner_explanations"
+    __table_args__ = (UniqueConstraint("image_id", "method"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_images.id"), index=True)
+    method: Mapped[str] = mapped_column(String(60))
+    parameters: Mapped[str | None] = mapped_column(Text())
+    seed: Mapped[int | None]
+    mask_png: Mapped[bytes] = mapped_column(_PICTURE)
+    map_png: Mapped[bytes | None] = mapped_column(_PICTURE)
+    segments_png: Mapped[bytes | None] = mapped_column(_PICTURE)
+    weights: Mapped[str | None] = mapped_column(Text())
+    deletion: Mapped[float | None] = mapped_column(_REAL)
+    insertion: Mapped[float | None] = mapped_column(_REAL)
+    iou: Mapped[float | None] = mapped_column(_REAL)
+    pointing: Mapped[float | None] = mapped_column(_REAL)
+    energy: Mapped[float | None] = mapped_column(_REAL)
+    background: Mapped[float | None] = mapped_column(_REAL)
+    centre_distance: Mapped[float | None] = mapped_column(_REAL)
+    seconds: Mapped[float | None] = mapped_column(_REAL)
+    r2: Mapped[float | None] = mapped_column(_REAL)
+    mask_stability: Mapped[float | None] = mapped_column(_REAL)
+    rank_stability: Mapped[float | None] = mapped_column(_REAL)
+    image: Mapped[ImageRow] = relationship(back_populates="explanations")
+
+
+class ComparisonRow(Base):
+    """How far the masks of two methods agree on a picture."""
+
+    __tablename__ = "lime_tuner_comparisons"
+    __table_args__ = (UniqueConstraint("image_id", "first", "second"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_images.id"), index=True)
+    first: Mapped[str] = mapped_column(String(60))
+    second: Mapped[str] = mapped_column(String(60))
+    iou: Mapped[float] = mapped_column(_REAL)
+    image: Mapped[ImageRow] = relationship(back_populates="comparisons")

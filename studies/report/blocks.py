@@ -1,0 +1,149 @@
+"""What a page is made of. Blocks are plain values; the template knows how each kind looks."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from PIL import Image
+
+from studies.report.claims import Claim
+from studies.report.figures import svg_text
+from studies.report.panels import Panel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "Block", "Chart", "ClaimBlock", "Facts", "Marks", "Missing", "PanelImage", "PanelRow",
+    "Section", "Table", "Text",
+]  # fmt: skip
+
+_JPEG_QUALITY = 88
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What stands where there are no data: what to do to have them."""
+
+    kind: ClassVar[str] = "missing"
+    text: str
+
+
+@dataclass(frozen=True)
+class Marks:
+    """Warnings."""
+
+    kind: ClassVar[str] = "marks"
+    lines: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """``words``: columns (from 0) that hold text and not numbers, besides the first."""
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values."""
+
+    kind: ClassVar[str] = "facts"
+    pairs: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """An SVG picture inside the page, and words for those who cannot see it."""
+
+    kind: ClassVar[str] = "chart"
+    source: str
+    alternative: str
+    caption: str
+
+    @classmethod
+    def of(cls, figure: Figure, alternative: str, caption: str) -> Chart:
+        """From a matplotlib figure."""
+        data = base64.b64encode(svg_text(figure).encode()).decode("ascii")
+        return cls(f"data:image/svg+xml;base64,{data}", alternative, caption)
+
+
+@dataclass(frozen=True)
+class PanelImage:
+    """A panel as a JPEG inside the page."""
+
+    source: str
+    title: str
+    caption: str
+    alternative: str
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, panel: Panel) -> PanelImage:
+        """From its pixels."""
+        buffer = io.BytesIO()
+        Image.fromarray(panel.pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+        data = base64.b64encode(buffer.getvalue()).decode("ascii")
+        height, width = panel.pixels.shape[:2]
+        return cls(
+            f"data:image/jpeg;base64,{data}", panel.title, panel.caption, panel.alternative,
+            width, height,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PanelRow:
+    """Panels of one image."""
+
+    kind: ClassVar[str] = "panels"
+    title: str
+    note: str
+    panels: Sequence[PanelImage]
+
+
+@dataclass(frozen=True)
+class ClaimBlock:
+    """A claim and its answer."""
+
+    kind: ClassVar[str] = "claim"
+    claimed: str
+    answer: str
+    found: Sequence[str]
+
+    @classmethod
+    def of(cls, claim: Claim) -> ClaimBlock:
+        """The same for the page."""
+        return cls(claim.claimed, claim.answer, claim.found)
+
+
+Block = Text | Missing | Marks | Table | Facts | Chart | PanelRow | ClaimBlock
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what stands under it."""
+
+    title: str
+    blocks: Sequence[Block]
+
+    @property
+    def anchor(self) -> str:
+        """For links within the page."""
+        return "".join(c if c.isalnum() else "-" for c in self.title.lower())

@@ -1,0 +1,50 @@
+"""What the studies' trials show: scores over time, and which parameters mattered."""
+
+from __future__ import annotations
+
+from studies.report.facts import ReportFacts
+
+__all__ = ["FEWEST_FOR_IMPORTANCE", "histories", "importances"]
+
+FEWEST_FOR_IMPORTANCE = 10
+"""Complete trials of one study."""
+
+
+def histories(facts: ReportFacts) -> dict[str, list[float | None]]:
+    """Score of each finished trial by image; ``None`` for those that were stopped early."""
+    return {
+        study.key: [
+            trial.value if trial.state.name == "COMPLETE" else None
+            for trial in study.trials
+            if trial.state.is_finished() and trial.state.name != "FAIL"
+        ]
+        for study in facts.studies
+    }
+
+
+def importances(facts: ReportFacts) -> dict[str, float]:
+    """Optuna's own importance of parameters, mean over the studies with enough complete trials.
+
+    fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the parameters that all trials of a study
+    have; empty when no study has enough.
+    """
+    import optuna
+
+    found: dict[str, list[float]] = {}
+    studies = 0
+    for study in facts.studies:
+        complete = [t for t in study.trials if t.state.name == "COMPLETE" and t.params]
+        if len(complete) < FEWEST_FOR_IMPORTANCE:
+            continue
+        copy = optuna.create_study(direction="maximize")
+        copy.add_trials(complete)
+        try:
+            one = optuna.importance.get_param_importances(
+                copy, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+            )
+        except (ValueError, RuntimeError):  # scores or parameters that do not vary
+            continue
+        studies += 1
+        for name, value in one.items():
+            found.setdefault(name, []).append(float(value))
+    return {name: sum(values) / studies for name, values in found.items()}

@@ -1,0 +1,150 @@
+"""The page over full, half and empty storages: sensible, self-contained, the same every time."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import optuna
+import pytest
+
+from explainers.errors import InvalidInput, StorageError
+from explainers.lime_parameters import LimeParameters
+from studies.attributes import DEFAULTS_ORIGIN
+from studies.records import add_comparison
+from studies.report import write_report
+from studies.storage import open_storage
+from studies.trial_record import TrialRecord
+from tests.studies.comparison_samples import comparison_run
+
+KEYS = ("goldfish", "racer", "kite")
+
+
+class _Page(HTMLParser):
+    """What the tests look at."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.images: list[dict[str, str | None]] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(found)
+        if "href" in found:
+            self.links.append(str(found["href"]))
+        if "id" in found:
+            self.anchors.add(str(found["id"]))
+
+
+def _studies(url: str, prefix: str, keys: tuple[str, ...], trials: int) -> None:
+    storage = open_storage(url)
+    for number, key in enumerate(keys):
+        study = optuna.create_study(
+            study_name=f"{prefix}/{key}", storage=storage, direction="maximize",
+            sampler=optuna.samplers.RandomSampler(seed=number),
+        )  # fmt: skip
+        study.set_user_attr("classifier", {"name": "mobilenet_v2", "sha256": "a"})
+        study.set_user_attr(
+            "reference", {"rule": "gradcam@0.3", "reliability": {"score": 0.1 + 0.4 * number}}
+        )
+
+        def objective(trial: optuna.Trial) -> float:
+            x = trial.suggest_float("x", 0, 1)
+            y = trial.suggest_categorical("hide_color", ["mean", "black"])
+            if trial.number % 4 == 3:
+                trial.report(x, 0)
+                raise optuna.TrialPruned
+            value = 0.7 * x + 0.1 * (y == "mean")
+            record = TrialRecord(
+                LimeParameters(num_samples=10 + trial.number), value, [value], [0], 1 + x, 0.5, {},
+                7,
+            )  # fmt: skip
+            for name, found in record.to_attributes().items():
+                trial.set_user_attr(name, found)
+            if trial.number == 0:
+                trial.set_user_attr("origin", DEFAULTS_ORIGIN)
+            return value
+
+        if trials:
+            study.optimize(objective, n_trials=trials)
+
+
+def _index(url: str, prefix: str, folder: Path) -> str:
+    written = write_report(url, prefix, folder)
+    assert all(path.is_file() for path in written)
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    page = _Page(text)
+    assert all(str(image["src"]).startswith("data:image/") for image in page.images)
+    assert all(image["alt"] for image in page.images)
+    assert all(link.startswith("#") and link[1:] in page.anchors for link in page.links)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert not re.search(r"url\(|@import|\bnan\b|None\b", re.sub(r'src="[^"]*"', "", text))
+    return text
+
+
+def test_everything_is_there_and_the_same_twice(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    _studies(url, "tml25", KEYS, 16)
+    add_comparison(url, comparison_run("tml25", *KEYS))
+    text = _index(url, "tml25", tmp_path / "one")
+    page = _Page(text)
+    assert len(page.images) == 6 + 3 * 6
+    assert "3 of 3 images" in text
+    assert "goldfish: the reference is doubtful (reliability 0.10)" in text
+    assert "the catalogue says cock" in text
+    assert "maps disagree &lt;&amp; so on&gt;" in text
+    assert text.count('class="answer"') == 5
+    _index(url, "tml25", tmp_path / "two")
+    for path in sorted((tmp_path / "one").rglob("*.*")):
+        twin = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert path.read_bytes() == twin.read_bytes(), path.name
+    names = {path.name for path in (tmp_path / "one").rglob("*.*")}
+    assert {"measures.csv", "trials.csv", "agreement.csv", "side_by_side.svg",
+            "time_against_fidelity.png", "agreement_by_type.svg"} <= names  # fmt: skip
+    lines = (tmp_path / "one" / "tables" / "measures.csv").read_text().splitlines()
+    assert lines[0].startswith("image,type,method,deletion,insertion,iou,pointing")
+    assert len(lines) == 1 + 3 * 5
+    assert ",,0.25,0.75,0.125," in lines[1]  # the missing measure is an empty cell
+
+
+def test_half_a_study_and_a_comparison_without_tuned_settings(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    _studies(url, "tml25", KEYS[:1], 2)
+    _studies(url, "tml25", KEYS[1:2], 0)
+    text = _index(url, "tml25", tmp_path / "one")
+    assert "1 of 2 images" in text
+    assert "No trial is complete yet for racer" in text
+    assert "run lime-tuner compare" in text
+    add_comparison(url, comparison_run("tml25", KEYS[0], tuned=False))
+    text = _index(url, "tml25", tmp_path / "two")
+    assert "run lime-tuner compare" not in text
+    assert "The images are not of both types" in text
+
+
+def test_another_catalogue_s_storage_and_an_empty_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    open_storage(url)
+    text = _index(url, "tml25", tmp_path / "empty")
+    assert "has no study &#39;tml25/…&#39;" in text
+    assert "Run lime-tuner tune" in text
+    _studies(url, "demo", KEYS, 2)
+    assert "It holds studies of demo" in _index(url, "tml25", tmp_path / "other")
+    assert not (tmp_path / "other" / "figures").exists()
+
+
+def test_what_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"none\.db does not exist"):
+        write_report(f"sqlite:///{tmp_path / 'none.db'}", "tml25", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    open_storage(url)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match="is a file"):
+        write_report(url, "tml25", tmp_path / "file")

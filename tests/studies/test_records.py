@@ -1,0 +1,112 @@
+"""Our tables: one schema, older files migrated, and what goes in comes out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from explainers.errors import StorageError
+from studies.records import (
+    SCHEMA_VERSION,
+    add_comparison,
+    add_verification,
+    latest_comparison,
+    latest_verification,
+    records,
+)
+from studies.records.schema import VERSION_TABLE
+from studies.records.tables import Base, VerificationRow
+from studies.storage import open_storage
+from tests.studies.comparison_samples import PARAMETERS, WEIGHTS, comparison_run
+
+
+def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    open_storage(url)
+    assert latest_comparison(url) is None
+    add_comparison(url, comparison_run("first", "a", "b"))
+    add_comparison(url, comparison_run("second", "c"))
+    found = latest_comparison(url, "first")
+    assert found is not None
+    expected = comparison_run("first", "a", "b")
+    for name in ("at", "catalog", "study", "arguments", "package_versions", "seed"):
+        assert getattr(found, name) == getattr(expected, name)
+    assert [image.key for image in found.images] == ["a", "b"]
+    for image, known in zip(found.images, expected.images, strict=True):
+        np.testing.assert_array_equal(image.pixels, known.pixels)
+        np.testing.assert_array_equal(image.reference, known.reference)
+        assert image.comparison.facts == known.comparison.facts
+        assert image.comparison.agreement == known.comparison.agreement
+        for name in ("type", "catalog_class", "class_names", "reliability", "doubt"):
+            assert getattr(image, name) == getattr(known, name)
+        for a, b in zip(image.comparison.explanations, known.comparison.explanations, strict=True):
+            assert a.measures.keys() == b.measures.keys()
+            np.testing.assert_equal(dict(a.measures), dict(b.measures))
+            np.testing.assert_array_equal(a.explanation.mask, b.explanation.mask)
+            np.testing.assert_array_equal(a.explanation.ranking, b.explanation.ranking)
+            np.testing.assert_array_equal(a.explanation.evidence, b.explanation.evidence)
+            assert (a.explanation.surrogate is None) == (b.explanation.surrogate is None)
+    surrogate = found.images[0].comparison.explanations[-1].explanation.surrogate
+    assert surrogate is not None
+    assert (surrogate.parameters, surrogate.weights, surrogate.seed) == (PARAMETERS, WEIGHTS, 17)
+    newest = latest_comparison(url)
+    assert newest is not None
+    assert newest.study == "second"
+
+
+def test_migrations_and_tables_say_the_same(tmp_path: Path) -> None:
+    with records(f"sqlite:///{tmp_path / 'new.db'}") as engine, engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_name": lambda name, kind, parents: name != VERSION_TABLE},
+        )
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_file_from_before_versions_keeps_its_verifications(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    open_storage(url)
+    engine = sqlalchemy.create_engine(url)
+    Base.metadata.create_all(engine, tables=[Base.metadata.tables[VerificationRow.__tablename__]])
+    with engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.insert(VerificationRow).values(
+                at=datetime(2026, 1, 1), pickle_sha256="old", catalog="demo",
+                classifier_sha256="d", reference="masks", seeds=3, avg_iou=0.5, avg_time=1.0,
+                result_json="{}",
+            )
+        )  # fmt: skip
+    engine.dispose()
+    row = latest_verification(url, "old")
+    assert row is not None
+    assert row.avg_iou == 0.5
+    add_comparison(url, comparison_run("new", "a"))
+    open_storage(url)  # Optuna's own version table is untouched
+
+
+def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'newer.db'}"
+    with records(url) as engine, engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(StorageError, match=r"newer lime-tuner.*update"):
+        latest_comparison(url)
+    with sqlalchemy.create_engine(url).connect() as connection:
+        found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+    assert found == "9999"
+    assert SCHEMA_VERSION < "9999"
+
+
+def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_bytes(b"this is no database, but long enough to be looked at")
+    with pytest.raises(StorageError, match=r"no\.db.*--storage"):
+        add_verification(
+            f"sqlite:///{tmp_path / 'no.db'}", pickle_sha256="a", catalog="b",
+            classifier_sha256="c", reference="d", seeds=1,
+            result={"avg_iou": 0.5, "avg_time": 1.0},
+        )  # fmt: skip
