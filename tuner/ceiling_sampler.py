@@ -47,6 +47,8 @@ _CEILING_IS_WORTH = 0.03  # at start-up: twice the answers for so much more
 _WORTH_A_PROBE = 1e-6  # expected improvement for an answer; arms that promise less are let be
 # What is foretold is the best of hundreds of settings on few seeds, so it is usually too good.
 _USUAL_LAPSE_COUNTS = 0.5
+# Under a constraint: an arm is let be after so many trials that did not meet it.
+_INFEASIBLE_TRIALS, _HOPELESS = 2, 2.0
 _TREND_GOES_ON = 0.5  # share of what the last doubling of samples brought, hoped for again
 
 
@@ -68,11 +70,16 @@ class _Known:
 
 @dataclass(frozen=True)
 class _Proposal:
-    """A setting, what is foretold of it, and how many answers that would take to find out."""
+    """A setting, what is foretold of it, and how many answers that would take to find out.
+
+    Attributes:
+        replayed: samples whose answers the forecast has seen.
+    """
 
     values: dict[str, Any]
     foretold: float
     answers: int
+    replayed: int
 
     def worth(self, best: float) -> float:
         """Hoped improvement for an answer."""
@@ -90,6 +97,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         space: what may be proposed.
         runtime_weight: as in the study's score.
         seed: base seed.
+
+    Attributes:
+        replayed: how many samples the forecast of the last proposal has seen, on its first seeds.
     """
 
     def __init__(
@@ -103,6 +113,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self._arms = Arms(task, space, runtime_weight)
         self._probes: list[list[Any]] = []
         self._foretold: float | None = None
+        self.replayed = 0
 
     def reseed_rng(self) -> None:
         """Nothing to do: proposals depend on the seed and the finished trials only."""
@@ -133,7 +144,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         search_space: dict[str, optuna.distributions.BaseDistribution],
     ) -> dict[str, Any]:
         """One full parameter set."""
-        self._probes, self._foretold = [], None
+        self._probes, self._foretold, self.replayed = [], None, 0
         if trial.system_attrs.get("fixed_params") or "lime_parameters" in trial.user_attrs:
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
@@ -165,7 +176,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             proposal = self._best_setting(known, tried, -math.inf)
         if proposal is None:
             return self._random(rng)
-        self._foretold = proposal.foretold
+        self._foretold, self.replayed = proposal.foretold, proposal.replayed
         return proposal.values
 
     def notes(self) -> dict[str, Any]:
@@ -192,6 +203,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 known[arm] = _Known(*paid, max(old.value, value))
 
         lapses: dict[Arm, list[float]] = {}
+        barred: dict[Arm, int] = {}
         best = -1.0
         for trial in trials:
             for values, samples, seeds, value in trial.user_attrs.get("probed", ()):
@@ -205,6 +217,8 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                     trial.value,
                 )
             arm, foretold = self._arms.of(trial.params), trial.user_attrs.get("foretold")
+            if arm is not None and trial.user_attrs.get("feasible") is False:
+                barred[arm] = barred.get(arm, 0) + 1
             # Of a trial that was stopped only this is certain: it is no better than the best.
             complete = trial.state == TrialState.COMPLETE
             found = trial.value if complete and trial.value is not None else best
@@ -218,7 +232,13 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             own = lapses.get(arm, [])
             return (sum(own) + prior) / (len(own) + 1)
 
-        return {arm: replace(each, lapse=lapse(arm)) for arm, each in known.items()}
+        lowest = min((each.value for each in known.values()), default=-1.0)
+        return {
+            arm: replace(each, value=lowest, lapse=_HOPELESS)
+            if barred.get(arm, 0) >= _INFEASIBLE_TRIALS
+            else replace(each, lapse=lapse(arm))
+            for arm, each in known.items()
+        }
 
     def _probe(self, known: dict[Arm, _Known], best: float, answers: int, least: float) -> bool:
         """Ask for the first answers of some new arms; whether there were any.
@@ -335,9 +355,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 hoped = value - paid.lapse
                 if hoped <= best:
                     break
-                if self._identity(values) not in tried and self._can_beat(values, best):
+                if self._identity(values) not in tried and self._bound(values) > best:
                     answers = self._answers(arm, values["num_samples"], paid)
-                    proposals.append(_Proposal(values, hoped, answers))
+                    proposals.append(_Proposal(values, hoped, answers, paid.samples))
                     if best == -math.inf:
                         break
             more = min(paid.samples * 2, self._space.num_samples[1])
@@ -347,9 +367,10 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                     arm, paid.samples, top["num_features"]
                 )
                 hoped = forecast.value + _TREND_GOES_ON * forecast.trend - self._weight * step
-                hoped -= paid.lapse
-                if hoped > best and self._identity(top) not in tried and self._can_beat(top, best):
-                    proposals.append(_Proposal(top, hoped, self._answers(arm, more, paid)))
+                hoped = min(hoped - paid.lapse, self._bound(top))
+                if hoped > best and self._identity(top) not in tried:
+                    answers = self._answers(arm, more, paid)
+                    proposals.append(_Proposal(top, hoped, answers, paid.samples))
         if best == -math.inf:
             return max(proposals, key=lambda p: p.foretold, default=None)
         return max(proposals, key=lambda p: p.worth(best), default=None)
@@ -360,11 +381,11 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         known = min(samples, paid.samples) * min(paid.seeds, _REPLAYED_SEEDS)
         return max(0, min(rows, self._arms.patterns(arm)) - known)
 
-    def _can_beat(self, values: Mapping[str, Any], best: float) -> bool:
-        """Whether the ceiling leaves these values a chance against the best score."""
+    def _bound(self, values: Mapping[str, Any]) -> float:
+        """No trial with these values can score more, by the ceiling."""
         parameters = self._space.parameters(values)
         ceiling = self._task.view(parameters.segmentation).ceiling(parameters.num_features)
-        return score(ceiling, self._task.runtime_ratio(parameters), self._weight) > best
+        return score(ceiling, self._task.runtime_ratio(parameters), self._weight)
 
     def _random(self, rng: np.random.Generator) -> dict[str, Any]:
         arms = self._arms.possible()

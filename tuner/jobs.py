@@ -64,6 +64,7 @@ class TuneJob:
     timeout: float | None
     answers: int | None
     warm_start: bool
+    constrain_fidelity: bool
     seed: int
     space: SearchSpace
 
@@ -132,6 +133,7 @@ def run_job(job: TuneJob) -> str:
             answers=job.answers,
             seed=job.seed,
             space=job.space,
+            constrain_fidelity=job.constrain_fidelity,
         )
         facts = study_facts(
             task,

@@ -14,6 +14,7 @@ from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.trial_record import TrialRecord
 from tuner.arms import FEW_SUPERPIXELS
+from tuner.fidelity_constraint import default_fidelity, fidelity_of
 from tuner.objective import score
 from tuner.search_space import SearchSpace
 from tuner.stopping import LOOKS, BoundsStopping, Rival, StoppingRule
@@ -21,6 +22,7 @@ from tuner.task import TuningTask
 
 __all__ = ["TuningSettings", "run_trial"]
 
+_FIDELITY_SEEDS = 3
 _CERTAIN = 0.02  # standard error of the mean IoU below which more seeds tell little
 
 
@@ -40,6 +42,8 @@ class TuningSettings:
         answers: new classifier answers after which no further trial is started.
         seed: of the sampler.
         stopping: when a trial is given up.
+        constrain_fidelity: a trial that explains less than lime's defaults cannot win; see
+            ``tuner.fidelity_constraint``.
     """
 
     trials: int = 60
@@ -53,6 +57,7 @@ class TuningSettings:
     seed: int = 0
     space: SearchSpace = field(default_factory=SearchSpace)
     stopping: StoppingRule = field(default_factory=BoundsStopping)
+    constrain_fidelity: bool = False
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -73,6 +78,7 @@ def run_trial(
     task: TuningTask,
     settings: TuningSettings,
     notes: Callable[[], Mapping[str, Any]] | None = None,
+    replayed: Callable[[], int] = lambda: 0,
 ) -> float:
     """Suggest, refuse by the ceiling, explain seed by seed; the score.
 
@@ -81,6 +87,8 @@ def run_trial(
 
     Args:
         notes: further attributes of the trial, asked for when it is stored.
+        replayed: samples that whoever proposed the trial has replayed already; asked for once the
+            parameters are suggested. Looks at fewer of them tell nothing new.
 
     Raises:
         optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
@@ -133,7 +141,7 @@ def run_trial(
     wanted = settings.seeds if preset is None else min(settings.default_seeds, settings.seeds)
     try:
         if preset is None and rival is not None:
-            seen = _hopeless_look(task, parameters, settings, price, rival)
+            seen = _hopeless_look(task, parameters, settings, price, rival, replayed())
             if seen is not None:
                 trial.report(float(np.mean(seen.ious)) - price, step=0)
                 record(f"cannot win after {seen.samples} samples of {len(seen.ious)} seeds")
@@ -149,10 +157,17 @@ def run_trial(
                 raise optuna.TrialPruned
             if len(ious) == wanted and (rival is None or running_score > rival.score):
                 wanted = _confirming(ious, trial.number, view.superpixels, settings)
+        lost = ""
+        wins = rival is None or float(np.mean(ious)) - price > rival.score
+        if settings.constrain_fidelity and preset is None and wins:
+            lost = _lost_fidelity(trial, task, parameters, len(ious))
     except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
         # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
         ious.clear()
         return record(f"lime failed: {str(error).splitlines()[0][:200]}")
+    if lost:
+        record(lost)
+        raise optuna.TrialPruned
     return record()
 
 
@@ -170,9 +185,12 @@ def _hopeless_look(
     settings: TuningSettings,
     price: float,
     rival: Rival,
+    replayed: int,
 ) -> _Look | None:
     """The first look at which the trial turns out to be hopeless, if there is one."""
     for samples, seeds in LOOKS:
+        if samples <= replayed:
+            continue
         if 2 * samples > parameters.num_samples:
             break  # the whole costs little more
         look = replace(parameters, num_samples=samples)
@@ -180,6 +198,29 @@ def _hopeless_look(
         if settings.stopping.after_samples(ious, samples, price, rival):
             return _Look(samples, ious)
     return None
+
+
+def _lost_fidelity(
+    trial: optuna.Trial, task: TuningTask, parameters: LimeParameters, seeds: int
+) -> str:
+    """In which way a trial explains less than lime's defaults; empty when it does not.
+
+    What is measured goes to Optuna's constraints, and to user attributes, which the dashboard
+    shows.
+    """
+    found = fidelity_of(task, parameters, range(min(seeds, _FIDELITY_SEEDS)))
+    usual = default_fidelity(task)
+    shortfalls = found.shortfalls(usual)
+    for name, value in shortfalls.items():
+        trial.set_constraint(name, value)
+    trial.set_user_attr("fidelity", found.to_json())
+    trial.set_user_attr("default_fidelity", usual.to_json())
+    trial.set_user_attr("feasible", all(value <= 0 for value in shortfalls.values()))
+    words = {
+        "r2": f"held-out R² {found.r2:.2f}, lime's defaults {usual.r2:.2f}",
+        "gain": f"insertion minus deletion {found.gain:.2f}, lime's defaults {usual.gain:.2f}",
+    }
+    return "; ".join(words[name] for name, value in shortfalls.items() if value > 0)
 
 
 def _confirming(

@@ -165,7 +165,9 @@ def run_study(
 
     def objective(trial: optuna.Trial) -> float:
         running[:] = [trial.number]
-        return run_trial(trial, study, task, settings, notes)
+        return run_trial(
+            trial, study, task, settings, notes, lambda: getattr(study.sampler, "replayed", 0)
+        )
 
     def after_trial(study: optuna.Study, trial: FrozenTrial) -> None:
         running.clear()
@@ -267,6 +269,7 @@ def tune(
     engine: str = "auto",
     timeout: float | None = None,
     answers: int | None = None,
+    constrain_fidelity: bool = False,
     seed: int = 0,
     space: SearchSpace | None = None,
     storage: str | None = None,
@@ -282,6 +285,8 @@ def tune(
         reference: (H, W) bool mask of the object, or ``METHOD@RULE``.
         trials: finished trials in the end; more are added when a stored study is resumed.
         answers: stop also when the study has asked for so many new classifier answers.
+        constrain_fidelity: nothing wins that explains less than lime's defaults; see
+            ``tuner.fidelity_constraint``.
         engine: who computes the classifier's answers; see ``explainers.engines``.
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
@@ -305,6 +310,7 @@ def tune(
         answers=answers,
         seed=seed,
         space=space or SearchSpace(),
+        constrain_fidelity=constrain_fidelity,
     )
     if isinstance(reference, str):
         known = parse_reference(reference).of(classifier, image, "the image")
@@ -353,6 +359,7 @@ def study_facts(
         "runtime_weight": settings.runtime_weight,
         "runtime_model": task.runtime_model.to_json(),
         "search_space": settings.space.to_json(),
+        "constraints": ["fidelity"] if settings.constrain_fidelity else [],
         "engine": getattr(task.source, "name", "classifier"),
         "package_versions": package_versions(),
     }

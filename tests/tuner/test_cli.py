@@ -18,55 +18,10 @@ import torch
 from PIL import Image
 
 from explainers.engines import ENGINES
-from tuner.cli import main
+from tests.tuner.command_line import Cli
 
 DEMO = ["--catalog", "demo"]
 FAST = ["--trials", "3", "--seeds", "2", "--images", "house,key", "--fix", "segmentation=slic"]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("LIME_TUNER_STORAGE", "LIME_TUNER_ASSETS"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-class Cli:
-    """Runs commands in this process."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        self._monkeypatch.setattr(sys, "argv", ["lime-tuner", *arguments])
-        self._capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = self._capsys.readouterr()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), out, err
-
-    def ok(self, *arguments: str) -> str:
-        code, out, err = self(*arguments)
-        assert code == 0, err
-        return out
-
-    def refused(self, *arguments: str, status: tuple[int, ...] = (1, 2)) -> str:
-        """The one line on stderr."""
-        code, out, err = self(*arguments)
-        assert code in status, (code, out, err)
-        assert out == ""
-        lines = err.strip().splitlines()
-        assert len(lines) == 1, err
-        assert "Traceback" not in err
-        return lines[0]
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(monkeypatch, capsys)
 
 
 def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import optuna
@@ -10,9 +11,11 @@ import pytest
 from optuna.trial import TrialState
 
 from explainers.classifier import Classifier
+from explainers.lime_parameters import LimeParameters
 from tests.tuner.scenes import SMALL_SPACE, demo_task
-from tuner.stopping import LOOKS
-from tuner.trial import TuningSettings, _confirming
+from tuner.stopping import LOOKS, Rival
+from tuner.task import TuningTask
+from tuner.trial import TuningSettings, _confirming, _hopeless_look
 from tuner.tuning import open_study, run_study
 
 SETTINGS = TuningSettings(trials=30, seeds=3, sampler="random", space=SMALL_SPACE, seed=1)
@@ -94,3 +97,26 @@ def test_a_new_best_is_scored_until_it_is_not_luck(
 ) -> None:
     settings = TuningSettings(seeds=10, confirm_seeds=30)
     assert _confirming(spent, number, superpixels, settings) == wanted
+
+
+def test_what_was_replayed_is_not_looked_at_again() -> None:
+    """Small objects are found all at once: fewer samples say little, and more are known."""
+    asked: list[int] = []
+
+    class Task:
+        def ious(self, parameters: LimeParameters, seeds: range) -> list[float]:
+            asked.append(parameters.num_samples)
+            return [0.0] * len(seeds)
+
+    def look(replayed: int) -> int | None:
+        asked.clear()
+        found = _hopeless_look(
+            cast(TuningTask, Task()), LimeParameters(num_samples=600), SETTINGS, 0.0, Rival(0.6),
+            replayed,
+        )  # fmt: skip
+        return None if found is None else found.samples
+
+    assert (look(0), asked) == (32, [32])
+    assert (look(63), asked) == (64, [64])
+    assert (look(192), asked) == (256, [256])
+    assert (look(300), asked) == (None, [])

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from explainers.errors import LimeTunerError
-from tuner.cli import doctor, pictures, quickstart, results, search
+from tuner.cli import compare, doctor, pictures, quickstart, report, results, search
 
 __all__ = ["app", "main"]
 
@@ -38,6 +38,8 @@ app.command("verify")(results.verify)
 app.command("reference")(pictures.reference)
 app.command("cam")(pictures.cam)
 app.command("explain")(pictures.explain)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 
 

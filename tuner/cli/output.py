@@ -25,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 # A pipe has no width; 80 columns would fold every table.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

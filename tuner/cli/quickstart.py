@@ -59,7 +59,8 @@ def quickstart(
             storage=storage, study="demo", reference=None, min_reliability=0.0, target="top1",
             trials=trials, seeds=4,
             workers=workers or min(4, os.cpu_count() or 1), threads=None, runtime_weight=0.1,
-            sampler="ceiling", engine="auto", timeout=None, answers=None, warm_start=True, seed=0,
+            sampler="ceiling", engine="auto", timeout=None, answers=None, warm_start=True,
+            constrain=None, seed=0,
             space=SearchSpace(maps=_MAPS),
         ),
     )  # fmt: skip

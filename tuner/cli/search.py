@@ -46,6 +46,7 @@ class TuneRequest:
     timeout: float | None
     answers: int | None
     warm_start: bool
+    constrain: str | None
     seed: int
     space: SearchSpace
 
@@ -108,6 +109,13 @@ def tune(
     warm_start: Annotated[
         bool, typer.Option(help="Try early what won on the catalogue's other images.")
     ] = True,
+    constrain: Annotated[
+        str | None,
+        typer.Option(
+            help="fidelity: held-out R² of the surrogate, and insertion minus deletion, may not "
+            "fall below those of lime's defaults."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -143,6 +151,7 @@ def tune(
         timeout=timeout,
         answers=answers,
         warm_start=warm_start,
+        constrain=setting("constrain", constrain),
         seed=seed,
         space=chosen,
     )
@@ -175,6 +184,8 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
         )
     if not 0 <= request.min_reliability <= 1:
         raise InvalidInput(f"--min-reliability {request.min_reliability}: give 0 to 1")
+    if request.constrain not in (None, "fidelity"):
+        raise InvalidInput(f"--constrain {request.constrain}: fidelity is the only constraint")
     if request.target not in ("top1", "catalog"):
         raise InvalidInput(f"--target {request.target}: use top1 or catalog")
     check_storage(request.storage, write=True)
@@ -256,6 +267,7 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
             timeout=request.timeout,
             answers=request.answers,
             warm_start=request.warm_start,
+            constrain_fidelity=request.constrain == "fidelity",
             seed=request.seed,
             space=replace(request.space),
         )

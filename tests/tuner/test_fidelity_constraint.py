@@ -1,0 +1,63 @@
+"""Under the constraint nothing wins that explains less than lime's defaults."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from explainers.classifier import Classifier
+from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from studies.trial_record import TrialRecord
+from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tuner.fidelity_constraint import Fidelity, default_fidelity, fidelity_of
+from tuner.trial import TuningSettings
+from tuner.tuning import open_study, run_study, study_facts
+
+FREE = TuningSettings(trials=25, seeds=3, space=SMALL_SPACE, seed=1)
+BOUND = replace(FREE, constrain_fidelity=True)
+
+
+def test_what_is_missing_decides() -> None:
+    usual = Fidelity(0.5, 0.25)
+    assert Fidelity(0.5, 0.5).shortfalls(usual) == {"r2": 0.0, "gain": -0.25}
+    assert Fidelity(0.25, 0.25).shortfalls(usual) == {"r2": 0.25, "gain": 0.0}
+
+
+@pytest.mark.parametrize("sampler", ["ceiling", "random"])
+def test_winners_are_as_faithful_as_the_defaults(sampler: str, demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier, "key")
+    usual = default_fidelity(task)
+
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    run_study(study, task, replace(BOUND, sampler=sampler))
+    record = TrialRecord.from_attributes(study.best_trial.user_attrs)
+    assert record is not None
+    bound = fidelity_of(task, record.parameters, range(3))
+    if study.best_trial.user_attrs["lime_parameters"] != LimeParameters().to_json():
+        assert max(bound.shortfalls(usual).values()) <= 1e-6
+        assert study.best_trial.user_attrs["feasible"] is True
+    refused = [t for t in study.trials if t.user_attrs.get("feasible") is False]
+    assert refused
+    for trial in refused:
+        assert trial.state == TrialState.PRUNED
+        assert "lime's defaults" in trial.user_attrs["reason"]
+        assert max(trial.constraints.values()) > 0
+
+
+def test_a_study_keeps_its_constraint(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    storage = optuna.storages.InMemoryStorage()
+
+    def facts(settings: TuningSettings) -> dict[str, object]:
+        return study_facts(
+            task, demo_classifier, settings, catalog="demo", key="house", class_index=None
+        )
+
+    open_study("s", storage, facts(BOUND))
+    open_study("s", storage, facts(BOUND))
+    with pytest.raises(InvalidInput, match="constraints"):
+        open_study("s", storage, facts(FREE))

@@ -1,0 +1,39 @@
+"""``lime-tuner report``: one page over the database, with figures and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli import options
+from tuner.cli.output import console, write_json
+from tuner.cli.settings import setting
+
+__all__ = ["report"]
+
+
+def report(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")] = Path(
+        "report"
+    ),
+    study: options.Study = None,
+    catalog: options.Catalog = None,
+    storage: options.Storage = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.
+
+    Everything comes from the storage: what tune, compare and verify have recorded there.
+    """
+    from studies.catalog import load_catalog
+    from studies.report import write_report
+    from studies.storage import DEFAULT_STORAGE
+
+    prefix = setting("study", study) or load_catalog(setting("catalog", catalog, "tml25")).name
+    written = write_report(setting("storage", storage, DEFAULT_STORAGE), prefix, output)
+    if as_json:
+        write_json({"files": [str(path) for path in written]})
+    else:
+        console.print(f"wrote {written[0]} and {len(written) - 1} figures and tables")
