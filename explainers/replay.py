@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import sklearn.metrics
@@ -23,6 +24,8 @@ __all__ = ["FlatSetting", "replay"]
 _KERNEL_WIDTH = 0.25
 _FORWARD_SELECTION_UP_TO = 6
 _LEAST_ALPHA = 1e-8  # stands for 0: ordinary least squares may be singular
+# With more superpixels there are fewer rows than unknowns: the dual problem is the small one.
+_MANY_SUPERPIXELS = 200
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,10 @@ def _block(
 ) -> list[list[float] | None]:
     """IoU by number of features and alpha, for one set of weighted rows."""
     reference = int(inside.sum())
-    gram, target = _weighted_gram(x, y, weights)
+    problem = _RidgeProblem(x, y, weights)
+    heaviest = np.argsort(-np.abs(problem.everything([0.01])[0]), kind="stable")
     greedy = [k for k in features if k is not None and k <= _FORWARD_SELECTION_UP_TO]
     path = forward_selection(x, y, weights, max(greedy)) if greedy else None
-    heaviest = np.argsort(-np.abs(_ridge(gram, target, [0.01])[0]), kind="stable")
     block: list[list[float] | None] = []
     for count in features:
         if count is not None and count <= _FORWARD_SELECTION_UP_TO:
@@ -109,7 +112,10 @@ def _block(
             used = path[:count]
         else:
             used = heaviest[: len(heaviest) if count is None else count]
-        coefficients = _ridge(gram[np.ix_(used, used)], target[used], alphas)
+        if len(used) == x.shape[1]:
+            coefficients = problem.everything(alphas)[:, used]
+        else:
+            coefficients = problem.among(used, alphas)
         order = np.argsort(-np.abs(coefficients), axis=1, kind="stable")
         positive = np.take_along_axis(coefficients, order, axis=1) > 0
         # get_image_and_mask takes the heaviest of the positive ones.
@@ -120,16 +126,51 @@ def _block(
     return block
 
 
-def _weighted_gram(
-    x: NDArray[np.integer], y: NDArray[np.floating], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centred weighted normal equations, as scikit-learn's Ridge builds them."""
-    total = weights.sum()
-    rows = x.astype(np.float64)
-    centred: NDArray[np.float64] = rows - weights @ rows / total
-    weighted = centred * weights[:, None]
-    labels = y.astype(np.float64)
-    return weighted.T @ centred, weighted.T @ (labels - weights @ labels / total)
+class _RidgeProblem:
+    """Weighted Ridge, centred as scikit-learn's, for any strength and any choice of columns.
+
+    Args:
+        x: (S, n) 0/1; y: (S,); weights: (S,).
+    """
+
+    def __init__(
+        self, x: NDArray[np.integer], y: NDArray[np.floating], weights: NDArray[np.float64]
+    ) -> None:
+        total = weights.sum()
+        rows, labels = x.astype(np.float64), y.astype(np.float64)
+        root = np.sqrt(weights)
+        self._rows = (rows - weights @ rows / total) * root[:, None]
+        self._labels = (labels - weights @ labels / total) * root
+        self._many = x.shape[1] > _MANY_SUPERPIXELS
+
+    @cached_property
+    def _gram(self) -> NDArray[np.float64]:
+        gram: NDArray[np.float64] = self._rows.T @ self._rows
+        return gram
+
+    @cached_property
+    def _spectrum(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        values, vectors = np.linalg.eigh(self._rows @ self._rows.T)
+        return values.clip(min=0.0), vectors
+
+    def everything(self, alphas: Sequence[float]) -> NDArray[np.float64]:
+        """(A, n) coefficients of all columns, one row for each strength.
+
+        Of many columns by the dual problem, which is S × S: Bᵀ (B Bᵀ + α)⁻¹ c.
+        """
+        if not self._many:
+            return _ridge(self._gram, self._rows.T @ self._labels, alphas)
+        strengths = np.maximum(np.asarray(alphas, dtype=np.float64), _LEAST_ALPHA)
+        values, vectors = self._spectrum
+        dual = (vectors.T @ self._labels / (values + strengths[:, None])) @ vectors.T
+        found: NDArray[np.float64] = dual @ self._rows
+        return found
+
+    def among(self, used: NDArray[np.int64], alphas: Sequence[float]) -> NDArray[np.float64]:
+        """(A, k) coefficients where only some columns, (k,) numbers, are used."""
+        some = self._rows[:, used]
+        gram = some.T @ some if self._many else self._gram[np.ix_(used, used)]
+        return _ridge(gram, some.T @ self._labels, alphas)
 
 
 def _ridge(

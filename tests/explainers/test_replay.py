@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from explainers.ceiling import overlap_counts
 from explainers.images import array_digest
@@ -13,7 +14,7 @@ from explainers.lime import draw_rows, explain, explanation_mask
 from explainers.lime_parameters import LimeParameters, Regressor
 from explainers.masks import intersection_over_union
 from explainers.perturbation_bank import PerturbationBank
-from explainers.replay import FlatSetting, replay
+from explainers.replay import _MANY_SUPERPIXELS, FlatSetting, _RidgeProblem, replay
 from explainers.segmentation import Segmentation
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 
@@ -109,3 +110,16 @@ def test_a_perfect_surrogate_gets_the_perfect_score() -> None:
         rows, answers, inside, outside, [60, 120], [3], ["cosine", "hamming"], [0.0, 1.0]
     ):
         assert iou == 1.0
+
+
+def test_many_superpixels_are_solved_the_short_way_with_the_same_result() -> None:
+    generator = np.random.default_rng(0)
+    x = draw_rows(np.random.RandomState(2), 48, _MANY_SUPERPIXELS + 20)
+    y, weights = generator.random(48), generator.random(48) + 0.1
+    found = _RidgeProblem(x, y, weights).everything(_ALPHAS[1:])
+    some = np.array([7, 3, 200])
+    among = _RidgeProblem(x, y, weights).among(some, _ALPHAS[1:])
+    for row, few, alpha in zip(found, among, _ALPHAS[1:], strict=True):
+        for columns, coefficients in ((slice(None), row), (some, few)):
+            known = Ridge(alpha=alpha).fit(x[:, columns], y, sample_weight=weights)
+            np.testing.assert_allclose(coefficients, known.coef_, atol=1e-9)

@@ -86,7 +86,7 @@ def cam(
 ) -> None:
     """Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.
 
-    Score-CAM and Ablation-CAM ask the classifier once per channel: about a minute an image.
+    Score-CAM asks the classifier once per channel: some seconds an image.
     """
     import numpy as np
 
