@@ -27,10 +27,13 @@ def report(
 
     Everything comes from the storage: what tune, compare and verify have recorded there.
     """
+    import optuna
+
     from studies.catalog import load_catalog
     from studies.report import write_report
     from studies.storage import DEFAULT_STORAGE
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # importance makes studies in memory
     prefix = setting("study", study) or load_catalog(setting("catalog", catalog, "tml25")).name
     written = write_report(setting("storage", storage, DEFAULT_STORAGE), prefix, output)
     if as_json:
