@@ -19,6 +19,7 @@ from studies.statistics import GroupDifference, Interval, mean
 __all__ = ["Claim", "claims"]
 
 _SURPRISING = 0.05
+_IMAGES_OF_THE_CLAIM = 10
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def _extremes(run: ComparisonRun) -> Claim:
         )
     if not orders or not {"goldfish", "racer"} <= set(orders[0]):
         return Claim(claimed, "no data", tuple(sentences) or ("Nothing was compared.",))
+    if len(orders[0]) < _IMAGES_OF_THE_CLAIM:
+        return Claim(claimed, "undecided", tuple(sentences))
     both = (orders[0][0] == "goldfish") + (orders[0][-1] == "racer")
     answer = {2: "supported", 1: "undecided", 0: "contradicted"}[both]
     return Claim(claimed, answer, tuple(sentences))
