@@ -99,7 +99,8 @@ def difference(first: Sequence[float], second: Sequence[float]) -> GroupDifferen
     exact = math.comb(sum(sizes), len(a)) <= _SPLITS_UP_TO
     found = permutation_test(
         (a, b),
-        lambda x, y, axis: np.abs(np.mean(x, axis=axis) - np.mean(y, axis=axis)),
+        # Splits that differ by rounding only are ties.
+        lambda x, y, axis: np.abs(np.mean(x, axis=axis) - np.mean(y, axis=axis)).round(12),
         permutation_type="independent",
         vectorized=True,
         alternative="greater",
