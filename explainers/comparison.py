@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
 from explainers.complexity import edge_density, entropy
-from explainers.explanation import Explanation, explain_by_cam, explain_by_lime
+from explainers.explanation import (
+    Explanation,
+    explain_by_cam,
+    explain_by_lime,
+    lime_explanation,
+)
 from explainers.heat_map_rules import HeatMapRule
 from explainers.images import AtScale
+from explainers.lime import explain
 from explainers.lime_parameters import LimeParameters
 from explainers.measures import agreement, measure, measure_surrogate
 from explainers.perturbation_bank import AnswerSource, PerturbationBank
@@ -58,12 +64,16 @@ class Comparison:
     """A picture's explanations.
 
     Attributes:
+        explanations: of the likeliest class.
         agreement: IoU of masks by (method, method).
+        other_classes: explanations of the next likely classes, class by class, where they were
+            asked for; nothing is measured of them.
     """
 
     facts: PictureFacts
     explanations: tuple[Measured, ...]
     agreement: Mapping[tuple[str, str], float]
+    other_classes: tuple[Explanation, ...] = ()
 
 
 def picture_facts(classifier: Classifier, image: NDArray[np.uint8]) -> PictureFacts:
@@ -89,6 +99,7 @@ def compare(
     rule: HeatMapRule,
     seed: int,
     stability_seeds: int = 2,
+    classes: int = 1,
     cams: Sequence[str] = CAMS,
     at_scale: AtScale | None = None,
     told: Callable[[str], None] = lambda what: None,
@@ -106,6 +117,8 @@ def compare(
         rule: makes masks of heat maps; LIME's are read by the protocol's rule.
         seed: of the explainer; the following ones are for the stability.
         stability_seeds: how many of those.
+        classes: so many of the likeliest are explained, five at most; see
+            :attr:`Comparison.other_classes`.
         told: called with the name of what comes next.
     """
     facts = picture_facts(classifier, image)
@@ -132,4 +145,35 @@ def compare(
                 explanation.surrogate, explanation.class_index, image, source, bank, further
             )
         measured.append(Measured(explanation, found))
-    return Comparison(facts, tuple(measured), agreement(explanations))
+    others: tuple[Explanation, ...] = ()
+    if facts.top_classes[1:classes]:
+        told("other classes")
+        others = _other_classes(
+            [index for index, _ in facts.top_classes[1:classes]],
+            lambda index: [
+                explain_by_cam(classifier, image, method, rule, index, at_scale=at_scale)
+                for method in cams[:1]
+            ],
+            image, source, bank, tuned, seed,
+        )  # fmt: skip
+    return Comparison(facts, tuple(measured), agreement(explanations), others)
+
+
+def _other_classes(
+    indices: Sequence[int],
+    maps: Callable[[int], list[Explanation]],
+    image: NDArray[np.uint8],
+    source: AnswerSource,
+    bank: PerturbationBank,
+    tuned: LimeParameters | None,
+    seed: int,
+) -> tuple[Explanation, ...]:
+    """A heat map and LIME's explanation of each class; LIME asks nothing new for them."""
+    name, parameters = (LIME_DEFAULT, LimeParameters()) if tuned is None else (LIME_TUNED, tuned)
+    asked = replace(parameters, labels=tuple(indices), top_labels=None)
+    found = explain(image, source, asked, seed=seed, bank=bank)
+    explanations = []
+    for index in indices:
+        explanations += maps(index)
+        explanations.append(lime_explanation(found, index, parameters, seed, name))
+    return tuple(explanations)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from explainers.images import AtScale
 from explainers.lime import explanation_mask
 from explainers.lime_parameters import LimeParameters
 
-__all__ = ["Explanation", "Surrogate", "explain_by_cam", "explain_by_lime"]
+__all__ = ["Explanation", "Surrogate", "explain_by_cam", "explain_by_lime", "lime_explanation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,8 @@ class Explanation:
         evidence: (H, W) float64, adding up to the evidence; a superpixel's weight is shared out
             among its pixels.
         mask: (H, W) bool.
-        seconds: wall clock of the method as a user would call it.
+        seconds: wall clock of the method as a user would call it; ``nan`` where it was not
+            measured.
         surrogate: LIME's model; ``None`` for heat maps.
     """
 
@@ -96,7 +99,24 @@ def explain_by_lime(
     start = time.perf_counter()
     found = explainer.explain_instance(image, classifier.predict_proba, **parameters.as_kwargs())
     seconds = time.perf_counter() - start
-    label = int(found.top_labels[0])
+    return lime_explanation(found, int(found.top_labels[0]), parameters, seed, name, seconds)
+
+
+def lime_explanation(
+    found: Any,
+    label: int,
+    parameters: LimeParameters,
+    seed: int,
+    name: str = "lime",
+    seconds: float = math.nan,
+) -> Explanation:
+    """One label of lime's own ``ImageExplanation``.
+
+    Args:
+        parameters, seed: what it was made with.
+        name: what the explanation is called.
+        seconds: that it took, where that was measured.
+    """
     weights = {int(superpixel): float(weight) for superpixel, weight in found.local_exp[label]}
     segments = np.asarray(found.segments, dtype=np.int64)
     return Explanation(
@@ -104,7 +124,7 @@ def explain_by_lime(
         label,
         superpixel_map(segments, weights),
         superpixel_map(segments, weights, density=True),
-        explanation_mask(found),
+        explanation_mask(found, label=label),
         seconds,
         Surrogate(parameters, segments, weights, float(found.intercept[label]), seed),
     )

@@ -156,8 +156,11 @@ def explain(
     return explanation
 
 
-def explanation_mask(explanation: Any, rule: MaskRule = MASK_RULE) -> NDArray[np.bool_]:
-    """(H, W) bool: the mask of the top label, as the grading protocol reads it."""
-    _, mask = explanation.get_image_and_mask(explanation.top_labels[0], **rule.as_kwargs())
+def explanation_mask(
+    explanation: Any, rule: MaskRule = MASK_RULE, label: int | None = None
+) -> NDArray[np.bool_]:
+    """(H, W) bool: the mask as the grading protocol reads it, of the top label or another one."""
+    label = explanation.top_labels[0] if label is None else label
+    _, mask = explanation.get_image_and_mask(label, **rule.as_kwargs())
     positive: NDArray[np.bool_] = mask > 0
     return positive

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 import pickle
@@ -15,7 +17,7 @@ from explainers.errors import InvalidInput, InvalidParameters, StorageError
 from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters
 from studies.restricted_pickle import load_restricted
 
-__all__ = ["Complaint", "check_kwargs", "export_pickle", "read_pickle"]
+__all__ = ["Complaint", "check_kwargs", "export_pickle", "read_pickle", "settings_digest"]
 
 # Protocol 4 loads in every Python that lime runs on.
 _PROTOCOL = 4
@@ -93,6 +95,24 @@ def read_pickle(path: Path) -> dict[str, dict[str, Any]]:
                 "key with a dict of keyword arguments"
             )
     return document
+
+
+def settings_digest(kwargs: Mapping[str, Any]) -> str:
+    """sha256 of what keyword arguments say; the same for equal arguments, however they came about.
+
+    lime's segmentation is described by its algorithm and parameters, a regressor by its class and
+    parameters.
+    """
+
+    def described(value: Any) -> Any:
+        if hasattr(value, "target_params"):
+            return [value.algo_type, value.target_params]
+        if hasattr(value, "get_params"):
+            return [type(value).__name__, value.get_params()]
+        return repr(value)
+
+    text = json.dumps(dict(kwargs), sort_keys=True, default=described)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_kwargs(document: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[Complaint]:

@@ -10,9 +10,15 @@ from studies.records.comparisons import (
 )
 from studies.records.schema import SCHEMA_VERSION, records
 from studies.records.tables import VerificationRow
-from studies.records.verifications import add_verification, latest_verification
+from studies.records.verifications import (
+    VerifiedImage,
+    add_verification,
+    latest_verification,
+    verified_images,
+)
 
 __all__ = [
-    "SCHEMA_VERSION", "ComparedImage", "ComparisonRun", "VerificationRow", "add_comparison",
-    "add_verification", "latest_comparison", "latest_verification", "records",
+    "SCHEMA_VERSION", "ComparedImage", "ComparisonRun", "VerificationRow", "VerifiedImage",
+    "add_comparison", "add_verification", "latest_comparison", "latest_verification", "records",
+    "verified_images",
 ]  # fmt: skip

@@ -28,6 +28,7 @@ from studies.records.tables import (
     ComparisonRow,
     ExplanationRow,
     ImageRow,
+    OtherClassRow,
     ReferenceMaskRow,
     RunRow,
 )
@@ -155,6 +156,10 @@ def _image_row(position: int, image: ComparedImage) -> ImageRow:
             doubt=image.doubt,
         ),
         explanations=[_explanation_row(each) for each in comparison.explanations],
+        other_classes=[
+            OtherClassRow(class_index=each.class_index, **_columns(each))
+            for each in comparison.other_classes
+        ],
         comparisons=[
             ComparisonRow(first=first, second=second, iou=iou)
             for (first, second), iou in comparison.agreement.items()
@@ -182,6 +187,7 @@ def _image(row: ImageRow) -> ComparedImage:
             facts,
             tuple(_measured(each, row.class_index) for each in row.explanations),
             {(each.first, each.second): each.iou for each in row.comparisons},
+            tuple(_explanation(each, each.class_index) for each in row.other_classes),
         ),
         reliability=row.reference.reliability,
         doubt=row.reference.doubt,
@@ -189,26 +195,40 @@ def _image(row: ImageRow) -> ComparedImage:
 
 
 def _explanation_row(measured: Measured) -> ExplanationRow:
-    explanation, surrogate = measured.explanation, measured.explanation.surrogate
-    row = ExplanationRow(
-        method=explanation.method,
-        mask_png=_png(explanation.mask),
-        **{
-            name: None if math.isnan(value) else float(value)
-            for name, value in measured.measures.items()
-        },
-    )
+    found = {
+        name: None if math.isnan(value) else float(value)
+        for name, value in measured.measures.items()
+    }
+    return ExplanationRow(**_columns(measured.explanation), **found)
+
+
+def _columns(explanation: Explanation) -> dict[str, Any]:
+    """What both tables of explanations have."""
+    surrogate = explanation.surrogate
+    found = {"method": explanation.method, "mask_png": _png(explanation.mask)}
     if surrogate is None:
-        row.map_png = _png((explanation.ranking * 255).round().astype(np.uint8))
-        return row
-    row.parameters, row.seed = surrogate.parameters.to_json(), surrogate.seed
-    row.segments_png = _png(surrogate.segments.astype(np.uint16))
+        return found | {"map_png": _png((explanation.ranking * 255).round().astype(np.uint8))}
     weights = {str(superpixel): weight for superpixel, weight in surrogate.weights.items()}
-    row.weights = json.dumps({"intercept": surrogate.intercept, "weights": weights})
-    return row
+    return found | {
+        "parameters": surrogate.parameters.to_json(),
+        "seed": surrogate.seed,
+        "segments_png": _png(surrogate.segments.astype(np.uint16)),
+        "weights": json.dumps({"intercept": surrogate.intercept, "weights": weights}),
+    }
 
 
 def _measured(row: ExplanationRow, class_index: int) -> Measured:
+    measures = {
+        name: math.nan if value is None else float(value)
+        for name in MEASURES
+        if (value := getattr(row, name)) is not None or name not in _OF_SURROGATES
+    }
+    return Measured(_explanation(row, class_index, measures["seconds"]), measures)
+
+
+def _explanation(
+    row: ExplanationRow | OtherClassRow, class_index: int, seconds: float = math.nan
+) -> Explanation:
     surrogate = None
     if row.map_png is not None:
         ranking = evidence = _picture(row.map_png) / 255.0
@@ -224,21 +244,15 @@ def _measured(row: ExplanationRow, class_index: int) -> Measured:
         surrogate = Surrogate(parameters, segments, weights, model["intercept"], row.seed)
         ranking = superpixel_map(segments, weights)
         evidence = superpixel_map(segments, weights, density=True)
-    measures = {
-        name: math.nan if value is None else float(value)
-        for name in MEASURES
-        if (value := getattr(row, name)) is not None or name not in _OF_SURROGATES
-    }
-    explanation = Explanation(
+    return Explanation(
         method=row.method,
         class_index=class_index,
         ranking=ranking,
         evidence=evidence,
         mask=_picture(row.mask_png) > 127,
-        seconds=math.nan if row.seconds is None else row.seconds,
+        seconds=seconds,
         surrogate=surrogate,
     )
-    return Measured(explanation, measures)
 
 
 _OF_SURROGATES = ("r2", "mask_stability", "rank_stability")

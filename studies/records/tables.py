@@ -8,8 +8,8 @@ from sqlalchemy import DateTime, Float, ForeignKey, LargeBinary, String, Text, U
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
-    "Base", "ComparisonRow", "ExplanationRow", "ImageRow", "ReferenceMaskRow", "RunRow",
-    "VerificationRow",
+    "Base", "ComparisonRow", "ExplanationRow", "ImageRow", "OtherClassRow", "ReferenceMaskRow",
+    "RunRow", "VerificationRow",
 ]  # fmt: skip
 
 _REAL = Float(53)  # double precision everywhere
@@ -21,7 +21,11 @@ class Base(DeclarativeBase):
 
 
 class VerificationRow(Base):
-    """One run of ``verify``."""
+    """One run of ``verify``.
+
+    ``settings`` is a JSON object of ``studies.export.settings_digest`` by image; NULL in rows from
+    before schema version 0003. ``result_json`` is the document of ``verify --json``.
+    """
 
     __tablename__ = "lime_tuner_verifications"
 
@@ -35,6 +39,7 @@ class VerificationRow(Base):
     avg_iou: Mapped[float] = mapped_column(_REAL)
     avg_time: Mapped[float] = mapped_column(_REAL)
     result_json: Mapped[str] = mapped_column(Text())
+    settings: Mapped[str | None] = mapped_column(Text())
 
 
 class RunRow(Base):
@@ -89,6 +94,9 @@ class ImageRow(Base):
     explanations: Mapped[list[ExplanationRow]] = relationship(
         back_populates="image", order_by="ExplanationRow.id", cascade="all, delete-orphan"
     )
+    other_classes: Mapped[list[OtherClassRow]] = relationship(
+        back_populates="image", order_by="OtherClassRow.id", cascade="all, delete-orphan"
+    )
     comparisons: Mapped[list[ComparisonRow]] = relationship(
         back_populates="image", order_by="ComparisonRow.id", cascade="all, delete-orphan"
     )
@@ -109,15 +117,12 @@ class ReferenceMaskRow(Base):
     image: Mapped[ImageRow] = relationship(back_populates="reference")
 
 
-class ExplanationRow(Base):
-    """One method's explanation of a picture, and what was measured of it.
+class _ExplanationColumns:
+    """What one method says about one class of a picture.
 
     Heat maps have ``map_png`` (8 bits); LIME has ``segments_png`` (16 bits), ``weights`` (JSON
-    object by superpixel) and ``parameters``. A measure that has no value is NULL.
+    object by superpixel) and ``parameters``.
     """
-
-    __tablename__ = "lime_tuner_explanations"
-    __table_args__ = (UniqueConstraint("image_id", "method"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_images.id"), index=True)
@@ -128,6 +133,15 @@ class ExplanationRow(Base):
     map_png: Mapped[bytes | None] = mapped_column(_PICTURE)
     segments_png: Mapped[bytes | None] = mapped_column(_PICTURE)
     weights: Mapped[str | None] = mapped_column(Text())
+
+
+class ExplanationRow(_ExplanationColumns, Base):
+    """An explanation of a picture's likeliest class, and what was measured of it; a measure that
+    has no value is NULL."""
+
+    __tablename__ = "lime_tuner_explanations"
+    __table_args__ = (UniqueConstraint("image_id", "method"),)
+
     deletion: Mapped[float | None] = mapped_column(_REAL)
     insertion: Mapped[float | None] = mapped_column(_REAL)
     iou: Mapped[float | None] = mapped_column(_REAL)
@@ -140,6 +154,16 @@ class ExplanationRow(Base):
     mask_stability: Mapped[float | None] = mapped_column(_REAL)
     rank_stability: Mapped[float | None] = mapped_column(_REAL)
     image: Mapped[ImageRow] = relationship(back_populates="explanations")
+
+
+class OtherClassRow(_ExplanationColumns, Base):
+    """An explanation of another class of the picture."""
+
+    __tablename__ = "lime_tuner_other_classes"
+    __table_args__ = (UniqueConstraint("image_id", "class_index", "method"),)
+
+    class_index: Mapped[int]
+    image: Mapped[ImageRow] = relationship(back_populates="other_classes")
 
 
 class ComparisonRow(Base):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,7 +14,23 @@ from sqlalchemy.orm import Session
 from studies.records.schema import records
 from studies.records.tables import VerificationRow
 
-__all__ = ["add_verification", "latest_verification"]
+__all__ = ["VerifiedImage", "add_verification", "latest_verification", "verified_images"]
+
+
+@dataclass(frozen=True)
+class VerifiedImage:
+    """What stock lime gave for an image.
+
+    Attributes:
+        seeds: how many fresh ones.
+        found: ``iou``, ``iou_std``, ``time`` in seconds, ``label``.
+        defaults: the same of lime's defaults; ``None`` where they were not run.
+    """
+
+    reference: str
+    seeds: int
+    found: Mapping[str, Any]
+    defaults: Mapping[str, Any] | None
 
 
 def add_verification(
@@ -25,8 +42,13 @@ def add_verification(
     reference: str,
     seeds: int,
     result: Mapping[str, Any],
+    settings: Mapping[str, str],
 ) -> None:
     """Record a verification.
+
+    Args:
+        result: the document of ``verify --json``.
+        settings: :func:`studies.export.settings_digest` of every image's arguments.
 
     Raises:
         StorageError: the database cannot be written.
@@ -43,9 +65,37 @@ def add_verification(
                 avg_iou=float(result["avg_iou"]),
                 avg_time=float(result["avg_time"]),
                 result_json=json.dumps(result),
+                settings=json.dumps(dict(settings), sort_keys=True),
             )
         )
         session.commit()
+
+
+def verified_images(
+    storage: str, settings: Mapping[str, str], classifier_sha256: str
+) -> dict[str, VerifiedImage]:
+    """The newest verification of each image that was run with just these settings.
+
+    Args:
+        settings: :func:`studies.export.settings_digest` of the arguments, by image.
+        classifier_sha256: of the classifier it was run with.
+    """
+    found: dict[str, VerifiedImage] = {}
+    with records(storage) as engine, Session(engine) as session:
+        rows = session.scalars(
+            sqlalchemy.select(VerificationRow)
+            .where(VerificationRow.classifier_sha256 == classifier_sha256)
+            .order_by(VerificationRow.id)
+        )
+        for row in rows:
+            result, known = json.loads(row.result_json), json.loads(row.settings or "{}")
+            usual = result.get("defaults", {}).get("images", {})
+            for key, wanted in settings.items():
+                if known.get(key) == wanted and key in result.get("images", {}):
+                    found[key] = VerifiedImage(
+                        row.reference, row.seeds, result["images"][key], usual.get(key)
+                    )
+    return found
 
 
 def latest_verification(storage: str, pickle_sha256: str) -> VerificationRow | None:

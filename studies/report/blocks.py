@@ -6,16 +6,13 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from PIL import Image
 
 from studies.report.claims import Claim
-from studies.report.figures import svg_text
+from studies.report.drawing import Drawing
 from studies.report.panels import Panel
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = [
     "Block", "Chart", "ClaimBlock", "Facts", "Marks", "Missing", "PanelImage", "PanelRow",
@@ -70,18 +67,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Chart:
-    """An SVG picture inside the page, and words for those who cannot see it."""
+    """A drawing inside the page, and words for those who cannot see it."""
 
     kind: ClassVar[str] = "chart"
-    source: str
+    drawing: Drawing
     alternative: str
     caption: str
-
-    @classmethod
-    def of(cls, figure: Figure, alternative: str, caption: str) -> Chart:
-        """From a matplotlib figure."""
-        data = base64.b64encode(svg_text(figure).encode()).decode("ascii")
-        return cls(f"data:image/svg+xml;base64,{data}", alternative, caption)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from studies.constraint_cost import ConstraintCost, constraint_cost
 from studies.overview import StudyOverview, best_parameters, overview, study_attributes
 from studies.storage import describe, open_storage
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from studies.records import ComparisonRun
+    from studies.records import ComparisonRun, VerifiedImage
 
 __all__ = ["ReportFacts", "StudyFacts", "gather"]
 
@@ -25,6 +26,7 @@ class StudyFacts:
         attributes: the study's user attributes.
         parameters: of the best trial, JSON; ``None`` before there is one.
         trials: all of them, in order.
+        verified: the newest run of stock lime with just these parameters, if there is one.
     """
 
     key: str
@@ -32,6 +34,14 @@ class StudyFacts:
     attributes: Mapping[str, Any]
     parameters: str | None
     trials: tuple[FrozenTrial, ...]
+    verified: VerifiedImage | None = None
+
+    @property
+    def constraint(self) -> ConstraintCost | None:
+        """What the study's constraint costs; ``None`` where it has none, or no trial yet."""
+        if not self.attributes.get("constraints"):
+            return None
+        return constraint_cost(self.trials, float(self.attributes.get("runtime_weight", 0.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +76,39 @@ def gather(storage: str, prefix: str) -> ReportFacts:
     attributes = study_attributes(storage, [row.study for row in mine])
     parameters = best_parameters(storage, prefix)
     opened = open_storage(storage, write=False)
+    verified = _verified(storage, parameters, attributes, prefix)
     studies = []
     for row in mine:
         key = row.study[len(prefix) + 1 :]
         trials = optuna.load_study(study_name=row.study, storage=opened).get_trials(deepcopy=False)
         studies.append(
-            StudyFacts(key, row, attributes.get(row.study, {}), parameters.get(key), tuple(trials))
-        )
+            StudyFacts(
+                key, row, attributes.get(row.study, {}), parameters.get(key), tuple(trials),
+                verified.get(key),
+            )
+        )  # fmt: skip
     return ReportFacts(
         describe(storage), prefix, tuple(studies), latest_comparison(storage, prefix), tuple(others)
     )
+
+
+def _verified(
+    storage: str,
+    parameters: Mapping[str, str],
+    attributes: Mapping[str, Mapping[str, Any]],
+    prefix: str,
+) -> dict[str, VerifiedImage]:
+    """Verifications of the best trials' parameters, by key."""
+    from explainers.lime_parameters import LimeParameters
+    from studies.export import settings_digest
+    from studies.records import verified_images
+
+    by_classifier: dict[str, dict[str, str]] = {}
+    for key, text in parameters.items():
+        made_with = attributes.get(f"{prefix}/{key}", {}).get("classifier", {})
+        digest = settings_digest(LimeParameters.from_json(text).as_kwargs())
+        by_classifier.setdefault(str(made_with.get("sha256")), {})[key] = digest
+    found: dict[str, VerifiedImage] = {}
+    for sha256, settings in by_classifier.items():
+        found |= verified_images(storage, settings, sha256)
+    return found

@@ -1,15 +1,10 @@
-"""The report's charts. Each function draws one figure from plain values.
-
-Bytes depend on the data only: SVG identifiers are salted with a constant, and no date is written.
-"""
+"""The report's charts: each function makes one figure from plain values, for
+:func:`studies.report.drawing.draw`."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,38 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "agreement_by_type", "agreement_heat_map", "dumbbells", "importance_bars", "save_figure",
-    "side_by_side", "study_histories", "style", "svg_text", "time_against_fidelity",
+    "agreement_by_type", "agreement_heat_map", "dumbbells", "importance_bars", "side_by_side",
+    "study_histories", "time_against_fidelity",
 ]  # fmt: skip
 
-_STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "font.family": "DejaVu Sans",
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "svg.hashsalt": "lime-tuner",
-    "svg.fonttype": "path",
-}
 _WIDTH = 6.9  # inches: two columns of print
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """The look of every figure, and no window system."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    with matplotlib.rc_context(_STYLE):
-        yield
 
 
 def _new(width: float, height: float, **options: Any) -> tuple[Figure, Any]:
@@ -63,21 +31,6 @@ def _new(width: float, height: float, **options: Any) -> tuple[Figure, Any]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(**options)
-
-
-def svg_text(figure: Figure) -> str:
-    """The figure as SVG, without the XML header."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
-def save_figure(figure: Figure, folder: Path, name: str) -> None:
-    """Write ``NAME.svg``, and ``NAME.png`` at 300 dpi."""
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / f"{name}.svg", format="svg", metadata={"Date": None})
-    figure.savefig(folder / f"{name}.png", dpi=300, metadata={"Software": None})
 
 
 def dumbbells(

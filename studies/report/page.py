@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from explainers.comparison import LIME_DEFAULT, LIME_TUNED
 from explainers.errors import InvalidInput, StorageError
-from studies.analysis import methods_of
 from studies.report import figures
+from studies.report.blocks import Chart, Section
+from studies.report.drawing import Drawing, draw
 from studies.report.facts import ReportFacts, gather
-from studies.report.panels import panels
-from studies.report.search import histories, importances
+from studies.report.panels import class_panels, panels
+from studies.report.search import importances
 from studies.report.sections import sections
 from studies.report.tables import write_tables
 
-__all__ = ["page", "write_report"]
+__all__ = ["drawings", "page", "write_report"]
 
 
 def write_report(storage: str, prefix: str, output: Path) -> list[Path]:
@@ -33,12 +34,13 @@ def write_report(storage: str, prefix: str, output: Path) -> list[Path]:
     facts = gather(storage, prefix)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        importance = importances(facts)
+        parts = sections(facts, importances(facts))
         written = write_tables(facts, output / "tables")
-        written += _write_figures(facts, importance, output / "figures")
+        for drawing in drawings(facts, parts):
+            written += drawing.save(output / "figures")
         index = output / "index.html"
         temporary = output / ".index.html.tmp"
-        temporary.write_text(page(facts, importance), encoding="utf-8")
+        temporary.write_text(page(facts, parts), encoding="utf-8")
         temporary.replace(index)
     except OSError as error:
         raise StorageError(
@@ -47,7 +49,20 @@ def write_report(storage: str, prefix: str, output: Path) -> list[Path]:
     return [index, *written]
 
 
-def page(facts: ReportFacts, importance: dict[str, float]) -> str:
+def drawings(facts: ReportFacts, parts: Sequence[Section]) -> list[Drawing]:
+    """The page's charts, and its pictures side by side for print."""
+    found = [block.drawing for part in parts for block in part.blocks if isinstance(block, Chart)]
+    run = facts.comparison
+    if run is not None and run.images:
+        rows = [panels(image) for image in run.images]
+        found.append(draw("side_by_side", figures.side_by_side, rows))
+        classes = [row for image in run.images if (row := class_panels(image))]
+        if classes:
+            found.append(draw("several_classes", figures.side_by_side, classes))
+    return found
+
+
+def page(facts: ReportFacts, parts: Sequence[Section]) -> str:
     """The page, with everything it needs inside it."""
     import jinja2
 
@@ -60,35 +75,5 @@ def page(facts: ReportFacts, importance: dict[str, float]) -> str:
     return environment.from_string(source).render(
         title=f"LIME settings for {facts.prefix}",
         lead=f"{len(facts.studies)} studies in {facts.storage}.{when}",
-        sections=sections(facts, importance),
+        sections=parts,
     )
-
-
-def _write_figures(facts: ReportFacts, importance: dict[str, float], folder: Path) -> list[Path]:
-    run = facts.comparison
-    made = {}
-    with figures.style():
-        rows = [
-            (s.key, s.overview.default_iou, s.overview.best_iou)
-            for s in facts.studies
-            if s.overview.best_iou is not None
-        ]
-        if rows:
-            made["iou_per_image"] = figures.dumbbells(
-                rows, "IoU with the reference", (LIME_DEFAULT, LIME_TUNED)
-            )
-        scores = {key: values for key, values in histories(facts).items() if values}
-        if scores:
-            made["search"] = figures.study_histories(scores)
-        if importance:
-            made["importance"] = figures.importance_bars(importance)
-        if run is not None and run.images:
-            limes = [m for m in methods_of(run) if m in (LIME_DEFAULT, LIME_TUNED)]
-            if limes and any(image.type for image in run.images):
-                made["agreement_by_type"] = figures.agreement_by_type(run, limes)
-            made["time_against_fidelity"] = figures.time_against_fidelity(run)
-            made["agreement_of_methods"] = figures.agreement_heat_map(run)
-            made["side_by_side"] = figures.side_by_side([panels(image) for image in run.images])
-        for name, figure in made.items():
-            figures.save_figure(figure, folder, name)
-    return [folder / f"{name}.{suffix}" for name in made for suffix in ("png", "svg")]

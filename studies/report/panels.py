@@ -13,7 +13,7 @@ from explainers.overlay import heat_overlay
 from studies.records import ComparedImage
 from studies.report.palette import AGAINST, FOR
 
-__all__ = ["Panel", "evidence_overlay", "panels"]
+__all__ = ["Panel", "class_panels", "evidence_overlay", "panels"]
 
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 _STRENGTH = 0.65  # of the colour of the heaviest superpixel
@@ -77,16 +77,7 @@ def panels(image: ComparedImage) -> list[Panel]:
     for measured in image.comparison.explanations:
         explanation = measured.explanation
         iou = measured.measures.get("iou", float("nan"))
-        if explanation.surrogate is None:
-            pixels = outlined(
-                heat_overlay(image.pixels, explanation.ranking.astype(np.float32)),
-                explanation.mask,
-                image.reference,
-            )
-            kind = "heat map"
-        else:
-            pixels = evidence_overlay(image.pixels, explanation, image.reference)
-            kind = "superpixels for the class in blue and against it in orange"
+        pixels, kind = _drawn(image, explanation)
         found.append(
             Panel(
                 explanation.method,
@@ -97,3 +88,41 @@ def panels(image: ComparedImage) -> list[Panel]:
             )
         )
     return found
+
+
+def class_panels(image: ComparedImage) -> list[Panel]:
+    """Explanations of the likeliest classes, class by class, by the methods that explained all."""
+    others = image.comparison.other_classes
+    methods = list(dict.fromkeys(each.method for each in others))
+    firsts = [each.explanation for each in image.comparison.explanations]
+    classes = {
+        index: (name, probability)
+        for name, (index, probability) in zip(
+            image.class_names, image.comparison.facts.top_classes, strict=True
+        )
+    }
+    found = []
+    for explanation in [*(e for m in methods for e in firsts if e.method == m), *others]:
+        name, probability = classes[explanation.class_index]
+        pixels, kind = _drawn(image, explanation)
+        found.append(
+            Panel(
+                f"{name} ({probability:.0%})",
+                explanation.method,
+                f"{explanation.method} of {image.key} for the class {name}: {kind}, the mask "
+                "outlined in black.",
+                pixels,
+            )
+        )
+    return found
+
+
+def _drawn(image: ComparedImage, explanation: Explanation) -> tuple[NDArray[np.uint8], str]:
+    """An explanation over its photograph, and in words what is drawn."""
+    if explanation.surrogate is not None:
+        return (
+            evidence_overlay(image.pixels, explanation, image.reference),
+            "superpixels for the class in blue and against it in orange",
+        )
+    overlay = heat_overlay(image.pixels, explanation.ranking.astype(np.float32))
+    return outlined(overlay, explanation.mask, image.reference), "heat map"

@@ -17,9 +17,7 @@ from explainers.perturbation_bank import PerturbationBank
 from explainers.segmentation import Segmentation
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 
-TUNED = LimeParameters(
-    segmentation=Segmentation.of("slic", n_segments=12), num_samples=64
-)
+TUNED = LimeParameters(segmentation=Segmentation.of("slic", n_segments=12), num_samples=64)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +36,7 @@ def compared() -> tuple[Comparison, list[str]]:
         bank=PerturbationBank(),
         rule=parse_heat_map_rule("0.3"),
         seed=5,
+        classes=3,
         told=told.append,
     )
     return found, told
@@ -47,7 +46,7 @@ def test_every_method_is_measured(compared: tuple[Comparison, list[str]]) -> Non
     found, told = compared
     methods = [each.explanation.method for each in found.explanations]
     assert methods == ["gradcam", "scorecam", "ablationcam", LIME_DEFAULT, LIME_TUNED]
-    assert told == [*methods, "measures"]
+    assert told == [*methods, "measures", "other classes"]
     for each in found.explanations:
         lime = each.explanation.surrogate is not None
         assert lime == each.explanation.method.startswith("lime")
@@ -82,3 +81,31 @@ def test_surrogates_are_stock_lime_s(compared: tuple[Comparison, list[str]]) -> 
     np.testing.assert_array_equal(
         explanation.ranking, superpixel_map(stock.segments, surrogate.weights)
     )
+
+
+def test_other_classes_are_explained_as_stock_lime_would(
+    compared: tuple[Comparison, list[str]],
+) -> None:
+    from lime.lime_image import LimeImageExplainer
+
+    from explainers.zoo import load_classifier
+
+    found, _ = compared
+    others = [index for index, _ in found.facts.top_classes[1:3]]
+    assert [(each.class_index, each.method) for each in found.other_classes] == [
+        (index, method) for index in others for method in ("gradcam", LIME_TUNED)
+    ]
+    scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
+    stock = LimeImageExplainer(random_state=5).explain_instance(
+        scene,
+        load_classifier("demo", device="cpu").predict_proba,
+        **(TUNED.as_kwargs() | {"labels": tuple(others), "top_labels": None}),
+    )
+    for each in found.other_classes[1::2]:
+        assert each.surrogate is not None
+        # Batches of another size differ in the last bits.
+        weights = dict(stock.local_exp[each.class_index])
+        assert each.surrogate.weights == pytest.approx(weights, rel=1e-5, abs=1e-8)
+        _, mask = stock.get_image_and_mask(each.class_index, num_features=5, hide_rest=False)
+        np.testing.assert_array_equal(each.mask, mask > 0)
+        assert math.isnan(each.seconds)

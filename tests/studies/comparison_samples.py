@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import numpy as np
@@ -20,7 +21,9 @@ PARAMETERS = LimeParameters(segmentation=Segmentation.of("slic", n_segments=20))
 WEIGHTS = {3: 0.25, 7: -0.125, 119: 1e-9}
 
 
-def compared_image(key: str, seed: int, *, tuned: bool = True) -> ComparedImage:
+def compared_image(
+    key: str, seed: int, *, tuned: bool = True, other_classes: bool = False
+) -> ComparedImage:
     """Noise with measures; image 0 has one that is missing."""
     generator = np.random.default_rng(seed)
     segments = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) // 4
@@ -44,6 +47,11 @@ def compared_image(key: str, seed: int, *, tuned: bool = True) -> ComparedImage:
         if each.surrogate is not None:
             measures |= {"r2": generator.random(), "mask_stability": 1.0, "rank_stability": 0.75}
         measured.append(Measured(each, measures))
+    others = tuple(
+        replace(each, class_index=2, seconds=math.nan, mask=~each.mask)
+        for each in (found[0], found[-1])
+        if other_classes
+    )
     facts = PictureFacts(
         ((4, 0.75), (2, 0.125)), 0.01 * seed, float(generator.random()), 100 + seed
     )
@@ -55,13 +63,15 @@ def compared_image(key: str, seed: int, *, tuned: bool = True) -> ComparedImage:
         class_names=("kite", "vulture"),
         reference=generator.random((HEIGHT, WIDTH)) > 0.3,
         reference_rule="gradcam@0.3",
-        comparison=Comparison(facts, tuple(measured), agreement(found)),
+        comparison=Comparison(facts, tuple(measured), agreement(found), others),
         reliability=0.2,
         doubt="maps disagree <& so on>",
     )
 
 
-def comparison_run(study: str, *keys: str, tuned: bool = True) -> ComparisonRun:
+def comparison_run(
+    study: str, *keys: str, tuned: bool = True, other_classes: bool = False
+) -> ComparisonRun:
     """A run of some images."""
     return ComparisonRun(
         at=datetime(2026, 11, 22, 3, 4, 5, tzinfo=timezone.utc),
@@ -73,5 +83,8 @@ def comparison_run(study: str, *keys: str, tuned: bool = True) -> ComparisonRun:
         seed=7,
         arguments={"rule": "0.3", "seeds": 3},
         package_versions={"lime": "0.2.0.1"},
-        images=tuple(compared_image(key, number, tuned=tuned) for number, key in enumerate(keys)),
+        images=tuple(
+            compared_image(key, number, tuned=tuned, other_classes=other_classes)
+            for number, key in enumerate(keys)
+        ),
     )

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sklearn.linear_model import Ridge
 from explainers.errors import InvalidInput, UnsafePickle
 from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters, Regressor
 from explainers.segmentation import Segmentation
-from studies.export import check_kwargs, export_pickle, read_pickle
+from studies.export import check_kwargs, export_pickle, read_pickle, settings_digest
 from studies.restricted_pickle import load_restricted
 from studies.verification import ImageVerdict, summary
 
@@ -241,3 +242,21 @@ def test_summary_has_the_servers_field_names() -> None:
     assert found["images"]["a"] == {
         "iou": pytest.approx(0.3), "iou_std": pytest.approx(0.1), "time": 2.0, "label": "cat",
     }  # fmt: skip
+
+
+def test_settings_digest_sees_what_is_said_not_how_it_came_about() -> None:
+    parameters = LimeParameters(
+        segmentation=Segmentation.of("slic", n_segments=20), regressor=Regressor.of("Lasso")
+    )
+    kwargs = parameters.as_kwargs()
+    assert settings_digest(kwargs) == settings_digest(pickle.loads(pickle.dumps(kwargs)))
+    assert settings_digest(kwargs) == settings_digest(dict(reversed(kwargs.items())))
+    others = [
+        replace(parameters, segmentation=Segmentation.of("slic", n_segments=21)),
+        replace(parameters, segmentation=Segmentation.of("felzenszwalb")),
+        replace(parameters, regressor=Regressor.of("Lasso", alpha=0.5)),
+        replace(parameters, regressor=None),
+        replace(parameters, num_samples=999),
+    ]
+    digests = {settings_digest(other.as_kwargs()) for other in [parameters, *others]}
+    assert len(digests) == len(others) + 1

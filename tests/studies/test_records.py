@@ -14,11 +14,13 @@ from alembic.migration import MigrationContext
 from explainers.errors import StorageError
 from studies.records import (
     SCHEMA_VERSION,
+    VerifiedImage,
     add_comparison,
     add_verification,
     latest_comparison,
     latest_verification,
     records,
+    verified_images,
 )
 from studies.records.schema import VERSION_TABLE
 from studies.records.tables import Base, VerificationRow
@@ -30,11 +32,11 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     open_storage(url)
     assert latest_comparison(url) is None
-    add_comparison(url, comparison_run("first", "a", "b"))
+    add_comparison(url, comparison_run("first", "a", "b", other_classes=True))
     add_comparison(url, comparison_run("second", "c"))
     found = latest_comparison(url, "first")
     assert found is not None
-    expected = comparison_run("first", "a", "b")
+    expected = comparison_run("first", "a", "b", other_classes=True)
     for name in ("at", "catalog", "study", "arguments", "package_versions", "seed"):
         assert getattr(found, name) == getattr(expected, name)
     assert [image.key for image in found.images] == ["a", "b"]
@@ -52,12 +54,38 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
             np.testing.assert_array_equal(a.explanation.ranking, b.explanation.ranking)
             np.testing.assert_array_equal(a.explanation.evidence, b.explanation.evidence)
             assert (a.explanation.surrogate is None) == (b.explanation.surrogate is None)
+        others, known_others = image.comparison.other_classes, known.comparison.other_classes
+        assert (
+            [(o.class_index, o.method) for o in others]
+            == [(2, o.method) for o in known_others]
+            != []
+        )
+        for one, other in zip(others, known_others, strict=True):
+            np.testing.assert_array_equal(one.mask, other.mask)
+            np.testing.assert_array_equal(one.ranking, other.ranking)
     surrogate = found.images[0].comparison.explanations[-1].explanation.surrogate
     assert surrogate is not None
     assert (surrogate.parameters, surrogate.weights, surrogate.seed) == (PARAMETERS, WEIGHTS, 17)
     newest = latest_comparison(url)
     assert newest is not None
     assert newest.study == "second"
+
+
+def test_a_verification_belongs_to_the_settings_it_was_run_with(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    for iou in (0.25, 0.5):
+        add_verification(
+            url, pickle_sha256="p", catalog="demo", classifier_sha256="c", reference="masks",
+            seeds=3, settings={"a": "one", "b": "two"},
+            result={
+                "avg_iou": iou, "avg_time": 1.0,
+                "images": {"a": {"iou": iou}, "b": {"iou": 1 - iou}},
+                "defaults": {"images": {"a": {"iou": 0.125}}},
+            },
+        )  # fmt: skip
+    found = verified_images(url, {"a": "one", "b": "other", "d": "one"}, "c")
+    assert found == {"a": VerifiedImage("masks", 3, {"iou": 0.5}, {"iou": 0.125})}
+    assert verified_images(url, {"a": "one"}, "another classifier") == {}
 
 
 def test_migrations_and_tables_say_the_same(tmp_path: Path) -> None:
@@ -73,10 +101,19 @@ def test_a_file_from_before_versions_keeps_its_verifications(tmp_path: Path) -> 
     url = f"sqlite:///{tmp_path / 'old.db'}"
     open_storage(url)
     engine = sqlalchemy.create_engine(url)
-    Base.metadata.create_all(engine, tables=[Base.metadata.tables[VerificationRow.__tablename__]])
+    old = sqlalchemy.Table(
+        VerificationRow.__tablename__,
+        sqlalchemy.MetaData(),
+        *(
+            sqlalchemy.Column(column.name, column.type, primary_key=column.primary_key)
+            for column in VerificationRow.__table__.columns
+            if column.name != "settings"
+        ),
+    )
+    old.create(engine)
     with engine.begin() as connection:
         connection.execute(
-            sqlalchemy.insert(VerificationRow).values(
+            sqlalchemy.insert(old).values(
                 at=datetime(2026, 1, 1), pickle_sha256="old", catalog="demo",
                 classifier_sha256="d", reference="masks", seeds=3, avg_iou=0.5, avg_time=1.0,
                 result_json="{}",
@@ -108,5 +145,5 @@ def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         add_verification(
             f"sqlite:///{tmp_path / 'no.db'}", pickle_sha256="a", catalog="b",
             classifier_sha256="c", reference="d", seeds=1,
-            result={"avg_iou": 0.5, "avg_time": 1.0},
+            result={"avg_iou": 0.5, "avg_time": 1.0}, settings={},
         )  # fmt: skip

@@ -107,7 +107,7 @@ def test_verifications_are_recorded_beside_the_studies(tmp_path: Path) -> None:
     for iou in (0.5, 0.6):
         add_verification(
             url, pickle_sha256="abc", catalog="demo", classifier_sha256="d", reference="masks",
-            seeds=3, result={"avg_iou": iou, "avg_time": 1.0, "images": {}},
+            seeds=3, result={"avg_iou": iou, "avg_time": 1.0, "images": {}}, settings={},
         )  # fmt: skip
     row = latest_verification(url, "abc")
     assert row is not None

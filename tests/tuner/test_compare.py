@@ -16,8 +16,9 @@ QUICK = ["--method", "gradcam", "--method", "ablationcam", "--seeds", "2"]
 
 def test_compared_recorded_and_reported(here: Path, cli: Cli) -> None:
     cli.ok("tune", *DEMO, *FAST)
-    found = json.loads(cli.ok("compare", *DEMO, *QUICK, "--json"))
+    found = json.loads(cli.ok("compare", *DEMO, *QUICK, "--classes", "2", "--json"))
     assert list(found["images"]) == ["house", "key"]
+    assert found["constraint"] == {}
     house = found["images"]["house"]
     assert list(house["measures"]) == ["gradcam", "ablationcam", "lime default", "lime tuned"]
     assert house["measures"]["lime tuned"]["r2"] <= 1
@@ -30,9 +31,13 @@ def test_compared_recorded_and_reported(here: Path, cli: Cli) -> None:
         ).all()
     assert len(rows) == 8
     assert rows[0] == ("house", "gradcam", house["measures"]["gradcam"]["iou"])
+    cli.ok("export", "--catalog", "demo", "--study", "demo", "--fill-defaults")
+    cli.ok("verify", "explain_params.pkl", *DEMO, "--seeds", "1", "--baseline-seeds", "0")
     assert "wrote report/index.html" in cli.ok("report", "--study", "demo")
+    assert (here / "report" / "figures" / "several_classes.svg").is_file()
     text = (here / "report" / "index.html").read_text()
     assert "tuned for 2 of 2 images" in text
+    assert "(2 images). The studies&#39; own IoU is" in text
     assert (here / "report" / "tables" / "measures.csv").is_file()
 
 
@@ -48,6 +53,7 @@ def test_wrong_calls(here: Path, cli: Cli) -> None:
     assert "CAM method 'blur' is unknown" in cli.refused("compare", *DEMO, "--method", "blur")
     assert "rule" in cli.refused("compare", *DEMO, "--rule", "most")
     assert "2" in cli.refused("compare", *DEMO, "--seeds", "1")
+    assert "equal to 5" in cli.refused("compare", *DEMO, "--classes", "6")
     assert "none" in cli.refused("compare", *DEMO, "--storage", "sqlite:///none/a.db")
     assert "does not exist" in cli.refused("report", "--study", "demo")
     assert "fidelity" in cli.refused("tune", *DEMO, *FAST, "--constrain", "time")

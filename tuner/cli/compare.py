@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,9 +15,10 @@ from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     from explainers.lime_parameters import LimeParameters
+    from studies.constraint_cost import ConstraintCost
     from studies.records import ComparedImage, ComparisonRun
 
-__all__ = ["compare", "run_comparison", "show_comparison"]
+__all__ = ["compare", "run_comparison", "show_comparison", "show_constraint_costs"]
 
 
 def compare(
@@ -40,6 +42,10 @@ def compare(
     seeds: Annotated[
         int, typer.Option(min=2, help="Explainer seeds that stability is measured on.")
     ] = 3,
+    classes: Annotated[
+        int,
+        typer.Option(min=1, max=5, help="Explain so many of each image's likeliest classes."),
+    ] = 1,
     storage: options.Storage = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -72,13 +78,16 @@ def compare(
         rule=rule,
         methods=methods,
         seeds=seeds,
+        classes=classes,
         engine=setting("engine", engine, "auto"),
     )
     add_comparison(url, run)
+    costs = _constraint_costs(url, run)
     if as_json:
-        write_json(_document(run))
+        write_json(_document(run, costs))
     else:
         show_comparison(run)
+        show_constraint_costs(costs)
 
 
 def run_comparison(
@@ -90,6 +99,7 @@ def run_comparison(
     rule: str,
     methods: tuple[str, ...],
     seeds: int,
+    classes: int,
     engine: str,
 ) -> ComparisonRun:
     """Explain and measure every image of a workplace; nothing is recorded.
@@ -133,6 +143,7 @@ def run_comparison(
                     rule=parsed,
                     seed=FIRST_FRESH_SEED,
                     stability_seeds=seeds - 1,
+                    classes=classes,
                     cams=methods,
                     at_scale=image.at_scale,
                     told=told,
@@ -165,7 +176,13 @@ def run_comparison(
         classifier_sha256=classifier.fingerprint,
         device=str(classifier.device),
         seed=FIRST_FRESH_SEED,
-        arguments={"rule": rule, "methods": list(methods), "seeds": seeds, "engine": engine},
+        arguments={
+            "rule": rule,
+            "methods": list(methods),
+            "seeds": seeds,
+            "classes": classes,
+            "engine": engine,
+        },
         package_versions=package_versions(),
         images=tuple(compared),
     )
@@ -196,9 +213,27 @@ def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParamete
     return {key: LimeParameters.from_json(found[key]) for key in names if key in found}
 
 
-def _document(run: ComparisonRun) -> dict[str, Any]:
+def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
+    """What the studies' constraint costs, by key; of those that have one."""
+    from studies.report.facts import gather
+
+    keys = {image.key for image in run.images}
+    found = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
+    return {key: cost for key, cost in found.items() if cost is not None}
+
+
+def _document(run: ComparisonRun, costs: Mapping[str, ConstraintCost]) -> dict[str, Any]:
     return {
         "study": run.study,
+        "constraint": {
+            key: {
+                "iou": cost.iou,
+                "iou_without": cost.free_iou,
+                "refused": cost.refused,
+                "reason": cost.reason,
+            }
+            for key, cost in costs.items()
+        },
         "images": {
             image.key: {
                 "type": image.type,
@@ -274,6 +309,19 @@ def show_comparison(run: ComparisonRun) -> None:
     for image in run.images:
         for lost in lost_fidelity(image):
             console.print(f"{image.key}: the tuned explanation is less faithful: {lost}")
+
+
+def show_constraint_costs(costs: Mapping[str, ConstraintCost]) -> None:
+    """A table; nothing where no study has a constraint."""
+    if not costs:
+        return
+    shown = table(
+        "what the constraint on fidelity costs (IoU of the studies)",
+        "image", "IoU", "IoU without, at least", "refused", "the best that was refused",
+    )  # fmt: skip
+    for key, cost in costs.items():
+        shown.add_row(key, _cell(cost.iou), _cell(cost.free_iou), str(cost.refused), cost.reason)
+    console.print(shown)
 
 
 def _cell(value: float) -> str:

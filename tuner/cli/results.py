@@ -199,7 +199,7 @@ def run_verification(
     Raises:
         InvalidInput: the pickle has something that stock lime cannot work with.
     """
-    from studies.export import check_kwargs
+    from studies.export import check_kwargs, settings_digest
     from studies.storage import DEFAULT_STORAGE, holds_studies
     from studies.verification import (
         FIRST_FRESH_SEED,
@@ -255,6 +255,7 @@ def run_verification(
             reference=result["reference"],
             seeds=seeds,
             result=result,
+            settings={image.key: settings_digest(document[image.key]) for image in loaded},
         )
     return result
 

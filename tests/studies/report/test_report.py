@@ -12,7 +12,8 @@ import pytest
 from explainers.errors import InvalidInput, StorageError
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
-from studies.records import add_comparison
+from studies.export import settings_digest
+from studies.records import add_comparison, add_verification
 from studies.report import write_report
 from studies.storage import open_storage
 from studies.trial_record import TrialRecord
@@ -92,10 +93,10 @@ def _index(url: str, prefix: str, folder: Path) -> str:
 def test_everything_is_there_and_the_same_twice(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
     _studies(url, "tml25", KEYS, 16)
-    add_comparison(url, comparison_run("tml25", *KEYS))
+    add_comparison(url, comparison_run("tml25", *KEYS, other_classes=True))
     text = _index(url, "tml25", tmp_path / "one")
     page = _Page(text)
-    assert len(page.images) == 6 + 3 * 6
+    assert len(page.images) == 6 + 3 * (6 + 4)
     assert "3 of 3 images" in text
     assert "goldfish: the reference is doubtful (reliability 0.10)" in text
     assert "the catalogue says cock" in text
@@ -107,11 +108,50 @@ def test_everything_is_there_and_the_same_twice(tmp_path: Path) -> None:
         assert path.read_bytes() == twin.read_bytes(), path.name
     names = {path.name for path in (tmp_path / "one").rglob("*.*")}
     assert {"measures.csv", "trials.csv", "agreement.csv", "side_by_side.svg",
-            "time_against_fidelity.png", "agreement_by_type.svg"} <= names  # fmt: skip
+            "time_against_fidelity.png", "agreement_by_type.svg", "several_classes.png",
+            "iou_per_image.svg", "search.png", "importance.svg"} <= names  # fmt: skip
     lines = (tmp_path / "one" / "tables" / "measures.csv").read_text().splitlines()
     assert lines[0].startswith("image,type,method,deletion,insertion,iou,pointing")
     assert len(lines) == 1 + 3 * 5
     assert ",,0.25,0.75,0.125," in lines[1]  # the missing measure is an empty cell
+
+
+def test_verified_and_constrained(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    _studies(url, "tml25", KEYS[:2], 4)
+    text = _index(url, "tml25", tmp_path / "before")
+    assert "run lime-tuner export and lime-tuner verify" in text
+    assert "made without a constraint" in text
+    assert "Only the likeliest class was explained" in text
+    storage = open_storage(url)
+    goldfish = optuna.load_study(study_name="tml25/goldfish", storage=storage)
+    goldfish.set_user_attr("constraints", ["fidelity"])
+    best = goldfish.best_trial.user_attrs
+    goldfish.add_trial(
+        optuna.trial.create_trial(
+            state=optuna.trial.TrialState.PRUNED,
+            user_attrs={
+                "iou": best["iou"] + 0.125, "runtime_ratio": 0.5, "feasible": False,
+                "reason": "says little",
+            },
+        )
+    )  # fmt: skip
+    parameters = LimeParameters.from_json(best["lime_parameters"])
+    found = {"iou": best["iou"] - 0.25, "iou_std": 0.0625, "time": 1.5, "label": "goldfish"}
+    add_verification(
+        url, pickle_sha256="p", catalog="tml25", classifier_sha256="a", reference="gradcam@0.3",
+        seeds=5, settings={"goldfish": settings_digest(parameters.as_kwargs()), "racer": "old"},
+        result={
+            "avg_iou": 0.5, "avg_time": 1.5, "images": {"goldfish": found, "racer": found},
+            "defaults": {"images": {"goldfish": found | {"iou": 0.125, "time": 24.0}}},
+        },
+    )  # fmt: skip
+    text = _index(url, "tml25", tmp_path / "after")
+    assert "with lime&#39;s defaults 0.125 in 24.00 s (1 images)" in text
+    assert "+0.250 away from it" in text
+    assert "1 trials that would have won" in text
+    assert "at least 0.125 less" in text
+    assert "says little" in text
 
 
 def test_half_a_study_and_a_comparison_without_tuned_settings(tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""Explanations of several classes, and which settings a verification was of."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+_PICTURE = sa.LargeBinary(2**24 - 1)
+
+
+def upgrade() -> None:
+    """Make the table, and the column."""
+    name = "lime_tuner_other_classes"
+    op.create_table(
+        name,
+        sa.Column("id", sa.Integer(), primary_key=True),
+        sa.Column("image_id", sa.Integer(), sa.ForeignKey("lime_tuner_images.id"), nullable=False),
+        sa.Column("class_index", sa.Integer(), nullable=False),
+        sa.Column("method", sa.String(60), nullable=False),
+        sa.Column("parameters", sa.Text()),
+        sa.Column("seed", sa.Integer()),
+        sa.Column("mask_png", _PICTURE, nullable=False),
+        sa.Column("map_png", _PICTURE),
+        sa.Column("segments_png", _PICTURE),
+        sa.Column("weights", sa.Text()),
+        sa.UniqueConstraint("image_id", "class_index", "method"),
+    )
+    op.create_index(f"ix_{name}_image_id", name, ["image_id"])
+    op.add_column("lime_tuner_verifications", sa.Column("settings", sa.Text()))

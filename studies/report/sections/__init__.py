@@ -1,0 +1,53 @@
+"""The report's sections. Every sentence with a number is made from the data; a section without data
+says what to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from studies.report.blocks import Missing, Section
+from studies.report.facts import ReportFacts
+from studies.report.sections.measurement import how_it_was_measured
+from studies.report.sections.methods import (
+    agreement,
+    iou_by_type,
+    public_claims,
+    time_and_fidelity,
+)
+from studies.report.sections.pictures import several_classes, side_by_side, what_the_model_sees
+from studies.report.sections.summary import summary
+from studies.report.sections.tuning import (
+    chosen_parameters,
+    constraint,
+    iou_per_image,
+    search,
+    verified,
+)
+
+__all__ = ["sections"]
+
+
+def sections(facts: ReportFacts, importance: Mapping[str, float]) -> list[Section]:
+    """All of them, in the order of the page.
+
+    Args:
+        importance: as :func:`studies.report.search.importances` finds it.
+    """
+    run = facts.comparison
+    return [
+        Section("Summary", summary(facts)),
+        Section("What the model sees", what_the_model_sees(run)),
+        Section("Side by side", side_by_side(run)),
+        Section("Several classes", several_classes(run)),
+        Section("IoU per image", iou_per_image(facts)),
+        Section("Verified", verified(facts)),
+        Section("IoU by type", iou_by_type(run)),
+        Section("Time and fidelity", time_and_fidelity(run)),
+        Section("Agreement of methods", agreement(run)),
+        Section("Public claims", public_claims(run)),
+        Section("The search", search(facts, importance)),
+        Section("Cost of the constraint", constraint(facts)),
+        Section("Chosen parameters", chosen_parameters(facts)),
+        Section("Dissection", [Missing("No dissection is recorded in this storage.")]),
+        Section("How it was measured", how_it_was_measured(facts)),
+    ]

@@ -1,0 +1,83 @@
+"""Methods against each other: by type, by time and fidelity, by agreement; public claims."""
+
+from __future__ import annotations
+
+from explainers.comparison import LIME_DEFAULT, LIME_TUNED
+from explainers.measures import MEASURES
+from studies.analysis import by_method, methods_of
+from studies.records import ComparisonRun
+from studies.report import figures
+from studies.report.blocks import Block, Chart, ClaimBlock, Missing, Table, Text
+from studies.report.claims import claims
+from studies.report.drawing import draw
+from studies.report.wording import NO_COMPARISON, around
+
+__all__ = ["agreement", "iou_by_type", "public_claims", "time_and_fidelity"]
+
+
+def iou_by_type(run: ComparisonRun | None) -> list[Block]:
+    """How far LIME agrees with the heat maps on animate and on inanimate images."""
+    if run is None:
+        return [Missing(NO_COMPARISON)]
+    methods = [m for m in methods_of(run) if m in (LIME_DEFAULT, LIME_TUNED)]
+    if not methods or not any(image.type for image in run.images):
+        return [Missing("The catalogue does not say which images are animate.")]
+    counts = {t: sum(i.type == t for i in run.images) for t in ("animate", "inanimate")}
+    return [
+        Chart(
+            draw("agreement_by_type", figures.agreement_by_type, run, methods),
+            f"Box plots with points: agreement of LIME with the heat maps for "
+            f"{counts['animate']} animate and {counts['inanimate']} inanimate images.",
+            "Mean IoU of LIME's mask with the masks of the heat maps, one point an image.",
+        )
+    ]
+
+
+def time_and_fidelity(run: ComparisonRun | None) -> list[Block]:
+    """Seconds against faithfulness, and every measure of every method."""
+    if run is None:
+        return [Missing(NO_COMPARISON)]
+    found, methods = by_method(run), methods_of(run)
+    rows = [
+        [
+            measure.title,
+            "higher" if measure.higher_is_better else "lower",
+            *(around(found[method][name]) for method in methods),
+        ]
+        for name, measure in MEASURES.items()
+    ]
+    chart = Chart(
+        draw("time_against_fidelity", figures.time_against_fidelity, run),
+        "Scatter of seconds against insertion minus deletion for every method and image.",
+        "Up and to the left is better. Diamonds are means over the images.",
+    )
+    caption = f"Mean over {len(run.images)} images, 95 % bootstrap interval"
+    return [chart, Table(caption, ["measure", "better", *methods], rows, (1,))]
+
+
+def agreement(run: ComparisonRun | None) -> list[Block]:
+    """The matrix of methods."""
+    if run is None:
+        return [Missing(NO_COMPARISON)]
+    rule = run.arguments.get("rule", "")
+    return [
+        Chart(
+            draw("agreement_of_methods", figures.agreement_heat_map, run),
+            "Matrix of the mean IoU between the masks of every two methods; "
+            "tables/agreement.csv has its figures.",
+            f"Mean IoU of masks over {len(run.images)} images; heat maps are cut at {rule}, "
+            "LIME's masks are its five heaviest superpixels.",
+        )
+    ]
+
+
+def public_claims(run: ComparisonRun | None) -> list[Block]:
+    """What others say, and what these data say."""
+    if run is None:
+        return [Missing(NO_COMPARISON)]
+    intro = Text(
+        "Public reports of this task make these claims. The answer here is 'supported' or "
+        "'contradicted' only where an interval or a test at 5 % says so; square brackets are 95 % "
+        "bootstrap intervals over images."
+    )
+    return [intro, *(ClaimBlock.of(claim) for claim in claims(run))]

@@ -1,0 +1,193 @@
+"""What the studies found, how they went, and what they chose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from explainers.comparison import LIME_DEFAULT, LIME_TUNED
+from studies.report import figures
+from studies.report.blocks import Block, Chart, Missing, Table, Text
+from studies.report.drawing import draw
+from studies.report.facts import ReportFacts
+from studies.report.search import FEWEST_FOR_IMPORTANCE, histories
+from studies.report.wording import around, number
+from studies.statistics import mean
+
+__all__ = ["chosen_parameters", "constraint", "iou_per_image", "search", "verified"]
+
+
+def iou_per_image(facts: ReportFacts) -> list[Block]:
+    """Before and after, by the studies' own figures."""
+    rows = [
+        (study.key, study.overview.default_iou, study.overview.best_iou)
+        for study in facts.studies
+        if study.overview.best_iou is not None
+    ]
+    if not rows:
+        return [Missing("No study has a complete trial yet.")]
+    better = sum(best > usual for _, usual, best in rows if usual is not None and best is not None)
+    chart = Chart(
+        draw(
+            "iou_per_image", figures.dumbbells, rows, "IoU with the reference",
+            (LIME_DEFAULT, LIME_TUNED),
+        ),
+        f"IoU per image with lime's defaults and tuned; tuned is better for {better} of "
+        f"{len(rows)}. The table below has the figures.",
+        f"IoU of the studies' own trials; tuned is better for {better} of {len(rows)} images.",
+    )  # fmt: skip
+    table = Table(
+        "The studies' own figures; seconds by the runtime model",
+        [
+            "image", "IoU, defaults", "IoU, tuned", "s, defaults", "s, tuned", "trials",
+            "reliability",
+        ],
+        [
+            [
+                s.key, number(s.overview.default_iou), number(s.overview.best_iou),
+                number(s.overview.default_seconds, 2), number(s.overview.best_seconds, 2),
+                str(s.overview.finished), number(s.overview.reliability, 2),
+            ]
+            for s in facts.studies
+        ],
+    )  # fmt: skip
+    return [chart, table]
+
+
+def verified(facts: ReportFacts) -> list[Block]:
+    """The winners run by stock lime on seeds that the search never saw."""
+    done = {s.key: (s, s.verified) for s in facts.studies if s.verified is not None}
+    if not done:
+        return [
+            Missing(
+                "No verification of these parameters is recorded: run lime-tuner export and "
+                "lime-tuner verify."
+            )
+        ]
+    found = [each for _, each in done.values() if each is not None]
+    ious = mean([each.found["iou"] for each in found])
+    text = (
+        f"Stock lime in fresh processes, on fresh seeds, by the clock: IoU {around(ious)} in "
+        f"{mean([each.found['time'] for each in found]).mean:.2f} s"
+    )
+    usual = [each.defaults for each in found if each.defaults is not None]
+    if usual:
+        before = mean([each["iou"] for each in usual])
+        seconds = mean([each["time"] for each in usual]).mean
+        text += f"; with lime's defaults {around(before)} in {seconds:.2f} s"
+    luck = mean([(s.overview.best_iou or 0.0) - each.found["iou"] for s, each in done.values()])
+    text += (
+        f" ({len(found)} images). The studies' own IoU is {luck.mean:+.3f} away from it on average:"
+        " that much was luck."
+    )
+    rows = [
+        [
+            key, number((each.defaults or {}).get("iou")), number(each.found["iou"]),
+            number(each.found["iou_std"]), number(study.overview.best_iou),
+            number((each.defaults or {}).get("time"), 2), number(each.found["time"], 2),
+            str(each.seeds), each.reference,
+        ]
+        for key, (study, each) in done.items()
+    ]  # fmt: skip
+    header = [
+        "image", "IoU, defaults", "IoU, tuned", "± seeds", "in its study", "s, defaults",
+        "s, tuned", "seeds", "reference",
+    ]  # fmt: skip
+    return [Text(text), Table("Stock lime, by the clock", header, rows, (8,))]
+
+
+def constraint(facts: ReportFacts) -> list[Block]:
+    """What a constraint on fidelity costs."""
+    costs = {s.key: cost for s in facts.studies if (cost := s.constraint) is not None}
+    if not costs:
+        return [
+            Missing(
+                "The studies were made without a constraint. lime-tuner tune --constrain fidelity "
+                "refuses settings that explain less than lime's defaults do."
+            )
+        ]
+    free, kept = (mean([getattr(c, n) for c in costs.values()]) for n in ("free_iou", "iou"))
+    refused = sum(cost.refused for cost in costs.values())
+    text = (
+        f"Settings had to be as faithful as lime's defaults. {refused} trials that would have won "
+        f"were refused. IoU is {around(kept)} instead of {around(free)}, at least "
+        f"{free.mean - kept.mean:.3f} less: the search turns away from what is refused, so "
+        "without the constraint it may find more."
+    )
+    rows = [
+        [key, number(c.iou), number(c.free_iou), number(c.cost), str(c.refused), c.reason]
+        for key, c in costs.items()
+    ]
+    header = ["image", "IoU", "IoU without", "cost", "refused", "the best that was refused"]
+    return [Text(text), Table("What the constraint costs", header, rows, (5,))]
+
+
+def search(facts: ReportFacts, importance: Mapping[str, float]) -> list[Block]:
+    """How the studies went.
+
+    Args:
+        importance: as :func:`studies.report.search.importances` finds it.
+    """
+    scores = {key: values for key, values in histories(facts).items() if values}
+    if not scores:
+        return [Missing("No trial is finished yet.")]
+    blocks: list[Block] = [
+        Chart(
+            draw("search", figures.study_histories, scores),
+            f"Best score so far over trials for {len(scores)} studies.",
+            "The line is the best score so far, points are complete trials; trials that were "
+            "stopped early have no point.",
+        )
+    ]
+    if importance:
+        first = max(importance, key=lambda name: importance[name])
+        blocks.append(
+            Chart(
+                draw("importance", figures.importance_bars, importance),
+                f"Bars: importance of each parameter; the largest is {first}.",
+                f"Importance for the score (fANOVA), mean over studies; {first} matters most "
+                f"({importance[first]:.0%}). The trials were chosen by the search, not at "
+                "random, so this is a hint only.",
+            )
+        )
+    else:
+        blocks.append(
+            Missing(
+                f"Importance of parameters needs {FEWEST_FOR_IMPORTANCE} complete trials of "
+                "one image."
+            )
+        )
+    return blocks
+
+
+def chosen_parameters(facts: ReportFacts) -> list[Block]:
+    """The winners' arguments."""
+    chosen = {s.key: json.loads(s.parameters) for s in facts.studies if s.parameters}
+    if not chosen:
+        return [Missing("No study has a complete trial yet.")]
+    names = (
+        "segmentation", "hide_color", "num_samples", "num_features", "distance_metric",
+        "regressor", "top_labels", "batch_size",
+    )  # fmt: skip
+    rows = [[key, *(_word(document.get(n)) for n in names)] for key, document in chosen.items()]
+    return [
+        Table(
+            "What the best trial of each study used; '' is lime's own default",
+            ["image", *(name.replace("_", " ") for name in names)],
+            rows,
+            tuple(range(1, len(names) + 1)),
+        )
+    ]
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        inner = dict(value)
+        kind = inner.pop("algorithm", None) or inner.pop("name", "")
+        return f"{kind}({', '.join(f'{k}={v:g}' for k, v in inner.items())})"
+    if isinstance(value, list):
+        return ", ".join(str(v) for v in value)
+    return str(value)
