@@ -138,7 +138,7 @@ def compare(
     told("measures")
     measured = []
     for explanation in explanations:
-        found = measure(explanation, image, classifier.predict_proba, reference)
+        found = measure(explanation, image, source.predict_proba, reference)
         if explanation.surrogate is not None:
             further = range(seed + 1, seed + 1 + stability_seeds)
             found |= measure_surrogate(

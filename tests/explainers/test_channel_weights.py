@@ -107,12 +107,13 @@ def test_score_weights_are_the_softmax_of_masked_logits() -> None:
     import_torchvision()
     classifier = _classifier("plain")
     inputs = classifier.normalise(IMAGE)
-    activations = np.zeros((1, 3, 8, 8), dtype=np.float32)
+    activations = np.zeros((1, 4, 8, 8), dtype=np.float32)
     activations[0, 0] = IMAGE[0, ..., 0] / 255  # shows all that is bright: logit 32
     activations[0, 1, 2] = 7.0  # the upper half of it: logit 16
+    activations[0, 3] = activations[0, 1] / 3  # the same mask: not asked again
     told: list[tuple[int, int]] = []
     weights = ChannelWeights(classifier, lambda done, total: told.append((done, total)))
     found = weights.score(inputs, None, [_target(1)], activations, None)
-    expected = torch.softmax(torch.tensor([32.0, 16.0, 0.0]), dim=0)
+    expected = torch.softmax(torch.tensor([32.0, 16.0, 0.0, 16.0]), dim=0)
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
     assert told[-1] == (3, 3)

@@ -289,7 +289,7 @@ def show_comparison(run: ComparisonRun) -> None:
     console.print(shown)
 
     shown = table(
-        "agreement of LIME with the heat maps (mean IoU), and what goes with it",
+        "agreement of LIME with the heat maps, mean IoU",
         "", "animate", "inanimate", "difference", "p", "images",
     )  # fmt: skip
     for row in by_type(run):

@@ -11,13 +11,12 @@ import pytest
 
 from explainers.errors import InvalidInput, StorageError
 from explainers.lime_parameters import LimeParameters
-from studies.attributes import DEFAULTS_ORIGIN
 from studies.export import settings_digest
 from studies.records import add_comparison, add_verification
 from studies.report import write_report
 from studies.storage import open_storage
-from studies.trial_record import TrialRecord
 from tests.studies.comparison_samples import comparison_run
+from tests.studies.study_samples import random_studies
 
 KEYS = ("goldfish", "racer", "kite")
 
@@ -44,39 +43,6 @@ class _Page(HTMLParser):
             self.anchors.add(str(found["id"]))
 
 
-def _studies(url: str, prefix: str, keys: tuple[str, ...], trials: int) -> None:
-    storage = open_storage(url)
-    for number, key in enumerate(keys):
-        study = optuna.create_study(
-            study_name=f"{prefix}/{key}", storage=storage, direction="maximize",
-            sampler=optuna.samplers.RandomSampler(seed=number),
-        )  # fmt: skip
-        study.set_user_attr("classifier", {"name": "mobilenet_v2", "sha256": "a"})
-        study.set_user_attr(
-            "reference", {"rule": "gradcam@0.3", "reliability": {"score": 0.1 + 0.4 * number}}
-        )
-
-        def objective(trial: optuna.Trial) -> float:
-            x = trial.suggest_float("x", 0, 1)
-            y = trial.suggest_categorical("hide_color", ["mean", "black"])
-            if trial.number % 4 == 3:
-                trial.report(x, 0)
-                raise optuna.TrialPruned
-            value = 0.7 * x + 0.1 * (y == "mean")
-            record = TrialRecord(
-                LimeParameters(num_samples=10 + trial.number), value, [value], [0], 1 + x, 0.5, {},
-                7,
-            )  # fmt: skip
-            for name, found in record.to_attributes().items():
-                trial.set_user_attr(name, found)
-            if trial.number == 0:
-                trial.set_user_attr("origin", DEFAULTS_ORIGIN)
-            return value
-
-        if trials:
-            study.optimize(objective, n_trials=trials)
-
-
 def _index(url: str, prefix: str, folder: Path) -> str:
     written = write_report(url, prefix, folder)
     assert all(path.is_file() for path in written)
@@ -92,7 +58,7 @@ def _index(url: str, prefix: str, folder: Path) -> str:
 
 def test_everything_is_there_and_the_same_twice(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
-    _studies(url, "tml25", KEYS, 16)
+    random_studies(url, "tml25", KEYS, 16)
     add_comparison(url, comparison_run("tml25", *KEYS, other_classes=True))
     text = _index(url, "tml25", tmp_path / "one")
     page = _Page(text)
@@ -118,7 +84,7 @@ def test_everything_is_there_and_the_same_twice(tmp_path: Path) -> None:
 
 def test_verified_and_constrained(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
-    _studies(url, "tml25", KEYS[:2], 4)
+    random_studies(url, "tml25", KEYS[:2], 4)
     text = _index(url, "tml25", tmp_path / "before")
     assert "run lime-tuner export and lime-tuner verify" in text
     assert "made without a constraint" in text
@@ -156,8 +122,8 @@ def test_verified_and_constrained(tmp_path: Path) -> None:
 
 def test_half_a_study_and_a_comparison_without_tuned_settings(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
-    _studies(url, "tml25", KEYS[:1], 2)
-    _studies(url, "tml25", KEYS[1:2], 0)
+    random_studies(url, "tml25", KEYS[:1], 2)
+    random_studies(url, "tml25", KEYS[1:2], 0)
     text = _index(url, "tml25", tmp_path / "one")
     assert "1 of 2 images" in text
     assert "No trial is complete yet for racer" in text
@@ -174,7 +140,7 @@ def test_another_catalogue_s_storage_and_an_empty_one(tmp_path: Path) -> None:
     text = _index(url, "tml25", tmp_path / "empty")
     assert "has no study &#39;tml25/…&#39;" in text
     assert "Run lime-tuner tune" in text
-    _studies(url, "demo", KEYS, 2)
+    random_studies(url, "demo", KEYS, 2)
     assert "It holds studies of demo" in _index(url, "tml25", tmp_path / "other")
     assert not (tmp_path / "other" / "figures").exists()
 
