@@ -116,7 +116,7 @@ def agreement_heat_map(run: ComparisonRun) -> Figure:
     """Mean IoU of the masks of every two methods, as numbers on a grid."""
     methods, found = methods_of(run), agreement_matrix(run)
     values = np.array([[found[a, b].mean for b in methods] for a in methods])
-    side = 1.3 + 0.75 * len(methods)
+    side = 1.2 + 0.55 * len(methods)
     figure, axes = _new(min(_WIDTH, side + 1.0), side)
     axes.imshow(values, cmap="cividis", vmin=0, vmax=1)
     for row, column in np.ndindex(*values.shape):
@@ -180,16 +180,20 @@ def importance_bars(importance: Mapping[str, float]) -> Figure:
     return figure
 
 
-def side_by_side(rows: Sequence[Sequence[Panel]]) -> Figure:
+def side_by_side(rows: Mapping[str, Sequence[Panel]]) -> Figure:
     """Panels of several images, one row an image."""
-    columns = max(len(row) for row in rows)
+    columns = max(len(row) for row in rows.values())
     figure, panels = _new(
         _WIDTH, 1.42 * len(rows) * 6 / max(columns, 6) + 0.2, nrows=len(rows), ncols=columns,
         squeeze=False,
     )  # fmt: skip
-    for line, row in zip(panels, rows, strict=True):
+    for line, (key, row) in zip(panels, rows.items(), strict=True):
         for axes in line:
             axes.set_axis_off()
+        line[0].text(
+            -0.04, 0.5, key, fontsize=5, rotation=90, ha="right", va="center",
+            transform=line[0].transAxes,
+        )  # fmt: skip
         for axes, panel in zip(line, row, strict=False):
             axes.imshow(panel.pixels)
             axes.set_title(

@@ -54,9 +54,9 @@ def drawings(facts: ReportFacts, parts: Sequence[Section]) -> list[Drawing]:
     found = [block.drawing for part in parts for block in part.blocks if isinstance(block, Chart)]
     run = facts.comparison
     if run is not None and run.images:
-        rows = [panels(image) for image in run.images]
+        rows = {image.key: panels(image) for image in run.images}
         found.append(draw("side_by_side", figures.side_by_side, rows))
-        classes = [row for image in run.images if (row := class_panels(image))]
+        classes = {image.key: row for image in run.images if (row := class_panels(image))}
         if classes:
             found.append(draw("several_classes", figures.side_by_side, classes))
     return found

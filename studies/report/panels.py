@@ -67,7 +67,7 @@ def panels(image: ComparedImage) -> list[Panel]:
     probability = image.comparison.facts.top_classes[0][1]
     found = [
         Panel(
-            image.key,
+            "photograph",
             f"{shown} ({probability:.0%})",
             f"The photograph {image.key} with the outline of its reference mask, which covers "
             f"{image.reference.mean():.0%} of it.",

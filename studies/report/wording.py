@@ -7,7 +7,7 @@ import math
 
 from studies.statistics import Interval
 
-__all__ = ["NO_COMPARISON", "around", "number"]
+__all__ = ["NO_COMPARISON", "around", "counted", "number"]
 
 NO_COMPARISON = (
     "No comparison is recorded for this study: run lime-tuner compare with the same --study."
@@ -26,3 +26,8 @@ def around(found: Interval, digits: int = 3) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """A number with so many digits behind the point."""
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def counted(count: int, what: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -42,14 +42,15 @@ def time_and_fidelity(run: ComparisonRun | None) -> list[Block]:
         [
             measure.title,
             "higher" if measure.higher_is_better else "lower",
-            *(around(found[method][name]) for method in methods),
+            *(around(found[method][name], 2) for method in methods),
         ]
         for name, measure in MEASURES.items()
     ]
     chart = Chart(
         draw("time_against_fidelity", figures.time_against_fidelity, run),
         "Scatter of seconds against insertion minus deletion for every method and image.",
-        "Up and to the left is better. Diamonds are means over the images.",
+        "Up and to the left is better. Diamonds are means over the images, of seconds the geometric "
+        "mean.",
     )
     caption = f"Mean over {len(run.images)} images, 95 % bootstrap interval"
     return [chart, Table(caption, ["measure", "better", *methods], rows, (1,))]

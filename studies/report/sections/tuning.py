@@ -12,7 +12,7 @@ from studies.report.blocks import Block, Chart, Missing, Table, Text
 from studies.report.drawing import draw
 from studies.report.facts import ReportFacts
 from studies.report.search import FEWEST_FOR_IMPORTANCE, histories
-from studies.report.wording import around, number
+from studies.report.wording import around, counted, number
 from studies.statistics import mean
 
 __all__ = ["chosen_parameters", "constraint", "iou_per_image", "search", "verified"]
@@ -78,7 +78,7 @@ def verified(facts: ReportFacts) -> list[Block]:
         text += f"; with lime's defaults {around(before)} in {seconds:.2f} s"
     luck = mean([(s.overview.best_iou or 0.0) - each.found["iou"] for s, each in done.values()])
     text += (
-        f" ({len(found)} images). The studies' own IoU is {luck.mean:+.3f} away from it on average:"
+        f" ({counted(len(found), 'image')}). The studies' own IoU is {luck.mean:+.3f} away from it on average:"
         " that much was luck."
     )
     rows = [
@@ -110,8 +110,8 @@ def constraint(facts: ReportFacts) -> list[Block]:
     free, kept = (mean([getattr(c, n) for c in costs.values()]) for n in ("free_iou", "iou"))
     refused = sum(cost.refused for cost in costs.values())
     text = (
-        f"Settings had to be as faithful as lime's defaults. {refused} trials that would have won "
-        f"were refused. IoU is {around(kept)} instead of {around(free)}, at least "
+        f"Settings had to be as faithful as lime's defaults; "
+        f"{counted(refused, 'trial')} would have won but for that. IoU is {around(kept)} instead of {around(free)}, at least "
         f"{free.mean - kept.mean:.3f} less: the search turns away from what is refused, so "
         "without the constraint it may find more."
     )
@@ -173,7 +173,7 @@ def chosen_parameters(facts: ReportFacts) -> list[Block]:
     rows = [[key, *(_word(document.get(n)) for n in names)] for key, document in chosen.items()]
     return [
         Table(
-            "What the best trial of each study used; '' is lime's own default",
+            "What the best trial of each study used; 'default' leaves it to lime",
             ["image", *(name.replace("_", " ") for name in names)],
             rows,
             tuple(range(1, len(names) + 1)),
@@ -183,7 +183,7 @@ def chosen_parameters(facts: ReportFacts) -> list[Block]:
 
 def _word(value: Any) -> str:
     if value is None:
-        return ""
+        return "default"
     if isinstance(value, dict):
         inner = dict(value)
         kind = inner.pop("algorithm", None) or inner.pop("name", "")
