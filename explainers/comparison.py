@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,8 +67,8 @@ class Comparison:
     Attributes:
         explanations: of the likeliest class.
         agreement: IoU of masks by (method, method).
-        other_classes: explanations of the next likely classes, class by class, where they were
-            asked for; nothing is measured of them.
+        other_classes: explanations of the next likely classes by one heat map and one LIME, where
+            they were asked for; nothing is measured of them.
     """
 
     facts: PictureFacts
@@ -124,12 +125,11 @@ def compare(
     facts = picture_facts(classifier, image)
     index = facts.top_classes[0][0]
     classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
+    cam = partial(explain_by_cam, classifier, image, rule=rule, at_scale=at_scale)
     explanations = []
     for method in cams:
         told(method)
-        explanations.append(
-            explain_by_cam(classifier, image, method, rule, index, at_scale=at_scale)
-        )
+        explanations.append(cam(method=method, class_index=index))
     settings = {LIME_DEFAULT: LimeParameters(), LIME_TUNED: tuned}
     for name, parameters in settings.items():
         if parameters is not None:
@@ -145,35 +145,25 @@ def compare(
                 explanation.surrogate, explanation.class_index, image, source, bank, further
             )
         measured.append(Measured(explanation, found))
-    others: tuple[Explanation, ...] = ()
-    if facts.top_classes[1:classes]:
+    others: list[Explanation] = []
+    indices = [index for index, _ in facts.top_classes[1:classes]]
+    if indices:
         told("other classes")
-        others = _other_classes(
-            [index for index, _ in facts.top_classes[1:classes]],
-            lambda index: [
-                explain_by_cam(classifier, image, method, rule, index, at_scale=at_scale)
-                for method in cams[:1]
-            ],
-            image, source, bank, tuned, seed,
-        )  # fmt: skip
-    return Comparison(facts, tuple(measured), agreement(explanations), others)
+        others = [cam(method=method, class_index=index) for method in cams[:1] for index in indices]
+        others += _lime_of_classes(indices, image, source, bank, tuned, seed)
+    return Comparison(facts, tuple(measured), agreement(explanations), tuple(others))
 
 
-def _other_classes(
+def _lime_of_classes(
     indices: Sequence[int],
-    maps: Callable[[int], list[Explanation]],
     image: NDArray[np.uint8],
     source: AnswerSource,
     bank: PerturbationBank,
     tuned: LimeParameters | None,
     seed: int,
-) -> tuple[Explanation, ...]:
-    """A heat map and LIME's explanation of each class; LIME asks nothing new for them."""
+) -> list[Explanation]:
+    """LIME's explanation of each class, from one set of answers; tuned, or by its defaults."""
     name, parameters = (LIME_DEFAULT, LimeParameters()) if tuned is None else (LIME_TUNED, tuned)
     asked = replace(parameters, labels=tuple(indices), top_labels=None)
     found = explain(image, source, asked, seed=seed, bank=bank)
-    explanations = []
-    for index in indices:
-        explanations += maps(index)
-        explanations.append(lime_explanation(found, index, parameters, seed, name))
-    return tuple(explanations)
+    return [lime_explanation(found, index, parameters, seed, name) for index in indices]

@@ -9,10 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CPU_BATCHES", "Engine", "fastest_batch"]
+__all__ = ["Engine", "cpu_batches", "fastest_batch"]
 
-CPU_BATCHES = (1, 2, 4, 8, 16)
-"""On a CPU larger batches are slower: their activations leave the cache."""
+_BATCHES_OF_A_CORE = (1, 2, 4, 8)
 
 _MEASURED_IMAGES = 16
 _SMALL_GAIN = 0.97  # a larger batch must be this much faster to be taken
@@ -35,6 +34,11 @@ class Engine(Protocol):
 
     def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
         """(N, H, W, 3) uint8 → (N, C) float32 probabilities."""
+
+
+def cpu_batches(threads: int) -> tuple[int, ...]:
+    """What to try on a CPU. Larger batches are slower: their activations leave the cache."""
+    return tuple(sorted({*_BATCHES_OF_A_CORE, *(threads * each for each in _BATCHES_OF_A_CORE)}))
 
 
 def fastest_batch(

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
-from explainers.engines.interface import CPU_BATCHES, Engine, fastest_batch
+from explainers.engines.interface import Engine, cpu_batches, fastest_batch
 from explainers.engines.onnx_engine import OnnxEngine
 from explainers.engines.openvino_engine import OpenVinoEngine
 from explainers.engines.torch_engine import TorchEngine
@@ -146,12 +146,13 @@ def _choose_batch(
         facts: the engine's, from ``stem``'s file.
     """
     threads = str(torch.get_num_threads())
+    candidates = cpu_batches(torch.get_num_threads())
     known = facts["batch_sizes"].get(threads)
     if known is not None:
         engine.batch_size = int(known)
         return
     load = LoadMeter()
-    engine.batch_size = fastest_batch(engine.predict_proba, image, CPU_BATCHES)
+    engine.batch_size = fastest_batch(engine.predict_proba, image, candidates)
     if stem is not None and load.was_quiet():
         facts["batch_sizes"][threads] = engine.batch_size
         _keep(stem.with_suffix(".json"), json.dumps(facts).encode())

@@ -91,7 +91,7 @@ def panels(image: ComparedImage) -> list[Panel]:
 
 
 def class_panels(image: ComparedImage) -> list[Panel]:
-    """Explanations of the likeliest classes, class by class, by the methods that explained all."""
+    """Explanations of the likeliest classes, method by method, by those that explained all."""
     others = image.comparison.other_classes
     methods = list(dict.fromkeys(each.method for each in others))
     firsts = [each.explanation for each in image.comparison.explanations]
@@ -102,7 +102,8 @@ def class_panels(image: ComparedImage) -> list[Panel]:
         )
     }
     found = []
-    for explanation in [*(e for m in methods for e in firsts if e.method == m), *others]:
+    ordered = [e for method in methods for e in [*firsts, *others] if e.method == method]
+    for explanation in ordered:
         name, probability = classes[explanation.class_index]
         pixels, kind = _drawn(image, explanation)
         found.append(

@@ -93,7 +93,7 @@ def test_other_classes_are_explained_as_stock_lime_would(
     found, _ = compared
     others = [index for index, _ in found.facts.top_classes[1:3]]
     assert [(each.class_index, each.method) for each in found.other_classes] == [
-        (index, method) for index in others for method in ("gradcam", LIME_TUNED)
+        (index, method) for method in ("gradcam", LIME_TUNED) for index in others
     ]
     scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
     stock = LimeImageExplainer(random_state=5).explain_instance(
@@ -101,7 +101,7 @@ def test_other_classes_are_explained_as_stock_lime_would(
         load_classifier("demo", device="cpu").predict_proba,
         **(TUNED.as_kwargs() | {"labels": tuple(others), "top_labels": None}),
     )
-    for each in found.other_classes[1::2]:
+    for each in found.other_classes[2:]:
         assert each.surrogate is not None
         # Batches of another size differ in the last bits.
         weights = dict(stock.local_exp[each.class_index])

@@ -51,10 +51,19 @@ def kept(tmp_path_factory: pytest.TempPathFactory, demo_classifier: Classifier) 
     return folder
 
 
-@pytest.fixture(scope="module", params=_KINDS)
+@pytest.fixture(
+    scope="module", params=[*((name, 1) for name in _KINDS), (OnnxEngine.name, 3)],
+    ids=lambda param: f"{param[0]}-{param[1]}",
+)  # fmt: skip
 def engine(request: pytest.FixtureRequest, kept: Path, demo_classifier: Classifier) -> Engine:
-    made = make_engine(demo_classifier, request.param, image=_SCENE, cache=kept)
-    assert isinstance(made, _KINDS[request.param])
+    name, threads = request.param
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        made = make_engine(demo_classifier, name, image=_SCENE, cache=kept)
+    finally:
+        torch.set_num_threads(before)
+    assert isinstance(made, _KINDS[name])
     return made
 
 

@@ -37,7 +37,7 @@ def test_compared_recorded_and_reported(here: Path, cli: Cli) -> None:
     assert (here / "report" / "figures" / "several_classes.svg").is_file()
     text = (here / "report" / "index.html").read_text()
     assert "tuned for 2 of 2 images" in text
-    assert "(2 images). The studies&#39; own IoU is" in text
+    assert "(2 images). In their studies it was" in text
     assert (here / "report" / "tables" / "measures.csv").is_file()
 
 

@@ -49,8 +49,8 @@ def time_and_fidelity(run: ComparisonRun | None) -> list[Block]:
     chart = Chart(
         draw("time_against_fidelity", figures.time_against_fidelity, run),
         "Scatter of seconds against insertion minus deletion for every method and image.",
-        "Up and to the left is better. Diamonds are means over the images, of seconds the geometric "
-        "mean.",
+        "Up and to the left is better. Diamonds are means over the images, geometric ones of "
+        "seconds.",
     )
     caption = f"Mean over {len(run.images)} images, 95 % bootstrap interval"
     return [chart, Table(caption, ["measure", "better", *methods], rows, (1,))]

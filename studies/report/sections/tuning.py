@@ -76,10 +76,10 @@ def verified(facts: ReportFacts) -> list[Block]:
         before = mean([each["iou"] for each in usual])
         seconds = mean([each["time"] for each in usual]).mean
         text += f"; with lime's defaults {around(before)} in {seconds:.2f} s"
-    luck = mean([(s.overview.best_iou or 0.0) - each.found["iou"] for s, each in done.values()])
+    own = mean([study.overview.best_iou or 0.0 for study, _ in done.values()]).mean
     text += (
-        f" ({counted(len(found), 'image')}). The studies' own IoU is {luck.mean:+.3f} away from it on average:"
-        " that much was luck."
+        f" ({counted(len(found), 'image')}). In their studies it was {own:.3f}; the difference of "
+        f"{own - ious.mean:+.3f} is luck."
     )
     rows = [
         [
@@ -110,10 +110,10 @@ def constraint(facts: ReportFacts) -> list[Block]:
     free, kept = (mean([getattr(c, n) for c in costs.values()]) for n in ("free_iou", "iou"))
     refused = sum(cost.refused for cost in costs.values())
     text = (
-        f"Settings had to be as faithful as lime's defaults; "
-        f"{counted(refused, 'trial')} would have won but for that. IoU is {around(kept)} instead of {around(free)}, at least "
-        f"{free.mean - kept.mean:.3f} less: the search turns away from what is refused, so "
-        "without the constraint it may find more."
+        "Settings had to be as faithful as lime's defaults; "
+        f"{counted(refused, 'trial')} would have won but for that. IoU is {around(kept)} instead "
+        f"of {around(free)}, at least {free.mean - kept.mean:.3f} less: the search turns away from "
+        "what is refused, so without the constraint it may find more."
     )
     rows = [
         [key, number(c.iou), number(c.free_iou), number(c.cost), str(c.refused), c.reason]
