@@ -182,21 +182,28 @@ def importance_bars(importance: Mapping[str, float]) -> Figure:
 
 def side_by_side(rows: Mapping[str, Sequence[Panel]]) -> Figure:
     """Panels of several images, one row an image."""
+    from matplotlib.figure import Figure
+
     columns = max(len(row) for row in rows.values())
-    figure, panels = _new(
-        _WIDTH, 1.42 * len(rows) * 6 / max(columns, 6) + 0.2, nrows=len(rows), ncols=columns,
-        squeeze=False,
+    side = _WIDTH / (columns + 0.25)
+    high = side * 1.24 * len(rows)
+    figure = Figure(figsize=(_WIDTH, high))
+    # Placed by hand: a layout engine would measure every one of many texts.
+    grid = figure.add_gridspec(
+        len(rows), columns, left=0.2 * side / _WIDTH, right=0.995, bottom=0.02 * side / high,
+        top=1 - 0.2 * side / high, wspace=0.05, hspace=0.24,
     )  # fmt: skip
-    for line, (key, row) in zip(panels, rows.items(), strict=True):
-        for axes in line:
+    for line, (key, row) in enumerate(rows.items()):
+        for column, panel in enumerate(row):
+            axes = figure.add_subplot(grid[line, column])
             axes.set_axis_off()
-        line[0].text(
-            -0.04, 0.5, key, fontsize=5, rotation=90, ha="right", va="center",
-            transform=line[0].transAxes,
-        )  # fmt: skip
-        for axes, panel in zip(line, row, strict=False):
             axes.imshow(panel.pixels)
             axes.set_title(
                 f"{panel.title}\n{panel.caption}", fontsize=5, fontweight="normal", pad=2
             )
+            if column == 0:
+                axes.text(
+                    -0.04, 0.5, key, fontsize=5, rotation=90, ha="right", va="center",
+                    transform=axes.transAxes,
+                )  # fmt: skip
     return figure

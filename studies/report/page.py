@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -18,12 +18,22 @@ from studies.report.tables import write_tables
 
 __all__ = ["drawings", "page", "write_report"]
 
+_STEPS = 3
 
-def write_report(storage: str, prefix: str, output: Path) -> list[Path]:
+
+def write_report(
+    storage: str,
+    prefix: str,
+    output: Path,
+    told: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> list[Path]:
     """Gather what the storage has of a study prefix, and write ``index.html``, ``figures/`` and
     ``tables/``; what is missing is said on the page.
 
     The same database gives the same bytes.
+
+    Args:
+        told: called with what comes next, and how many of how many steps are done.
 
     Raises:
         InvalidInput: the folder cannot be made, or is a file.
@@ -31,17 +41,21 @@ def write_report(storage: str, prefix: str, output: Path) -> list[Path]:
     """
     if output.exists() and not output.is_dir():
         raise InvalidInput(f"{output} is a file: give a folder with -o")
+    told("reading", 0, _STEPS)
     facts = gather(storage, prefix)
     try:
         output.mkdir(parents=True, exist_ok=True)
+        told("sections", 1, _STEPS)
         parts = sections(facts, importances(facts))
         written = write_tables(facts, output / "tables")
+        told("figures", 2, _STEPS)
         for drawing in drawings(facts, parts):
             written += drawing.save(output / "figures")
         index = output / "index.html"
         temporary = output / ".index.html.tmp"
         temporary.write_text(page(facts, parts), encoding="utf-8")
         temporary.replace(index)
+        told("done", _STEPS, _STEPS)
     except OSError as error:
         raise StorageError(
             f"the report cannot be written to {output} ({error.strerror})"

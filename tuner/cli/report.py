@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli import options
-from tuner.cli.output import console, write_json
+from tuner.cli.output import console, work_progress, write_json
 from tuner.cli.settings import setting
 
 __all__ = ["report"]
@@ -35,7 +35,9 @@ def report(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # importance makes studies in memory
     prefix = setting("study", study) or load_catalog(setting("catalog", catalog, "tml25")).name
-    written = write_report(setting("storage", storage, DEFAULT_STORAGE), prefix, output)
+    url = setting("storage", storage, DEFAULT_STORAGE)
+    with work_progress("report") as advance:
+        written = write_report(url, prefix, output, advance)
     if as_json:
         write_json({"files": [str(path) for path in written]})
     else:
