@@ -14,6 +14,7 @@ import numpy as np
 from explainers.comparison import CAMS, LIME_DEFAULT, LIME_TUNED
 from studies.analysis import agreement_with_cams, by_complexity, by_type, methods_of, values_of
 from studies.records import ComparisonRun
+from studies.report.wording import around
 from studies.statistics import GroupDifference, Interval, mean
 
 __all__ = ["Claim", "claims"]
@@ -45,9 +46,7 @@ def claims(run: ComparisonRun) -> list[Claim]:
 
 
 def _around(found: Interval, digits: int = 2) -> str:
-    if not found.size:
-        return "no value"
-    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+    return around(found, digits) or "no value"
 
 
 def _decided(found: Interval) -> str:

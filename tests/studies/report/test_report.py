@@ -114,7 +114,7 @@ def test_verified_and_constrained(tmp_path: Path) -> None:
     )  # fmt: skip
     text = _index(url, "tml25", tmp_path / "after")
     assert "with lime&#39;s defaults 0.125 in 24.00 s (1 image)" in text
-    assert "the difference of +0.250 is luck" in text
+    assert "+0.250 of that is luck" in text
     assert "1 trial would have won but for that" in text
     assert "at least 0.125 less" in text
     assert "says little" in text
