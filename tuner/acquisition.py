@@ -24,12 +24,7 @@ def expected_improvement(
 def gaussian_process(
     x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and deviation of scikit-learn's Gaussian process with a Matérn 5/2 kernel.
-
-    Args:
-        x, at: (N, F) and (M, F) features, of any scale: they are standardised together.
-        y: (N,) values found at ``x``.
-    """
+    """Mean and deviation of scikit-learn's Gaussian process with a Matérn 5/2 kernel."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -38,10 +33,6 @@ def gaussian_process(
         0.001, (1e-5, 0.05)
     )
     process = GaussianProcessRegressor(kernel, random_state=0)
-    both = np.concatenate([x, at])
-    spread = both.std(axis=0)
-    both = (both - both.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    x, at = both[: len(x)], both[len(x) :]
     centre = float(y.mean())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -23,7 +23,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tuner.acquisition import expected_improvement, gaussian_process
 from tuner.arms import Arm, Arms
-from tuner.feasibility import Feasibility
 from tuner.objective import score
 from tuner.search_space import (
     CATEGORICAL_DIMENSIONS,
@@ -75,18 +74,16 @@ class _Proposal:
 
     Attributes:
         replayed: samples whose answers the forecast has seen.
-        chance: that it meets the constraint; 1 without one.
     """
 
     values: dict[str, Any]
     foretold: float
     answers: int
     replayed: int
-    chance: float
 
     def worth(self, best: float) -> float:
         """Hoped improvement for an answer."""
-        return self.chance * (self.foretold - best) / (self.answers + _TRIAL_IS_WORTH)
+        return (self.foretold - best) / (self.answers + _TRIAL_IS_WORTH)
 
 
 class CeilingSampler(optuna.samplers.BaseSampler):
@@ -114,7 +111,6 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self._seed = seed
         self._fallback = optuna.samplers.RandomSampler(seed=seed)
         self._arms = Arms(task, space, runtime_weight)
-        self._feasibility = Feasibility(self._arms, ())
         self._probes: list[list[Any]] = []
         self._foretold: float | None = None
         self.replayed = 0
@@ -155,7 +151,6 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         tried = {self._identity(t.params) for t in earlier if t.params}
         self._arms.look_at(_LOOK_AT_FIRST + _LOOK_PER_TRIAL * trial.number)
         known = self._known(earlier)
-        self._feasibility = Feasibility(self._arms, earlier)
         rng = np.random.default_rng([self._seed, trial.number])
         best = max(
             (t.value or 0.0 for t in earlier if t.state == TrialState.COMPLETE), default=-1.0
@@ -237,8 +232,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             own = lapses.get(arm, [])
             return (sum(own) + prior) / (len(own) + 1)
 
+        lowest = min((each.value for each in known.values()), default=-1.0)
         return {
-            arm: replace(each, lapse=_HOPELESS)
+            arm: replace(each, value=lowest, lapse=_HOPELESS)
             if barred.get(arm, 0) >= _INFEASIBLE_TRIALS
             else replace(each, lapse=lapse(arm))
             for arm, each in known.items()
@@ -305,14 +301,13 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             return None
         if len(known) < _START_UP:
             return self._diverse(open_arms, list(known))
-        mean, deviation = gaussian_process(
-            np.array([self._arms.features(arm) for arm in known]),
-            np.array([each.value for each in known.values()]),
-            np.array([self._arms.features(arm) for arm in open_arms]),
-        )
+        features = np.array([self._arms.features(a) for a in [*known, *open_arms]])
+        spread = features.std(axis=0)
+        features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        targets = np.array([k.value for k in known.values()])
+        mean, deviation = gaussian_process(features[: len(known)], targets, features[len(known) :])
         room = np.array([self._arms.upper(arm) for arm in open_arms]) - best
         gain = np.minimum(expected_improvement(mean - best, deviation), room)
-        gain *= self._feasibility.of(open_arms)
         price = np.array([self._arms.probe_answers(arm) for arm in open_arms]) + _REPLAY_IS_WORTH
         chosen = int(np.argmax(gain / price))
         return open_arms[chosen] if gain[chosen] / price[chosen] >= least else None
@@ -353,15 +348,8 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             best: score to beat; minus infinity takes any setting that needs no answer.
         """
         proposals: list[_Proposal] = []
-        chances: dict[Arm, float] = dict(
-            zip(known, self._feasibility.of(list(known)).tolist(), strict=True)
-        )
-
-        def behind(arm: Arm) -> float:
-            return known[arm].lapse - known[arm].value + (1.0 - chances[arm])
-
-        for arm in sorted(known, key=behind)[:_LEADING]:
-            paid, chance = known[arm], chances[arm]
+        for arm in sorted(known, key=lambda arm: known[arm].lapse - known[arm].value)[:_LEADING]:
+            paid = known[arm]
             forecast = self._arms.forecast(arm, paid.samples, paid.seeds, best)
             for value, values in forecast.settings:
                 hoped = value - paid.lapse
@@ -369,7 +357,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                     break
                 if self._identity(values) not in tried and self._bound(values) > best:
                     answers = self._answers(arm, values["num_samples"], paid)
-                    proposals.append(_Proposal(values, hoped, answers, paid.samples, chance))
+                    proposals.append(_Proposal(values, hoped, answers, paid.samples))
                     if best == -math.inf:
                         break
             more = min(paid.samples * 2, self._space.num_samples[1])
@@ -382,7 +370,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 hoped = min(hoped - paid.lapse, self._bound(top))
                 if hoped > best and self._identity(top) not in tried:
                     answers = self._answers(arm, more, paid)
-                    proposals.append(_Proposal(top, hoped, answers, paid.samples, chance))
+                    proposals.append(_Proposal(top, hoped, answers, paid.samples))
         if best == -math.inf:
             return max(proposals, key=lambda p: p.foretold, default=None)
         return max(proposals, key=lambda p: p.worth(best), default=None)
