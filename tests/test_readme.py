@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from studies.records.tables import Base
 from tuner.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,6 +21,11 @@ def test_every_command_is_documented_and_helps() -> None:
     listed = set(re.findall(r"^\| `(\w+)", README, flags=re.MULTILINE))
     assert listed == set(COMMANDS)
     assert all(callback is not None and callback.__doc__ for callback in COMMANDS.values())
+
+
+def test_every_table_of_the_database_is_described() -> None:
+    listed = set(re.findall(r"^- `(lime_tuner_\w+)`: ", README, flags=re.MULTILINE))
+    assert listed == set(Base.metadata.tables)
 
 
 def test_every_option_has_a_help_text() -> None:
