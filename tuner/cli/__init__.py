@@ -59,7 +59,7 @@ def main() -> None:
         _say(error.format_message())
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted: finished work is kept, and the same command goes on with it")
+        _say("interrupted: what is recorded is kept; the same command goes on from there")
         sys.exit(_INTERRUPTED)
     except BrokenPipeError:
         sys.exit(0)
