@@ -215,9 +215,13 @@ def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParamete
 
 def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
     """What the studies' constraint costs, by key; of those that have one."""
+    from studies.overview import study_attributes
     from studies.report.facts import gather
 
     keys = {image.key for image in run.images}
+    known = study_attributes(storage, [f"{run.study}/{key}" for key in keys])
+    if not any(attributes.get("constraints") for attributes in known.values()):
+        return {}  # gathering reads every trial and the whole comparison
     found = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
     return {key: cost for key, cost in found.items() if cost is not None}
 
