@@ -13,7 +13,7 @@ from torch import nn
 
 from explainers.classifier import Classifier
 
-__all__ = ["finer_layer", "layer_outputs"]
+__all__ = ["finer_layer", "layer_outputs", "stage_names"]
 
 
 def layer_outputs(
@@ -58,7 +58,7 @@ def finer_layer(classifier: Classifier, image: NDArray[np.uint8]) -> str | None:
         Its module path; ``None`` where all layers have cells of one size, as in a transformer.
     """
     assert classifier.cam_layer is not None
-    names = [path for path, _ in _stages(classifier.module)]
+    names = stage_names(classifier.module)
     if classifier.cam_layer not in names:
         names.append(classifier.cam_layer)
     outputs = layer_outputs(classifier, image[None], names)
@@ -75,13 +75,18 @@ def finer_layer(classifier: Classifier, image: NDArray[np.uint8]) -> str | None:
     return finer[-1] if finer else None
 
 
-def _stages(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The module's parts, and those of its sequences: blocks, but not what is in a block."""
+def stage_names(module: nn.Module) -> list[str]:
+    """Paths of the module's parts, and of those of its sequences: blocks, but not what is in a
+    block."""
+    return list(_stages(module, ""))
+
+
+def _stages(module: nn.Module, path: str) -> Iterator[str]:
     for name, child in module.named_children():
         full = f"{path}.{name}" if path else name
         if isinstance(child, nn.Sequential):
             yield from _stages(child, full)
-        yield full, child
+        yield full
 
 
 def _as_cells(classifier: Classifier, output: Any) -> torch.Tensor | None:

@@ -159,6 +159,7 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
     enum = models.get_model_weights(name)
     entry = enum.DEFAULT if weights is None else enum.__members__.get(weights)
     preset_of = entry if entry is not None else next(iter(enum))
+    class_names = tuple(preset_of.meta["categories"])
     if entry is not None:
         try:
             module = models.get_model(name, weights=entry)
@@ -178,13 +179,18 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
                     f"--weights {weights} is neither a file nor one of "
                     f"{', '.join(enum.__members__)} of {name}"
                 )
-            _load_state(module, path, name)
+            state = _read_state(path)
+            classes = _other_class_count(module, state)
+            if classes is not None:  # trained on something other than ImageNet
+                module = models.get_model(name, weights=None, num_classes=classes, **keywords)
+                class_names = ()
+            _fill(module, state, path, name)
     preset = preset_of.transforms()
     resize = int(preset.resize_size[0])
     return Classifier(
         name=name,
         module=module,
-        class_names=tuple(preset_of.meta["categories"]),
+        class_names=class_names,
         geometry=Geometry(resize=resize, crop=int(preset.crop_size[0])),
         mean=tuple(preset.mean),
         std=tuple(preset.std),
@@ -194,7 +200,12 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
 
 
 def _load_state(module: torch.nn.Module, path: Path, name: str) -> None:
-    """Load a state dict file, plain or wrapped as ``{"state_dict": ...}``, and insist on a fit."""
+    """Load a state dict file and insist on a fit."""
+    _fill(module, _read_state(path), path, name)
+
+
+def _read_state(path: Path) -> dict[str, torch.Tensor]:
+    """A state dict file, plain or wrapped as ``{"state_dict": ...}``, of one GPU or several."""
     if not path.is_file():
         raise MissingAsset(f"weights file {path} does not exist: check the path after --weights")
     try:
@@ -211,7 +222,29 @@ def _load_state(module: torch.nn.Module, path: Path, name: str) -> None:
             f"{path} holds {type(state).__name__}, not a state dict: "
             "save it with torch.save(model.state_dict(), FILE)"
         )
-    state = {re.sub(r"^module\.", "", key): value for key, value in state.items()}
+    return {re.sub(r"^module\.", "", key): value for key, value in state.items()}
+
+
+def _other_class_count(module: torch.nn.Module, state: dict[str, torch.Tensor]) -> int | None:
+    """How many classes the weights have, where that is all that keeps them from fitting."""
+    own = module.state_dict()
+    other = {
+        key: len(state[key])
+        for key, value in own.items()
+        if key in state
+        and value.ndim
+        and value.shape != state[key].shape
+        and value.shape[1:] == state[key].shape[1:]
+    }
+    head = next(reversed(own))
+    # Checkpoints from before PyTorch 0.4.1 do not count batches.
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unknown = [key for key in state if key not in own]
+    heads_only = len(set(other.values())) == 1 and head in other
+    return other[head] if heads_only and not missing and not unknown else None
+
+
+def _fill(module: torch.nn.Module, state: dict[str, torch.Tensor], path: Path, name: str) -> None:
     try:
         module.load_state_dict(state)
     except RuntimeError as error:

@@ -33,7 +33,10 @@ from studies.records.tables import (
     RunRow,
 )
 
-__all__ = ["ComparedImage", "ComparisonRun", "add_comparison", "latest_comparison"]
+__all__ = [
+    "ComparedImage", "ComparisonRun", "add_compared_image", "add_comparison", "begin_comparison",
+    "compared_images", "finish_comparison", "latest_comparison",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,31 +90,80 @@ def add_comparison(storage: str, run: ComparisonRun) -> None:
     Raises:
         StorageError: the database cannot be written.
     """
-    row = RunRow(
-        at=run.at.astimezone(timezone.utc).replace(tzinfo=None),
-        command="compare",
-        catalog=run.catalog,
-        study=run.study,
-        classifier=run.classifier,
-        classifier_sha256=run.classifier_sha256,
-        device=run.device,
-        seed=run.seed,
-        arguments=json.dumps(dict(run.arguments), sort_keys=True),
-        package_versions=json.dumps(dict(run.package_versions), sort_keys=True),
-        images=[_image_row(number, image) for number, image in enumerate(run.images)],
-    )
+    row = _run_row(run, finished=True)
+    row.images = [_image_row(number, image) for number, image in enumerate(run.images)]
     with records(storage) as engine, Session(engine) as session:
         session.add(row)
         session.commit()
 
 
+def begin_comparison(storage: str, run: ComparisonRun) -> tuple[int, Mapping[str, ComparedImage]]:
+    """Record a run without its images, or find the newest that was interrupted and is the same.
+
+    The same is: of the same study, catalogue, classifier, device, seed, arguments and versions.
+
+    Returns:
+        The run's number, for :func:`add_compared_image` and :func:`finish_comparison`, and the
+        images it has already, by key.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    row = _run_row(run, finished=False)
+    same = [getattr(RunRow, name) == getattr(row, name) for name in _IDENTITY]
+    query = sqlalchemy.select(RunRow).where(*same).order_by(RunRow.id.desc()).limit(1)
+    with records(storage) as engine, Session(engine) as session:
+        found = session.scalars(query).first()
+        if found is None:
+            session.add(row)
+            session.commit()
+            return row.id, {}
+        return found.id, {image.key: _image(image) for image in found.images}
+
+
+def add_compared_image(storage: str, run: int, position: int, image: ComparedImage) -> None:
+    """Record an image of a begun run, instead of what the run has of it.
+
+    Args:
+        position: of the image in the run.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    query = sqlalchemy.select(ImageRow).where(ImageRow.run_id == run, ImageRow.key == image.key)
+    with records(storage) as engine, Session(engine) as session:
+        for old in session.scalars(query).all():
+            session.delete(old)
+        session.flush()
+        row = _image_row(position, image)
+        row.run_id = run
+        session.add(row)
+        session.commit()
+
+
+def finish_comparison(storage: str, run: int) -> None:
+    """Say that a begun run has all its images.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    done = sqlalchemy.update(RunRow).where(RunRow.id == run).values(finished=True)
+    with records(storage) as engine, Session(engine) as session:
+        session.execute(done)
+        session.commit()
+
+
 def latest_comparison(storage: str, study: str | None = None) -> ComparisonRun | None:
-    """The newest run, of a study prefix when one is given; ``None`` when there is none."""
-    query = sqlalchemy.select(RunRow).where(RunRow.command == "compare")
+    """The newest finished run, of a study prefix when one is given.
+
+    Where none is finished, the newest that has an image; ``None`` when there is no such run.
+    """
+    query = sqlalchemy.select(RunRow).where(RunRow.command == "compare", RunRow.images.any())
     if study is not None:
         query = query.where(RunRow.study == study)
+    query = query.order_by(RunRow.finished.desc(), RunRow.id.desc()).limit(1)
     with records(storage) as engine, Session(engine) as session:
-        row = session.scalars(query.order_by(RunRow.id.desc()).limit(1)).first()
+        row = session.scalars(query).first()
         if row is None:
             return None
         return ComparisonRun(
@@ -126,6 +178,46 @@ def latest_comparison(storage: str, study: str | None = None) -> ComparisonRun |
             package_versions=json.loads(row.package_versions),
             images=tuple(_image(image) for image in row.images),
         )
+
+
+def compared_images(storage: str, classifier_sha256: str) -> dict[int, ComparedImage]:
+    """Images of the newest finished run by a classifier, by the numbers of their rows."""
+    query = (
+        sqlalchemy.select(RunRow)
+        .where(
+            RunRow.command == "compare", RunRow.finished, RunRow.images.any(),
+            RunRow.classifier_sha256 == classifier_sha256,
+        )
+        .order_by(RunRow.id.desc())
+        .limit(1)
+    )  # fmt: skip
+    with records(storage) as engine, Session(engine) as session:
+        row = session.scalars(query).first()
+        return {} if row is None else {image.id: _image(image) for image in row.images}
+
+
+# What makes two runs the same question.
+_IDENTITY = (
+    "command", "catalog", "study", "classifier_sha256", "device", "seed", "arguments",
+    "package_versions", "finished",
+)  # fmt: skip
+
+
+def _run_row(run: ComparisonRun, *, finished: bool) -> RunRow:
+    """Without images."""
+    return RunRow(
+        at=run.at.astimezone(timezone.utc).replace(tzinfo=None),
+        command="compare",
+        catalog=run.catalog,
+        study=run.study,
+        classifier=run.classifier,
+        classifier_sha256=run.classifier_sha256,
+        device=run.device,
+        seed=run.seed,
+        arguments=json.dumps(dict(run.arguments), sort_keys=True),
+        package_versions=json.dumps(dict(run.package_versions), sort_keys=True),
+        finished=finished,
+    )
 
 
 def _image_row(position: int, image: ComparedImage) -> ImageRow:

@@ -14,7 +14,7 @@ from studies.storage import describe
 
 __all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records"]
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0005"
 VERSION_TABLE = "lime_tuner_version"  # "alembic_version" is Optuna's
 
 

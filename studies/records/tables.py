@@ -8,8 +8,8 @@ from sqlalchemy import DateTime, Float, ForeignKey, LargeBinary, String, Text, U
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
-    "Base", "ComparisonRow", "ExplanationRow", "ImageRow", "OtherClassRow", "ReferenceMaskRow",
-    "RunRow", "VerificationRow",
+    "Base", "ComparisonRow", "DissectedLayerRow", "DissectionRow", "EvidenceRow", "ExplanationRow",
+    "ImageRow", "OtherClassRow", "ReferenceMaskRow", "RunRow", "UnitRow", "VerificationRow",
 ]  # fmt: skip
 
 _REAL = Float(53)  # double precision everywhere
@@ -45,7 +45,8 @@ class VerificationRow(Base):
 class RunRow(Base):
     """One run of ``compare``: with what everything below it was made.
 
-    ``arguments`` and ``package_versions`` are JSON objects.
+    ``arguments`` and ``package_versions`` are JSON objects. A run that is not ``finished`` was
+    interrupted, or is at work; the same command goes on with it.
     """
 
     __tablename__ = "lime_tuner_runs"
@@ -61,6 +62,7 @@ class RunRow(Base):
     seed: Mapped[int]
     arguments: Mapped[str] = mapped_column(Text())
     package_versions: Mapped[str] = mapped_column(Text())
+    finished: Mapped[bool]
     images: Mapped[list[ImageRow]] = relationship(
         back_populates="run", order_by="ImageRow.position", cascade="all, delete-orphan"
     )
@@ -178,3 +180,105 @@ class ComparisonRow(Base):
     second: Mapped[str] = mapped_column(String(60))
     iou: Mapped[float] = mapped_column(_REAL)
     image: Mapped[ImageRow] = relationship(back_populates="comparisons")
+
+
+class DissectionRow(Base):
+    """One network dissected by one run of ``dissect``.
+
+    ``settings`` and ``package_versions`` are JSON objects. What was read from another program's
+    table has no ``classifier_sha256``, ``probe_sha256`` and ``images``.
+    """
+
+    __tablename__ = "lime_tuner_dissections"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime())
+    model: Mapped[str] = mapped_column(String(255), index=True)
+    classifier_sha256: Mapped[str | None] = mapped_column(String(64))
+    probe: Mapped[str] = mapped_column(String(255))
+    probe_sha256: Mapped[str | None] = mapped_column(String(64))
+    images: Mapped[int | None]
+    concept_list: Mapped[str] = mapped_column(String(255))
+    concepts: Mapped[int | None]
+    similarity: Mapped[str] = mapped_column(String(60))
+    settings: Mapped[str] = mapped_column(Text())
+    package_versions: Mapped[str] = mapped_column(Text())
+    layers: Mapped[list[DissectedLayerRow]] = relationship(
+        back_populates="dissection",
+        order_by="DissectedLayerRow.position",
+        cascade="all, delete-orphan",
+    )
+
+
+class DissectedLayerRow(Base):
+    """A layer of a dissected network.
+
+    ``level`` of false discoveries is what ``survives`` means. ``by_size`` is a JSON list of [number
+    of probing images, share of labels that so many give already]. ``truth`` is a JSON object: how
+    well the units of a classifying layer are called by the names of their classes.
+    """
+
+    __tablename__ = "lime_tuner_dissected_layers"
+    __table_args__ = (UniqueConstraint("dissection_id", "layer"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dissection_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_dissections.id"), index=True)
+    position: Mapped[int]
+    layer: Mapped[str] = mapped_column(String(200))
+    level: Mapped[float] = mapped_column(_REAL)
+    by_size: Mapped[str | None] = mapped_column(Text())
+    truth: Mapped[str | None] = mapped_column(Text())
+    dissection: Mapped[DissectionRow] = relationship(back_populates="layers")
+    units: Mapped[list[UnitRow]] = relationship(
+        back_populates="layer", order_by="UnitRow.unit", cascade="all, delete-orphan"
+    )
+    evidence: Mapped[list[EvidenceRow]] = relationship(
+        back_populates="layer", order_by="EvidenceRow.id", cascade="all, delete-orphan"
+    )
+
+
+class UnitRow(Base):
+    """A unit of a layer, and what it is called; a dead one has no concept.
+
+    ``concepts`` is a JSON list of [concept, score], best first; ``sheet_jpeg`` shows the images
+    that activate it most, of some units.
+    """
+
+    __tablename__ = "lime_tuner_units"
+    __table_args__ = (UniqueConstraint("layer_id", "unit"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_dissected_layers.id"), index=True)
+    unit: Mapped[int]
+    concept: Mapped[str | None] = mapped_column(String(255), index=True)
+    similarity: Mapped[float | None] = mapped_column(_REAL)
+    gap: Mapped[float | None] = mapped_column(_REAL)
+    p: Mapped[float | None] = mapped_column(_REAL)
+    q: Mapped[float | None] = mapped_column(_REAL)
+    stability: Mapped[float | None] = mapped_column(_REAL)
+    survives: Mapped[bool | None]
+    concepts: Mapped[str] = mapped_column(Text())
+    sheet_jpeg: Mapped[bytes | None] = mapped_column(_PICTURE)
+    layer: Mapped[DissectedLayerRow] = relationship(back_populates="units")
+
+
+class EvidenceRow(Base):
+    """Which units of a layer speak for a class inside the mask of an image's tuned explanation.
+
+    ``concepts`` is a JSON object: share of the evidence for the class that lies inside the mask, by
+    concept. ``units`` is a JSON list of the units of the largest contrast: [unit, concept, inside,
+    outside, effect, evidence inside, evidence outside].
+    """
+
+    __tablename__ = "lime_tuner_evidence"
+    __table_args__ = (UniqueConstraint("layer_id", "image_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    layer_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_dissected_layers.id"), index=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("lime_tuner_images.id"), index=True)
+    inside_share: Mapped[float] = mapped_column(_REAL)
+    sentence: Mapped[str] = mapped_column(Text())
+    concepts: Mapped[str] = mapped_column(Text())
+    units: Mapped[str] = mapped_column(Text())
+    layer: Mapped[DissectedLayerRow] = relationship(back_populates="evidence")
+    image: Mapped[ImageRow] = relationship()

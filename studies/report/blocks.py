@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +16,7 @@ from studies.report.panels import Panel
 
 __all__ = [
     "Block", "Chart", "ClaimBlock", "Facts", "Marks", "Missing", "PanelImage", "PanelRow",
-    "Section", "Table", "Text",
+    "Picture", "Section", "Supplement", "Table", "Text",
 ]  # fmt: skip
 
 _JPEG_QUALITY = 88
@@ -110,6 +110,18 @@ class PanelRow:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture as wide as it is, inside the page."""
+
+    kind: ClassVar[str] = "picture"
+    source: str
+    alternative: str
+    caption: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class ClaimBlock:
     """A claim and its answer."""
 
@@ -124,7 +136,7 @@ class ClaimBlock:
         return cls(claim.claimed, claim.answer, claim.found)
 
 
-Block = Text | Missing | Marks | Table | Facts | Chart | PanelRow | ClaimBlock
+Block = Text | Missing | Marks | Table | Facts | Chart | PanelRow | Picture | ClaimBlock
 
 
 @dataclass(frozen=True)
@@ -138,3 +150,16 @@ class Section:
     def anchor(self) -> str:
         """For links within the page."""
         return "".join(c if c.isalnum() else "-" for c in self.title.lower())
+
+
+@dataclass(frozen=True)
+class Supplement:
+    """What a room that this one does not know adds to the page.
+
+    Attributes:
+        blocks: of its section.
+        tables: header and rows of CSV files by name without suffix.
+    """
+
+    blocks: Sequence[Block]
+    tables: Mapping[str, tuple[Sequence[str], list[Sequence[object]]]]

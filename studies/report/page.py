@@ -8,13 +8,13 @@ from pathlib import Path
 
 from explainers.errors import InvalidInput, StorageError
 from studies.report import figures
-from studies.report.blocks import Chart, Section
+from studies.report.blocks import Chart, Section, Supplement
 from studies.report.drawing import Drawing, draw
 from studies.report.facts import ReportFacts, gather
 from studies.report.panels import class_panels, panels
 from studies.report.search import importances
 from studies.report.sections import sections
-from studies.report.tables import write_tables
+from studies.report.tables import all_tables, write_tables
 
 __all__ = ["drawings", "page", "write_report"]
 
@@ -26,6 +26,8 @@ def write_report(
     prefix: str,
     output: Path,
     told: Callable[[str, int, int], None] = lambda what, done, total: None,
+    *,
+    dissection: Supplement | None = None,
 ) -> list[Path]:
     """Gather what the storage has of a study prefix, and write ``index.html``, ``figures/`` and
     ``tables/``; what is missing is said on the page.
@@ -34,6 +36,7 @@ def write_report(
 
     Args:
         told: called with what comes next, and how many of how many steps are done.
+        dissection: of networks; a room of its own makes it.
 
     Raises:
         InvalidInput: the folder cannot be made, or is a file.
@@ -46,8 +49,10 @@ def write_report(
     try:
         output.mkdir(parents=True, exist_ok=True)
         told("sections", 1, _STEPS)
-        parts = sections(facts, importances(facts))
-        written = write_tables(facts, output / "tables")
+        blocks = () if dissection is None else dissection.blocks
+        parts = sections(facts, importances(facts), blocks)
+        tables = all_tables(facts) | ({} if dissection is None else dict(dissection.tables))
+        written = write_tables(tables, output / "tables")
         told("figures", 2, _STEPS)
         for drawing in drawings(facts, parts):
             written += drawing.save(output / "figures")

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from explainers.measures import MEASURES
@@ -37,11 +37,11 @@ def all_tables(facts: ReportFacts) -> dict[str, Table]:
     return found
 
 
-def write_tables(facts: ReportFacts, folder: Path) -> list[Path]:
-    """Write every table; the paths."""
+def write_tables(tables: Mapping[str, Table], folder: Path) -> list[Path]:
+    """Write tables by file name without suffix; the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, (header, rows) in all_tables(facts).items():
+    for name, (header, rows) in tables.items():
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(header)

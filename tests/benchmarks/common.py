@@ -84,18 +84,23 @@ def positive(text: str) -> int:
 def run_benchmark(
     parser: argparse.ArgumentParser,
     body: Callable[[argparse.Namespace, Path], dict[str, Any]],
+    *,
+    real_inputs: bool = True,
 ) -> None:
     """Parse, measure, print one line of JSON; what goes wrong is one line on stderr.
 
     Args:
         body: (options, temporary folder) → the document. ``options.assets`` exists.
+        real_inputs: False for one that makes up its inputs: it has none of the common options.
     """
-    add_common_options(parser)
+    if real_inputs:
+        add_common_options(parser)
     options = parser.parse_args()
     load = LoadMeter()
     try:
-        _check_assets(options.assets)
-        options.assets = options.assets.resolve()
+        if real_inputs:
+            _check_assets(options.assets)
+            options.assets = options.assets.resolve()
         with tempfile.TemporaryDirectory(prefix="lime-tuner-benchmark-") as folder:
             document = body(options, Path(folder))
     except LimeTunerError as error:
@@ -109,7 +114,8 @@ def run_benchmark(
         "torch": torch.__version__,
         "others_share": None if share is None else round(share, 3),
     }
-    document = {"benchmark": parser.prog.rsplit(".", 1)[-1], "model": options.model, **document}
+    model = {"model": options.model} if real_inputs else {}
+    document = {"benchmark": parser.prog.rsplit(".", 1)[-1], **model, **document}
     print(json.dumps({**document, "machine": machine}, allow_nan=False))
 
 

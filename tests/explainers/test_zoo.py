@@ -14,6 +14,7 @@ from explainers.engines import TorchEngine
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.heat_maps import heat_map
 from explainers.images import load_image, prepare
+from explainers.torchvision_import import import_torchvision
 from explainers.zoo import load_classifier
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from tests.explainers.numpy_classifiers import picture
@@ -112,6 +113,22 @@ def test_weights_of_something_else(tmp_path: Path, demo_classifier: Classifier) 
     path.write_text("no pickle")
     with pytest.raises(InvalidInput, match="loaded safely"):
         load_classifier("resnet18", weights=str(path), device="cpu")
+
+
+def test_weights_with_other_classes_as_they_are_published(tmp_path: Path) -> None:
+    """Places365's files: 365 classes, wrapped, trained on several GPUs, before batches counted."""
+    made = import_torchvision().models.resnet18(num_classes=365)
+    state = {
+        f"module.{key}": value
+        for key, value in made.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    path = tmp_path / "resnet18_places365.pth.tar"
+    torch.save({"epoch": 90, "arch": "resnet18", "state_dict": state}, path)
+    classifier = load_classifier("resnet18", weights=str(path), device="cpu")
+    assert torch.equal(classifier.module.fc.weight, made.fc.weight)
+    assert classifier.predict_proba(np.zeros((1, 64, 64, 3), np.uint8)).shape == (1, 365)
+    assert (classifier.class_names, classifier.class_name(364)) == ((), "364")
 
 
 def test_cam_layer_override() -> None:

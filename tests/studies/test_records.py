@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from explainers.errors import StorageError
 from studies.records import (
     SCHEMA_VERSION,
     VerifiedImage,
+    add_compared_image,
     add_comparison,
     add_verification,
+    begin_comparison,
+    finish_comparison,
     latest_comparison,
     latest_verification,
     records,
@@ -69,6 +73,51 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
     newest = latest_comparison(url)
     assert newest is not None
     assert newest.study == "second"
+
+
+def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    run = comparison_run("one", "a", "b")
+    number, images = begin_comparison(url, run)
+    assert images == {}
+    assert latest_comparison(url) is None  # there is nothing in it yet
+    add_compared_image(url, number, 1, run.images[1])
+    assert begin_comparison(url, replace(run, study="two"))[0] != number
+    assert begin_comparison(url, replace(run, arguments={"rule": "other"}))[0] != number
+    found, images = begin_comparison(url, run)
+    assert (found, list(images)) == (number, ["b"])
+    other = replace(comparison_run("one", "z", "b").images[0], key="b")
+    add_compared_image(url, number, 1, other)  # instead of what was there
+    add_compared_image(url, number, 0, run.images[0])
+    half = latest_comparison(url, "one")
+    assert half is not None
+    assert [image.key for image in half.images] == ["a", "b"]
+    np.testing.assert_array_equal(half.images[1].pixels, other.pixels)
+    with records(url) as engine, engine.connect() as connection:
+        orphans = connection.exec_driver_sql(
+            "SELECT COUNT(*) FROM lime_tuner_explanations "
+            "WHERE image_id NOT IN (SELECT id FROM lime_tuner_images)"
+        ).scalar()
+    assert orphans == 0
+    finish_comparison(url, number)
+    assert begin_comparison(url, run)[1] == {}  # the next one is new, and unfinished
+    newest = latest_comparison(url, "one")
+    assert newest is not None
+    assert len(newest.images) == 2
+
+
+def test_a_run_from_before_there_were_unfinished_ones_is_finished(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    add_comparison(url, comparison_run("old", "a"))
+    with sqlalchemy.create_engine(url).begin() as connection:
+        for name in ("evidence", "units", "dissected_layers", "dissections"):
+            connection.exec_driver_sql(f"DROP TABLE lime_tuner_{name}")
+        connection.exec_driver_sql("ALTER TABLE lime_tuner_runs DROP COLUMN finished")
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0003'")
+    assert latest_comparison(url, "old") is not None
+    with sqlalchemy.create_engine(url).connect() as connection:
+        found = connection.exec_driver_sql("SELECT finished FROM lime_tuner_runs").scalar()
+    assert found == 1
 
 
 def test_a_verification_belongs_to_the_settings_it_was_run_with(tmp_path: Path) -> None:

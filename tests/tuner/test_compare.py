@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import sqlalchemy
 
+from explainers import comparison
 from tests.tuner.command_line import Cli
 
 DEMO = ["--catalog", "demo", "--model", "demo", "--images", "house,key"]
@@ -47,6 +50,75 @@ def test_images_without_a_study_are_compared_without(here: Path, cli: Cli) -> No
     assert "no tuned parameters in study 'demo' for house, key" in err
     assert "lime tuned" not in out
     assert "IoU with the reference" in out
+
+
+def test_an_interrupted_comparison_goes_on(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.ok("tune", *DEMO, *FAST)
+    real, asked = comparison.compare, []
+
+    def interrupted(*arguments: Any, **options: Any) -> comparison.Comparison:
+        asked.append(1)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(comparison, "compare", interrupted)
+    code, out, err = cli("compare", *DEMO, *QUICK, "--json")
+    assert (code, out) == (130, "")
+    assert "tuned for 2 of 2 images" in report_text(here, cli)  # of one image, and no traceback
+    code, out, err = cli("compare", *DEMO, *QUICK, "--json")
+    assert code == 0
+    assert "1 of 2 images are done" in err
+    assert list(json.loads(out)["images"]) == ["house", "key"]
+    assert len(asked) == 3
+    cli.ok("compare", *DEMO, *QUICK)  # that one was finished: a new run
+    assert len(asked) == 5
+    with sqlalchemy.create_engine("sqlite:///lime-tuner.db").connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT r.finished, COUNT(*) FROM lime_tuner_runs r "
+            "JOIN lime_tuner_images i ON i.run_id = r.id GROUP BY r.id ORDER BY r.id"
+        ).all()
+    assert rows == [(1, 2), (1, 2)]
+
+
+def test_what_has_changed_since_is_compared_again(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.ok("tune", *DEMO, *FAST)
+    real, asked = comparison.compare, []
+
+    def counted(*arguments: Any, **options: Any) -> comparison.Comparison:
+        asked.append(1)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(comparison, "compare", counted)
+    cli.ok("compare", *DEMO, *QUICK)
+    with sqlalchemy.create_engine("sqlite:///lime-tuner.db").begin() as connection:
+        connection.exec_driver_sql("UPDATE lime_tuner_runs SET finished = 0")
+        connection.exec_driver_sql(  # the key's study has found something else since
+            "UPDATE lime_tuner_explanations SET parameters = REPLACE(parameters, "
+            "'\"num_features\": ', '\"num_features\": 1') WHERE method = 'lime tuned' AND image_id "
+            "IN (SELECT id FROM lime_tuner_images WHERE key = 'key')"
+        )
+    cli.ok("compare", *DEMO, *QUICK)
+    assert len(asked) == 3
+
+
+def test_what_the_constraint_costs_is_told(here: Path, cli: Cli) -> None:
+    cli.ok("tune", *DEMO, *FAST, "--constrain", "fidelity")
+    found = json.loads(cli.ok("compare", *DEMO, *QUICK, "--json"))
+    assert list(found["constraint"]) == ["house", "key"]
+    for cost in found["constraint"].values():
+        assert cost["reason"] or cost["iou"] == cost["iou_without"]  # nothing better was refused
+        assert cost["refused"] > 0 or not cost["reason"]
+    assert "what the constraint on fidelity costs" in cli.ok("compare", *DEMO, *QUICK)
+
+
+def report_text(here: Path, cli: Cli) -> str:
+    cli.ok("report", "--study", "demo")
+    return (here / "report" / "index.html").read_text()
 
 
 def test_wrong_calls(here: Path, cli: Cli) -> None:

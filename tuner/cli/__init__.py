@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from explainers.errors import LimeTunerError
-from tuner.cli import compare, doctor, pictures, quickstart, report, results, search
+from tuner.cli import compare, dissect, doctor, pictures, quickstart, report, results, search
 
 __all__ = ["app", "main"]
 
@@ -39,6 +39,7 @@ app.command("reference")(pictures.reference)
 app.command("cam")(pictures.cam)
 app.command("explain")(pictures.explain)
 app.command("compare")(compare.compare)
+app.command("dissect")(dissect.dissect)
 app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 

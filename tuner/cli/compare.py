@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
+from tuner.cli.comparison_tables import (
+    comparison_document,
+    show_comparison,
+    show_constraint_costs,
+)
 from tuner.cli.context import Workplace, open_workplace
-from tuner.cli.output import console, errors, table, work_progress, write_json
+from tuner.cli.output import console, errors, work_progress, write_json
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from explainers.lime_parameters import LimeParameters
     from studies.constraint_cost import ConstraintCost
     from studies.records import ComparedImage, ComparisonRun
 
-__all__ = ["compare", "run_comparison", "show_comparison", "show_constraint_costs"]
+__all__ = ["compare", "run_comparison"]
 
 
 def compare(
@@ -52,12 +60,13 @@ def compare(
     """Compare Grad-CAM, Score-CAM, Ablation-CAM, LIME's defaults and tuned LIME on every image.
 
     Seconds, deletion and insertion, held-out R², stability, localisation, and how far the masks
-    agree. Recorded beside the studies, for the report and anyone's SQL.
+    agree. Recorded beside the studies, for the report and anyone's SQL, image by image: an
+    interrupted comparison goes on with the same command.
     """
+    from dissection.joining import join_explanations
     from explainers.comparison import CAMS
     from explainers.heat_map_rules import parse_heat_map_rule
     from explainers.heat_maps import check_method
-    from studies.records import add_comparison
     from studies.storage import DEFAULT_STORAGE, open_storage
 
     methods = tuple(dict.fromkeys(method or CAMS))
@@ -81,13 +90,15 @@ def compare(
         classes=classes,
         engine=setting("engine", engine, "auto"),
     )
-    add_comparison(url, run)
+    joined = join_explanations(url, place.classifier)
     costs = _constraint_costs(url, run)
     if as_json:
-        write_json(_document(run, costs))
+        write_json(comparison_document(run, costs))
     else:
         show_comparison(run)
         show_constraint_costs(costs)
+        if joined:
+            console.print(f"joined with the units of the dissected network: {joined} images")
 
 
 def run_comparison(
@@ -102,9 +113,10 @@ def run_comparison(
     classes: int,
     engine: str,
 ) -> ComparisonRun:
-    """Explain and measure every image of a workplace; nothing is recorded.
+    """Explain and measure every image of a workplace, and record each as soon as it is done.
 
-    Tuned parameters are those of the best trials of the studies ``STUDY/KEY``.
+    Tuned parameters are those of the best trials of the studies ``STUDY/KEY``. What an interrupted
+    run has recorded is taken from there where picture, reference and parameters are still the same.
     """
     from datetime import datetime, timezone
 
@@ -113,7 +125,13 @@ def run_comparison(
     from explainers.heat_map_rules import parse_heat_map_rule
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
-    from studies.records import ComparedImage, ComparisonRun
+    from studies.records import (
+        ComparedImage,
+        ComparisonRun,
+        add_compared_image,
+        begin_comparison,
+        finish_comparison,
+    )
     from studies.verification import FIRST_FRESH_SEED
     from tuner.tuning import package_versions
 
@@ -121,15 +139,49 @@ def run_comparison(
     tuned = _tuned(storage, study, place)
     references = place.references(loaded, reference, judged=True)
     parsed, classifier = parse_heat_map_rule(rule), place.classifier
+    run = ComparisonRun(
+        at=datetime.now(timezone.utc),
+        catalog=place.catalog.name,
+        study=study,
+        classifier=classifier.name,
+        classifier_sha256=classifier.fingerprint,
+        device=str(classifier.device),
+        seed=FIRST_FRESH_SEED,
+        arguments={
+            "images": [image.key for image in loaded],
+            "rule": rule,
+            "methods": list(methods),
+            "seeds": seeds,
+            "classes": classes,
+            "engine": engine,
+        },
+        package_versions=package_versions(),
+        images=(),
+    )
+    number, recorded = begin_comparison(storage, run)
+    compared: dict[str, ComparedImage] = {
+        image.key: recorded[image.key]
+        for image in loaded
+        if image.key in recorded
+        and _still_holds(
+            recorded[image.key], image.pixels, references[image.key].mask, tuned.get(image.key)
+        )
+    }
+    if compared:
+        errors.print(
+            f"lime-tuner: going on with an interrupted comparison: {len(compared)} of "
+            f"{len(loaded)} images are done"
+        )
     bank = PerturbationBank(cache_folder() / "bank")
-    compared: list[ComparedImage] = []
     try:
         with work_progress("comparing") as advance:
-            for number, image in enumerate(loaded):
+            for position, image in enumerate(loaded):
+                if image.key in compared:
+                    continue
                 known = references[image.key]
 
-                def told(what: str, number: int = number, key: str = image.key) -> None:
-                    advance(f"{key}, {what}", number, len(loaded))
+                def told(what: str, position: int = position, key: str = image.key) -> None:
+                    advance(f"{key}, {what}", position, len(loaded))
 
                 found = compare_methods(
                     classifier,
@@ -149,42 +201,48 @@ def run_comparison(
                     told=told,
                 )
                 judged = known.reliability
-                compared.append(
-                    ComparedImage(
-                        key=image.key,
-                        type=image.entry.type,
-                        catalog_class=image.entry.class_name,
-                        pixels=image.pixels,
-                        class_names=tuple(
-                            classifier.class_name(index) for index, _ in found.facts.top_classes
-                        ),
-                        reference=known.mask,
-                        reference_rule=known.rule,
-                        comparison=found,
-                        reliability=None if judged is None else judged.score,
-                        doubt="" if judged is None else judged.doubt,
-                    )
+                compared[image.key] = ComparedImage(
+                    key=image.key,
+                    type=image.entry.type,
+                    catalog_class=image.entry.class_name,
+                    pixels=image.pixels,
+                    class_names=tuple(
+                        classifier.class_name(index) for index, _ in found.facts.top_classes
+                    ),
+                    reference=known.mask,
+                    reference_rule=known.rule,
+                    comparison=found,
+                    reliability=None if judged is None else judged.score,
+                    doubt="" if judged is None else judged.doubt,
                 )
-                advance(image.key, number + 1, len(loaded))
+                add_compared_image(storage, number, position, compared[image.key])
+                advance(image.key, position + 1, len(loaded))
     finally:
         bank.close()
-    return ComparisonRun(
-        at=datetime.now(timezone.utc),
-        catalog=place.catalog.name,
-        study=study,
-        classifier=classifier.name,
-        classifier_sha256=classifier.fingerprint,
-        device=str(classifier.device),
-        seed=FIRST_FRESH_SEED,
-        arguments={
-            "rule": rule,
-            "methods": list(methods),
-            "seeds": seeds,
-            "classes": classes,
-            "engine": engine,
-        },
-        package_versions=package_versions(),
-        images=tuple(compared),
+    finish_comparison(storage, number)
+    return replace(run, images=tuple(compared[image.key] for image in loaded))
+
+
+def _still_holds(
+    recorded: ComparedImage,
+    pixels: NDArray[np.uint8],
+    reference: NDArray[np.bool_],
+    tuned: LimeParameters | None,
+) -> bool:
+    """Whether an image was compared as it would be now."""
+    import numpy as np
+
+    from explainers.comparison import LIME_TUNED
+
+    was_tuned = [
+        each.explanation.surrogate.parameters
+        for each in recorded.comparison.explanations
+        if each.explanation.method == LIME_TUNED and each.explanation.surrogate is not None
+    ]
+    return (
+        was_tuned == [parameters for parameters in (tuned,) if parameters is not None]
+        and np.array_equal(recorded.pixels, pixels)
+        and np.array_equal(recorded.reference, reference)
     )
 
 
@@ -224,109 +282,3 @@ def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintC
         return {}  # gathering reads every trial and the whole comparison
     found = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
     return {key: cost for key, cost in found.items() if cost is not None}
-
-
-def _document(run: ComparisonRun, costs: Mapping[str, ConstraintCost]) -> dict[str, Any]:
-    return {
-        "study": run.study,
-        "constraint": {
-            key: {
-                "iou": cost.iou,
-                "iou_without": cost.free_iou,
-                "refused": cost.refused,
-                "reason": cost.reason,
-            }
-            for key, cost in costs.items()
-        },
-        "images": {
-            image.key: {
-                "type": image.type,
-                "class": image.class_names[0],
-                "complexity": {
-                    "edge_density": image.comparison.facts.edge_density,
-                    "entropy": image.comparison.facts.entropy,
-                    "superpixels": image.comparison.facts.superpixels,
-                },
-                "measures": {
-                    each.explanation.method: {
-                        name: None if value != value else value  # JSON has no NaN
-                        for name, value in each.measures.items()
-                    }
-                    for each in image.comparison.explanations
-                },
-                "agreement": {
-                    f"{first} | {second}": iou
-                    for (first, second), iou in image.comparison.agreement.items()
-                    if first < second
-                },
-            }
-            for image in run.images
-        },
-    }
-
-
-def show_comparison(run: ComparisonRun) -> None:
-    """Tables: measures by method, agreement of masks, types and complexity."""
-    from explainers.measures import MEASURES
-    from studies.analysis import (
-        agreement_matrix,
-        by_complexity,
-        by_method,
-        by_type,
-        lost_fidelity,
-        methods_of,
-    )
-
-    methods, count = methods_of(run), len(run.images)
-    found = by_method(run)
-    shown = table(f"mean over {count} images", "measure", "better", *methods)
-    for name, measure in MEASURES.items():
-        better = "higher" if measure.higher_is_better else "lower"
-        cells = [found[m][name].mean for m in methods]
-        shown.add_row(measure.title, better, *(_cell(value) for value in cells))
-    console.print(shown)
-
-    agreement = agreement_matrix(run)
-    shown = table("IoU of masks, mean over images", "", *methods)
-    for first in methods:
-        shown.add_row(first, *(_cell(agreement[first, second].mean) for second in methods))
-    console.print(shown)
-
-    shown = table(
-        "agreement of LIME with the heat maps, mean IoU",
-        "", "animate", "inanimate", "difference", "p", "images",
-    )  # fmt: skip
-    for row in by_type(run):
-        test = row.test
-        shown.add_row(
-            row.method, _cell(row.animate.mean), _cell(row.inanimate.mean),
-            _cell(test.difference), _cell(test.p), f"{test.sizes[1]} + {test.sizes[0]}",
-        )  # fmt: skip
-    console.print(shown)
-    shown = table("", "rank correlation of the agreement with", "explanation", "rho", "p", "images")
-    for trend in by_complexity(run):
-        shown.add_row(
-            trend.complexity, trend.method, _cell(trend.found.rho), _cell(trend.found.p),
-            str(trend.found.size),
-        )  # fmt: skip
-    console.print(shown)
-    for image in run.images:
-        for lost in lost_fidelity(image):
-            console.print(f"{image.key}: the tuned explanation is less faithful: {lost}")
-
-
-def show_constraint_costs(costs: Mapping[str, ConstraintCost]) -> None:
-    """A table; nothing where no study has a constraint."""
-    if not costs:
-        return
-    shown = table(
-        "what the constraint on fidelity costs (IoU of the studies)",
-        "image", "IoU", "IoU without, at least", "refused", "the best that was refused",
-    )  # fmt: skip
-    for key, cost in costs.items():
-        shown.add_row(key, _cell(cost.iou), _cell(cost.free_iou), str(cost.refused), cost.reason)
-    console.print(shown)
-
-
-def _cell(value: float) -> str:
-    return "" if value != value else f"{value:.3f}"

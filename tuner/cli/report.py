@@ -25,19 +25,23 @@ def report(
 ) -> None:
     """Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.
 
-    Everything comes from the storage: what tune, compare and verify have recorded there.
+    Everything comes from the storage: what tune, compare, verify and dissect have recorded there.
     """
     import optuna
 
+    from dissection.records import latest_dissections
+    from dissection.report_part import dissection_part
     from studies.catalog import load_catalog
     from studies.report import write_report
-    from studies.storage import DEFAULT_STORAGE
+    from studies.storage import DEFAULT_STORAGE, check_storage
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # importance makes studies in memory
     prefix = setting("study", study) or load_catalog(setting("catalog", catalog, "tml25")).name
     url = setting("storage", storage, DEFAULT_STORAGE)
+    check_storage(url, write=False)  # one that does not exist is told, not made
+    dissection = dissection_part(latest_dissections(url))
     with work_progress("report") as advance:
-        written = write_report(url, prefix, output, advance)
+        written = write_report(url, prefix, output, advance, dissection=dissection)
     if as_json:
         write_json({"files": [str(path) for path in written]})
     else:

@@ -3,9 +3,9 @@ says what to run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from studies.report.blocks import Missing, Section
+from studies.report.blocks import Block, Missing, Section
 from studies.report.facts import ReportFacts
 from studies.report.sections.measurement import how_it_was_measured
 from studies.report.sections.methods import (
@@ -27,13 +27,17 @@ from studies.report.sections.tuning import (
 __all__ = ["sections"]
 
 
-def sections(facts: ReportFacts, importance: Mapping[str, float]) -> list[Section]:
+def sections(
+    facts: ReportFacts, importance: Mapping[str, float], dissection: Sequence[Block] = ()
+) -> list[Section]:
     """All of them, in the order of the page.
 
     Args:
         importance: as :func:`studies.report.search.importances` finds it.
+        dissection: the section of that name.
     """
     run = facts.comparison
+    nothing = [Missing("No dissection is recorded in this storage. Run lime-tuner dissect.")]
     return [
         Section("Summary", summary(facts)),
         Section("What the model sees", what_the_model_sees(run)),
@@ -48,6 +52,6 @@ def sections(facts: ReportFacts, importance: Mapping[str, float]) -> list[Sectio
         Section("The search", search(facts, importance)),
         Section("Cost of the constraint", constraint(facts)),
         Section("Chosen parameters", chosen_parameters(facts)),
-        Section("Dissection", [Missing("No dissection is recorded in this storage.")]),
+        Section("Dissection", dissection or nothing),
         Section("How it was measured", how_it_was_measured(facts)),
     ]

@@ -1,0 +1,257 @@
+"""Image and text features of a CLIP model, through open_clip (extra ``dissect``)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dissection.feature_cache import FeatureCache
+from dissection.probing_images import ProbingImage
+from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
+from explainers.images import load_image
+from explainers.torchvision_import import import_torchvision
+
+__all__ = [
+    "DEFAULT_CLIP", "DEFAULT_CLIP_WEIGHTS", "RANDOM", "ClipModel", "image_features",
+    "text_features",
+]  # fmt: skip
+
+DEFAULT_CLIP, DEFAULT_CLIP_WEIGHTS = "ViT-B-16-quickgelu", "openai"
+RANDOM = "random"
+"""Weights for trying things out: the labels mean nothing."""
+
+_BATCH = 32
+_NEEDED = (
+    "features of images and concepts come from open_clip: pip install 'lime-tuner[dissect]', or "
+    "give saved ones (--features FILE.npz, --saved DIR)"
+)
+
+Told = Callable[[int, int], None]
+"""Called with inputs done and inputs in all."""
+
+
+@dataclass(frozen=True)
+class ClipModel:
+    """A vision-language model by name; it is loaded when something has to be computed.
+
+    Attributes:
+        name: of open_clip's list, or a JSON file with a model's configuration.
+        weights: a tag of open_clip's list (downloaded once), a local checkpoint, or ``random``.
+        device: of torch.
+    """
+
+    name: str = DEFAULT_CLIP
+    weights: str = DEFAULT_CLIP_WEIGHTS
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.weights == "openai" and not self.name.endswith("quickgelu"):
+            raise InvalidInput(
+                f"OpenAI's weights need the activation function they were trained with: give "
+                f"'{self.name}-quickgelu' instead of '{self.name}'"
+            )
+        if self.name.endswith(".json") and not Path(self.name).is_file():
+            raise InvalidInput(f"CLIP configuration {self.name}: no such file")
+
+    @property
+    def short_name(self) -> str:
+        """For tables: without folders, and with the weights."""
+        weights = Path(self.weights).name
+        return f"{Path(self.name).name.removesuffix('.json')} {weights}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sha256 of everything that decides a feature."""
+        try:
+            version = metadata.version("open_clip_torch")
+        except metadata.PackageNotFoundError as error:
+            raise MissingAsset(_NEEDED) from error
+        config = Path(self.name)
+        checkpoint = Path(self.weights)
+        facts = {
+            "open_clip": version,
+            "model": config.read_text() if self.name.endswith(".json") else self.name,
+            "weights": _file_sha256(checkpoint) if checkpoint.is_file() else self.weights,
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any, Any]:
+        """(model, picture → tensor, texts → tokens)."""
+        open_clip = _open_clip()
+        name = self.name
+        if name.endswith(".json"):
+            open_clip.add_model_config(Path(name))
+            name = Path(name).stem
+        if name not in open_clip.list_models():
+            raise InvalidInput(
+                f"CLIP model '{name}' is unknown to open_clip: python -c 'import open_clip; "
+                "print(open_clip.list_models())' names them"
+            )
+        weights = None if self.weights == RANDOM else self.weights
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                model, _, prepare = open_clip.create_model_and_transforms(
+                    name, pretrained=weights, device=self.device
+                )
+            tokens = open_clip.get_tokenizer(name)
+        except Exception as error:  # downloads and checkpoints fail in every way there is
+            raise MissingAsset(
+                f"CLIP model '{name}' with weights '{self.weights}' cannot be loaded "
+                f"({_first_line(error)}): give a local checkpoint with --clip-weights FILE"
+            ) from error
+        return model.eval(), prepare, tokens
+
+    def encode_images(self, images: Sequence[ProbingImage]) -> NDArray[np.float32]:
+        """(n, D) rows of length 1."""
+        model, prepare, _ = self._loaded
+        pictures = torch.stack([prepare(load_image(image.path)) for image in images])
+        with torch.inference_mode():
+            found = model.encode_image(pictures.to(self.device))
+        return _unit_rows(found)
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """(n, D) rows of length 1.
+
+        Raises:
+            InvalidInput: a text is longer than the model reads.
+        """
+        model, _, tokens = self._loaded
+        encode, room = getattr(tokens, "encode", None), getattr(tokens, "context_length", None)
+        if encode is not None and room is not None:
+            for text in texts:
+                if len(encode(text)) + 2 > room:  # start and end take a token each
+                    raise InvalidInput(
+                        f"concept '{text[:40]} ...' is longer than the {room} tokens that "
+                        f"{self.name} reads: shorten it"
+                    )
+        with torch.inference_mode():
+            found = model.encode_text(tokens(list(texts)).to(self.device))
+        return _unit_rows(found)
+
+
+def image_features(
+    model: ClipModel,
+    images: Sequence[ProbingImage],
+    *,
+    cache: FeatureCache | None = None,
+    told: Told = lambda done, total: None,
+) -> NDArray[np.float32]:
+    """(N, D) float32, rows of length 1, from the cache where they are known.
+
+    Raises:
+        MissingAsset: open_clip or its weights are not there.
+        InvalidImage: a file that is no picture.
+    """
+    by_key = {image.sha256: image for image in images}
+    found = _rows(
+        f"{model.fingerprint}-image",
+        list(by_key),
+        lambda keys: model.encode_images([by_key[key] for key in keys]),
+        cache,
+        told,
+    )
+    return np.stack([found[image.sha256] for image in images])
+
+
+def text_features(
+    model: ClipModel,
+    words: Sequence[str],
+    *,
+    templates: Sequence[str] = ("{}",),
+    cache: FeatureCache | None = None,
+    told: Told = lambda done, total: None,
+) -> NDArray[np.float32]:
+    """(C, D) float32, rows of length 1, from the cache where they are known.
+
+    Args:
+        templates: prompts with ``{}`` for the concept; of several the mean feature is taken, as
+            CLIP's authors do.
+
+    Raises:
+        InvalidInput: a template without ``{}``, or a concept that is too long.
+        MissingAsset: open_clip or its weights are not there.
+    """
+    for template in templates:
+        if template.count("{}") != 1:
+            raise InvalidInput(
+                f"prompt template '{template}' needs {{}} where the concept goes, once, as in "
+                "'a photo of a {}'"
+            )
+
+    def encode(keys: Sequence[str]) -> NDArray[np.float32]:
+        each = [
+            model.encode_texts([template.replace("{}", by_key[key]) for key in keys])
+            for template in templates
+        ]
+        mean = np.mean(each, axis=0)
+        return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), dtype=np.float32)
+
+    by_key = {hashlib.sha256(word.encode()).hexdigest(): word for word in words}
+    prompts = hashlib.sha256(json.dumps(list(templates)).encode()).hexdigest()
+    found = _rows(f"{model.fingerprint}-{prompts}", list(by_key), encode, cache, told)
+    return np.stack([found[hashlib.sha256(word.encode()).hexdigest()] for word in words])
+
+
+def _rows(
+    space: str,
+    keys: Sequence[str],
+    encode: Callable[[Sequence[str]], NDArray[np.float32]],
+    cache: FeatureCache | None,
+    told: Told,
+) -> dict[str, NDArray[np.float32]]:
+    found = {} if cache is None else cache.read(space, keys)
+    missing = [key for key in keys if key not in found]
+    told(len(keys) - len(missing), len(keys))
+    for start in range(0, len(missing), _BATCH):
+        some = missing[start : start + _BATCH]
+        rows = encode(some)
+        if not np.isfinite(rows).all():
+            raise LimeTunerError(
+                "the CLIP model gives features that are not finite: its weights are damaged, or "
+                "belong to another model"
+            )
+        found.update(zip(some, rows, strict=True))
+        if cache is not None:
+            cache.write(space, some, rows)
+        told(len(keys) - len(missing) + start + len(some), len(keys))
+    return found
+
+
+def _unit_rows(features: torch.Tensor) -> NDArray[np.float32]:
+    rows = features.to(torch.float32)
+    unit: NDArray[np.float32] = (rows / rows.norm(dim=1, keepdim=True)).cpu().numpy()
+    return unit
+
+
+def _open_clip() -> Any:
+    import_torchvision()  # declares what a build without its operators lacks
+    try:
+        import open_clip
+    except ModuleNotFoundError as error:
+        raise MissingAsset(_NEEDED) from error
+    return open_clip
+
+
+def _file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,0 +1,198 @@
+"""Which units, and so which concepts, speak for a class inside an explanation's mask.
+
+For a feature map A (U, h, w) and the logit y of a class, with G = dy/dA:
+
+- a unit *fires* inside the mask by the mean of A over its cells, weighted by how much of each cell
+  the mask covers, and outside it by the mean over the rest;
+- its *effect* is the sum of G over cells: how the logit would change if the unit fired by one more
+  everywhere;
+- its *contrast* is (inside - outside) × effect: does what sets the mask apart speak for the class?
+- its *evidence* is A × G, summed over the cells inside and outside. Where the rest of the network
+  is linear (the last stage of ResNet and MobileNet: average, then a linear layer) all evidence adds
+  up to the logit without its bias; elsewhere that is a first-order approximation (gradient × input,
+  Shrikumar et al. 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dissection.layers import check_layers
+from explainers.classifier import Classifier
+from explainers.errors import InvalidInput
+
+__all__ = ["MaskEvidence", "UnitEvidence", "mask_evidence"]
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class UnitEvidence:
+    """Of one unit in one image.
+
+    Attributes:
+        concept: its label; ``None`` where it has none that counts.
+        inside, outside: mean activation.
+        effect: change of the logit per unit of activation.
+        evidence_inside, evidence_outside: sums of activation × gradient.
+    """
+
+    unit: int
+    concept: str | None
+    inside: float
+    outside: float
+    effect: float
+    evidence_inside: float
+    evidence_outside: float
+
+    @property
+    def contrast(self) -> float:
+        """(inside - outside) × effect."""
+        return (self.inside - self.outside) * self.effect
+
+
+@dataclass(frozen=True)
+class MaskEvidence:
+    """Of one image's mask.
+
+    Attributes:
+        units: all of the layer, those of the largest contrast first.
+    """
+
+    key: str
+    layer: str
+    class_name: str
+    units: tuple[UnitEvidence, ...]
+
+    @property
+    def for_the_class(self) -> float:
+        """All evidence for the class, inside and outside."""
+        return sum(
+            max(0.0, value) for u in self.units for value in (u.evidence_inside, u.evidence_outside)
+        )
+
+    @property
+    def inside_share(self) -> float:
+        """Share of it that lies inside the mask, in [0, 1]; 0 where there is none."""
+        total = self.for_the_class
+        inside = sum(max(0.0, unit.evidence_inside) for unit in self.units)
+        return inside / total if total > 0 else 0.0
+
+    @property
+    def concept_shares(self) -> Mapping[str, float]:
+        """Share of it inside the mask by concept, of units that fire more inside than outside;
+        the largest first."""
+        total = self.for_the_class
+        found: dict[str, float] = {}
+        for unit in self.units:
+            if unit.concept is not None and unit.contrast > 0 and unit.evidence_inside > 0:
+                found[unit.concept] = found.get(unit.concept, 0.0) + unit.evidence_inside / total
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        best = dict(list(self.concept_shares.items())[:_NAMED])
+        if not best:
+            return (
+                f"{self.key}: {self.inside_share:.0%} of the evidence for {self.class_name} lies "
+                "inside the mask; no labelled unit sets it apart."
+            )
+        names = ", ".join(f"'{name}'" for name in best)
+        return (
+            f"{self.key}: units for {names} inside the mask carry {sum(best.values()):.0%} of the "
+            f"evidence for {self.class_name}; {self.inside_share:.0%} of it lies inside."
+        )
+
+
+def mask_evidence(
+    classifier: Classifier,
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    layer: str,
+    class_index: int,
+    *,
+    key: str,
+    concepts: Sequence[str | None],
+) -> MaskEvidence:
+    """Which units of a layer speak for a class, inside a mask and outside.
+
+    Args:
+        image: (H, W, 3) uint8.
+        mask: (H, W) bool, with and without pixels.
+        class_index: of the logit.
+        concepts: label of every unit, ``None`` where it has none.
+
+    Raises:
+        InvalidInput: the layer does not exist, has no feature maps or another number of units, or
+            the mask is empty or full.
+    """
+    check_layers(classifier, [layer])
+    if mask.shape != image.shape[:2] or not mask.any() or mask.all():
+        raise InvalidInput(
+            f"the mask of '{key}' has shape {mask.shape} and covers {mask.mean():.0%} of the "
+            "image: it needs the image's shape, an inside and an outside"
+        )
+    activations, gradient = _maps(classifier, image, layer, class_index)
+    if len(concepts) != len(activations):
+        raise InvalidInput(
+            f"layer '{layer}' of {classifier.name} has {len(activations)} units, {len(concepts)} "
+            "are labelled: dissect the same network"
+        )
+    covered = torch.nn.functional.adaptive_avg_pool2d(
+        torch.from_numpy(mask).to(activations)[None], (activations.shape[1], activations.shape[2])
+    )[0]
+    inside, outside = covered / covered.sum(), (1 - covered) / (1 - covered).sum()
+    evidence = activations * gradient
+    numbers = torch.stack(
+        (
+            (activations * inside).sum(dim=(1, 2)),
+            (activations * outside).sum(dim=(1, 2)),
+            gradient.sum(dim=(1, 2)),
+            (evidence * covered).sum(dim=(1, 2)),
+            (evidence * (1 - covered)).sum(dim=(1, 2)),
+        ),
+        dim=1,
+    ).tolist()
+    units = [
+        UnitEvidence(unit, concept, *row)
+        for unit, (concept, row) in enumerate(zip(concepts, numbers, strict=True))
+    ]
+    units.sort(key=lambda unit: -unit.contrast)
+    return MaskEvidence(key, layer, classifier.class_name(class_index), tuple(units))
+
+
+def _maps(
+    classifier: Classifier, image: NDArray[np.uint8], layer: str, class_index: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The layer's feature maps, (U, h, w), and the gradient of the logit by them, in float64."""
+    kept: list[torch.Tensor] = []
+
+    def watched(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        # A leaf of its own: nothing before the layer is differentiated, and an operation after it
+        # that works in place does not change what was kept.
+        kept.append(output.detach().requires_grad_())
+        return kept[-1] * 1.0
+
+    handle = classifier.module.get_submodule(layer).register_forward_hook(watched)
+    try:
+        with torch.enable_grad():
+            output = classifier.module(classifier.normalise(image[None]))
+            if classifier.outputs_probabilities:
+                output = output.clamp_min(torch.finfo(output.dtype).tiny).log()
+            gradient = torch.autograd.grad(output[0, class_index], kept[-1])[0]
+    finally:
+        handle.remove()
+    maps = [kept[-1].detach(), gradient]
+    if classifier.reshape_transform is not None:
+        maps = [classifier.reshape_transform(each) for each in maps]
+    if maps[0].ndim != 4:
+        raise InvalidInput(
+            f"layer '{layer}' of {classifier.name} has no feature maps: nothing is inside a mask"
+        )
+    return maps[0][0].to(torch.float64), maps[1][0].to(torch.float64)

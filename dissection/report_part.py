@@ -1,0 +1,259 @@
+"""What dissection adds to the report: a section and tables over all networks in a storage."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from itertools import combinations
+
+from PIL import Image
+
+from dissection import figures
+from dissection.compare import (
+    SURVIVING,
+    best_rule,
+    category_shares,
+    concept_counts,
+    layer_concepts,
+    overlap,
+)
+from dissection.records import Dissection
+from studies.report.blocks import Block, Chart, Picture, Supplement, Table, Text
+from studies.report.drawing import draw
+
+__all__ = ["dissection_part"]
+
+_NAMED = 12
+_SHEETS = 6  # of a layer
+
+
+def dissection_part(found: Sequence[Dissection]) -> Supplement | None:
+    """The section, and CSV tables; ``None`` where nothing is dissected."""
+    if not found:
+        return None
+    rule = best_rule([layer for dissection in found for layer in dissection.layers])
+    blocks: list[Block] = [Text(_how(found, rule)), *(Text(_learned(d, rule)) for d in found)]
+    blocks.append(_layers(found, rule))
+    names = " and ".join(dissection.model for dissection in found)
+    blocks += [
+        Chart(
+            draw("concepts", figures.top_concepts, found, rule),
+            f"Bars: the concepts of most units in {names}",
+            "Concepts of most units, by layer.",
+        ),
+        Chart(
+            draw("concept_kinds", figures.categories_by_layer, found, rule),
+            f"Stacked bars: kinds of concepts by layer of {names}",
+            'What kind of thing the labels name, by word lists; most of "object or other" are '
+            "objects.",
+        ),
+        Chart(
+            draw("label_similarity", figures.similarity_histograms, found, rule),
+            f"Histograms: similarity of labels by layer of {names}",
+            f"Similarity of unit and label ({', '.join(sorted({d.similarity for d in found}))}).",
+        ),
+    ]
+    for one, other in combinations(found, 2):
+        blocks += _shared(one, other, rule)
+    curves = {
+        f"{d.model} {layer.layer}": layer.by_size
+        for d in found
+        for layer in d.layers
+        if layer.by_size
+    }
+    if curves:
+        blocks.append(
+            Chart(
+                draw("labels_by_images", figures.agreement_by_size, curves),
+                "Lines: share of labels that fewer probing images give already",
+                "How many probing images a label needs: share of the labels of all images that a "
+                "sample of them gives already.",
+            )
+        )
+    truths = [
+        [d.model, layer.layer, str(t.units), f"{t.top1:.1%}", f"{t.top5:.1%}", f"{t.mean_rank:.1f}"]
+        for d in found
+        for layer in d.layers
+        if (t := layer.truth) is not None
+    ]
+    if truths:
+        header = ["network", "layer", "units", "first", "among five", "mean rank"]
+        blocks.append(
+            Table("Units that stand for a class: is its name the label?", header, truths, (1,))
+        )
+    for dissection in found:
+        blocks += _evidence(dissection)
+    for dissection in found:
+        blocks += _sheets(dissection)
+    return Supplement(blocks, _tables(found, rule))
+
+
+def _how(found: Sequence[Dissection], rule: str) -> str:
+    counted = (
+        "Counted are units whose label survives the correction for false discoveries "
+        f"(Benjamini-Hochberg, {found[0].layers[0].level:.0%})."
+        if rule == SURVIVING
+        else "Counted are all living units: the tables hold no p-values, so some labels are chance."
+    )
+    probes = {
+        f"{d.images or 'an unknown number of'} images ({d.probe or 'unknown'}), "
+        f"{d.concepts or 'an unknown number of'} concepts ({d.concept_list or 'unknown'})"
+        for d in found
+    }
+    return (
+        "Units are called by the concept that their most activating images look like to a CLIP "
+        f"model (CLIP-Dissect, Oikarinen and Weng 2023), from {'; '.join(sorted(probes))}. "
+        f"{counted}"
+    )
+
+
+def _learned(dissection: Dissection, rule: str) -> str:
+    counts = concept_counts(dissection.layers, rule)
+    units = sum(counts.values())
+    if not counts:
+        return f"{dissection.model}: no unit has a label that counts."
+    most = ", ".join(f"{name} ({count})" for name, count in list(counts.items())[:5])
+    return (
+        f"{dissection.model} learned {len(counts)} distinct concepts with {units} labelled units; "
+        f"those of most units are {most}."
+    )
+
+
+def _layers(found: Sequence[Dissection], rule: str) -> Table:
+    rows = []
+    for dissection in found:
+        for layer in dissection.layers:
+            learned = layer_concepts(layer, rule)
+            best = learned.highest
+            highest = "" if best is None else f"{best.concept} ({best.similarity:.3f})"
+            most = next(iter(concept_counts([layer], rule).items()), None)
+            rows.append(
+                [
+                    dissection.model, layer.layer, str(len(layer.units)), str(learned.dead),
+                    str(learned.units), str(learned.distinct), f"{learned.effective:.0f}",
+                    f"{learned.specialisation:.2f}",
+                    "" if most is None else f"{most[0]} ({most[1]})", highest,
+                ]
+            )  # fmt: skip
+    header = [
+        "network", "layer", "units", "dead", "labelled", "concepts", "effective",
+        "units a concept", "most units", "most similar",
+    ]  # fmt: skip
+    return Table("What the layers learned", header, rows, (1, 8, 9))
+
+
+def _shared(one: Dissection, other: Dissection, rule: str) -> list[Block]:
+    both = overlap(one.layers, other.layers, rule)
+    rows = [["all layers", *_overlap_row(one, other, rule, None)]]
+    names = [layer.layer for layer in one.layers]
+    for name in names:
+        if name in {layer.layer for layer in other.layers}:
+            rows.append([name, *_overlap_row(one, other, rule, name)])
+    header = [
+        "", "shared", f"only {one.model}", f"only {other.model}", "Jaccard", "95 % interval",
+    ]  # fmt: skip
+
+    def some(concepts: Sequence[str]) -> str:
+        return ", ".join(concepts[:_NAMED]) or "none"
+
+    return [
+        Table(f"Concepts of {one.model} and {other.model}", header, rows),
+        Text(
+            f"Of most units and in both: {some(both.shared)}. Only in {one.model}: "
+            f"{some(both.only_first)}. Only in {other.model}: {some(both.only_second)}."
+        ),
+    ]
+
+
+def _overlap_row(
+    one: Dissection, other: Dissection, rule: str, layer: str | None
+) -> tuple[str, ...]:
+    sides = [
+        [each for each in side.layers if layer is None or each.layer == layer]
+        for side in (one, other)
+    ]
+    both = overlap(sides[0], sides[1], rule)
+    return (
+        str(len(both.shared)), str(len(both.only_first)), str(len(both.only_second)),
+        f"{both.jaccard:.3f}", f"{both.low:.3f} to {both.high:.3f}",
+    )  # fmt: skip
+
+
+def _evidence(dissection: Dissection) -> list[Block]:
+    """Of the last layer: nearest to the answer, and where the sums are exact."""
+    if not dissection.evidence:
+        return []
+    last = dissection.evidence[-1].layer
+    rows = [
+        [
+            each.key,
+            f"{each.inside_share:.0%}",
+            ", ".join(f"{name} ({share:.0%})" for name, share in list(each.concepts.items())[:4]),
+        ]
+        for each in dissection.evidence
+        if each.layer == last
+    ]
+    caption = (
+        f"Evidence for the explained class inside tuned LIME's mask, {dissection.model} {last}"
+    )
+    return [
+        Table(caption, ["image", "inside", "concepts of units that fire there"], rows, (2,)),
+        *(Text(each.sentence) for each in dissection.evidence if each.layer == last),
+    ]
+
+
+def _sheets(dissection: Dissection) -> list[Block]:
+    blocks: list[Block] = []
+    for layer in dissection.layers:
+        shown = [unit for unit in layer.units if (layer.layer, unit.number) in dissection.sheets]
+        shown.sort(key=lambda unit: -(unit.similarity or 0.0))
+        for unit in shown[:_SHEETS]:
+            data = dissection.sheets[layer.layer, unit.number]
+            width, height = Image.open(io.BytesIO(data)).size
+            source = f"data:image/jpeg;base64,{base64.b64encode(data).decode('ascii')}"
+            what = f"{dissection.model} {layer.layer}, unit {unit.number}: {unit.concept}"
+            further = ", ".join(unit.concepts[1:])
+            caption = f"{what}{f' (then {further})' if further else ''}"
+            blocks.append(
+                Picture(source, f"The images that activate {what}", caption, width, height)
+            )
+    if blocks:
+        blocks.insert(0, Text("The images that activate a unit most; where it fires less is dark."))
+    return blocks
+
+
+def _tables(
+    found: Sequence[Dissection], rule: str
+) -> dict[str, tuple[Sequence[str], list[Sequence[object]]]]:
+    units: list[Sequence[object]] = [
+        (
+            d.model, layer.layer, unit.number, unit.concept or "", unit.similarity, unit.gap,
+            unit.p, unit.q, unit.stability, "" if unit.survives is None else int(unit.survives),
+            "; ".join(unit.concepts[1:]),
+        )
+        for d in found
+        for layer in d.layers
+        for unit in layer.units
+    ]  # fmt: skip
+    concepts: list[Sequence[object]] = [
+        (d.model, layer.layer, name, count)
+        for d in found
+        for layer in d.layers
+        for name, count in concept_counts([layer], rule).items()
+    ]
+    kinds: list[Sequence[object]] = [
+        (d.model, layer.layer, name, share)
+        for d in found
+        for layer in d.layers
+        for name, share in category_shares(layer, rule).items()
+    ]
+    return {
+        "units": (
+            ("network", "layer", "unit", "concept", "similarity", "gap", "p", "q", "stability",
+             "survives", "further"),
+            units,
+        ),
+        "concepts": (("network", "layer", "concept", "units"), concepts),
+        "concept_kinds": (("network", "layer", "kind", "share"), kinds),
+    }  # fmt: skip

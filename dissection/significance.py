@@ -1,0 +1,173 @@
+"""How sure a label is: a null distribution, false discoveries, and other probing images.
+
+**Null.** Under the hypothesis that a unit has nothing to do with what the images show, its
+activations could belong to the images in any order. Orders drawn by chance give, for every concept,
+the mean and the spread of the similarity under the hypothesis. The statistic of a unit is its
+label's similarity in these units, z = (s - mean) / spread; its p-value is the share of orders whose
+*highest* z over all concepts is at least as high (with one added to both counts, never zero:
+Phipson & Smyth 2010). So the choice among concepts is accounted for, whatever rule made it, and a
+concept that is similar to everything is worth no more than another.
+
+The similarity itself would be no good statistic: soft WPMI cannot exceed the logarithm of the
+number of units, and where concepts are well separated noise comes as near to that as the truth.
+
+Where a similarity uses nothing but the order of the activations, and ties are broken by chance,
+the null is the same for every unit: one set of orders serves all. Otherwise each unit has its own.
+
+**False discoveries.** Benjamini & Hochberg (1995) over the living units of the layer.
+
+**Stability.** The share of bootstrap samples of the probing images that give the same label.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dissection.similarity import Probing, SimilarityMethod, Told, top_concepts
+
+__all__ = ["bootstrap_labels", "false_discovery_rates", "p_values"]
+
+_COLUMNS = 2048  # activations in an order by chance, held at a time
+_LEAST_SPREAD = 1e-12
+
+
+@torch.inference_mode()
+def p_values(
+    method: SimilarityMethod,
+    probing: Probing,
+    scores: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    marginal: torch.Tensor | None,
+    permutations: int,
+    seed: int,
+    told: Told = lambda share: None,
+) -> NDArray[np.float64]:
+    """Of each unit's label.
+
+    Args:
+        scores: (U,) similarity of the label.
+        labels: (U,) int64 number of the concept, -1 for dead units.
+        marginal: (C,) of the whole layer, where the similarity has one.
+        permutations: orders drawn; for all units together where only ranks count, else for each.
+
+    Returns:
+        (U,) in [1 / (permutations + 1), 1], NaN for dead units.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = np.full(len(labels), np.nan)
+    living = (labels >= 0).nonzero()[:, 0]
+    images = len(probing.images)
+    device = probing.images.device
+    if method.by_ranks:
+        chance = torch.rand((images, permutations), generator=generator).to(device)
+        null, observed = _standardised(
+            method, probing.with_units(chance), scores[None, living], labels[None, living],
+            marginal, told,
+        )  # fmt: skip
+        found[living.cpu().numpy()] = _share_at_least(null[0], observed[0])
+        return found
+    at_once = max(1, _COLUMNS // permutations)
+    for start in range(0, len(living), at_once):
+        some = living[start : start + at_once]
+        orders = torch.rand((images, len(some) * permutations), generator=generator).argsort(0)
+        repeated = probing.activations[:, some].repeat_interleave(permutations, dim=1)
+        columns = repeated.gather(0, orders.to(device))
+        null, observed = _standardised(
+            method, probing.with_units(columns), scores[some, None], labels[some, None], marginal
+        )
+        for unit, highest, value in zip(some.tolist(), null, observed, strict=True):
+            found[unit] = _share_at_least(highest, value)[0]
+        told((start + len(some)) / len(living))
+    return found
+
+
+def _standardised(
+    method: SimilarityMethod,
+    null: Probing,
+    scores: torch.Tensor,
+    labels: torch.Tensor,
+    marginal: torch.Tensor | None,
+    told: Told = lambda share: None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """z of G groups, each with M orders of its own and L labels to be judged by them.
+
+    Args:
+        null: its units are the orders, G × M.
+        scores, labels: (G, L).
+
+    Returns:
+        (G, M) the highest z of each order over all concepts, (G, L) z of the labels.
+    """
+    groups = len(labels)
+    highest = torch.full((groups, null.activations.shape[1] // groups), -torch.inf)
+    highest = highest.to(scores.device)
+    observed = torch.empty_like(scores)
+    concepts = len(null.texts)
+    for block in method.blocks(null, marginal=marginal):
+        size = block.scores.shape[1]
+        drawn = block.scores.reshape(groups, -1, size)
+        mean = drawn.mean(dim=1, keepdim=True)
+        spread = drawn.std(dim=1, keepdim=True).clamp_min(_LEAST_SPREAD)
+        torch.maximum(highest, ((drawn - mean) / spread).amax(dim=2), out=highest)
+        inside = (labels >= block.start) & (labels < block.start + size)
+        group, place = inside.nonzero(as_tuple=True)
+        concept = labels[group, place] - block.start
+        centred = scores[group, place] - mean[group, 0, concept]
+        observed[group, place] = centred / spread[group, 0, concept]
+        told((block.start + size) / concepts)
+    return _numbers(highest), _numbers(observed)
+
+
+def _numbers(values: torch.Tensor) -> NDArray[np.float64]:
+    return values.to("cpu", torch.float64).numpy()
+
+
+def _share_at_least(
+    null: NDArray[np.float64], observed: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    at_least = len(null) - np.searchsorted(np.sort(null), observed, side="left")
+    share: NDArray[np.float64] = (1 + at_least) / (len(null) + 1)
+    return share
+
+
+def false_discovery_rates(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Benjamini-Hochberg adjusted p-values, (U,); NaN where ``p`` is.
+
+    Taking all units at or below a level as labelled, the expected share of wrong ones among them is
+    at most that level.
+    """
+    from scipy.stats import false_discovery_control
+
+    found = np.full(len(p), np.nan)
+    living = ~np.isnan(p)
+    if living.any():
+        found[living] = false_discovery_control(p[living])
+    return found
+
+
+@torch.inference_mode()
+def bootstrap_labels(
+    method: SimilarityMethod,
+    probing: Probing,
+    *,
+    rounds: int,
+    seed: int,
+    told: Told = lambda share: None,
+) -> NDArray[np.int64]:
+    """Labels from probing images drawn with replacement.
+
+    Returns:
+        (rounds, U) numbers of concepts; -1 where the unit is dead on those images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    images = len(probing.images)
+    found = np.empty((rounds, probing.activations.shape[1]), dtype=np.int64)
+    for number in range(rounds):
+        drawn = torch.randint(images, (images,), generator=generator)
+        sample = probing.chosen_images(drawn.to(probing.images.device))
+        found[number] = top_concepts(method, sample, 1)[1][:, 0].cpu().numpy()
+        told((number + 1) / rounds)
+    return found
