@@ -1,7 +1,8 @@
 """What kind of thing a concept is: a documented rule over word lists, no judgement by unit.
 
 The lists lie in ``data/categories.toml``. The first that has the concept decides, or has its last
-word (``polar bear`` is a ``bear``); what is in none is ``object or other``, most of them objects.
+word (``polar bear`` is a ``bear``), or that word in the singular; what is in none is ``object or
+other``, most of them objects.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def category(concept: str) -> str:
     words = concept.casefold().replace("_", " ").split()
     if not words:
         return OTHER
-    for asked in (" ".join(words), words[-1]):
+    last = words[-1]
+    for asked in (" ".join(words), last, last.removesuffix("s"), last.removesuffix("es")):
         for name, known in _lists().items():
             if asked in known:
                 return name

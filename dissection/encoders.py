@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -100,7 +102,7 @@ class ClipModel:
             )
         weights = None if self.weights == RANDOM else self.weights
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), _quiet(weights is None):
                 torch.manual_seed(0)
                 model, _, prepare = open_clip.create_model_and_transforms(
                     name, pretrained=weights, device=self.device
@@ -233,6 +235,18 @@ def _unit_rows(features: torch.Tensor) -> NDArray[np.float32]:
     rows = features.to(torch.float32)
     unit: NDArray[np.float32] = (rows / rows.norm(dim=1, keepdim=True)).cpu().numpy()
     return unit
+
+
+@contextlib.contextmanager
+def _quiet(wanted: bool) -> Iterator[None]:
+    """open_clip warns of random weights, which is what was asked for."""
+    before = logging.root.manager.disable
+    if wanted:
+        logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _open_clip() -> Any:

@@ -10,6 +10,7 @@ from itertools import combinations
 from PIL import Image
 
 from dissection import figures
+from dissection.categories import OTHER
 from dissection.compare import (
     SURVIVING,
     best_rule,
@@ -51,7 +52,7 @@ def dissection_part(found: Sequence[Dissection]) -> Supplement | None:
         Chart(
             draw("label_similarity", figures.similarity_histograms, found, rule),
             f"Histograms: similarity of labels by layer of {names}",
-            f"Similarity of unit and label ({', '.join(sorted({d.similarity for d in found}))}).",
+            f"Similarity of unit and label{_named_similarities(found)}.",
         ),
     ]
     for one, other in combinations(found, 2):
@@ -97,8 +98,9 @@ def _how(found: Sequence[Dissection], rule: str) -> str:
         else "Counted are all living units: the tables hold no p-values, so some labels are chance."
     )
     probes = {
-        f"{d.images or 'an unknown number of'} images ({d.probe or 'unknown'}), "
-        f"{d.concepts or 'an unknown number of'} concepts ({d.concept_list or 'unknown'})"
+        f"{d.images} images ({d.probe}) and {d.concepts} concepts ({d.concept_list})"
+        if d.images is not None
+        else f"the table {d.settings.get('read_from', '')} of another program"
         for d in found
     }
     return (
@@ -106,6 +108,11 @@ def _how(found: Sequence[Dissection], rule: str) -> str:
         f"model (CLIP-Dissect, Oikarinen and Weng 2023), from {'; '.join(sorted(probes))}. "
         f"{counted}"
     )
+
+
+def _named_similarities(found: Sequence[Dissection]) -> str:
+    names = sorted({dissection.similarity for dissection in found} - {""})
+    return f" ({', '.join(names)})" if names else ""
 
 
 def _learned(dissection: Dissection, rule: str) -> str:
@@ -158,12 +165,31 @@ def _shared(one: Dissection, other: Dissection, rule: str) -> list[Block]:
         return ", ".join(concepts[:_NAMED]) or "none"
 
     return [
+        Text(_difference(one, other, rule)),
         Table(f"Concepts of {one.model} and {other.model}", header, rows),
         Text(
             f"Of most units and in both: {some(both.shared)}. Only in {one.model}: "
             f"{some(both.only_first)}. Only in {other.model}: {some(both.only_second)}."
         ),
     ]
+
+
+def _difference(one: Dissection, other: Dissection, rule: str) -> str:
+    """Which kinds of concepts differ most in the last layer of both."""
+    last = [dissection.layers[-1] for dissection in (one, other)]
+    shares = [category_shares(layer, rule) for layer in last]
+    kinds = sorted(
+        (kind for kind in shares[0] if kind != OTHER),
+        key=lambda kind: -abs(shares[0][kind] - shares[1][kind]),
+    )
+    told = ", ".join(
+        f"{kind} ({shares[0][kind]:.1%} of the labels against {shares[1][kind]:.1%})"
+        for kind in kinds[:2]
+    )
+    return (
+        f"In their last layers ({last[0].layer}, {last[1].layer}) {one.model} and {other.model} "
+        f"differ most in {told}."
+    )
 
 
 def _overlap_row(

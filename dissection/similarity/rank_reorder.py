@@ -65,17 +65,20 @@ class RankReorder:
         baseline = self._baseline(strongest)
         # A unit that answers its top images equally cannot be reordered.
         level = probing.dead | (baseline <= 0)
+        # The mean similarity of the top images is that of their mean feature.
+        mean_features = torch.stack([probing.images[top[:, unit]].mean(0) for unit in range(units)])
+        ascending = strongest.flip(1)
         for start, stop in concept_blocks(probing):
-            table = probing.images @ probing.concepts(start, stop).t()
-            scores = torch.empty((units, stop - start), device=table.device)
+            texts = probing.concepts(start, stop)
+            ranks = _ranks(texts @ probing.images.t())
+            scores = torch.empty((units, stop - start), device=texts.device)
             for unit in range(units):
-                chosen = table[top[:, unit]]
-                likeness = chosen.mean(dim=0).clamp_min_(_LEAST_SIMILARITY)
-                order = chosen.t().contiguous().argsort(dim=1, stable=True)
                 # The image in place j of the concept's order is given the j-th lowest activation.
-                moved = strongest[unit][order].sub_(strongest[unit].flip(0)).abs_().pow_(self.p)
-                scores[unit] = moved.mean(dim=1).div_(likeness.pow_(self.scale_p))
-            scores.div_(-baseline.to(torch.float32)[:, None])
+                order = _order(ranks, top[:, unit])
+                moved = strongest[unit][order].sub_(ascending[unit]).abs_().pow_(self.p)
+                scores[unit] = moved.mean(dim=1)
+            likeness = (mean_features @ texts.t()).clamp_min_(_LEAST_SIMILARITY)
+            scores.div_(likeness.pow_(self.scale_p)).div_(-baseline.to(torch.float32)[:, None])
             scores[level] = torch.nan
             yield Block(start, scores)
 
@@ -91,6 +94,43 @@ class RankReorder:
             moved = strongest - strongest[:, order.to(strongest.device)]
             total += moved.abs_().pow_(self.p).mean(dim=1, dtype=torch.float64)
         return total / self.shuffles
+
+
+def _ranks(table: torch.Tensor) -> torch.Tensor:
+    """Place of every image in each concept's order, lowest similarity first.
+
+    Args:
+        table: (B, N) similarities.
+
+    Returns:
+        (B, N) int64.
+    """
+    order = table.argsort(dim=1, stable=True)
+    places = torch.arange(table.shape[1], device=table.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
+
+
+def _order(ranks: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """The order that every concept puts some of the images into.
+
+    Sorting whole numbers that hold the rank above the place in the choice is several times faster
+    than an argsort of similarities, by NumPy's vectorised sort on a processor.
+
+    Args:
+        ranks: (B, N) int64.
+        chosen: (n,) numbers of images.
+
+    Returns:
+        (B, n) int64 places in ``chosen``, lowest similarity first.
+    """
+    bits = int(len(chosen) - 1).bit_length()
+    keys = ranks[:, chosen].bitwise_left_shift_(bits)
+    keys.bitwise_or_(torch.arange(len(chosen), device=keys.device))
+    if keys.is_cuda:
+        keys = keys.sort(dim=1).values
+    else:
+        keys.numpy().sort(axis=1)
+    return keys.bitwise_and_((1 << bits) - 1)
 
 
 def _mean_distance(values: torch.Tensor, p: int) -> torch.Tensor:

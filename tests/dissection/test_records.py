@@ -75,7 +75,7 @@ def test_the_report_s_section() -> None:
     tables = {block.caption: block for block in part.blocks if isinstance(block, Table)}
     assert tables["What the layers learned"].rows[0][:6] == ["one", "layer4", "4", "1", "2", "1"]
     shared = tables["Concepts of one and two"].rows
-    assert shared[0] == ["all layers", "1", "0", "0", "1.000", "1.000 to 1.000"]
+    assert shared[0] == ["all layers", "1", "0", "0", "1.000", "0.207 to 1.000"]
     assert any("class" in caption for caption in tables)
     names = {block.drawing.name for block in part.blocks if isinstance(block, Chart)}
     assert names == {"concepts", "concept_kinds", "label_similarity", "labels_by_images"}
