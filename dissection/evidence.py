@@ -104,10 +104,15 @@ class MaskEvidence:
                 "inside the mask; no labelled unit sets it apart."
             )
         names = ", ".join(f"'{name}'" for name in best)
+        carried = _percent(sum(best.values()))
         return (
-            f"{self.key}: units for {names} inside the mask carry {sum(best.values()):.0%} of the "
+            f"{self.key}: units for {names} inside the mask carry {carried} of the "
             f"evidence for {self.class_name}; {self.inside_share:.0%} of it lies inside."
         )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 or share == 0 else "less than 1%"
 
 
 def mask_evidence(

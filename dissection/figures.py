@@ -48,6 +48,7 @@ def top_concepts(found: Sequence[Dissection], rule: str, count: int = 15) -> Fig
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.set_title(dissection.model)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("units")
         axes.legend(frameon=False, fontsize=7, loc="lower right")
     return figure
@@ -110,7 +111,10 @@ def agreement_by_size(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Figu
             [size for size, _ in points], [share for _, share in points], marker="o", markersize=4,
             color=_LAYERS[number % len(_LAYERS)], label=name,
         )  # fmt: skip
+    sizes = sorted({size for points in curves.values() for size, _ in points})
     axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
+    axes.minorticks_off()
     axes.set_ylim(0, 1)
     axes.set_xlabel("probing images")
     axes.set_ylabel("labels as with all images")
