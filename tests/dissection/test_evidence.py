@@ -58,7 +58,7 @@ def test_every_number_by_hand() -> None:
     assert (blue.evidence_inside, blue.evidence_outside) == pytest.approx((0.0, -0.2))
     # what is inside and outside adds up to the logit without its bias
     total = sum(unit.evidence_inside + unit.evidence_outside for unit in found.units)
-    logit = classifier.module(classifier.normalise(image[None]))[0, 0]
+    logit = classifier.module(classifier.normalise(image[None]))[0, 0].detach()
     assert total == pytest.approx(float(logit - BIAS[0]), abs=1e-6)
     # shares are of the evidence for the class: 0.25 + 0.2 + 0.2
     assert found.for_the_class == pytest.approx(0.65)
