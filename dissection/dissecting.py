@@ -145,6 +145,12 @@ def dissect_networks(
         InvalidInput, InvalidImage, MissingAsset: see
             :func:`dissection.networks.probe_networks`.
     """
+    images, least = len(probe.images.images), labelling.method.least_images
+    if images < least:
+        raise InvalidInput(
+            f"{probe.images.name} has {images} pictures, {labelling.method.name} needs at least "
+            f"{least}: give more of them, or another --similarity"
+        )
     tables = probe_networks(networks, probe, layers, cache=cache, told=told)
     if save is not None:
         clip = Path(probe.clip.name).name.removesuffix(".json").replace("/", "")

@@ -102,7 +102,7 @@ class ClipModel:
             )
         weights = None if self.weights == RANDOM else self.weights
         try:
-            with torch.random.fork_rng(devices=[]), _quiet(weights is None):
+            with torch.random.fork_rng(devices=[]), _quiet():
                 torch.manual_seed(0)
                 model, _, prepare = open_clip.create_model_and_transforms(
                     name, pretrained=weights, device=self.device
@@ -111,7 +111,7 @@ class ClipModel:
         except Exception as error:  # downloads and checkpoints fail in every way there is
             raise MissingAsset(
                 f"CLIP model '{name}' with weights '{self.weights}' cannot be loaded "
-                f"({_first_line(error)}): give a local checkpoint with --clip-weights FILE"
+                f"({_first_sentence(error)}): give a local checkpoint with --clip-weights FILE"
             ) from error
         return model.eval(), prepare, tokens
 
@@ -238,11 +238,11 @@ def _unit_rows(features: torch.Tensor) -> NDArray[np.float32]:
 
 
 @contextlib.contextmanager
-def _quiet(wanted: bool) -> Iterator[None]:
-    """open_clip warns of random weights, which is what was asked for."""
+def _quiet() -> Iterator[None]:
+    """What open_clip logs of a download that fails, or of random weights, is told by our error, or
+    is what was asked for."""
     before = logging.root.manager.disable
-    if wanted:
-        logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
@@ -266,6 +266,6 @@ def _file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__
+def _first_sentence(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].split(". ")[0] if lines else type(error).__name__

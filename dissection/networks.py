@@ -68,6 +68,12 @@ def probe_networks(
         check_layers(classifier, layers)
     chosen = {name: tuple(layers) or default_layers(c) for name, c in networks.items()}
     pictures = probe.images.images
+    # First, so that a CLIP model that is not there is told before the networks are asked.
+    texts = text_features(
+        probe.clip, probe.concepts.words, templates=probe.templates, cache=cache,
+        told=_shares(told, "CLIP, concepts"),
+    )  # fmt: skip
+    images = image_features(probe.clip, pictures, cache=cache, told=_shares(told, "CLIP, images"))
     activations: dict[tuple[str, str], torch.Tensor] = {}
     for name, classifier in networks.items():
         answers = unit_activations(
@@ -75,11 +81,6 @@ def probe_networks(
             cache=cache, told=_shares(told, name),
         )  # fmt: skip
         activations |= {(name, layer): torch.from_numpy(t) for layer, t in answers.items()}
-    images = image_features(probe.clip, pictures, cache=cache, told=_shares(told, "CLIP, images"))
-    texts = text_features(
-        probe.clip, probe.concepts.words, templates=probe.templates, cache=cache,
-        told=_shares(told, "CLIP, concepts"),
-    )  # fmt: skip
     return SavedFeatures(
         torch.from_numpy(images), torch.from_numpy(texts), probe.concepts.words, activations
     )

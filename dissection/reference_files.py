@@ -12,6 +12,7 @@ import csv
 import json
 import math
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,7 +261,9 @@ def _tensor(path: Path) -> torch.Tensor:
     if not path.is_file():
         raise InvalidInput(f"saved activations {path}: no such file")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are refused below
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise InvalidInput(
             f"saved activations {path} hold something other than a tensor, or are damaged: save "

@@ -31,6 +31,7 @@ class CosSimilarity:
 
     name: str = "cos_similarity"
     by_ranks: bool = False
+    least_images: int = 2
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
         """See :class:`SimilarityMethod`."""
@@ -62,6 +63,7 @@ class CosSimilarityCubed:
     min_norm: float = 1e-3
     name: str = "cos_similarity_cubed"
     by_ranks: bool = False
+    least_images: int = 2
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.min_norm) and self.min_norm > 0):

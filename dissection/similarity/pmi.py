@@ -67,6 +67,11 @@ class SoftWpmi:
                 "[0, 1], the first not below the second"
             )
 
+    @property
+    def least_images(self) -> int:
+        """As many as are compared."""
+        return self.top_k
+
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
         """See :class:`SimilarityMethod`."""
         ranks = [
@@ -98,6 +103,11 @@ class Wpmi:
 
     def __post_init__(self) -> None:
         _check(self.top_k, self.a, self.min_prob)
+
+    @property
+    def least_images(self) -> int:
+        """As many as are compared."""
+        return self.top_k
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
         """See :class:`SimilarityMethod`."""

@@ -187,6 +187,7 @@ class SimilarityMethod(Protocol):
     Attributes:
         name: as the command line and tables call it.
         by_ranks: only the order of a unit's activations counts, not their values.
+        least_images: probing images that it needs.
     """
 
     @property
@@ -194,6 +195,9 @@ class SimilarityMethod(Protocol):
 
     @property
     def by_ranks(self) -> bool: ...
+
+    @property
+    def least_images(self) -> int: ...
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
         """Scores of every unit, block of concepts by block.

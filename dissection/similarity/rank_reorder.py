@@ -20,6 +20,7 @@ __all__ = ["RankReorder"]
 
 # A concept that the top images do not look like at all: what its mean similarity counts as.
 _LEAST_SIMILARITY = 1e-4
+_SORTED = 32  # concepts whose images are sorted at a time
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ class RankReorder:
                 "shuffles not below 0"
             )
 
+    @property
+    def least_images(self) -> int:
+        """So many that two are compared."""
+        return math.ceil(2 / self.top_fraction)
+
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
         """See :class:`SimilarityMethod`."""
         images, units = probing.activations.shape
@@ -70,7 +76,7 @@ class RankReorder:
         ascending = strongest.flip(1)
         for start, stop in concept_blocks(probing):
             texts = probing.concepts(start, stop)
-            ranks = _ranks(texts @ probing.images.t())
+            ranks = _ranks(texts, probing.images, count)
             scores = torch.empty((units, stop - start), device=texts.device)
             for unit in range(units):
                 # The image in place j of the concept's order is given the j-th lowest activation.
@@ -96,18 +102,26 @@ class RankReorder:
         return total / self.shuffles
 
 
-def _ranks(table: torch.Tensor) -> torch.Tensor:
+def _ranks(texts: torch.Tensor, images: torch.Tensor, chosen: int) -> torch.Tensor:
     """Place of every image in each concept's order, lowest similarity first.
 
     Args:
-        table: (B, N) similarities.
+        texts: (B, D).
+        images: (N, D).
+        chosen: how many images will be put in order at a time.
 
     Returns:
-        (B, N) int64.
+        (N, B) whole numbers with as many free bits as a place among the chosen needs.
     """
-    order = table.argsort(dim=1, stable=True)
-    places = torch.arange(table.shape[1], device=table.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places)
+    bits = len(images).bit_length() + chosen.bit_length()
+    dtype = torch.int32 if bits < 32 else torch.int64
+    ranks = torch.empty((len(images), len(texts)), dtype=dtype, device=texts.device)
+    places = torch.arange(len(images), device=texts.device)
+    for start in range(0, len(texts), _SORTED):
+        order = (texts[start : start + _SORTED] @ images.t()).argsort(dim=1, stable=True)
+        place = torch.empty_like(order).scatter_(1, order, places.expand_as(order))
+        ranks[:, start : start + _SORTED] = place.t()
+    return ranks
 
 
 def _order(ranks: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
@@ -117,20 +131,21 @@ def _order(ranks: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     than an argsort of similarities, by NumPy's vectorised sort on a processor.
 
     Args:
-        ranks: (B, N) int64.
+        ranks: (N, B).
         chosen: (n,) numbers of images.
 
     Returns:
         (B, n) int64 places in ``chosen``, lowest similarity first.
     """
-    bits = int(len(chosen) - 1).bit_length()
-    keys = ranks[:, chosen].bitwise_left_shift_(bits)
-    keys.bitwise_or_(torch.arange(len(chosen), device=keys.device))
+    bits = len(chosen).bit_length()
+    keys = ranks.index_select(0, chosen).bitwise_left_shift_(bits)
+    keys.bitwise_or_(torch.arange(len(chosen), device=keys.device, dtype=keys.dtype)[:, None])
+    keys = keys.t().contiguous()
     if keys.is_cuda:
         keys = keys.sort(dim=1).values
     else:
         keys.numpy().sort(axis=1)
-    return keys.bitwise_and_((1 << bits) - 1)
+    return keys.bitwise_and_((1 << bits) - 1).long()
 
 
 def _mean_distance(values: torch.Tensor, p: int) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,21 +13,12 @@ from dissection.encoders import ClipModel, image_features, text_features
 from dissection.feature_cache import FeatureCache
 from dissection.probing_images import ProbingSet, probing_images
 from explainers.errors import InvalidInput, MissingAsset
-
-_CONFIG = {
-    "embed_dim": 24,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
-    "text_cfg": {
-        "context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1,
-    },
-}  # fmt: skip
+from tests.dissection.tiny_clip import write_tiny_clip
 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> ClipModel:
-    path = tmp_path / "tiny-clip.json"
-    path.write_text(json.dumps(_CONFIG))
-    return ClipModel(str(path), "random")
+    return ClipModel(str(write_tiny_clip(tmp_path / "tiny-clip.json")), "random")
 
 
 @pytest.fixture

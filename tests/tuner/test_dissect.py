@@ -15,15 +15,9 @@ from dissection.encoders import ClipModel
 from dissection.saved_features import SavedFeatures, write_features
 from explainers.classifier import Classifier
 from tests.dissection.planted_network import draw_scenes
+from tests.dissection.tiny_clip import write_tiny_clip
 from tests.tuner.command_line import Cli
 
-_CLIP = {
-    "embed_dim": 24,
-    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 16},
-    "text_cfg": {
-        "context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1,
-    },
-}  # fmt: skip
 QUICK = ("--permutations", "50", "--bootstrap", "2")
 
 
@@ -44,7 +38,7 @@ def features(here: Path) -> Path:
 
 @pytest.fixture
 def scenes(here: Path) -> Path:
-    (here / "clip.json").write_text(json.dumps(_CLIP))
+    write_tiny_clip(here / "clip.json")
     (here / "words.txt").write_text("fish\nbird\n\nhouse\nfish\nkey\n")
     draw_scenes(here / "scenes", 12)
     return here / "scenes"
@@ -133,6 +127,9 @@ def test_from_a_network(scenes: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch)
 def test_wrong_calls(features: Path, scenes: Path, cli: Cli) -> None:
     network = ("--model", "demo", "--probe", str(scenes), "--concepts", "words.txt")
     clip = ("--clip", "clip.json", "--clip-weights", "random")
+    Path("few").mkdir()
+    for picture in sorted(scenes.iterdir())[:3]:
+        (Path("few") / picture.name).write_bytes(picture.read_bytes())
     before = {path.name for path in Path().iterdir()}
     for told, *call in (
         ("nothing to dissect",),
@@ -148,6 +145,14 @@ def test_wrong_calls(features: Path, scenes: Path, cli: Cli) -> None:
         ("cannot be read", "--features", "none.npz"),
         ("give NAME=FILE", "--descriptions", "one.csv"),
         ("needs the list", "--saved", "."),
+        (
+            "few has 3 pictures, soft_wpmi needs at least 100",
+            *network[:3],
+            "few",
+            *clip,
+            "--concepts",
+            "words.txt",
+        ),
         ("text features words_CLIP.pt of no model", "--saved", ".", "--concepts", "words.txt"),
         ("cannot be read", "--descriptions", "one=none.csv"),
         ("none", "--features", str(features), "--storage", "sqlite:///none/a.db"),
