@@ -85,7 +85,7 @@ def _english(spec: str) -> ConceptList:
         from wordfreq import top_n_list
     except ModuleNotFoundError as error:
         raise InvalidInput(
-            f"concepts '{spec}' need the package wordfreq: pip install 'lime-tuner[dissect]', or "
+            f"concepts '{spec}' need the package wordfreq: pip install wordfreq, or "
             "give a text file"
         ) from error
     # Twice as many are asked for, because numbers and single letters are left out.

@@ -34,7 +34,7 @@ RANDOM = "random"
 
 _BATCH = 32
 _NEEDED = (
-    "features of images and concepts come from open_clip: pip install 'lime-tuner[dissect]', or "
+    "features of images and concepts come from open_clip: pip install open_clip_torch, or "
     "give saved ones (--features FILE.npz, --saved DIR)"
 )
 
