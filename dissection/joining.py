@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from dissection.compare import best_rule, counted_units
 from dissection.evidence import MaskEvidence, mask_evidence
@@ -40,9 +40,10 @@ def join_explanations(
     images = compared_images(storage, classifier.fingerprint) if dissected else {}
     joined = set()
     for dissection in dissected:
+        labels = _labels(classifier, dissection) if images else {}
         found: dict[int, list[MaskEvidence]] = {}
         for done, (number, image) in enumerate(images.items()):
-            evidence = _of_image(classifier, dissection, image)
+            evidence = _of_image(classifier, labels, image)
             if evidence:
                 found[number] = evidence
                 joined.add(number)
@@ -51,8 +52,19 @@ def join_explanations(
     return len(joined)
 
 
+def _labels(classifier: Classifier, dissection: Dissection) -> dict[str, list[str | None]]:
+    """Concepts of the units that count, for every layer with feature maps."""
+    rule = best_rule(dissection.layers)
+    found = {}
+    for layer in dissection.layers:
+        if has_feature_maps(classifier, layer.layer):
+            counted = {unit.number: unit.concept for unit in counted_units(layer, rule)}
+            found[layer.layer] = [counted.get(unit.number) for unit in layer.units]
+    return found
+
+
 def _of_image(
-    classifier: Classifier, dissection: Dissection, image: ComparedImage
+    classifier: Classifier, labels: Mapping[str, Sequence[str | None]], image: ComparedImage
 ) -> list[MaskEvidence]:
     tuned = [
         each.explanation
@@ -61,17 +73,10 @@ def _of_image(
     ]
     if not tuned or not tuned[0].mask.any() or tuned[0].mask.all():
         return []
-    rule = best_rule(dissection.layers)
-    found = []
-    for layer in dissection.layers:
-        if not has_feature_maps(classifier, layer.layer):
-            continue
-        counted = {unit.number: unit.concept for unit in counted_units(layer, rule)}
-        concepts = [counted.get(unit.number) for unit in layer.units]
-        found.append(
-            mask_evidence(
-                classifier, image.pixels, tuned[0].mask, layer.layer, tuned[0].class_index,
-                key=image.key, concepts=concepts,
-            )
-        )  # fmt: skip
-    return found
+    return [
+        mask_evidence(
+            classifier, image.pixels, tuned[0].mask, layer, tuned[0].class_index,
+            key=image.key, concepts=concepts,
+        )
+        for layer, concepts in labels.items()
+    ]  # fmt: skip
