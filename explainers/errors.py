@@ -7,7 +7,8 @@ LimeTunerError              anything a user can be told in one line (exit status
 │   └── UnsafePickle        a pickle that asks for more than LIME parameters need
 ├── MissingAsset            a photograph or a weights file is nowhere to be found
 ├── UnusableReference       a reference mask without an object, or without a background
-└── StorageError            a database or folder that cannot be used
+├── StorageError            a database or folder that cannot be used
+└── SubmissionError         a grading server refuses, cannot be reached, or answers without a result
 
 A message says what was received, what was allowed, and what to do next.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "LimeTunerError",
     "MissingAsset",
     "StorageError",
+    "SubmissionError",
     "UnsafePickle",
     "UnusableReference",
 ]
@@ -60,3 +62,7 @@ class UnusableReference(LimeTunerError):
 
 class StorageError(LimeTunerError):
     """A database or folder that cannot be used."""
+
+
+class SubmissionError(LimeTunerError):
+    """A grading server that refuses, cannot be reached, or answers without a result."""

@@ -28,6 +28,13 @@ _SQLITE_BUSY_SECONDS = 60
 HEARTBEAT_SECONDS = 5
 GRACE_SECONDS = 20
 _OPTUNA_TABLES = {"studies", "trials", "version_info"}
+_OUR_TABLES = "lime_tuner_"
+# By the database's name: our extra that installs a driver, and how URLs for it begin.
+_DRIVERS = {
+    "postgresql": ("postgresql", "postgresql+psycopg"),
+    "mysql": ("mysql", "mysql+pymysql"),
+    "mariadb": ("mysql", "mysql+pymysql"),
+}
 
 
 def parse_url(url: str) -> URL:
@@ -74,13 +81,26 @@ def _told(url: str) -> Iterator[None]:
     """Turn the database's errors into one line."""
     try:
         yield
-    except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        raise StorageError(_missing_driver(url, error)) from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         raise StorageError(
             f"storage {describe(url)} cannot be used ({reason}): check the URL given with "
             "--storage or LIME_TUNER_STORAGE"
         ) from error
+
+
+def _missing_driver(url: str, error: ModuleNotFoundError) -> str:
+    found = _DRIVERS.get(parse_url(url).get_backend_name())
+    if found is None:
+        return f"storage {describe(url)} needs the Python package {error.name}: install it"
+    extra, scheme = found
+    return (
+        f"storage {describe(url)} needs the Python package {error.name}, which is not installed: "
+        f"pip install 'lime-tuner[{extra}]', and begin the URL with {scheme}://"
+    )
 
 
 def check_storage(url: str, *, write: bool) -> None:
@@ -101,13 +121,15 @@ def check_storage(url: str, *, write: bool) -> None:
             tables = set(sqlalchemy.inspect(engine).get_table_names())
         finally:
             engine.dispose()
-    if tables and not tables >= _OPTUNA_TABLES:
+    # What a grading server and submissions leave may be there before the first study is.
+    others = {name for name in tables if not name.startswith(_OUR_TABLES)}
+    if others and not others >= _OPTUNA_TABLES:
         raise StorageError(
             f"storage {describe(url)} belongs to another program (it has the table "
-            f"'{sorted(tables - _OPTUNA_TABLES)[0]}' and no studies): "
+            f"'{sorted(others - _OPTUNA_TABLES or others)[0]}' and no studies): "
             "give a new file or database"
         )
-    if not tables and not write:
+    if not others and not write:
         raise StorageError(f"storage {describe(url)} holds no studies: run lime-tuner tune first")
 
 

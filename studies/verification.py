@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from explainers.errors import LimeTunerError
 from explainers.masks import MASK_RULE, MaskRule
 from studies.restricted_pickle import load_restricted
+from studies.stock_lime import explain_with_stock_lime
 
 __all__ = ["FIRST_FRESH_SEED", "ImageVerdict", "VerificationCase", "summary", "verify_image"]
 
@@ -138,10 +139,7 @@ def verify_image(
 
 def _run(folder: Path) -> None:
     """The fresh process."""
-    import time
     import warnings
-
-    from lime.lime_image import LimeImageExplainer
 
     from explainers.zoo import load_classifier
 
@@ -152,21 +150,23 @@ def _run(folder: Path) -> None:
     classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
 
     def explained(pickled: bytes | None, seeds: Sequence[int]) -> dict[str, Any]:
-        ious, seconds = [], []
-        label = ""
-        for seed in seeds:
-            # Regressors keep what they fitted, so every seed gets fresh ones.
-            kwargs = {} if pickled is None else load_restricted(pickled)
-            explainer = LimeImageExplainer(random_state=seed)
-            start = time.perf_counter()
-            explanation = explainer.explain_instance(image, classifier.predict_proba, **kwargs)
-            seconds.append(time.perf_counter() - start)
-            top = explanation.top_labels[0]
-            _, mask = explanation.get_image_and_mask(top, **request["mask_rule"])
-            union = np.count_nonzero((mask > 0) | reference)
-            ious.append(np.count_nonzero((mask > 0) & reference) / union if union else 1.0)
-            label = classifier.class_name(int(top))
-        return {"ious": ious, "seconds": seconds, "label": label}
+        found = [
+            explain_with_stock_lime(
+                image,
+                reference,
+                classifier.predict_proba,
+                # Regressors keep what they fitted, so every seed gets fresh ones.
+                {} if pickled is None else load_restricted(pickled),
+                seed=seed,
+                mask_rule=request["mask_rule"],
+            )
+            for seed in seeds
+        ]
+        return {
+            "ious": [f.iou for f in found],
+            "seconds": [f.seconds for f in found],
+            "label": classifier.class_name(found[-1].label) if found else "",
+        }
 
     answer = {
         "given": explained((folder / "kwargs.pkl").read_bytes(), request["seeds"]),

@@ -16,7 +16,13 @@ os.environ["TQDM_DISABLE"] = "1"
 for _library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
+pytest_plugins = ["tests.studies.databases"]
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser
+
     from explainers.classifier import Classifier
 
 
@@ -67,3 +73,12 @@ def demo_classifier() -> Classifier:
     from explainers.zoo import load_classifier
 
     return load_classifier("demo", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, for the tests of a module that look at pages."""
+    from tests.pages import chromium
+
+    with chromium() as started:
+        yield started

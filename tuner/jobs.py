@@ -43,6 +43,8 @@ class TuneJob:
         reference: as ``Reference.to_json()`` gives it.
         threads: for torch in the worker, so that workers do not fight for the cores.
         trials ... space: see ``tuner.tuning.TuningSettings``.
+        mask_rule: arguments of ``MaskRule``; those of our own where ``None``.
+        calibration: which one the runtime model comes from, as ``Calibration.identity`` says.
     """
 
     catalog: str
@@ -67,6 +69,8 @@ class TuneJob:
     constrain_fidelity: bool
     seed: int
     space: SearchSpace
+    mask_rule: dict[str, Any] | None = None
+    calibration: dict[str, str] | None = None
 
 
 @lru_cache(maxsize=1)
@@ -98,12 +102,14 @@ def run_job(job: TuneJob) -> str:
     import optuna
     import torch
 
+    from explainers.masks import MASK_RULE, MaskRule
     from explainers.perturbation_bank import PerturbationBank
     from explainers.reference import Reference
     from studies.assets import load_study_image
     from studies.catalog import load_catalog
-    from studies.storage import open_storage
+    from studies.storage import artifact_folder, open_storage
     from tuner.runtime_model import RuntimeModel
+    from tuner.study_notes import StudyNotes
     from tuner.task import TuningTask
     from tuner.tuning import TuningSettings, open_study, run_study, study_facts
 
@@ -122,6 +128,7 @@ def run_job(job: TuneJob) -> str:
             reference=Reference.from_json(job.reference),
             bank=bank,
             runtime_model=RuntimeModel.from_json(job.runtime_model),
+            mask_rule=MASK_RULE if job.mask_rule is None else MaskRule(**job.mask_rule),
         )
         settings = TuningSettings(
             trials=job.trials,
@@ -142,10 +149,13 @@ def run_job(job: TuneJob) -> str:
             catalog=catalog.name,
             key=job.key,
             class_index=job.class_index,
+            calibration=job.calibration,
         )
         study = open_study(job.study, open_storage(job.storage), facts)
         winners = _winners(job) if job.warm_start else []
-        run_study(study, task, settings, winners=winners)
+        notes = StudyNotes(study, task, artifact_folder(job.storage))
+        run_study(study, task, settings, notes.on_trial, winners, notes.on_score)
+        notes.write()
     finally:
         bank.close()
     return job.key

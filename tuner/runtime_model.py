@@ -13,7 +13,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -108,6 +108,21 @@ class RuntimeModel:
         else:
             seconds += constant + slope * samples * superpixels
         return seconds
+
+    def scaled(self, *, fixed: float, per_sample: float) -> RuntimeModel:
+        """The same constants on a machine that is slower or faster.
+
+        Args:
+            fixed: factor of segmentation and fit, which are paid once an explanation.
+            per_sample: factor of perturbation and prediction.
+        """
+        return replace(
+            self,
+            segmentation={name: fixed * value for name, value in self.segmentation.items()},
+            perturb=(per_sample * self.perturb[0], per_sample * self.perturb[1]),
+            predict={size: per_sample * value for size, value in self.predict.items()},
+            fit=(fixed * self.fit[0], fixed * self.fit[1]),
+        )
 
     def to_json(self) -> str:
         """One line of JSON."""

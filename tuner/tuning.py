@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -98,6 +98,12 @@ def open_study(
         pruner=optuna.pruners.NopPruner(),
     )
     stored = study.user_attrs
+    if stored and stored.get("calibration") != facts.get("calibration"):
+        made, wanted = (_calibrated(each.get("calibration")) for each in (stored, facts))
+        raise InvalidInput(
+            f"study '{name}' was made with {made}, not with {wanted}, so their seconds do not "
+            "compare: give another name with --study"
+        )
     for fact, value in facts.items():
         if fact in ("package_versions", "runtime_model", "reference", "engine"):
             continue  # what was stored first stays; a run on newer packages may go on
@@ -117,6 +123,12 @@ def open_study(
     return study
 
 
+def _calibrated(identity: Mapping[str, str] | None) -> str:
+    if identity is None:
+        return "the runtime model of this machine"
+    return f"calibration {identity['name']} ({identity['runtime_sha256']})"
+
+
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
@@ -133,6 +145,7 @@ def run_study(
     settings: TuningSettings,
     on_trial: Callable[[FrozenTrial], None] | None = None,
     winners: Sequence[LimeParameters] = (),
+    on_score: Callable[[optuna.Trial, float], None] | None = None,
 ) -> TuningResult:
     """Run until the study has ``settings.trials`` finished trials, or time or answers are spent.
 
@@ -142,6 +155,7 @@ def run_study(
 
     Args:
         winners: what won on other images, tried first in a study that is new.
+        on_score: told of every trial that gets a score while it can still be written to.
     """
     deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
     new = not study.get_trials(deepcopy=False)
@@ -165,9 +179,12 @@ def run_study(
 
     def objective(trial: optuna.Trial) -> float:
         running[:] = [trial.number]
-        return run_trial(
+        value = run_trial(
             trial, study, task, settings, notes, lambda: getattr(study.sampler, "replayed", 0)
         )
+        if on_score is not None:
+            on_score(trial, value)
+        return value
 
     def after_trial(study: optuna.Study, trial: FrozenTrial) -> None:
         running.clear()
@@ -342,11 +359,18 @@ def study_facts(
     catalog: str,
     key: str,
     class_index: int | None,
+    calibration: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The user attributes that say what a study was made from."""
+    """The user attributes that say what a study was made from.
+
+    Args:
+        calibration: which one the runtime model comes from; ``None`` for this machine's own.
+    """
     original = task.bank.original(task.source, task.image, task.digest)
     index = int(np.argmax(original)) if class_index is None else class_index
     return {
+        # First, so that a study that was cut off while it was made cannot lack it.
+        **({} if calibration is None else {"calibration": dict(calibration)}),
         "catalog": catalog,
         "image_key": key,
         "image_sha256": task.digest,

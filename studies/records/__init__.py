@@ -1,8 +1,13 @@
-"""Our own tables in the storage's database, beside Optuna's: what was verified, compared and, with
-the room ``dissection``, dissected."""
+"""Our own tables in the storage's database, beside Optuna's: what was verified, compared,
+submitted and, with the room ``dissection``, dissected."""
 
 from __future__ import annotations
 
+from studies.records.calibrations import (
+    add_calibration,
+    calibration_names,
+    latest_calibration,
+)
 from studies.records.comparisons import (
     ComparedImage,
     ComparisonRun,
@@ -14,6 +19,7 @@ from studies.records.comparisons import (
     latest_comparison,
 )
 from studies.records.schema import SCHEMA_VERSION, records
+from studies.records.submissions import Submitted, add_submission, submissions
 from studies.records.tables import VerificationRow
 from studies.records.verifications import (
     VerifiedImage,
@@ -23,8 +29,9 @@ from studies.records.verifications import (
 )
 
 __all__ = [
-    "SCHEMA_VERSION", "ComparedImage", "ComparisonRun", "VerificationRow", "VerifiedImage",
-    "add_compared_image", "add_comparison", "add_verification", "begin_comparison",
-    "compared_images", "finish_comparison", "latest_comparison", "latest_verification", "records",
-    "verified_images",
+    "SCHEMA_VERSION", "ComparedImage", "ComparisonRun", "Submitted", "VerificationRow",
+    "VerifiedImage", "add_calibration", "add_compared_image", "add_comparison", "add_submission",
+    "add_verification", "begin_comparison", "calibration_names", "compared_images",
+    "finish_comparison", "latest_calibration", "latest_comparison", "latest_verification",
+    "records", "submissions", "verified_images",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ from studies.storage import describe
 
 __all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records"]
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 VERSION_TABLE = "lime_tuner_version"  # "alembic_version" is Optuna's
+_UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 
 
 @contextmanager
@@ -33,7 +35,9 @@ def records(storage: str) -> Iterator[sqlalchemy.Engine]:
         raise _unusable(storage, error) from error
     try:
         if _version(engine) != SCHEMA_VERSION:
-            _upgrade(engine, storage)
+            with _UPGRADING:
+                if _version(engine) != SCHEMA_VERSION:
+                    _upgrade(engine, storage)
         yield engine
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise _unusable(storage, error) from error

@@ -8,8 +8,9 @@ from sqlalchemy import DateTime, Float, ForeignKey, LargeBinary, String, Text, U
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
-    "Base", "ComparisonRow", "DissectedLayerRow", "DissectionRow", "EvidenceRow", "ExplanationRow",
-    "ImageRow", "OtherClassRow", "ReferenceMaskRow", "RunRow", "UnitRow", "VerificationRow",
+    "Base", "CalibrationRow", "ComparisonRow", "DissectedLayerRow", "DissectionRow", "EvidenceRow",
+    "ExplanationRow", "GradeRow", "ImageRow", "OtherClassRow", "ReferenceMaskRow", "RunRow",
+    "SubmissionRow", "UnitRow", "VerificationRow",
 ]  # fmt: skip
 
 _REAL = Float(53)  # double precision everywhere
@@ -282,3 +283,58 @@ class EvidenceRow(Base):
     units: Mapped[str] = mapped_column(Text())
     layer: Mapped[DissectedLayerRow] = relationship(back_populates="evidence")
     image: Mapped[ImageRow] = relationship()
+
+
+class SubmissionRow(Base):
+    """A pickle that was sent to a grading server, and what it answered.
+
+    ``url`` has no password, and no token is kept anywhere. ``parameters`` is a JSON object by
+    image, in the form of ``studies.plain_parameters``. The prediction is NULL where there was none.
+    """
+
+    __tablename__ = "lime_tuner_submissions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime())
+    url: Mapped[str] = mapped_column(String(500), index=True)
+    parameters_sha256: Mapped[str] = mapped_column(String(64))
+    parameters: Mapped[str] = mapped_column(Text())
+    study: Mapped[str | None] = mapped_column(String(255))
+    predicted_iou: Mapped[float | None] = mapped_column(_REAL)
+    predicted_time: Mapped[float | None] = mapped_column(_REAL)
+    avg_iou: Mapped[float] = mapped_column(_REAL)
+    avg_time: Mapped[float] = mapped_column(_REAL)
+
+
+class GradeRow(Base):
+    """What our grading server answered to a team; the newest of a team is on the board.
+
+    ``exam`` is a JSON object: what the submission was graded with. ``result_json`` has IoU and
+    seconds by image.
+    """
+
+    __tablename__ = "lime_tuner_grades"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime())
+    team: Mapped[str] = mapped_column(String(100), index=True)
+    upload_sha256: Mapped[str] = mapped_column(String(64))
+    parameters: Mapped[str] = mapped_column(Text())
+    exam: Mapped[str] = mapped_column(Text())
+    avg_iou: Mapped[float] = mapped_column(_REAL)
+    avg_time: Mapped[float] = mapped_column(_REAL)
+    result_json: Mapped[str] = mapped_column(Text())
+
+
+class CalibrationRow(Base):
+    """What ``calibrate`` learned from a server's answers, under a name; the newest counts.
+
+    ``document`` is the JSON object of ``tuner.server_calibration.Calibration``.
+    """
+
+    __tablename__ = "lime_tuner_calibrations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(DateTime())
+    name: Mapped[str] = mapped_column(String(100), index=True)
+    document: Mapped[str] = mapped_column(Text())

@@ -70,6 +70,7 @@ def _job(options: argparse.Namespace, folder: Path) -> TuneJob:
         timeout=None,
         answers=None,
         warm_start=False,
+        constrain_fidelity=False,
         seed=0,
         space=SearchSpace(),
     )

@@ -14,16 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import skimage.segmentation
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from lime.lime_image import LimeImageExplainer
 from sklearn.linear_model import Ridge
 
-from explainers.errors import InvalidInput, UnsafePickle
+from explainers.errors import InvalidInput
 from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters, Regressor
 from explainers.segmentation import Segmentation
 from studies.export import check_kwargs, export_pickle, read_pickle, settings_digest
-from studies.restricted_pickle import load_restricted
 from studies.verification import ImageVerdict, summary
 
 PARAMETERS = {
@@ -106,67 +103,6 @@ def test_a_failed_export_leaves_the_old_file(
     assert [f.name for f in tmp_path.iterdir()] == ["p.pkl"]
     with pytest.raises(InvalidInput):
         export_pickle(PARAMETERS, tmp_path / "no" / "folder.pkl")
-
-
-class _Calls:
-    """A pickle that calls something when it is loaded."""
-
-    def __init__(self, function: Any, *arguments: Any) -> None:
-        self._call = (function, arguments)
-
-    def __reduce__(self) -> Any:
-        return self._call
-
-
-def _deep() -> bytes:
-    return b"\x80\x04" + b"(" * 100_000 + b"t" * 100_000 + b"."
-
-
-def hostile(canary: Path) -> dict[str, bytes]:
-    touch = f"touch {canary}"
-    return {
-        "os.system": pickle.dumps({"one": _Calls(os.system, touch)}),
-        "eval": pickle.dumps({"one": _Calls(eval, f"open({str(canary)!r}, 'w')")}),
-        "getattr": pickle.dumps({"one": _Calls(getattr, os, "system")})
-        if sys.version_info < (3, 0)
-        else b"cbuiltins\ngetattr\n(cos\nsystem\nS'x'\ntR.",
-        "open": pickle.dumps(_Calls(open, str(canary), "w")),
-        "partial": pickle.dumps({"one": functools.partial(os.system, touch)}),
-        "partial of allowed": pickle.dumps(_Calls(functools.partial, dict, 3)),
-        "dotted": b"\x80\x04\x8c\x08builtins\x8c\x13dict.__class__.mro\x93.",
-        "numpy": pickle.dumps({"one": np.load}),
-        "lambda by name": pickle.dumps({"one": subprocess.run}),
-        "deep": _deep(),
-        "empty": b"",
-        "text": b"num_samples = 3",
-        "zip": b"PK\x03\x04" + bytes(50),
-        "truncated": pickle.dumps(PARAMETERS["two"].as_kwargs())[:-20],
-        "large": b"\x80\x04" + bytes(2_000_000),
-        "persistent": b"Pabc\n.",
-    }
-
-
-def test_nothing_that_is_not_lime_is_loaded_or_run(tmp_path: Path) -> None:
-    canary = tmp_path / "canary"
-    for name, data in hostile(canary).items():
-        with pytest.raises(UnsafePickle) as caught:
-            load_restricted(data)
-        assert "\n" not in str(caught.value), name
-        assert not canary.exists(), name
-    with pytest.raises(UnsafePickle, match=r"(posix|nt)\.system"):
-        load_restricted(hostile(canary)["os.system"])
-
-
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-@given(st.data())
-def test_mutated_pickles_are_read_or_refused(data: st.DataObject) -> None:
-    blob = bytearray(pickle.dumps({k: p.as_kwargs() for k, p in PARAMETERS.items()}, protocol=4))
-    for _ in range(data.draw(st.integers(1, 8))):
-        blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        load_restricted(bytes(blob))
-    except UnsafePickle:
-        return
 
 
 def test_others_pickles_are_read_too(tmp_path: Path) -> None:

@@ -12,7 +12,21 @@ from typing import Any
 import typer
 
 from explainers.errors import LimeTunerError
-from tuner.cli import compare, dissect, doctor, pictures, quickstart, report, results, search
+from tuner.cli import (
+    calibrate,
+    compare,
+    copy,
+    dashboard,
+    dissect,
+    doctor,
+    grade,
+    pictures,
+    quickstart,
+    report,
+    results,
+    search,
+    submit,
+)
 
 __all__ = ["app", "main"]
 
@@ -41,6 +55,12 @@ app.command("explain")(pictures.explain)
 app.command("compare")(compare.compare)
 app.command("dissect")(dissect.dissect)
 app.command("report")(report.report)
+app.command("dashboard")(dashboard.dashboard)
+app.command("submit")(submit.submit)
+app.command("leaderboard")(submit.leaderboard)
+app.command("calibrate")(calibrate.calibrate)
+app.command("grade")(grade.grade)
+app.command("copy")(copy.copy)
 app.command("doctor")(doctor.doctor)
 
 

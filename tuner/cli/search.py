@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from studies.assets import StudyImage
     from tuner.jobs import TuneJob
     from tuner.search_space import SearchSpace
+    from tuner.server_calibration import Calibration
 
 __all__ = ["TuneRequest", "run_tuning", "tune"]
 
@@ -49,6 +50,7 @@ class TuneRequest:
     constrain: str | None
     seed: int
     space: SearchSpace
+    calibrated: str | None = None
 
 
 def tune(
@@ -116,6 +118,12 @@ def tune(
             "fall below those of lime's defaults."
         ),
     ] = None,
+    calibrated: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a calibration: prices, reference and mask rule of a grading server."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
     as_json: options.AsJson = False,
 ) -> None:
@@ -154,6 +162,7 @@ def tune(
         constrain=setting("constrain", constrain),
         seed=seed,
         space=chosen,
+        calibrated=calibrated,
     )
     summary = run_tuning(place, request)
     if as_json:
@@ -165,6 +174,7 @@ def tune(
 def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     """Check everything, then search; the document of ``tune --json``."""
     from studies.storage import check_storage, open_storage
+    from tuner.cli.calibrated import known_calibration
     from tuner.jobs import run_jobs
     from tuner.samplers import SAMPLERS
     from tuner.tuning import TuningSettings
@@ -189,7 +199,10 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     if request.target not in ("top1", "catalog"):
         raise InvalidInput(f"--target {request.target}: use top1 or catalog")
     check_storage(request.storage, write=True)
-    jobs = _jobs(place, request)
+    calibration = None
+    if request.calibrated is not None:
+        calibration = known_calibration(request.storage, request.calibrated)
+    jobs = _jobs(place, request, calibration)
     studies = [job.study for job in jobs]
     names = [job.key for job in jobs]
     before = _counts(request.storage, studies)
@@ -207,13 +220,16 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     return summary_of(request.storage, request.study, names)
 
 
-def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
+def _jobs(
+    place: Workplace, request: TuneRequest, calibration: Calibration | None
+) -> list[TuneJob]:
     import torch
 
     from explainers.engines import ENGINES, make_engine
     from explainers.reference import Reference
     from studies.assets import cache_folder
     from tuner.calibration import runtime_model_for
+    from tuner.cli.calibrated import server_reference, server_runtime_model
     from tuner.jobs import TuneJob
 
     images = place.load_images()
@@ -228,7 +244,9 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
         place.classifier, request.engine, image=images[0].pixels, cache=cache_folder() / "engines"
     ).name
     stored = _stored_references(request.storage, [f"{request.study}/{i.key}" for i in images])
-    rule = request.reference or place.catalog.reference
+    rule, called = request.reference or place.catalog.reference, request.calibrated or ""
+    if calibration is not None and request.reference is None:
+        rule = server_reference(called, calibration, place.catalog.reference)
     known = {
         image.key: Reference.from_json(stored[f"{request.study}/{image.key}"])
         for image in images
@@ -236,12 +254,17 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
     }
     missing = [image for image in images if image.key not in known]
     if missing:
-        made = place.references(
-            missing, request.reference, lambda image: classes[image.key], judged=True
-        )
+        made = place.references(missing, rule, lambda image: classes[image.key], judged=True)
         known.update(made)
     images = _trusted(images, known, request.min_reliability)
-    model = runtime_model_for(place.classifier, images[0].pixels)
+    mask_rule = identity = None
+    if calibration is None:
+        model = runtime_model_for(place.classifier, images[0].pixels)
+    else:
+        model = server_runtime_model(called, calibration, place.classifier, images)
+        identity = calibration.identity(called)
+        if calibration.mask_rule is not None:
+            mask_rule = calibration.mask_rule.as_kwargs()
     processes = min(request.workers, len(images))
     threads = request.threads or (
         max(1, (os.cpu_count() or 1) // processes) if processes > 1 else torch.get_num_threads()
@@ -270,6 +293,8 @@ def _jobs(place: Workplace, request: TuneRequest) -> list[TuneJob]:
             constrain_fidelity=request.constrain == "fidelity",
             seed=request.seed,
             space=replace(request.space),
+            mask_rule=mask_rule,
+            calibration=identity,
         )
         for image in images
     ]

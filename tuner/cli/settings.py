@@ -20,7 +20,7 @@ SETTINGS_FILE = "lime-tuner.toml"
 _ENVIRONMENT = {"storage": "LIME_TUNER_STORAGE", "assets": "LIME_TUNER_ASSETS"}
 _KNOWN = {
     "storage", "assets", "catalog", "model", "weights", "device", "cam_layer", "reference",
-    "trials", "workers", "seeds", "runtime_weight", "sampler", "study", "engine",
+    "trials", "workers", "seeds", "runtime_weight", "sampler", "study", "engine", "url", "cutoff",
 }  # fmt: skip
 
 

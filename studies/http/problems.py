@@ -1,0 +1,100 @@
+"""Errors of a web server as problem documents (RFC 9457): a status, a title, one line of detail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["PROBLEM_TYPE", "Problem", "add_problem_handlers", "problem_responses"]
+
+PROBLEM_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """An answer other than success.
+
+    Attributes:
+        retry_after: seconds after which the same request may succeed.
+    """
+
+    def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = " ".join(detail.split())
+        self.retry_after = retry_after
+
+    def document(self) -> dict[str, Any]:
+        """The body; ``type`` is left out, which means that the title says what the status says."""
+        return {
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+    def headers(self) -> dict[str, str]:
+        """``Retry-After`` where there is one."""
+        return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Let every error of an application be answered as a problem document."""
+    from fastapi.exceptions import RequestValidationError
+    from starlette.exceptions import HTTPException
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse
+
+    def answer(problem: Problem, more: Mapping[str, str] | None = None) -> JSONResponse:
+        return JSONResponse(
+            problem.document(),
+            status_code=problem.status,
+            media_type=PROBLEM_TYPE,
+            headers={**(more or {}), **problem.headers()},
+        )
+
+    def told(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, Problem)
+        return answer(error)
+
+    def of_http(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        return answer(Problem(error.status_code, str(error.detail)), error.headers)
+
+    def of_validation(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first.get("loc", ()))
+        return answer(Problem(422, f"{where}: {first.get('msg', 'is wrong')}"))
+
+    def of_defect(_: Request, error: Exception) -> JSONResponse:
+        # Starlette hands the error on to the log, and nobody outside is told more.
+        del error
+        return answer(Problem(500, "the server has a defect: its log says which"))
+
+    app.add_exception_handler(Problem, told)
+    app.add_exception_handler(Exception, of_defect)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(RequestValidationError, of_validation)
+
+
+def problem_responses(**why: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses`` of some statuses: ``problem_responses(s401="no such token")``."""
+    schema = {
+        "type": "object",
+        "properties": {
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+        },
+        "required": ["title", "status", "detail"],
+    }
+    return {
+        int(name.lstrip("s")): {
+            "description": text,
+            "content": {PROBLEM_TYPE: {"schema": schema}},
+        }
+        for name, text in why.items()
+    }

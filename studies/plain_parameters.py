@@ -1,0 +1,136 @@
+"""Keyword arguments of ``explain_instance`` as plain JSON values, and as stock objects again.
+
+What is sent to a server, and what strangers send to ours, is kept and passed on in this form: it
+can carry nothing but numbers and names. It is the form of the public parameter sets, where a
+segmentation is ``null`` or ``{"algorithm": "slic", "n_segments": 12}`` and a regressor ``null`` or
+``{"name": "Ridge", "alpha": 0.1}``; tuples are lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from explainers.errors import InvalidParameters
+from explainers.lime_parameters import REGRESSORS
+from explainers.segmentation import SEGMENTERS
+
+__all__ = [
+    "parameters_digest", "plain_kwargs", "stock_kwargs", "stock_regressor", "stock_segmentation",
+]  # fmt: skip
+
+_MOST_NUMBERS = 3
+"""In a parameter of a segmentation, e.g. slic's ``spacing``; a list of rows would be a map."""
+
+
+def plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Stock keyword arguments as JSON values.
+
+    Raises:
+        InvalidParameters: a value that is neither a number, a text nor a stock object.
+    """
+    return {name: _plain(name, value) for name, value in kwargs.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(name, item) for item in value]
+    if isinstance(value, type):
+        raise InvalidParameters(f"{name} holds the class {value.__name__}: give an object of it")
+    if hasattr(value, "target_params"):
+        return {"algorithm": value.algo_type, **_plain_mapping(value.target_params)}
+    if hasattr(value, "get_params"):
+        return {"name": type(value).__name__, **_plain_mapping(value.get_params())}
+    raise InvalidParameters(
+        f"{name} holds a {type(value).__name__}: give numbers, text, lime's SegmentationAlgorithm "
+        "or a scikit-learn regressor"
+    )
+
+
+def _plain_mapping(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): _plain(name, value) for name, value in sorted(values.items())}
+
+
+def stock_kwargs(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`plain_kwargs`: fresh stock objects, so that nothing fitted is shared.
+
+    Raises:
+        InvalidParameters: see :func:`stock_segmentation` and :func:`stock_regressor`.
+    """
+    made = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
+    segmentation, regressor = made.get("segmentation_fn"), made.get("model_regressor")
+    if isinstance(segmentation, Mapping):
+        parameters = dict(segmentation)
+        made["segmentation_fn"] = stock_segmentation(parameters.pop("algorithm", None), parameters)
+    if isinstance(regressor, Mapping):
+        parameters = dict(regressor)
+        made["model_regressor"] = stock_regressor(parameters.pop("name", None), parameters)
+    return made
+
+
+def stock_segmentation(algorithm: Any, parameters: Mapping[str, Any]) -> Any:
+    """lime's ``SegmentationAlgorithm`` with a few numbers, and nothing that could be a map.
+
+    Raises:
+        InvalidParameters: an algorithm that lime does not know, or a parameter that is no number.
+    """
+    from lime.wrappers.scikit_image import SegmentationAlgorithm
+
+    if not isinstance(algorithm, str) or algorithm not in SEGMENTERS:
+        raise InvalidParameters(
+            f"segmentation_fn uses the algorithm {str(algorithm)[:60]!r}: lime has "
+            f"{', '.join(SEGMENTERS)}"
+        )
+    for name, value in parameters.items():
+        numbers = list(value) if isinstance(value, (list, tuple)) else [value]
+        if len(numbers) > _MOST_NUMBERS or not all(_is_scalar(item) for item in numbers):
+            raise InvalidParameters(
+                f"segmentation_fn's {name[:60]} is no number: a segmentation looks at the image "
+                "and carries nothing of its own"
+            )
+    return SegmentationAlgorithm(
+        algorithm,
+        **{n: tuple(v) if isinstance(v, (list, tuple)) else v for n, v in parameters.items()},
+    )
+
+
+def stock_regressor(name: Any, parameters: Mapping[str, Any]) -> Any:
+    """A fresh, unfitted scikit-learn regressor.
+
+    Raises:
+        InvalidParameters: another class than the linear models lime can work with, or a parameter
+            that the class does not have.
+    """
+    from sklearn import linear_model
+
+    if not isinstance(name, str) or name not in REGRESSORS:
+        raise InvalidParameters(
+            f"model_regressor is a {str(name)[:60]!r}: use one of {', '.join(REGRESSORS)}"
+        )
+    kind = getattr(linear_model, name)
+    known = kind().get_params()
+    for parameter, value in parameters.items():
+        if parameter not in known:
+            raise InvalidParameters(
+                f"model_regressor carries {parameter[:60]!r}, which {name}'s constructor does not "
+                "take: give one that was never fitted"
+            )
+        if not _is_scalar(value):
+            raise InvalidParameters(
+                f"model_regressor's {parameter} is a {type(value).__name__}: give a number or text"
+            )
+    return kind(**parameters)
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def parameters_digest(plain: Mapping[str, Mapping[str, Any]]) -> str:
+    """sha256 of the plain parameters of all images; equal parameters have equal digests."""
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,123 @@
+"""What the studies of a storage promise for the parameters of a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy
+
+from explainers.errors import InvalidParameters, StorageError
+from explainers.lime_parameters import LimeParameters
+from studies.export import settings_digest
+from studies.storage import describe, holds_studies
+
+__all__ = ["Prediction", "mean_prediction", "predictions"]
+
+_ATTRIBUTES = ("lime_parameters", "iou", "runtime_seconds")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a trial measured.
+
+    Attributes:
+        iou: mean over its seeds, in [0, 1].
+        seconds: of one explanation, by the runtime model.
+    """
+
+    iou: float
+    seconds: float
+
+
+def mean_prediction(
+    found: Mapping[str, Prediction], keys: Sequence[str]
+) -> Prediction | None:
+    """The mean over images; ``None`` where one of them has no prediction."""
+    if not keys or any(key not in found for key in keys):
+        return None
+    return Prediction(
+        sum(found[key].iou for key in keys) / len(keys),
+        sum(found[key].seconds for key in keys) / len(keys),
+    )
+
+
+def predictions(
+    storage: str, prefix: str, document: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Prediction]:
+    """What the study ``PREFIX/KEY`` has measured for just the arguments of each image.
+
+    Of several finished trials with these arguments the one of the highest score counts; an image
+    without any is left out. A storage that does not exist has none.
+
+    Args:
+        document: keyword arguments by image.
+
+    Raises:
+        StorageError: the storage cannot be read.
+    """
+    if not holds_studies(storage):
+        return {}
+    keys = {f"{prefix}/{key}": key for key in document}
+    wanted = {key: settings_digest(kwargs) for key, kwargs in document.items()}
+    digests: dict[str, str | None] = {}  # the same parameters are tried again and again
+    best: dict[str, tuple[float, Prediction]] = {}
+    for study, score, attributes in _finished_trials(storage, list(keys)):
+        key, text = keys.get(study), attributes["lime_parameters"]
+        if text not in digests:
+            digests[text] = _digest(text)
+        if key is None or digests[text] != wanted[key]:
+            continue
+        if key not in best or score > best[key][0]:
+            found = Prediction(float(attributes["iou"]), float(attributes["runtime_seconds"]))
+            best[key] = (score, found)
+    return {key: found for key, (_, found) in best.items()}
+
+
+def _digest(text: str) -> str | None:
+    try:
+        return settings_digest(LimeParameters.from_json(text).as_kwargs())
+    except InvalidParameters:  # another version's trial, which nothing here can be equal to
+        return None
+
+
+def _finished_trials(
+    storage: str, studies_wanted: Sequence[str]
+) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """Study, score and attributes of every complete trial that has all of them."""
+    engine = sqlalchemy.create_engine(storage)
+    try:
+        with engine.connect() as connection:
+            meta = sqlalchemy.MetaData()
+            meta.reflect(
+                connection, only=["studies", "trials", "trial_values", "trial_user_attributes"]
+            )
+            studies, trials = meta.tables["studies"], meta.tables["trials"]
+            values, attributes = meta.tables["trial_values"], meta.tables["trial_user_attributes"]
+            rows = connection.execute(
+                sqlalchemy.select(
+                    trials.c.trial_id, studies.c.study_name, values.c.value, attributes.c.key,
+                    attributes.c.value_json,
+                )
+                .join(studies, studies.c.study_id == trials.c.study_id)
+                .join(values, values.c.trial_id == trials.c.trial_id)
+                .join(attributes, attributes.c.trial_id == trials.c.trial_id)
+                .where(
+                    studies.c.study_name.in_(studies_wanted),
+                    trials.c.state == "COMPLETE",
+                    values.c.value.is_not(None),
+                    attributes.c.key.in_(_ATTRIBUTES),
+                )
+                .order_by(trials.c.trial_id)
+            )  # fmt: skip
+            found: dict[int, tuple[str, float, dict[str, Any]]] = {}
+            for trial, study, score, name, value in rows:
+                found.setdefault(trial, (study, score, {}))[2][name] = json.loads(value)
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise StorageError(f"storage {describe(storage)} cannot be read ({reason})") from error
+    finally:
+        engine.dispose()
+    yield from (trial for trial in found.values() if len(trial[2]) == len(_ATTRIBUTES))

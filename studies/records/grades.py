@@ -1,0 +1,90 @@
+"""What our grading server answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.orm import Session
+
+from studies.records.schema import records
+from studies.records.tables import GradeRow
+
+__all__ = ["Grade", "add_grade", "newest_grades"]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The answer to one submission.
+
+    Attributes:
+        at: UTC.
+        avg_iou: in [0, 1]. avg_time: seconds.
+        submissions: how many of the team were answered, this one included.
+    """
+
+    team: str
+    at: datetime
+    avg_iou: float
+    avg_time: float
+    submissions: int = 1
+
+
+def add_grade(
+    storage: str,
+    *,
+    team: str,
+    upload_sha256: str,
+    parameters: Mapping[str, Any],
+    exam: Mapping[str, Any],
+    result: Mapping[str, Any],
+) -> None:
+    """Record an answer.
+
+    Args:
+        result: ``avg_iou``, ``avg_time`` and ``images``, as :func:`studies.verification.summary`
+            names them.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    with records(storage) as engine, Session(engine) as session:
+        session.add(
+            GradeRow(
+                at=datetime.now(timezone.utc).replace(tzinfo=None),
+                team=team,
+                upload_sha256=upload_sha256,
+                parameters=json.dumps(parameters, sort_keys=True),
+                exam=json.dumps(exam, sort_keys=True),
+                avg_iou=float(result["avg_iou"]),
+                avg_time=float(result["avg_time"]),
+                result_json=json.dumps(result),
+            )
+        )
+        session.commit()
+
+
+def newest_grades(storage: str) -> list[Grade]:
+    """The newest answer of every team, the best first: by IoU, then by time."""
+    newest = (
+        sqlalchemy.select(
+            sqlalchemy.func.max(GradeRow.id).label("id"),
+            sqlalchemy.func.count().label("submissions"),
+        )
+        .group_by(GradeRow.team)
+        .subquery()
+    )
+    with records(storage) as engine, Session(engine) as session:
+        rows = session.execute(
+            sqlalchemy.select(
+                GradeRow.team, GradeRow.at, GradeRow.avg_iou, GradeRow.avg_time,
+                newest.c.submissions,
+            )
+            .join(newest, newest.c.id == GradeRow.id)
+            .order_by(GradeRow.avg_iou.desc(), GradeRow.avg_time, GradeRow.id)
+        )  # fmt: skip
+        return [Grade(*row) for row in rows]

@@ -1,0 +1,115 @@
+"""What was sent to grading servers, and what they answered. No token is kept anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.orm import Session
+
+from explainers.errors import StorageError
+from studies.records.schema import VERSION_TABLE, records
+from studies.records.tables import SubmissionRow
+from studies.storage import describe, sqlite_path
+
+__all__ = ["Submitted", "add_submission", "submissions"]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A submission that was answered.
+
+    Attributes:
+        at: UTC.
+        url: the server's, without credentials.
+        parameters_sha256: :func:`studies.plain_parameters.parameters_digest` of ``parameters``.
+        parameters: by image, as :func:`studies.plain_parameters.plain_kwargs` writes them.
+        study: prefix of the studies that the parameters come from, when they do.
+        predicted_iou, predicted_time: what the studies promised; ``None`` when they did not.
+        avg_iou: in [0, 1]. avg_time: seconds an image.
+    """
+
+    at: datetime
+    url: str
+    parameters_sha256: str
+    parameters: Mapping[str, Any]
+    study: str | None
+    predicted_iou: float | None
+    predicted_time: float | None
+    avg_iou: float
+    avg_time: float
+
+
+def add_submission(storage: str, submitted: Submitted) -> None:
+    """Record a submission and its answer.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    with records(storage) as engine, Session(engine) as session:
+        session.add(
+            SubmissionRow(
+                at=submitted.at.astimezone(timezone.utc).replace(tzinfo=None),
+                url=submitted.url,
+                parameters_sha256=submitted.parameters_sha256,
+                parameters=json.dumps(dict(submitted.parameters), sort_keys=True),
+                study=submitted.study,
+                predicted_iou=submitted.predicted_iou,
+                predicted_time=submitted.predicted_time,
+                avg_iou=submitted.avg_iou,
+                avg_time=submitted.avg_time,
+            )
+        )
+        session.commit()
+
+
+def submissions(storage: str, url: str | None = None) -> list[Submitted]:
+    """What was submitted, to one server when its URL is given, oldest first.
+
+    A database that is not there, or has no records, is not made.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    if not _has_records(storage):
+        return []
+    query = sqlalchemy.select(SubmissionRow).order_by(SubmissionRow.id)
+    if url is not None:
+        query = query.where(SubmissionRow.url == url)
+    with records(storage) as engine, Session(engine) as session:
+        return [_submitted(row) for row in session.scalars(query)]
+
+
+def _has_records(storage: str) -> bool:
+    path = sqlite_path(storage)
+    if path is not None and not path.exists():
+        return False
+    try:
+        engine = sqlalchemy.create_engine(storage)
+        try:
+            return sqlalchemy.inspect(engine).has_table(VERSION_TABLE)
+        finally:
+            engine.dispose()
+    except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise StorageError(
+            f"storage {describe(storage)} cannot be read ({reason}): check --storage"
+        ) from error
+
+
+def _submitted(row: SubmissionRow) -> Submitted:
+    return Submitted(
+        at=row.at.replace(tzinfo=timezone.utc),
+        url=row.url,
+        parameters_sha256=row.parameters_sha256,
+        parameters=json.loads(row.parameters),
+        study=row.study,
+        predicted_iou=row.predicted_iou,
+        predicted_time=row.predicted_time,
+        avg_iou=row.avg_iou,
+        avg_time=row.avg_time,
+    )

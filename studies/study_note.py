@@ -1,0 +1,135 @@
+"""A study on one page of Markdown: pictures, numbers, and the parameters to take away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from explainers.reliability import Reliability
+from studies.parameter_code import parameter_code
+from studies.study_pictures import LEGEND
+from studies.trial_record import TrialRecord
+
+__all__ = ["ScoredTrial", "study_note"]
+
+_GAP = "&emsp;"  # the dashboard gives tables no padding
+_MARKUP = re.compile(r"([\\`*_\[\]<>|#~$])")
+
+
+@dataclass(frozen=True)
+class ScoredTrial:
+    """A finished trial with its score and what it found."""
+
+    number: int
+    score: float
+    record: TrialRecord
+
+
+def study_note(
+    attributes: Mapping[str, Any],
+    best: ScoredTrial,
+    default: ScoredTrial | None,
+    *,
+    finished: int,
+    stopped: int,
+    pictures: Mapping[str, str],
+) -> str:
+    """What a study has found so far.
+
+    Args:
+        attributes: the study's user attributes.
+        default: lime's own defaults; ``None`` before it is their turn.
+        finished: trials with a result, of which ``stopped`` were given up early.
+        pictures: paths by the title that each is shown under, in order; may be empty.
+    """
+    parts = [
+        f"## {_text(attributes.get('image_key') or 'image')}: {_headline(best, default)}",
+        _gallery(pictures),
+        _numbers(best, default),
+        _facts(attributes, finished, stopped),
+        f"```python\n{parameter_code(best.record.parameters)}\n```",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _headline(best: ScoredTrial, default: ScoredTrial | None) -> str:
+    found = f"IoU {best.record.iou:.2f} in {_number(best.record.runtime_seconds, 2)} s"
+    if default is None:
+        return found
+    usual = default.record
+    return f"{found}; lime's defaults {usual.iou:.2f} in {_number(usual.runtime_seconds, 2)} s"
+
+
+def _gallery(pictures: Mapping[str, str]) -> str:
+    if not pictures:
+        return ""
+    titles = [_text(title) for title in pictures]
+    shown = [f"![{title}]({path})" for title, path in zip(titles, pictures.values(), strict=True)]
+    return f"{_row(titles)}\n{_row(['---'] * len(titles))}\n{_row(shown)}\n\n*{LEGEND}*"
+
+
+def _numbers(best: ScoredTrial, default: ScoredTrial | None) -> str:
+    columns = [best] if default is None else [best, default]
+    records = [each.record for each in columns]
+    rows = [
+        ["", f"{_GAP}best (trial {best.number})", f"{_GAP}lime's defaults"][: 1 + len(columns)],
+        ["---", *["---:" for _ in columns]],
+        ["IoU with the reference", *[_spread(record) for record in records]],
+        ["seconds, by the runtime model", *[_number(r.runtime_seconds, 3) for r in records]],
+        ["relative to the defaults' seconds", *[_number(r.runtime_ratio, 3) for r in records]],
+        ["score", *[f"{each.score:.3f}" for each in columns]],
+        ["superpixels", *[str(r.superpixels) for r in records]],
+    ]
+    return "\n".join(_row(row) for row in rows)
+
+
+def _spread(record: TrialRecord) -> str:
+    seeds = len(record.seeds)
+    if seeds == 1:
+        return f"{record.iou:.3f} (1 seed)"
+    return f"{record.iou:.3f} ± {record.iou_std:.3f} ({seeds} seeds)"
+
+
+def _facts(attributes: Mapping[str, Any], finished: int, stopped: int) -> str:
+    classifier = attributes.get("classifier") or {}
+    lines = [
+        f"{finished} trials, {stopped} of them stopped early; the score is the IoU less "
+        f"{attributes.get('runtime_weight', 0.1):g} × relative seconds.",
+        f"Reference: {_reference(attributes.get('reference') or {})}",
+    ]
+    if attributes.get("class_name"):
+        probability = attributes.get("probability")
+        certain = "" if probability is None else f" ({probability:.0%})"
+        lines.append(
+            f"Class: {_text(attributes['class_name'])}{certain}, by "
+            f"{_text(classifier.get('name') or 'the classifier')}."
+        )
+    if "fidelity" in attributes.get("constraints", ()):
+        lines.append("Nothing could win that explains less than lime's defaults.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _reference(reference: Mapping[str, Any]) -> str:
+    # As code: gradcam@0.3 would become a mail address.
+    rule = f"`{str(reference.get('rule', 'unknown')).replace('`', '')}`"
+    if reference.get("reliability") is None:
+        return f"{rule}, not judged."
+    judged = Reliability.from_json(reference["reliability"])
+    doubt = f", **doubtful**: {_text(judged.doubt)}" if judged.doubt else ""
+    return f"{rule}, reliability {judged.score:.2f}{doubt}."
+
+
+def _number(value: float, digits: int) -> str:
+    """With so many significant digits, and no exponent where a number is only large."""
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(value: object) -> str:
+    """One line that Markdown shows as it is."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(value).split()))

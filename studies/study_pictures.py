@@ -1,0 +1,58 @@
+"""The pictures that a study is known by: photograph, reference, what LIME marks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.segmentation import find_boundaries
+
+from explainers.overlay import REFERENCE_COLOUR, mask_overlay
+
+__all__ = ["LEGEND", "explanation_picture", "photograph_picture"]
+
+LEGEND = "White: the reference. Green: what LIME marks with its first seed."
+_SIDE = 256  # about; small images are enlarged by whole numbers, so that outlines are seen
+_EDGE = (0, 0, 0)
+
+
+def photograph_picture(image: NDArray[np.uint8], reference: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The photograph with the outline of the reference, white on a dark edge.
+
+    Args:
+        image: (H, W, 3) uint8; reference: (H, W) bool.
+
+    Returns:
+        (k·H, k·W, 3) uint8.
+    """
+    factor = _factor(image)
+    picture, outlined = _enlarged(image, factor), _enlarged(reference, factor)
+    picture[find_boundaries(outlined, mode="outer")] = _EDGE
+    picture[find_boundaries(outlined, mode="inner")] = REFERENCE_COLOUR
+    return picture
+
+
+def explanation_picture(
+    image: NDArray[np.uint8], mask: NDArray[np.bool_], reference: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """The photograph darkened outside LIME's mask, with the outlines of both.
+
+    Args:
+        image: (H, W, 3) uint8; mask, reference: (H, W) bool.
+
+    Returns:
+        (k·H, k·W, 3) uint8.
+    """
+    factor = _factor(image)
+    return mask_overlay(
+        _enlarged(image, factor), _enlarged(mask, factor), reference=_enlarged(reference, factor)
+    )
+
+
+def _factor(image: NDArray[np.uint8]) -> int:
+    return max(1, int(_SIDE / min(image.shape[:2]) + 0.5))
+
+
+def _enlarged(pixels: NDArray[Any], factor: int) -> NDArray[Any]:
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -1,0 +1,61 @@
+"""What was submitted is kept, and nothing is made by looking."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from explainers.errors import StorageError
+from studies.records import Submitted, add_submission, submissions
+from studies.records.schema import VERSION_TABLE
+from studies.storage import check_storage, open_storage
+
+ONE = Submitted(
+    at=datetime(2026, 2, 3, 4, 5, 6, tzinfo=timezone.utc), url="https://lab.example",
+    parameters_sha256="a" * 64, parameters={"cat": {"labels": [1], "segmentation_fn": None}},
+    study="p", predicted_iou=0.5, predicted_time=1.5, avg_iou=1 / 3, avg_time=2.5,
+)  # fmt: skip
+
+
+def test_what_is_recorded_is_read_back_oldest_first(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    east = timezone(timedelta(hours=5))
+    other = replace(ONE, url="http://other.example", at=datetime(2026, 1, 1, 5, tzinfo=east))
+    plain = replace(ONE, study=None, predicted_iou=None, predicted_time=None, avg_iou=1.0)
+    for each in (ONE, other, plain):
+        add_submission(url, each)
+    assert submissions(url) == [ONE, other, plain]
+    assert submissions(url)[1].at.utcoffset() == timedelta()
+    assert submissions(url, ONE.url) == [ONE, plain]
+    assert submissions(url, "https://nobody.example") == []
+    check_storage(url, write=True)  # studies may come into it later
+    open_storage(url)
+    assert submissions(url, other.url) == [other]
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    assert submissions(f"sqlite:///{tmp_path / 'no.db'}") == []
+    assert list(tmp_path.iterdir()) == []
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    open_storage(url)
+    assert submissions(url) == []
+    assert not sqlalchemy.inspect(sqlalchemy.create_engine(url)).has_table(VERSION_TABLE)
+    (tmp_path / "bad.db").write_bytes(b"this is no database, but long enough to be looked at")
+    with pytest.raises(StorageError, match=r"bad\.db.*--storage"):
+        submissions(f"sqlite:///{tmp_path / 'bad.db'}")
+
+
+def test_an_older_database_has_none_yet(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    add_submission(url, ONE)
+    with sqlalchemy.create_engine(url).begin() as connection:
+        for name in ("submissions", "grades", "calibrations"):
+            connection.exec_driver_sql(f"DROP TABLE lime_tuner_{name}")
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0005'")
+    assert submissions(url) == []
+    add_submission(url, ONE)
+    assert submissions(url) == [ONE]

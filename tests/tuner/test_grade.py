@@ -1,0 +1,135 @@
+"""``lime-tuner grade``: started as a user starts it, killed, and started again."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import requests
+
+from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from tests.studies.hostile_pickles import entry
+from tests.tuner.command_line import Cli
+
+KEYS = tuple(DEMO_SEEDS)[:2]
+_WORDS = ("--catalog", "demo", "--model", "demo", "--device", "cpu", "--images", ",".join(KEYS))
+
+
+@contextmanager
+def _server(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Its URL and its process."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "tuner", "grade", *_WORDS, "--tokens", "tokens", "--port", "0",
+         *options],
+        cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )  # fmt: skip
+    assert started.stderr is not None
+    with started, started.stderr:
+        line = started.stderr.readline()
+        found = re.search(r"http://[\d.]+:\d+", line)
+        assert found is not None, line + started.stderr.read()
+        threading.Thread(target=started.stderr.read, daemon=True).start()
+        _wait_for(found[0])
+        yield found[0], started
+        if started.poll() is None:
+            started.send_signal(signal.SIGINT)
+        started.wait(20)
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(600):
+        try:
+            requests.get(f"{url}/healthz", timeout=5)
+        except requests.ConnectionError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail("the server does not answer")
+
+
+def _post(url: str, document: Any, token: str) -> requests.Response:
+    return requests.post(
+        f"{url}/lime", files={"file": pickle.dumps(document)}, headers={"token": token}, timeout=60
+    )
+
+
+@pytest.fixture
+def folder(here: Path) -> Path:
+    (here / "tokens").write_text("red token-red\nblue token-blue\n")
+    (here / "masks").mkdir()
+    for key in KEYS:
+        np.save(here / "masks" / f"{key}.npy", draw_scene(key, DEMO_SEEDS[key]).mask)
+    return here
+
+
+def test_killed_and_started_again_it_has_every_answer(folder: Path) -> None:
+    good = {key: entry() for key in KEYS}
+    slow = {key: entry(num_samples=5000, segmentation_fn=None) for key in KEYS}
+    with _server(folder, "--truth", "masks", "--cutoff", "60") as (url, process):
+        answer = _post(url, good, "token-red")
+        assert answer.status_code == 200, answer.text
+        assert 0 <= answer.json()["avg_iou"] <= 1
+        evaluators = psutil.Process(process.pid).children()
+        with pytest.raises(requests.RequestException):
+            # The connection breaks when the server is killed in the middle of this.
+            timer = subprocess.Popen(
+                [sys.executable, "-c",
+                 f"import os,time;time.sleep(1.5);os.kill({process.pid},9)"]
+            )  # fmt: skip
+            _post(url, slow, "token-blue")
+        timer.wait()
+        psutil.wait_procs(evaluators, timeout=10)
+        assert not any(evaluator.is_running() for evaluator in evaluators)
+    with _server(folder, "--reference", "masks") as (url, process):
+        board = requests.get(f"{url}/api/score_board", timeout=10).json()
+        assert [(row["team"], row["avg_iou"]) for row in board] == [
+            ("red", answer.json()["avg_iou"])
+        ]
+        again = _post(url, good, "token-blue").json()
+        assert again["avg_iou"] == answer.json()["avg_iou"]  # same file, masks and seeds
+        assert len(requests.get(f"{url}/api/score_board", timeout=10).json()) == 2
+        arguments = " ".join(process.args if isinstance(process.args, list) else [])
+        assert "token-red" not in arguments
+    assert process.returncode == 130
+
+
+def test_tokens_can_be_hashed(folder: Path, cli: Cli) -> None:
+    lines = cli.ok("grade", "--tokens", "tokens", "--hash-tokens").splitlines()
+    assert [line.split()[0] for line in lines] == ["red", "blue"]
+    assert all(re.fullmatch(r"\w+ sha256:[0-9a-f]{64}", line) for line in lines)
+    del folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "--tokens"),
+        (("--tokens", "nothing"), "nothing"),
+        (("--tokens", "tokens", "--truth", "nowhere"), "nowhere"),
+        (("--tokens", "tokens", "--port", "70000", "--catalog", "demo"), "port"),
+        (("--tokens", "tokens", "--cutoff", "0"), "cutoff"),
+        (("--tokens", "tokens", "--slots", "0"), "slots"),
+        (("--tokens", "tokens", "--storage", "sqlite:////no/such/folder/g.db"), "folder"),
+        (("--tokens", "tokens", "--catalog", "demo", "--truth", "empty"), "empty"),
+        (("--tokens", "tokens", "--catalog", "demo", "--host", "no.such.host.invalid"), "host"),
+    ],
+)
+def test_wrong_calls_are_one_line(
+    folder: Path, cli: Cli, arguments: tuple[str, ...], says: str
+) -> None:
+    (folder / "empty").mkdir()
+    assert says in cli.refused("grade", *arguments)

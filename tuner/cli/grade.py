@@ -1,0 +1,203 @@
+"""``lime-tuner grade``: the grading server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from explainers.errors import InvalidInput, LimeTunerError
+from tuner.cli import options
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.output import console, errors
+from tuner.cli.settings import setting
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from studies.grading.app import GradingService
+    from studies.grading.exam import Exam
+    from studies.grading.limits import Limits
+    from studies.grading.tokens import Tokens
+
+__all__ = ["grade"]
+
+DEFAULT_GRADES = "sqlite:///lime-tuner-grades.db"
+_NEEDED = ("fastapi", "uvicorn", "multipart", "psutil")
+_GOODBYE_SECONDS = 2
+
+
+def grade(
+    tokens: Annotated[
+        Path | None,
+        typer.Option(help="File of lines 'TEAM TOKEN' or 'TEAM sha256:HEX'.", show_default=False),
+    ] = None,
+    hash_tokens: Annotated[
+        bool,
+        typer.Option("--hash-tokens", help="Print --tokens with hashes for tokens, and end."),
+    ] = False,
+    truth: Annotated[
+        Path | None, typer.Option(help="Folder with a mask per key; or give --reference.")
+    ] = None,
+    catalog: options.Catalog = None,
+    assets: options.Assets = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
+    cam_layer: options.CamLayer = None,
+    images: options.Images = None,
+    reference: options.ReferenceRule = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help=f"Database URL for the grades.  [default: {DEFAULT_GRADES}]"),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    slots: Annotated[
+        int, typer.Option(help="Evaluations at a time; more than one disturb each other's clock.")
+    ] = 1,
+    queue: Annotated[int, typer.Option(help="Submissions that may wait.")] = 8,
+    per_hour: Annotated[int, typer.Option(help="Submissions a team may make.")] = 30,
+    repeats: Annotated[int, typer.Option(help="Explanations of each image.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the first explanation of each image.")] = 0,
+    cutoff: Annotated[float, typer.Option(help="Seconds for a whole submission.")] = 600.0,
+    memory: Annotated[int, typer.Option(help="Megabytes for an evaluation.")] = 4000,
+    max_samples: Annotated[int, typer.Option(help="Of an explanation.")] = 5000,
+    max_batch: Annotated[int, typer.Option(help="Samples classified at once.")] = 500,
+    max_superpixels: Annotated[int, typer.Option(help="Of an image.")] = 1000,
+) -> None:
+    """Serve the grading protocol: POST /lime, GET /score_board.
+
+    Submissions are read as data, never run; each is explained by stock lime in a process of its
+    own that is killed at the cut-off.
+    """
+    from studies.grading.limits import Limits
+    from studies.grading.tokens import hashed_lines, read_tokens
+    from studies.http.sockets import bound_socket
+
+    if tokens is None:
+        raise InvalidInput("--tokens FILE is missing: one line 'TEAM TOKEN' for every team")
+    if hash_tokens:
+        for line in hashed_lines(tokens):
+            console.print(line, markup=False, soft_wrap=True)
+        return
+    _check(
+        {
+            "slots": slots, "queue": queue, "per-hour": per_hour, "repeats": repeats,
+            "cutoff": cutoff, "memory": memory, "max-samples": max_samples, "max-batch": max_batch,
+            "max-superpixels": max_superpixels,
+        }
+    )  # fmt: skip
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise InvalidInput(
+            f"grade needs {', '.join(missing)}: pip install -e '.[grade]' installs what it needs"
+        )
+    limits = Limits(
+        samples=max_samples, batch=max_batch, superpixels=max_superpixels, cutoff=cutoff,
+        memory_mb=memory,
+    )  # fmt: skip
+    teams = read_tokens(tokens)
+    if truth is not None and not truth.is_dir():
+        raise InvalidInput(f"--truth {truth} is no folder: give one with a mask per key")
+    url = storage or os.environ.get("LIME_TUNER_STORAGE") or DEFAULT_GRADES
+    _check_database(url)
+    rule = str(truth) if truth is not None else setting("reference", reference)
+    with (
+        bound_socket(host, port) as bound,
+        tempfile.TemporaryDirectory(prefix="lime-tuner-grade-") as folder,
+    ):
+        place = open_workplace(
+            catalog=catalog, assets=assets, model=model, weights=weights, device=device,
+            cam_layer=cam_layer, images=images,
+        )  # fmt: skip
+        exam = _exam(place, rule, named=truth is None, slots=slots, repeats=repeats, seed=seed)
+        _serve(_service(exam, Path(folder), teams, limits, url, slots, per_hour, queue), bound)
+
+
+def _check(numbers: dict[str, float]) -> None:
+    for name, value in numbers.items():
+        if not value >= 1 and not (name == "queue" and value == 0):
+            raise InvalidInput(f"--{name} {value}: give at least 1")
+
+
+def _check_database(url: str) -> None:
+    """Before anything slow is done for it."""
+    from studies.records import records
+
+    with records(url):
+        pass
+
+
+def _exam(
+    place: Workplace, rule: str | None, *, named: bool, slots: int, repeats: int, seed: int
+) -> Exam:
+    from studies.grading.exam import Exam
+    from studies.verification import FIRST_FRESH_SEED
+
+    loaded = place.load_images()
+    references = place.references(loaded, rule)
+    spec = place.classifier.spec
+    assert spec is not None
+    return Exam(
+        images={image.key: image.pixels for image in loaded},
+        references={image.key: references[image.key].mask for image in loaded},
+        # Where masks lie on this machine is nobody's business.
+        rule=(rule or place.catalog.reference) if named else "the course's own masks",
+        classifier_spec=spec,
+        repeats=repeats,
+        first_seed=FIRST_FRESH_SEED + seed,
+        threads=max(1, (os.cpu_count() or 1) // slots),
+    )
+
+
+def _service(
+    exam: Exam,
+    folder: Path,
+    teams: Tokens,
+    limits: Limits,
+    url: str,
+    slots: int,
+    per_hour: int,
+    queue: int,
+) -> GradingService:
+    from studies.grading.app import GradingService
+    from studies.grading.exam import write_exam
+    from studies.grading.slot import Slot
+
+    write_exam(exam, folder)
+    return GradingService(
+        exam=exam, tokens=teams, limits=limits, storage=url,
+        slots=tuple(Slot(folder) for _ in range(slots)), per_hour=per_hour, capacity=queue,
+    )  # fmt: skip
+
+
+def _serve(service: GradingService, bound: socket) -> None:
+    import uvicorn
+
+    from studies.grading.app import create_app
+
+    for slot in service.slots:
+        slot.start()  # what keeps them from starting is told here, in one line
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    for noisy in ("alembic", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    host, port = bound.getsockname()[:2]
+    errors.print(
+        f"grading {len(service.exam.keys)} images for {len(set(service.tokens.teams.values()))} "
+        f"teams on http://{host}:{port}; Ctrl-C ends it"
+    )
+    configuration = uvicorn.Config(
+        create_app(service), log_config=None, access_log=False, server_header=False,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS, lifespan="on",
+    )  # fmt: skip
+    server = uvicorn.Server(configuration)
+    server.run(sockets=[bound])
+    if not server.started:
+        raise LimeTunerError("the server did not start: see the lines above")

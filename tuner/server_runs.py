@@ -1,0 +1,129 @@
+"""Known submissions explained again, image by image and seed by seed, from banked answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.errors import InvalidInput
+from explainers.lime import explain, segment
+from explainers.lime_parameters import LimeParameters
+from explainers.perturbation_bank import AnswerSource, PerturbationBank
+from explainers.segmentation import Segmentation
+from studies.assets import StudyImage
+from tuner.runtime_model import RuntimeModel
+from tuner.server_answers import KnownAnswer
+from tuner.server_rules import ImageRun
+from tuner.server_runtime import LocalParts
+
+__all__ = ["explained_again", "local_parts", "mean_parts", "superpixel_maps"]
+
+Maps = Mapping[tuple[str, Segmentation | None], NDArray[np.int64]]
+"""(H, W) superpixels by image and segmentation."""
+
+Told = Callable[[str, float, float], None]
+"""Called with (what, done, in all)."""
+
+
+def superpixel_maps(
+    segmentations: Sequence[Segmentation | None],
+    images: Sequence[StudyImage],
+    bank: PerturbationBank,
+    told: Told = lambda *_: None,
+) -> Maps:
+    """The superpixels of every image by every segmentation; ``None`` is lime's default."""
+    maps: dict[tuple[str, Segmentation | None], NDArray[np.int64]] = {}
+    different = list(dict.fromkeys(segmentations))
+    for number, image in enumerate(images):
+        told(image.key, number, len(images))
+        for each in different:
+            parameters = LimeParameters(segmentation=each, random_seed=0)
+            state = np.random.RandomState(0)
+            maps[image.key, each] = segment(image.pixels, parameters, state, bank, image.digest)
+    return maps
+
+
+def mean_parts(
+    parameters: Mapping[str, LimeParameters], maps: Maps, model: RuntimeModel
+) -> tuple[float, float]:
+    """Seconds that parameters by image cost by a runtime model, as means over images.
+
+    Returns:
+        Segmentation and fit; perturbation and prediction.
+    """
+    fixed, per_sample = [], []
+    for key, each in parameters.items():
+        segments = maps[key, each.segmentation]
+        parts = model.parts(each, int(segments.max()) + 1, segments.size)
+        fixed.append(parts.segmentation + parts.fit)
+        per_sample.append(parts.perturbation + parts.prediction)
+    return float(np.mean(fixed)), float(np.mean(per_sample))
+
+
+def local_parts(
+    answers: Sequence[KnownAnswer], maps: Maps, model: RuntimeModel
+) -> list[LocalParts]:
+    """What each submission costs by this machine's runtime model, and what the server said."""
+    return [
+        LocalParts(*mean_parts(answer.parameters, maps, model), seconds=answer.avg_time)
+        for answer in answers
+    ]
+
+
+def explained_again(
+    answers: Sequence[KnownAnswer],
+    images: Sequence[StudyImage],
+    maps: Maps,
+    source: AnswerSource,
+    bank: PerturbationBank,
+    seeds: int,
+    told: Told = lambda *_: None,
+) -> list[dict[str, ImageRun]]:
+    """Every submission on every image, with the explainer seeds 0, 1, ...
+
+    Raises:
+        InvalidInput: lime cannot explain an image with one of the parameter sets.
+    """
+    runs: list[dict[str, ImageRun]] = [{} for _ in answers]
+    done, total = 0, len(answers) * len(images) * seeds
+    for image in images:
+        for answer, found in zip(answers, runs, strict=True):
+            parameters = answer.parameters[image.key]
+            weights = []
+            for seed in range(seeds):
+                told(f"{image.key}, {answer.name}", done, total)
+                weights.append(_weights(answer, image, parameters, seed, source, bank))
+                done += 1
+            segments = maps[image.key, parameters.segmentation]
+            found[image.key] = ImageRun(segments, tuple(weights))
+    return runs
+
+
+def _weights(
+    answer: KnownAnswer,
+    image: StudyImage,
+    parameters: LimeParameters,
+    seed: int,
+    source: AnswerSource,
+    bank: PerturbationBank,
+) -> Sequence[tuple[int, float]]:
+    try:
+        explanation = explain(
+            image.pixels,
+            source,
+            parameters,
+            seed=seed,
+            bank=bank,
+            first_label_only=True,
+            image_digest=image.digest,
+        )
+    except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
+        # scikit-learn refuses some combinations.
+        raise InvalidInput(
+            f"lime cannot explain '{image.key}' with the parameters of {answer.name} "
+            f"({(str(error) or type(error).__name__).splitlines()[0][:120]}): leave that answer out"
+        ) from error
+    weights: Sequence[tuple[int, float]] = explanation.local_exp[explanation.top_labels[0]]
+    return weights

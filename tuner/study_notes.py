@@ -1,0 +1,200 @@
+"""What the dashboard shows of a study, kept up to date while it is tuned."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from explainers.errors import LimeTunerError
+from explainers.lime import explain, explanation_mask
+from explainers.lime_parameters import LimeParameters
+from studies.artifacts import ArtifactFolder, add_picture
+from studies.attributes import DEFAULTS_ORIGIN
+from studies.dashboard import is_installed, name_score, save_note, save_plot
+from studies.runtime_plot import runtime_plot
+from studies.study_note import ScoredTrial, study_note
+from studies.study_pictures import explanation_picture, photograph_picture
+from studies.trial_record import TrialRecord
+from tuner.task import TuningTask
+
+__all__ = ["PICTURES", "StudyNotes"]
+
+PICTURES = "pictures"
+"""Study attribute: paths of its pictures in the dashboard, by what they show."""
+
+_PHOTOGRAPH, _DEFAULTS = "photograph", "lime defaults"
+_PLOT = "iou-against-seconds"
+_logger = logging.getLogger(__name__)
+
+
+class _NotBanked(LimeTunerError):
+    """An explanation would need new classifier answers."""
+
+
+class _BankedAnswers:
+    """A source that is never asked, because a picture must not cost what a trial costs."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
+        raise _NotBanked(f"{len(images)} answers are not banked")
+
+
+class StudyNotes:
+    """Pictures, note and plot of one study; silent where optuna-dashboard is not installed.
+
+    They are written at each new best, when lime's defaults are done, and when asked. What fails
+    is told once, and never ends a study.
+
+    Args:
+        artifacts: folder for the pictures.
+    """
+
+    def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Path) -> None:
+        self._study, self._task = study, task
+        self._store = ArtifactFolder(artifacts)
+        self._active = is_installed()
+        self._source = _BankedAnswers(task.source.fingerprint)
+        self._new_best: int | None = None
+
+    def on_score(self, trial: optuna.Trial, score: float) -> None:
+        """Give a trial its picture if it is about to be the best: a finished one takes none."""
+        record = TrialRecord.from_attributes(trial.user_attrs)
+        if not self._active or record is None or record.reason or not self._wins(score):
+            return
+        self._new_best = trial.number
+        with self._told():
+            self._add(_trial_name(trial.number), trial, "explanation", record.parameters)
+
+    def on_trial(self, trial: FrozenTrial) -> None:
+        """Write note and plot anew if a finished trial changes what they say most."""
+        if not self._active or trial.state != TrialState.COMPLETE:
+            return
+        if trial.number == self._new_best or trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
+            self.write()
+
+    def write(self) -> None:
+        """Write note and plot, with the pictures that are still missing."""
+        if not self._active:
+            return
+        with self._told():
+            self._write()
+
+    def _write(self) -> None:
+        trials = self._study.get_trials(deepcopy=False)
+        scored = [found for trial in trials if (found := _scored(trial)) is not None]
+        if not scored:
+            return
+        best = max(scored, key=lambda found: (found.score, -found.number))
+        usual = {t.number for t in trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN}
+        default = next((found for found in scored if found.number in usual), None)
+        pictures: dict[str, str | None] = {"photograph": self._photograph()}
+        if default is not None:
+            parameters = default.record.parameters
+            pictures["lime's defaults"] = self._explanation(_DEFAULTS, "lime-defaults", parameters)
+        pictures["best"] = self._explanation(
+            _trial_name(best.number), "best", best.record.parameters
+        )
+        note = study_note(
+            self._study.user_attrs,
+            best,
+            default,
+            finished=sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials),
+            stopped=sum(t.state == TrialState.PRUNED for t in trials),
+            pictures={title: path for title, path in pictures.items() if path is not None},
+        )
+        name_score(self._study)
+        save_note(self._study, note)
+        save_plot(self._study, _PLOT, runtime_plot(scored, best, default))
+
+    def _wins(self, score: float) -> bool:
+        try:
+            return score > self._study.best_value
+        except ValueError:  # Optuna's way of saying that no trial is complete
+            return True
+
+    def _photograph(self) -> str:
+        found = self._known(_PHOTOGRAPH)
+        if found is None:
+            picture = photograph_picture(self._task.image, self._task.reference.mask)
+            found = self._keep(_PHOTOGRAPH, self._study, "photograph", picture)
+        return found
+
+    def _explanation(self, key: str, file: str, parameters: LimeParameters) -> str | None:
+        return self._known(key) or self._add(key, self._study, file, parameters)
+
+    def _add(
+        self, key: str, owner: optuna.Study | optuna.Trial, file: str, parameters: LimeParameters
+    ) -> str | None:
+        """Draw the explanation of the first seed, unless that would need new answers."""
+        task = self._task
+        try:
+            explanation = explain(
+                task.image, self._source, parameters, seed=0, bank=task.bank,
+                first_label_only=True, image_digest=task.digest,
+            )  # fmt: skip
+        except _NotBanked:
+            return None
+        mask = explanation_mask(explanation, task.mask_rule)
+        picture = explanation_picture(task.image, mask, task.reference.mask)
+        return self._keep(key, owner, file, picture)
+
+    def _known(self, key: str) -> str | None:
+        """The path of a picture that is there. A study that was renamed or copied has none."""
+        from optuna_dashboard.artifact import get_artifact_path
+
+        path = self._study.user_attrs.get(PICTURES, {}).get(key)
+        if path is None or not path.startswith(get_artifact_path(self._study, "")):
+            return None
+        return path if path.rpartition("/")[2] in self._store else None
+
+    def _keep(
+        self,
+        key: str,
+        owner: optuna.Study | optuna.Trial,
+        file: str,
+        picture: NDArray[np.uint8],
+    ) -> str:
+        from optuna_dashboard.artifact import get_artifact_path
+
+        identity = add_picture(self._store, owner, file, picture)
+        path: str = get_artifact_path(owner, identity)
+        # Earlier bests keep their pictures, but the note shows one.
+        fixed = {_PHOTOGRAPH, _DEFAULTS}
+        known = self._study.user_attrs.get(PICTURES, {})
+        kept = {k: v for k, v in known.items() if k in fixed or key in fixed}
+        self._study.set_user_attr(PICTURES, {**kept, key: path})
+        return path
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ImportError, LimeTunerError, optuna.exceptions.OptunaError) as error:
+            _logger.warning(
+                "study '%s' goes on without pictures for the dashboard: %s",
+                self._study.study_name, error,
+            )  # fmt: skip
+            self._active = False
+
+
+def _trial_name(number: int) -> str:
+    return f"trial {number}"
+
+
+def _scored(trial: FrozenTrial) -> ScoredTrial | None:
+    if trial.state != TrialState.COMPLETE or trial.value is None:
+        return None
+    record = TrialRecord.from_attributes(trial.user_attrs)
+    if record is None or record.reason:
+        return None
+    return ScoredTrial(trial.number, float(trial.value), record)
