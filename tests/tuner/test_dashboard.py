@@ -245,6 +245,27 @@ def test_wrong_calls_are_one_line(here: Path, cli: Cli) -> None:
         assert port in cli.refused("dashboard", "--port", port, status=(1,))
 
 
+def test_it_warns_where_others_can_reach_it_and_opens_a_browser(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server:
+        def run(self) -> None:
+            """Ctrl-C at once."""
+
+    shown: list[str] = []
+    monkeypatch.setattr("waitress.create_server", lambda *_, **__: Server())
+    monkeypatch.setattr("webbrowser.open", shown.append)
+    open_storage(URL)
+    code, _, err = cli("dashboard", "--host", "0.0.0.0", "--port", "0")
+    assert code == 130
+    assert "no login" in err
+    code, _, err = cli("dashboard", "--port", "0", "--open")
+    assert code == 130
+    assert "no login" not in err
+    (address,) = shown
+    assert f"lime-tuner.db on {address};" in err
+
+
 def test_served_until_interrupted(here: Path) -> None:
     open_storage(URL)
     with subprocess.Popen(

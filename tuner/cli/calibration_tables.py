@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["show_calibration"]
 
 _SHOWN_CANDIDATES = 10
+_DOUBTFUL = 0.1  # leave-one-out error; whoever else uses the machine distorts what it measures
 
 
 def show_calibration(name: str, calibration: Calibration) -> None:
@@ -69,6 +70,12 @@ def _show_runtimes(name: str, calibration: Calibration) -> None:
             f"this machine's segmentation and fit × {factors.fixed:.3g}, its perturbation and "
             f"prediction × {factors.per_sample:.3g} ({how})"
         )
+        left_out = factors.errors.leave_one_out
+        if left_out is not None and left_out > _DOUBTFUL:
+            console.print(
+                f"the scaled model foretells the answers to {left_out:.0%} only: run this again "
+                "while nothing else uses this machine"
+            )
 
 
 def _fit_cells(errors: Errors, number: int) -> list[str]:
