@@ -16,7 +16,7 @@ import numpy as np
 import sklearn.metrics
 from numpy.typing import NDArray
 
-from explainers.masks import MASK_RULE
+from explainers.masks import MASK_RULE, MaskRule
 from explainers.surrogate import forward_selection
 
 __all__ = ["FlatSetting", "replay"]
@@ -53,6 +53,7 @@ def replay(
     metrics: Sequence[str],
     alphas: Sequence[float],
     only: Collection[tuple[str, int]] | None = None,
+    mask_rule: MaskRule = MASK_RULE,
 ) -> Iterator[tuple[FlatSetting, float]]:
     """IoU of the mask that each combination of settings would give for one explainer seed.
 
@@ -65,6 +66,7 @@ def replay(
         metrics: distance metrics.
         alphas: strengths of the Ridge surrogate.
         only: pairs of metric and number of samples to look at; all when ``None``.
+        mask_rule: how masks are read; its ``min_weight`` is not looked at.
 
     Yields:
         (setting, IoU in [0, 1]).
@@ -79,8 +81,9 @@ def replay(
         weights = np.sqrt(np.exp(-(distances**2) / _KERNEL_WIDTH**2))
         for count in counts:
             block = _block(
-                rows[:count], answers[:count], weights[:count], inside, outside, features, alphas
-            )
+                rows[:count], answers[:count], weights[:count], inside, outside, features, alphas,
+                mask_rule,
+            )  # fmt: skip
             for feature_count, ious in zip(features, block, strict=True):
                 if ious is None:
                     continue  # lime's own code would decide by rounding; not worth a forecast
@@ -96,6 +99,7 @@ def _block(
     outside: NDArray[np.int64],
     features: Sequence[int | None],
     alphas: Sequence[float],
+    mask_rule: MaskRule,
 ) -> list[list[float] | None]:
     """IoU by number of features and alpha, for one set of weighted rows."""
     reference = int(inside.sum())
@@ -118,8 +122,9 @@ def _block(
             coefficients = problem.among(used, alphas)
         order = np.argsort(-np.abs(coefficients), axis=1, kind="stable")
         positive = np.take_along_axis(coefficients, order, axis=1) > 0
-        # get_image_and_mask takes the heaviest of the positive ones.
-        read = positive & (np.cumsum(positive, axis=1) <= MASK_RULE.num_features)
+        # get_image_and_mask takes the heaviest of the positive ones, or those of the heaviest.
+        counted = positive if mask_rule.positive_only else np.ones_like(positive)
+        read = positive & (np.cumsum(counted, axis=1) <= mask_rule.num_features)
         hit = np.where(read, inside[used][order], 0).sum(axis=1)
         missed = np.where(read, outside[used][order], 0).sum(axis=1)
         block.append((hit / (reference + missed)).tolist())

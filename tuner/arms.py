@@ -15,7 +15,6 @@ import numpy as np
 
 from explainers.lime import draw_rows
 from explainers.lime_parameters import LimeParameters
-from explainers.masks import MASK_RULE
 from explainers.replay import FlatSetting, replay
 from explainers.segmentation import Segmentation
 from tuner.objective import score
@@ -250,7 +249,7 @@ class Arms:
             )[:, 0]
             for setting, iou in replay(
                 rows, answers, view.inside, view.outside, steps, counts,
-                space.distance_metric, list(self._alphas().values()), only,
+                space.distance_metric, list(self._alphas().values()), only, task.mask_rule,
             ):  # fmt: skip
                 found.setdefault(setting, []).append(iou)
             if seed == 0:
@@ -271,7 +270,8 @@ class Arms:
         for setting, ious in found.items():
             # Settings that chose the same masks are one setting; the first is the plainest.
             outcome = (setting.num_samples, tuple(ious))
-            usable = min(MASK_RULE.num_features, setting.num_features or MASK_RULE.num_features)
+            readable = self._task.mask_rule.num_features
+            usable = min(readable, setting.num_features or readable)
             if outcome in told_apart or superpixels < usable:
                 continue  # fewer superpixels than the mask can use are refused by the study
             told_apart.add(outcome)

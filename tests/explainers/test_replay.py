@@ -12,7 +12,7 @@ from explainers.ceiling import overlap_counts
 from explainers.images import array_digest
 from explainers.lime import draw_rows, explain, explanation_mask
 from explainers.lime_parameters import LimeParameters, Regressor
-from explainers.masks import intersection_over_union
+from explainers.masks import MASK_RULE, MaskRule, intersection_over_union
 from explainers.perturbation_bank import PerturbationBank
 from explainers.replay import _MANY_SUPERPIXELS, FlatSetting, _RidgeProblem, replay
 from explainers.segmentation import Segmentation
@@ -30,7 +30,11 @@ def _regressor(alpha: float) -> Regressor:
     return Regressor.of("Ridge", alpha=alpha) if alpha else Regressor.of("LinearRegression")
 
 
-def test_forecasts_the_iou_of_the_real_explanation() -> None:
+@pytest.mark.parametrize(
+    "mask_rule",
+    [MASK_RULE, MaskRule(num_features=9), MaskRule(positive_only=False, num_features=4)],
+)
+def test_forecasts_the_iou_of_the_real_explanation(mask_rule: MaskRule) -> None:
     """At least 95 % are forecast exactly, and 99 % of those that have one solution only.
 
     Euclidean distances leave weight on a handful of rows, and least squares without a penalty is
@@ -60,6 +64,7 @@ def test_forecasts_the_iou_of_the_real_explanation() -> None:
                 _FEATURES,
                 _METRICS,
                 _ALPHAS,
+                mask_rule=mask_rule,
             )
         )
         settings = itertools.starmap(
@@ -82,7 +87,8 @@ def test_forecasts_the_iou_of_the_real_explanation() -> None:
             explanation = explain(
                 image, source, parameters, seed=seed, bank=bank, first_label_only=True
             )
-            real = intersection_over_union(explanation_mask(explanation), reference)
+            mask = explanation_mask(explanation, mask_rule)
+            real = intersection_over_union(mask, reference)
             posed = setting.alpha > 0 or setting.distance_metric != "euclidean"
             agree[posed].append(forecasts[setting] == real)
         assert missing <= 0.1 * len(forecasts)

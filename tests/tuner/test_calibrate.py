@@ -112,6 +112,13 @@ def test_learned_seconds_and_rules_are_used_by_tune(here: Path, cli: Cli) -> Non
     cli.ok(*TUNE, *own)
     assert stored_trial("own/house")[0]["reference"]["rule"] == "masks"
 
+    # What is verified is read in the same way.
+    cli.ok("export", "--catalog", "demo", "--study", "taken", "--fill-defaults")
+    check = ["verify", "explain_params.pkl", "--catalog", "demo", "--images", "fish", "--seeds",
+             "1", "--baseline-seeds", "0", "--json"]  # fmt: skip
+    ious = [json.loads(cli.ok(*check, *how))["avg_iou"] for how in ([], ["--calibrated", "taken"])]
+    assert ious[0] != ious[1]
+
 
 def test_seconds_alone_need_no_classifier(
     here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch

@@ -56,6 +56,13 @@ Study = Annotated[
     str | None,
     typer.Option("--study", help="Prefix of the studies' names.  [default: the catalogue's name]"),
 ]
+Calibrated = Annotated[
+    str | None,
+    typer.Option(
+        "--calibrated",
+        help="Name of a calibration: prices, reference and mask rule of a grading server.",
+    ),
+]
 Images = Annotated[
     str | None, typer.Option("--images", help="Only these keys, separated by commas.")
 ]

@@ -157,6 +157,7 @@ def verify(
         ),
     ] = None,
     storage: options.Storage = None,
+    calibrated: options.Calibrated = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock."""
@@ -177,6 +178,7 @@ def verify(
         seeds=seeds,
         baseline_seeds=min(seeds, 2) if baseline_seeds is None else baseline_seeds,
         storage=setting("storage", storage),
+        calibrated=calibrated,
     )
     if as_json:
         write_json(result)
@@ -193,12 +195,18 @@ def run_verification(
     seeds: int,
     baseline_seeds: int,
     storage: str | None,
+    calibrated: str | None = None,
 ) -> dict[str, Any]:
     """The document of ``verify --json``; ``defaults`` beside it when they were measured too.
 
+    Args:
+        calibrated: name of a calibration, whose way of reading masks is used where it knows one.
+
     Raises:
-        InvalidInput: the pickle has something that stock lime cannot work with.
+        InvalidInput: the pickle has something that stock lime cannot work with, or there is no
+            such calibration.
     """
+    from explainers.masks import MASK_RULE
     from studies.export import check_kwargs, settings_digest
     from studies.storage import DEFAULT_STORAGE, holds_studies
     from studies.verification import (
@@ -207,6 +215,7 @@ def run_verification(
         summary,
         verify_image,
     )
+    from tuner.cli.calibrated import known_calibration
 
     complaints = check_kwargs(document, place.catalog.keys)
     for complaint in complaints:
@@ -216,6 +225,10 @@ def run_verification(
         raise InvalidInput(
             f"{file} cannot be verified, {len(fatal)} entries are wrong; the first: {fatal[0]}"
         )
+    url = storage or DEFAULT_STORAGE
+    mask_rule = MASK_RULE
+    if calibrated is not None:
+        mask_rule = known_calibration(url, calibrated).mask_rule or MASK_RULE
     loaded = place.load_images()
     references = place.references(loaded, reference)
     spec = place.classifier.spec
@@ -232,6 +245,7 @@ def run_verification(
                 reference=references[image.key].mask,
                 kwargs=document[image.key],
                 classifier_spec=spec,
+                mask_rule=mask_rule,
             )
             verdict, usual = verify_image(case, fresh, baseline)
             verdicts.append(verdict)
@@ -243,7 +257,6 @@ def run_verification(
     result["seeds"] = seeds
     result["reference"] = reference or place.catalog.reference
     # Recorded where the studies are, so that reports can quote it; never a reason to create one.
-    url = storage or DEFAULT_STORAGE
     if holds_studies(url):
         from studies.records import add_verification
 

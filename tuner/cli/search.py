@@ -118,12 +118,7 @@ def tune(
             "fall below those of lime's defaults."
         ),
     ] = None,
-    calibrated: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of a calibration: prices, reference and mask rule of a grading server."
-        ),
-    ] = None,
+    calibrated: options.Calibrated = None,
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
     as_json: options.AsJson = False,
 ) -> None:
