@@ -172,6 +172,8 @@ class Evaluations:
         try:
             slot.start()
         except EvaluatorDied as error:
+            if self._stopped:
+                return
             _logger.error("a slot cannot be made ready: %s", error)
             with self._changed:
                 self._changed.wait(_RESTART_SECONDS)
