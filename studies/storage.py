@@ -186,18 +186,21 @@ def open_storage(url: str, *, write: bool = True) -> optuna.storages.RDBStorage:
     check_storage(url, write=write)
     import optuna
 
+    from studies.patient_storage import PatientStorage, again_elsewhere
+
     is_sqlite = sqlite_path(url) is not None
     with _told(url), warnings.catch_warnings():
         # Heartbeats are marked experimental; the version that we rely on is pinned.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
-            storage = optuna.storages.RDBStorage(
+            storage = PatientStorage(
                 url,
                 engine_kwargs={"connect_args": {"timeout": _SQLITE_BUSY_SECONDS}}
                 if is_sqlite
                 else {"pool_pre_ping": True},
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=again_elsewhere,
             )
         except RuntimeError as error:  # a schema of another Optuna version
             raise StorageError(f"storage {describe(url)}: {str(error).splitlines()[0]}") from error

@@ -145,7 +145,8 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         """One full parameter set."""
         self._probes, self._foretold, self.replayed = [], None, 0
-        if trial.system_attrs.get("fixed_params") or "lime_parameters" in trial.user_attrs:
+        given = trial.params or trial.system_attrs.get("fixed_params")
+        if given or "lime_parameters" in trial.user_attrs:
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from explainers.engines import Engine
     from explainers.lime_parameters import LimeParameters
 
-__all__ = ["TuneJob", "run_job", "run_jobs"]
+__all__ = ["TuneJob", "run_job", "run_jobs", "winners_of"]
 
 
 # glibc gives every large tensor back to the kernel, which then clears fresh pages for the next
@@ -152,7 +152,7 @@ def run_job(job: TuneJob) -> str:
             calibration=job.calibration,
         )
         study = open_study(job.study, open_storage(job.storage), facts)
-        winners = _winners(job) if job.warm_start else []
+        winners = winners_of(job.storage, job.study) if job.warm_start else []
         notes = StudyNotes(study, task, artifact_folder(job.storage))
         run_study(study, task, settings, notes.on_trial, winners, notes.on_score)
         notes.write()
@@ -161,16 +161,20 @@ def run_job(job: TuneJob) -> str:
     return job.key
 
 
-def _winners(job: TuneJob) -> list[LimeParameters]:
-    """The best parameters of the other images' studies, as far as they have come."""
+def winners_of(storage: str, study: str) -> list[LimeParameters]:
+    """The best parameters of the other images' studies, as far as they have come.
+
+    Args:
+        study: ``PREFIX/KEY`` of the image that they are for.
+    """
     from explainers.lime_parameters import LimeParameters
     from studies.overview import best_parameters
 
-    prefix = job.study.removesuffix(f"/{job.key}")
+    prefix, _, own = study.rpartition("/")
     return [
         LimeParameters.from_json(text)
-        for key, text in sorted(best_parameters(job.storage, prefix).items())
-        if key != job.key
+        for key, text in sorted(best_parameters(storage, prefix).items())
+        if key != own
     ]
 
 

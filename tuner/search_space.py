@@ -271,6 +271,16 @@ class SearchSpace:
             sort_keys=True,
         )
 
+    @classmethod
+    def from_json(cls, text: str) -> SearchSpace:
+        """The inverse of :meth:`to_json`."""
+        document = json.loads(text)
+        maps = {
+            algorithm: {name: tuple(values) for name, values in grid.items()}
+            for algorithm, grid in document.pop("segmentation").items()
+        }
+        return cls(maps=maps, **{name: tuple(values) for name, values in document.items()})
+
 
 CATEGORICAL_DIMENSIONS = (
     "hide_color", "num_features", "batch_size", "top_labels", "distance_metric", "regressor",

@@ -34,7 +34,10 @@ from tuner.task import TuningTask
 from tuner.trial import TuningSettings, run_trial
 from tuner.warm_start import STARTERS, enqueue_first
 
-__all__ = ["TuningResult", "TuningSettings", "finished_trials", "open_study", "run_study", "tune"]
+__all__ = [
+    "StudyRunner", "TuningResult", "TuningSettings", "finished_trials", "has_room", "open_study",
+    "run_study", "tune",
+]  # fmt: skip
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
@@ -158,56 +161,101 @@ def run_study(
         on_score: told of every trial that gets a score while it can still be written to.
     """
     deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
-    new = not study.get_trials(deepcopy=False)
-    _enqueue_defaults(study, settings)
-    if new:
-        first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
-        enqueue_first(study, task, settings.space, first, settings.runtime_weight)
-    finished = len(finished_trials(study))
-    if study.study_name:
-        study.sampler = make_sampler(
-            settings.sampler,
-            task,
-            settings.space,
-            runtime_weight=settings.runtime_weight,
-            base_seed=settings.seed,
-            key=study.study_name,
-            finished=finished,
-        )
-    running: list[int] = []
-    notes = getattr(study.sampler, "notes", None)
+    runner = StudyRunner(study, task, settings, on_trial, on_score)
+    runner.begin(winners)
+    # A failed trial does not count, so the number is checked before each.
+    while not _is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
+        runner.one_trial()
+    runner.finish()
+    return result_of(study)
 
-    def objective(trial: optuna.Trial) -> float:
-        running[:] = [trial.number]
+
+class StudyRunner:
+    """Runs trials of a study one by one.
+
+    Interrupting keeps every finished trial; the one in progress is marked as failed. For the
+    arguments see :func:`run_study`.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        task: TuningTask,
+        settings: TuningSettings,
+        on_trial: Callable[[FrozenTrial], None] | None = None,
+        on_score: Callable[[optuna.Trial, float], None] | None = None,
+    ) -> None:
+        self.study, self._task, self._settings = study, task, settings
+        self._on_trial, self._on_score = on_trial, on_score
+        self._running: list[int] = []
+
+    def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
+        """Line up what goes first, and make the sampler; before any other call."""
+        study, settings = self.study, self._settings
+        new = not study.get_trials(deepcopy=False)
+        _enqueue_defaults(study, settings)
+        if new:
+            first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
+            enqueue_first(study, self._task, settings.space, first, settings.runtime_weight)
+        finished = len(finished_trials(study))
+        if study.study_name:
+            study.sampler = make_sampler(
+                settings.sampler,
+                self._task,
+                settings.space,
+                runtime_weight=settings.runtime_weight,
+                base_seed=settings.seed,
+                key=study.study_name,
+                finished=finished,
+            )
+
+    def one_trial(self) -> None:
+        """One more; waiting ones first."""
+        try:
+            self.study.optimize(self._objective, n_trials=1, callbacks=[self._after])
+        except KeyboardInterrupt:
+            for number in self._running:
+                self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            raise
+
+    def finish(self) -> None:
+        """Time or answers may be spent before it is the defaults' turn; there is no result without
+        them."""
+        while _enqueue_defaults(self.study, self._settings, now=True):
+            self.one_trial()
+
+    def _objective(self, trial: optuna.Trial) -> float:
+        self._running[:] = [trial.number]
+        sampler = self.study.sampler
         value = run_trial(
-            trial, study, task, settings, notes, lambda: getattr(study.sampler, "replayed", 0)
+            trial,
+            self.study,
+            self._task,
+            self._settings,
+            getattr(sampler, "notes", None),
+            lambda: getattr(sampler, "replayed", 0),
         )
-        if on_score is not None:
-            on_score(trial, value)
+        if self._on_score is not None:
+            self._on_score(trial, value)
         return value
 
-    def after_trial(study: optuna.Study, trial: FrozenTrial) -> None:
-        running.clear()
-        if on_trial is not None:
-            on_trial(trial)
-        if _is_done(study, settings):
-            study.stop()
-        else:
-            _enqueue_defaults(study, settings)
+    def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._running.clear()
+        if self._on_trial is not None:
+            self._on_trial(trial)
+        if not _is_done(study, self._settings):
+            _enqueue_defaults(study, self._settings)
 
-    try:
-        # A failed trial does not count, so the number is checked by the callback.
-        while not _is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            study.optimize(objective, timeout=left, callbacks=[after_trial])
-        # Time or answers may be spent before their turn; there is no result without them.
-        while _enqueue_defaults(study, settings, now=True):
-            study.optimize(objective, n_trials=1, callbacks=[after_trial])
-    except KeyboardInterrupt:
-        for number in running:
-            study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-        raise
-    return result_of(study)
+
+def has_room(study: optuna.Study, settings: TuningSettings) -> bool:
+    """Whether one more trial is wanted when others run some at the same time.
+
+    Two that look at the same moment may both begin the last one, so a study may end with a trial
+    more for each of its workers.
+    """
+    trials = study.get_trials(deepcopy=False)
+    taken = sum(t.state in (*_FINISHED, TrialState.RUNNING) for t in trials)
+    return taken < settings.trials and not _is_done(study, settings)
 
 
 def _is_done(study: optuna.Study, settings: TuningSettings) -> bool:

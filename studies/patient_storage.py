@@ -1,0 +1,106 @@
+"""Optuna's database storage, for databases that are restarted and workers that are killed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.attributes import DEFAULTS_ORIGIN
+
+__all__ = ["UNREACHABLE", "PatientStorage", "again_elsewhere", "until_reachable"]
+
+UNREACHABLE = (
+    optuna.exceptions.StorageInternalError, sqlalchemy.exc.DBAPIError,
+    sqlalchemy.exc.TimeoutError,
+)  # fmt: skip
+"""What a call of a storage raises while its database is away."""
+
+_MOST_RETRIES = 3
+_RETRIES = "retry_history"  # Optuna's own name, so that its functions read it
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
+_logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class PatientStorage(optuna.storages.RDBStorage):
+    """Whose heartbeat goes on when the database comes back.
+
+    Optuna's thread would end at the first heartbeat that cannot be written, and the trial, alive,
+    would be taken for dead.
+    """
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Write it, or let it be until next time."""
+        try:
+            super().record_heartbeat(trial_id)
+        except UNREACHABLE as error:
+            _logger.warning("a heartbeat could not be written: %s", _reason(error))
+
+
+def again_elsewhere(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Let what a dead worker has left be tried again, by whoever is next.
+
+    What it had found so far is left behind; a trial that dies every time is given up.
+    """
+    history = [*trial.system_attrs.get(_RETRIES, []), trial.number]
+    is_defaults = trial.user_attrs.get("origin") == DEFAULTS_ORIGIN
+    if len(history) > _MOST_RETRIES or not (trial.params or is_defaults):
+        return
+    kept = ("origin", "lime_parameters") if is_defaults else ("origin",)
+    study.add_trial(
+        optuna.create_trial(
+            state=TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={k: v for k, v in trial.user_attrs.items() if k in kept},
+            system_attrs={"failed_trial": history[0], _RETRIES: history, **_fixed(trial)},
+        )
+    )
+
+
+def _fixed(trial: FrozenTrial) -> dict[str, Any]:
+    fixed = trial.system_attrs.get("fixed_params")
+    return {} if fixed is None else {"fixed_params": fixed}
+
+
+def until_reachable(
+    ask: Callable[[], _T],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    told: Callable[[str], None] = lambda line: None,
+    pause: Callable[[float], None] = time.sleep,
+) -> _T:
+    """Ask a database until it answers, with growing pauses.
+
+    Args:
+        stop: asked before every pause; then the last error is raised.
+        told: called once when waiting begins, and once when it is over.
+    """
+    wait, waited = _FIRST_PAUSE, False
+    while True:
+        try:
+            found = ask()
+        except UNREACHABLE as error:
+            if stop():
+                raise
+            if not waited:
+                told(f"the database is away ({_reason(error)}): waiting for it")
+            waited = True
+            pause(wait)
+            wait = min(2 * wait, _LONGEST_PAUSE)
+        else:
+            if waited:
+                told("the database is back")
+            return found
+
+
+def _reason(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    cause = getattr(cause, "orig", None) or cause
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:160]

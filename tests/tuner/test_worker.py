@@ -1,0 +1,163 @@
+"""Workers: what they choose, what they refuse, and that a storage's studies get done."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import TrialState
+
+from explainers.errors import InvalidInput
+from studies.overview import StudyOverview, overview
+from studies.patient_storage import PatientStorage, again_elsewhere, until_reachable
+from studies.storage import open_storage
+from tests.tuner.command_line import Cli
+from tuner.cli.worker import until_clock
+from tuner.plan import StudyPlan
+from tuner.search_space import SearchSpace
+from tuner.worker import Machine, Mismatch, Worker, neediest, needs
+
+PLAN = StudyPlan("demo", "demo", None, None, 10, 3, "ceiling", None, True, 0)
+
+
+def _row(study: str, finished: int, running: int = 0) -> StudyOverview:
+    counts = {"COMPLETE": finished, "RUNNING": running}
+    return StudyOverview(study, counts, *[None] * 8)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=8))
+def test_the_neediest_study_is_the_one_that_is_least_far(counts: list[tuple[int, int]]) -> None:
+    rows = [_row(f"p/{n}", *each) for n, each in enumerate(counts)]
+    plans = {row.study: PLAN for row in rows}
+    found = needs(rows, plans)
+    assert {need.study for need in found} == {
+        f"p/{n}" for n, (done, running) in enumerate(counts) if done + running < 10
+    }
+    chosen = neediest(found, {})
+    if chosen is not None:
+        least = min(sum(c) for c in counts)
+        assert sum(counts[int(chosen.removeprefix("p/"))]) == least
+        assert neediest(found, {need.study: "no" for need in found}) is None
+    assert needs(rows, {}) == []  # without a plan nobody knows how
+
+
+def test_a_space_comes_back_from_its_text() -> None:
+    space = SearchSpace().fix(["segmentation=slic", "num_samples=128", "random_seed=None"])
+    assert SearchSpace.from_json(space.to_json()) == space
+    assert SearchSpace.from_json(SearchSpace().to_json()).to_json() == SearchSpace().to_json()
+
+
+def test_until_is_the_next_such_time() -> None:
+    evening = datetime(2026, 3, 28, 23, 30)
+    assert until_clock("07:00", evening) == datetime(2026, 3, 29, 7)
+    assert until_clock("23:45", evening) == datetime(2026, 3, 28, 23, 45)
+    with pytest.raises(InvalidInput, match="time of day"):
+        until_clock("7 am", evening)
+
+
+def test_a_database_that_is_away_is_waited_for() -> None:
+    answers = iter([sqlalchemy.exc.OperationalError("x", {}, Exception("gone"))] * 3 + [7])
+    pauses: list[float] = []
+    said: list[str] = []
+
+    def ask() -> int:
+        found = next(answers)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    assert until_reachable(ask, told=said.append, pause=pauses.append) == 7
+    assert pauses == [0.5, 1.0, 2.0]
+    assert len(said) == 2
+    with pytest.raises(sqlalchemy.exc.OperationalError):
+        until_reachable(lambda: (_ for _ in ()).throw(  # type: ignore[arg-type,return-value]
+            sqlalchemy.exc.OperationalError("x", {}, Exception())), stop=lambda: True)
+
+
+def test_what_a_dead_worker_leaves_is_tried_again_and_not_for_ever(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    open_storage(url)
+    storage = PatientStorage(
+        url, heartbeat_interval=1, grace_period=1, heartbeat_stale_trial_callback=again_elsewhere
+    )
+    study = optuna.create_study(storage=storage, direction="maximize")
+    numbers = []
+    for _ in range(4):
+        trial = study.ask()
+        numbers.append(trial.number)
+        value = trial.suggest_float("x", 0, 1)
+        trial.set_user_attr("iou", 0.5)  # half done
+        storage.record_heartbeat(trial._trial_id)
+        time.sleep(2.2)  # SQLite's clock has whole seconds
+        optuna.storages.fail_stale_trials(study)
+        waiting = study.get_trials(states=(TrialState.WAITING,))
+        if len(numbers) < 4:
+            (again,) = waiting
+            assert again.params == {"x": value}
+            assert again.user_attrs == {}
+            assert again.system_attrs["retry_history"] == numbers
+    assert waiting == []
+    assert [t.state for t in study.get_trials()] == [TrialState.FAIL] * 4
+
+
+@pytest.fixture
+def planned(here: Path, cli: Cli) -> str:
+    """Two studies that are begun and not done."""
+    cli.ok("tune", "--catalog", "demo", "--images", "house,key", "--trials", "1", "--seeds", "2",
+           "--fix", "segmentation=slic")  # fmt: skip
+    url = f"sqlite:///{here / 'lime-tuner.db'}"
+    for name in ("demo/house", "demo/key"):
+        study = optuna.load_study(study_name=name, storage=open_storage(url))
+        plan = StudyPlan.of(study.user_attrs)
+        assert plan is not None
+        study.set_user_attr("plan", replace(plan, trials=4).to_json())
+    return url
+
+
+def test_it_does_what_is_left_and_ends(planned: str, cli: Cli) -> None:
+    out = cli.ok("worker", "--storage", planned, "--idle-exit", "0")
+    assert out.strip() == "6 trials"
+    assert [row.finished for row in overview(planned, None)] == [4, 4]
+    assert cli.ok("worker", "--storage", planned, "--idle-exit", "0").strip() == "0 trials"
+
+
+def test_what_is_not_the_same_is_refused(planned: str, cli: Cli, tmp_path: Path) -> None:
+    study = optuna.load_study(study_name="demo/house", storage=open_storage(planned))
+    study.set_user_attr("image_sha256", "0" * 64)
+    worker = Worker(planned, Machine(), stop=lambda: False, idle_exit=0.0)
+    with pytest.raises(Mismatch, match="picture 'house'"):
+        worker.run()
+    assert list(worker.refused) == ["demo/house"]
+    assert worker.trials == 3  # the other study was done all the same
+    for name in ("demo/house", "demo/key"):
+        each = optuna.load_study(study_name=name, storage=open_storage(planned))
+        each.set_user_attr("package_versions", {"lime": "9.9"})
+        plan = StudyPlan.of(each.user_attrs)
+        assert plan is not None
+        each.set_user_attr("plan", replace(plan, trials=9).to_json())
+    line = cli.refused("worker", "--storage", planned)
+    assert "lime==9.9" in line
+    del tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--until", "soon"), "time of day"),
+        (("--threads", "0"), "threads"),
+        (("--idle-exit", "-1"), "idle-exit"),
+        (("--storage", "sqlite:////no/such/place.db"), "place"),
+    ],
+)
+def test_wrong_calls_are_one_line(
+    here: Path, cli: Cli, arguments: tuple[str, ...], says: str
+) -> None:
+    assert says in cli.refused("worker", *arguments)
+    assert list(here.iterdir()) == []

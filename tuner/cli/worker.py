@@ -1,0 +1,127 @@
+"""``lime-tuner worker``: join the studies of a storage from another process or machine."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from explainers.errors import InvalidInput
+from tuner.cli import options
+from tuner.cli.output import console, errors
+from tuner.cli.settings import setting
+
+__all__ = ["until_clock", "worker"]
+
+
+def worker(
+    storage: options.Storage = None,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Only studies with this prefix.")
+    ] = None,
+    catalog: options.Catalog = None,
+    assets: options.Assets = None,
+    model: options.Model = None,
+    weights: options.Weights = None,
+    device: options.Device = None,
+    cam_layer: options.CamLayer = None,
+    engine: options.Engine = None,
+    threads: Annotated[int, typer.Option(help="For the classifier.")] = 1,
+    max_hours: Annotated[float | None, typer.Option(help="Hours after which it ends.")] = None,
+    until: Annotated[str | None, typer.Option(help="Time of day when it ends, e.g. 07:00.")] = None,
+    idle_exit: Annotated[
+        float | None,
+        typer.Option(help="Seconds without work after which it ends.  [default: never]"),
+    ] = None,
+) -> None:
+    """Run trials of the studies that need them most, until there is none or it is stopped.
+
+    Studies are begun by lime-tuner tune. Photographs, weights and package versions must be those
+    that a study was made from; it is let be otherwise. A first SIGTERM or Ctrl-C ends after the
+    trial that is running.
+    """
+    from studies.storage import DEFAULT_STORAGE, check_storage
+    from tuner.worker import Machine, Worker
+
+    if threads < 1:
+        raise InvalidInput(f"--threads {threads}: give at least 1")
+    for name, value in (("max-hours", max_hours), ("idle-exit", idle_exit)):
+        if value is not None and not value >= 0:
+            raise InvalidInput(f"--{name} {value}: give 0 or more")
+    url = setting("storage", storage, DEFAULT_STORAGE)
+    folder = setting("assets", assets)
+    ends = _deadline(max_hours, until)
+    check_storage(url, write=True)
+    asked = threading.Event()
+    made = Worker(
+        storage=url,
+        machine=Machine(
+            assets=None if folder is None else Path(folder),
+            catalog=catalog,
+            model=model,
+            weights=weights,
+            device=device,
+            cam_layer=cam_layer,
+            engine=setting("engine", engine, "auto"),
+            threads=threads,
+        ),
+        prefix=study,
+        stop=lambda: asked.is_set() or ends(),
+        idle_exit=idle_exit,
+        told=lambda line: errors.print(line, markup=False),
+        pause=asked.wait,
+    )
+    with _graceful(asked):
+        count = made.run()
+    console.print(f"{count} trials")
+
+
+def _deadline(max_hours: float | None, until: str | None) -> Callable[[], bool]:
+    """Whether it is over: by a clock that sleeps with the machine, or by the time of day."""
+    start = time.monotonic()
+    clock = None if until is None else until_clock(until, datetime.now())
+
+    def over() -> bool:
+        late = max_hours is not None and time.monotonic() - start > max_hours * 3600
+        return late or (clock is not None and datetime.now() >= clock)
+
+    return over
+
+
+def until_clock(text: str, now: datetime) -> datetime:
+    """The next moment with that time of day.
+
+    Raises:
+        InvalidInput: no time of day.
+    """
+    try:
+        at = datetime.strptime(text, "%H:%M")
+    except ValueError as error:
+        raise InvalidInput(f"--until {text}: give a time of day, e.g. 07:00") from error
+    found = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+    return found if found > now else found + timedelta(days=1)
+
+
+@contextmanager
+def _graceful(asked: threading.Event) -> Iterator[None]:
+    """The first SIGTERM or SIGINT sets an event, a second one interrupts."""
+
+    def heard(number: int, frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        errors.print("ending after this trial; once more interrupts it")
+
+    before = {each: signal.signal(each, heard) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

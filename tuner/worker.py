@@ -1,0 +1,278 @@
+"""A worker: runs trials of whatever studies of a storage need them most, until it is stopped.
+
+Any number of workers, on any number of machines, share nothing but the database. Optuna's storage
+is the coordination: a trial belongs to who created it, a heartbeat says that it is alive, and the
+trial of a worker that died is tried again by another.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from explainers.errors import InvalidInput, LimeTunerError
+from studies.overview import StudyOverview
+from tuner.plan import StudyPlan
+
+if TYPE_CHECKING:
+    from explainers.perturbation_bank import PerturbationBank
+    from tuner.trial import TuningSettings
+    from tuner.tuning import StudyRunner
+
+__all__ = ["Machine", "Mismatch", "Need", "Worker", "neediest", "needs"]
+
+_SLICE_TRIALS, _SLICE_SECONDS = 5, 30.0
+_IDLE_PAUSE = 2.0
+_KEPT_TASKS = 3
+_SAME_RESULTS = ("lime", "scikit-image", "scikit-learn", "numpy")
+_logger = logging.getLogger(__name__)
+
+
+class Mismatch(InvalidInput):
+    """This machine has not what the study was made from."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """A study that is not done.
+
+    Attributes:
+        share: of its trials that are finished or being run, from 0 to 1.
+    """
+
+    study: str
+    share: float
+
+
+def needs(rows: Sequence[StudyOverview], plans: Mapping[str, StudyPlan]) -> list[Need]:
+    """The studies with room for one more trial, the neediest first."""
+    found = []
+    for row in rows:
+        plan = plans.get(row.study)
+        if plan is None:
+            continue
+        taken = row.finished + row.trials.get("RUNNING", 0)
+        if taken < plan.trials:
+            found.append(Need(row.study, taken / plan.trials))
+    return sorted(found, key=lambda need: (need.share, need.study))
+
+
+def neediest(found: Sequence[Need], refused: Mapping[str, str]) -> str | None:
+    """The study to work on; ``None`` when there is none that this machine may work on."""
+    return next((need.study for need in found if need.study not in refused), None)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine brings.
+
+    Attributes:
+        catalog, model, weights, cam_layer: instead of what the studies' plans say.
+        threads: for torch.
+    """
+
+    assets: Path | None = None
+    catalog: str | None = None
+    model: str | None = None
+    weights: str | None = None
+    device: str | None = None
+    cam_layer: str | None = None
+    engine: str = "auto"
+    threads: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    runner: StudyRunner
+    settings: TuningSettings
+    bank: PerturbationBank
+
+
+@dataclass(eq=False)
+class Worker:
+    """Runs trials.
+
+    Attributes:
+        prefix: only studies ``PREFIX/...``.
+        stop: asked between trials.
+        idle_exit: seconds without work after which it ends; ``None`` waits for ever.
+        told: called with one line when something happens that a person wants to know.
+        refused: why this machine may not work on a study, by its name.
+    """
+
+    storage: str
+    machine: Machine
+    prefix: str | None = None
+    stop: Callable[[], bool] = lambda: False
+    idle_exit: float | None = None
+    told: Callable[[str], None] = lambda line: None
+    pause: Callable[[float], None] = time.sleep
+    refused: dict[str, str] = field(default_factory=dict)
+    trials: int = 0
+    _prepared: OrderedDict[str, _Prepared] = field(default_factory=OrderedDict)
+
+    def run(self) -> int:
+        """Work until stopped, or idle for too long; how many trials were run.
+
+        Raises:
+            Mismatch: there is work, and this machine may do none of it.
+        """
+        from studies.patient_storage import UNREACHABLE, until_reachable
+
+        idle_since = time.monotonic()
+        while not self.stop():
+            name = until_reachable(
+                self._next, stop=self.stop, told=self.told, pause=self.pause
+            )
+            if name is None:
+                if self.idle_exit is not None and time.monotonic() - idle_since > self.idle_exit:
+                    break
+                self.pause(_IDLE_PAUSE)
+                continue
+            try:
+                self.trials += self._slice(name)
+            except Mismatch as error:
+                self.refused[name] = str(error)
+                self.told(f"{name}: {error}")
+            except UNREACHABLE as error:
+                # The trial is left to its heartbeat; what was banked is not asked again.
+                _logger.warning("%s: a trial was given up (%s)", name, type(error).__name__)
+                self._prepared.clear()
+            idle_since = time.monotonic()
+        return self.trials
+
+    def _next(self) -> str | None:
+        from studies.overview import overview, study_attributes
+
+        rows = overview(self.storage, self.prefix)
+        attributes = study_attributes(self.storage, [row.study for row in rows])
+        plans = {
+            name: plan
+            for name, found in attributes.items()
+            if (plan := StudyPlan.of(found)) is not None
+        }
+        found = needs(rows, plans)
+        name = neediest(found, self.refused)
+        if name is None and found:
+            raise Mismatch(
+                f"{len(found)} studies need work, and this machine may do none of it; the first: "
+                f"{self.refused[found[0].study]}"
+            )
+        return name
+
+    def _slice(self, name: str) -> int:
+        """Some trials of a study; how many."""
+        from tuner.tuning import has_room
+
+        prepared = self._prepared.pop(name, None) or self._prepare(name)
+        self._prepared[name] = prepared
+        while len(self._prepared) > _KEPT_TASKS:
+            self._prepared.popitem(last=False)[1].bank.close()
+        runner, settings = prepared.runner, prepared.settings
+        count, until = 0, time.monotonic() + _SLICE_SECONDS
+        while (
+            count < _SLICE_TRIALS
+            and time.monotonic() < until
+            and not self.stop()
+            and has_room(runner.study, settings)
+        ):
+            runner.one_trial()
+            count += 1
+        return count
+
+    def _prepare(self, name: str) -> _Prepared:
+        """Load what the study was made from, and see that it is the same.
+
+        Raises:
+            Mismatch: it is not; says what differs.
+        """
+        import optuna
+        import torch
+
+        from explainers.engines import make_engine
+        from explainers.masks import MaskRule
+        from explainers.perturbation_bank import PerturbationBank
+        from explainers.reference import Reference
+        from explainers.zoo import load_classifier
+        from studies.assets import cache_folder, load_study_image
+        from studies.catalog import load_catalog
+        from studies.storage import open_storage
+        from tuner.jobs import winners_of
+        from tuner.runtime_model import RuntimeModel
+        from tuner.task import TuningTask
+        from tuner.tuning import StudyRunner
+
+        study = optuna.load_study(study_name=name, storage=open_storage(self.storage))
+        facts = study.user_attrs
+        plan = StudyPlan.of(facts)
+        assert plan is not None
+        check_versions(facts["package_versions"])
+        machine = self.machine
+        torch.set_num_threads(machine.threads)
+        try:
+            classifier = load_classifier(
+                machine.model or plan.model,
+                weights=machine.weights or plan.weights,
+                device=machine.device,
+                cam_layer=machine.cam_layer or plan.cam_layer,
+            )
+            catalog = load_catalog(machine.catalog or plan.catalog).only((facts["image_key"],))
+            image = load_study_image(
+                catalog, catalog.images[0], classifier.geometry, machine.assets
+            )
+        except LimeTunerError as error:
+            raise Mismatch(str(error)) from error
+        check_same("classifier", classifier.name, facts["classifier"]["sha256"],
+                   classifier.fingerprint)  # fmt: skip
+        check_same("picture", image.key, facts["image_sha256"], image.digest)
+        cache = cache_folder()
+        bank = PerturbationBank(cache / "bank")
+        task = TuningTask(
+            image=image.pixels,
+            source=make_engine(
+                classifier, machine.engine, image=image.pixels, cache=cache / "engines"
+            ),
+            reference=Reference.from_json(facts["reference"]),
+            bank=bank,
+            runtime_model=RuntimeModel.from_json(facts["runtime_model"]),
+            mask_rule=MaskRule(**facts["mask_rule"]),
+        )
+        settings = plan.settings(facts)
+        runner = StudyRunner(study, task, settings)
+        runner.begin(winners_of(self.storage, name) if plan.warm_start else [])
+        return _Prepared(runner, settings, bank)
+
+
+def check_same(what: str, name: str, recorded: str, found: str) -> None:
+    """Refuse to pollute a study with results of something else.
+
+    Raises:
+        Mismatch: the hashes differ.
+    """
+    if recorded != found:
+        raise Mismatch(
+            f"the {what} '{name}' here has sha256 {found[:12]}…, the study was made with "
+            f"{recorded[:12]}…: give the same file"
+        )
+
+
+def check_versions(recorded: Mapping[str, str]) -> None:
+    """Refuse packages that explain or segment differently.
+
+    Raises:
+        Mismatch: a version differs.
+    """
+    from importlib import metadata
+
+    for package in _SAME_RESULTS:
+        here, there = metadata.version(package), recorded.get(package)
+        if there is not None and here != there:
+            raise Mismatch(
+                f"{package} {here} is installed here, the study was made with {there}: install "
+                f"{package}=={there}"
+            )
