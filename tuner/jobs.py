@@ -11,17 +11,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.plan import PLAN, StudyPlan
 from tuner.search_space import SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
+    import optuna
     from numpy.typing import NDArray
 
     from explainers.classifier import Classifier
     from explainers.engines import Engine
     from explainers.lime_parameters import LimeParameters
+    from tuner.task import TuningTask
+    from tuner.trial import TuningSettings
 
-__all__ = ["TuneJob", "run_job", "run_jobs", "winners_of"]
+__all__ = ["TuneJob", "begin_job", "run_job", "run_jobs", "winners_of"]
 
 
 # glibc gives every large tensor back to the kernel, which then clears fresh pages for the next
@@ -72,6 +76,23 @@ class TuneJob:
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
 
+    @property
+    def plan(self) -> StudyPlan:
+        """What a worker elsewhere goes by."""
+        spec = self.classifier_spec
+        return StudyPlan(
+            catalog=self.catalog,
+            model=str(spec["model"]),
+            weights=spec.get("weights"),
+            cam_layer=spec.get("cam_layer"),
+            trials=self.trials,
+            seeds=self.seeds,
+            sampler=self.sampler,
+            answers=self.answers,
+            warm_start=self.warm_start,
+            seed=self.seed,
+        )
+
 
 @lru_cache(maxsize=1)
 def _classifier(spec: tuple[tuple[str, Any], ...]) -> Classifier:
@@ -96,8 +117,18 @@ def _engine(classifier: Classifier, name: str, image: NDArray[np.uint8]) -> Engi
     return _engines[key]
 
 
-def run_job(job: TuneJob) -> str:
-    """Tune one image; the result is in the storage. Returns the image's key."""
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A job's study, ready to be run."""
+
+    study: optuna.Study
+    task: TuningTask
+    settings: TuningSettings
+
+
+@contextmanager
+def _opened(job: TuneJob) -> Iterator[_Opened]:
+    """Load what a job names, and create its study or open it, with its plan."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     import optuna
     import torch
@@ -107,11 +138,10 @@ def run_job(job: TuneJob) -> str:
     from explainers.reference import Reference
     from studies.assets import load_study_image
     from studies.catalog import load_catalog
-    from studies.storage import artifact_folder, open_storage
+    from studies.storage import open_storage
     from tuner.runtime_model import RuntimeModel
-    from tuner.study_notes import StudyNotes
     from tuner.task import TuningTask
-    from tuner.tuning import TuningSettings, open_study, run_study, study_facts
+    from tuner.tuning import TuningSettings, open_study, study_facts
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
@@ -152,12 +182,33 @@ def run_job(job: TuneJob) -> str:
             calibration=job.calibration,
         )
         study = open_study(job.study, open_storage(job.storage), facts)
-        winners = winners_of(job.storage, job.study) if job.warm_start else []
-        notes = StudyNotes(study, task, artifact_folder(job.storage))
-        run_study(study, task, settings, notes.on_trial, winners, notes.on_score)
-        notes.write()
+        plan = job.plan.to_json()
+        if study.user_attrs.get(PLAN) != plan:
+            study.set_user_attr(PLAN, plan)
+        yield _Opened(study, task, settings)
     finally:
         bank.close()
+
+
+def begin_job(job: TuneJob) -> None:
+    """Create the job's study, so that workers elsewhere can join it; nothing is run."""
+    with _opened(job):
+        pass
+
+
+def run_job(job: TuneJob) -> str:
+    """Tune one image; the result is in the storage. Returns the image's key."""
+    from studies.storage import artifact_folder
+    from tuner.study_notes import StudyNotes
+    from tuner.tuning import run_study
+
+    with _opened(job) as opened:
+        winners = winners_of(job.storage, job.study) if job.warm_start else []
+        notes = StudyNotes(opened.study, opened.task, artifact_folder(job.storage))
+        run_study(
+            opened.study, opened.task, opened.settings, notes.on_trial, winners, notes.on_score
+        )
+        notes.write()
     return job.key
 
 

@@ -26,6 +26,7 @@ from tuner.cli import (
     results,
     search,
     submit,
+    worker,
 )
 
 __all__ = ["app", "main"]
@@ -59,6 +60,7 @@ app.command("dashboard")(dashboard.dashboard)
 app.command("submit")(submit.submit)
 app.command("leaderboard")(submit.leaderboard)
 app.command("calibrate")(calibrate.calibrate)
+app.command("worker")(worker.worker)
 app.command("grade")(grade.grade)
 app.command("copy")(copy.copy)
 app.command("doctor")(doctor.doctor)
