@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -158,12 +159,29 @@ class Worker:
         }
         found = needs(rows, plans)
         name = neediest(found, self.refused)
+        if name is None:
+            self._bury([row.study for row in rows if row.trials.get("RUNNING")])
         if name is None and found:
             raise Mismatch(
                 f"{len(found)} studies need work, and this machine may do none of it; the first: "
                 f"{self.refused[found[0].study]}"
             )
         return name
+
+    def _bury(self, names: Sequence[str]) -> None:
+        """Fail trials whose workers are dead, so that they are tried again; while trials are begun
+        Optuna does it by itself."""
+        import optuna
+
+        from studies.storage import open_storage
+
+        storage = open_storage(self.storage)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            for name in names:
+                optuna.storages.fail_stale_trials(
+                    optuna.load_study(study_name=name, storage=storage)
+                )
 
     def _slice(self, name: str) -> int:
         """Some trials of a study; how many."""
