@@ -74,7 +74,7 @@ def until_reachable(
     *,
     stop: Callable[[], bool] = lambda: False,
     told: Callable[[str], None] = lambda line: None,
-    pause: Callable[[float], None] = time.sleep,
+    pause: Callable[[float], object] = time.sleep,
 ) -> _T:
     """Ask a database until it answers, with growing pauses.
 

@@ -112,7 +112,7 @@ class Worker:
     stop: Callable[[], bool] = lambda: False
     idle_exit: float | None = None
     told: Callable[[str], None] = lambda line: None
-    pause: Callable[[float], None] = time.sleep
+    pause: Callable[[float], object] = time.sleep
     refused: dict[str, str] = field(default_factory=dict)
     trials: int = 0
     _prepared: OrderedDict[str, _Prepared] = field(default_factory=OrderedDict)

@@ -80,7 +80,7 @@ class Evaluations:
         self._waiting: deque[Submission] = deque()
         self._teams: set[str] = set()
         self._changed = threading.Condition()
-        self._stopped = False
+        self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=self._work, args=(slot,), daemon=True) for slot in slots
         ]
@@ -99,7 +99,7 @@ class Evaluations:
     def stop(self) -> None:
         """Give up what runs and what waits."""
         with self._changed:
-            self._stopped = True
+            self._stopped.set()
             for submission in self._waiting:
                 if submission.answer.set_running_or_notify_cancel():
                     submission.answer.set_exception(EvaluatorDied(_STOPPING))
@@ -122,7 +122,7 @@ class Evaluations:
             QueueFull, StillWaiting: it is not taken.
         """
         with self._changed:
-            if self._stopped:
+            if self._stopped.is_set():
                 raise EvaluatorDied(_STOPPING)
             if submission.team in self._teams:
                 raise StillWaiting(
@@ -138,9 +138,9 @@ class Evaluations:
     def _work(self, slot: SlotLike) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._stopped:
+                while not self._waiting and not self._stopped.is_set():
                     self._changed.wait()
-                if self._stopped:
+                if self._stopped.is_set():
                     return
                 submission = self._waiting.popleft()
             self._evaluate(slot, submission)
@@ -156,7 +156,7 @@ class Evaluations:
             result = slot.evaluate(submission.parameters, self._limits)
             self._keep(submission, result)
         except Exception as error:  # noqa: BLE001 - answered, and the next submission goes on
-            failure = EvaluatorDied(_STOPPING) if self._stopped else error
+            failure = EvaluatorDied(_STOPPING) if self._stopped.is_set() else error
         finally:
             with self._changed:
                 self._teams.discard(submission.team)
@@ -167,12 +167,12 @@ class Evaluations:
 
     def _get_ready(self, slot: SlotLike) -> None:
         """So that the next submission need not wait for imports."""
-        if self._stopped:
+        if self._stopped.is_set():
             return
         try:
             slot.start()
         except EvaluatorDied as error:
-            if self._stopped:
+            if self._stopped.is_set():
                 return
             _logger.error("a slot cannot be made ready: %s", error)
             with self._changed:
