@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tuner.task import TuningTask
     from tuner.trial import TuningSettings
 
-__all__ = ["TuneJob", "begin_job", "run_job", "run_jobs", "winners_of"]
+__all__ = ["TuneJob", "run_job", "run_jobs", "winners_of"]
 
 
 # glibc gives every large tensor back to the kernel, which then clears fresh pages for the next
@@ -190,10 +190,10 @@ def _opened(job: TuneJob) -> Iterator[_Opened]:
         bank.close()
 
 
-def begin_job(job: TuneJob) -> None:
-    """Create the job's study, so that workers elsewhere can join it; nothing is run."""
+def begin_job(job: TuneJob) -> str:
+    """Create the job's study; nothing is run. Returns the image's key."""
     with _opened(job):
-        pass
+        return job.key
 
 
 def run_job(job: TuneJob) -> str:
@@ -230,17 +230,23 @@ def winners_of(storage: str, study: str) -> list[LimeParameters]:
 
 
 def run_jobs(jobs: list[TuneJob], workers: int) -> None:
-    """Run jobs in this process, or in some worker processes through joblib (loky)."""
+    """Run jobs in this process, or in some worker processes through joblib (loky).
+
+    All studies are created first, so that workers elsewhere can begin with any.
+    """
     if workers <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            run_job(job)
+        for work in (begin_job, run_job):
+            for job in jobs:
+                work(job)
         return
     import joblib
 
     with _environment(_WORKER_ENVIRONMENT):
-        joblib.Parallel(n_jobs=min(workers, len(jobs)), backend="loky", batch_size=1)(
-            joblib.delayed(run_job)(job) for job in jobs
-        )
+        # The same processes do both, and keep the classifier that they have loaded.
+        for work in (begin_job, run_job):
+            joblib.Parallel(n_jobs=min(workers, len(jobs)), backend="loky", batch_size=1)(
+                joblib.delayed(work)(job) for job in jobs
+            )
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     """Check everything, then search; the document of ``tune --json``."""
     from studies.storage import check_storage, open_storage
     from tuner.cli.calibrated import known_calibration
-    from tuner.jobs import begin_job, run_jobs
+    from tuner.jobs import run_jobs
     from tuner.samplers import SAMPLERS
     from tuner.tuning import TuningSettings
 
@@ -211,8 +211,6 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
         )
     watcher = StudyWatcher(request.storage, dict(zip(studies, names, strict=True)), request.trials)
     with watcher:
-        for job in todo:
-            begin_job(job)  # all of them now, so that workers elsewhere can begin with any
         run_jobs(todo, request.workers)
     return summary_of(request.storage, request.study, names)
 
