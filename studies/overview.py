@@ -16,7 +16,7 @@ import sqlalchemy
 
 from explainers.errors import StorageError
 from studies.attributes import DEFAULTS_ORIGIN
-from studies.storage import check_storage, describe
+from studies.storage import check_storage, database_reason, describe
 
 __all__ = [
     "StudyOverview", "best_parameters", "overview", "reliability_of", "study_attributes",
@@ -79,8 +79,9 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
                 if prefix is None or name == prefix or name.startswith(f"{prefix}/")
             ]
     except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StorageError(f"storage {describe(storage)} cannot be read ({reason})") from error
+        raise StorageError(
+            f"storage {describe(storage)} cannot be read ({database_reason(error)})"
+        ) from error
     finally:
         engine.dispose()
     return rows

@@ -12,6 +12,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.attributes import DEFAULTS_ORIGIN
+from studies.storage import database_reason
 
 __all__ = ["UNREACHABLE", "PatientStorage", "again_elsewhere", "until_reachable"]
 
@@ -101,6 +102,4 @@ def until_reachable(
 
 
 def _reason(error: BaseException) -> str:
-    cause = error.__cause__ or error
-    cause = getattr(cause, "orig", None) or cause
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:160]
+    return database_reason(error.__cause__ or error)[:160]

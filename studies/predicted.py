@@ -12,7 +12,7 @@ import sqlalchemy
 from explainers.errors import InvalidParameters, StorageError
 from explainers.lime_parameters import LimeParameters
 from studies.export import settings_digest
-from studies.storage import describe, holds_studies
+from studies.storage import database_reason, describe, holds_studies
 
 __all__ = ["Prediction", "mean_prediction", "predictions"]
 
@@ -116,8 +116,9 @@ def _finished_trials(
             for trial, study, score, name, value in rows:
                 found.setdefault(trial, (study, score, {}))[2][name] = json.loads(value)
     except sqlalchemy.exc.SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StorageError(f"storage {describe(storage)} cannot be read ({reason})") from error
+        raise StorageError(
+            f"storage {describe(storage)} cannot be read ({database_reason(error)})"
+        ) from error
     finally:
         engine.dispose()
     yield from (trial for trial in found.values() if len(trial[2]) == len(_ATTRIBUTES))

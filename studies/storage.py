@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import optuna
 
 __all__ = [
-    "DEFAULT_STORAGE", "artifact_folder", "check_storage", "describe", "holds_studies",
-    "open_storage", "parse_url", "sqlite_path",
+    "DEFAULT_STORAGE", "artifact_folder", "check_storage", "database_reason", "describe",
+    "holds_studies", "open_storage", "parse_url", "sqlite_path",
 ]  # fmt: skip
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
@@ -76,6 +76,12 @@ def artifact_folder(url: str) -> Path:
     return path.with_name(f"{path.stem}-artifacts")
 
 
+def database_reason(error: BaseException) -> str:
+    """What the database itself says, in one line; SQLAlchemy wraps it in several."""
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
 @contextmanager
 def _told(url: str) -> Iterator[None]:
     """Turn the database's errors into one line."""
@@ -84,11 +90,9 @@ def _told(url: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise StorageError(_missing_driver(url, error)) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         raise StorageError(
-            f"storage {describe(url)} cannot be used ({reason}): check the URL given with "
-            "--storage or LIME_TUNER_STORAGE"
+            f"storage {describe(url)} cannot be used ({database_reason(error)}): "
+            "check the URL given with --storage or LIME_TUNER_STORAGE"
         ) from error
 
 

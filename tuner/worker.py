@@ -22,8 +22,8 @@ from tuner.plan import StudyPlan
 
 if TYPE_CHECKING:
     from explainers.perturbation_bank import PerturbationBank
+    from tuner.study_runner import StudyRunner
     from tuner.trial import TuningSettings
-    from tuner.tuning import StudyRunner
 
 __all__ = ["Machine", "Mismatch", "Need", "Worker", "neediest", "needs"]
 
@@ -185,7 +185,7 @@ class Worker:
 
     def _slice(self, name: str) -> int:
         """Some trials of a study; how many."""
-        from tuner.tuning import has_room
+        from tuner.study_runner import has_room
 
         prepared = self._prepared.pop(name, None) or self._prepare(name)
         self._prepared[name] = prepared
@@ -222,8 +222,8 @@ class Worker:
         from studies.storage import open_storage
         from tuner.jobs import winners_of
         from tuner.runtime_model import RuntimeModel
+        from tuner.study_runner import StudyRunner
         from tuner.task import TuningTask
-        from tuner.tuning import StudyRunner
 
         study = optuna.load_study(study_name=name, storage=open_storage(self.storage))
         facts = study.user_attrs

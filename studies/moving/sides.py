@@ -14,7 +14,14 @@ from explainers.errors import InvalidInput, StorageError
 from studies.moving.optuna_studies import StudyTables, study_keys, study_tables
 from studies.records import SCHEMA_VERSION, records
 from studies.records.schema import VERSION_TABLE
-from studies.storage import check_storage, describe, open_storage, parse_url, sqlite_path
+from studies.storage import (
+    check_storage,
+    database_reason,
+    describe,
+    open_storage,
+    parse_url,
+    sqlite_path,
+)
 
 __all__ = [
     "Side", "check_sides", "keeps_whole_seconds", "ready_target", "source_side", "target_side",
@@ -166,6 +173,4 @@ def told_in_one_line(url: str, what: str) -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
-        cause = getattr(error, "orig", None) or error
-        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise StorageError(f"storage {describe(url)} {what} ({reason})") from error
+        raise StorageError(f"storage {describe(url)} {what} ({database_reason(error)})") from error

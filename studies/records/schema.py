@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy
 
 from explainers.errors import StorageError
-from studies.storage import describe
+from studies.storage import database_reason, describe
 
 __all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records"]
 
@@ -74,9 +74,7 @@ def _upgrade(engine: sqlalchemy.Engine, storage: str) -> None:
 
 
 def _unusable(storage: str, error: Any) -> StorageError:
-    cause = getattr(error, "orig", None) or error
-    reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     return StorageError(
-        f"records in {describe(storage)} cannot be read or written ({reason}): check the URL given "
-        "with --storage or LIME_TUNER_STORAGE"
+        f"records in {describe(storage)} cannot be read or written ({database_reason(error)}): "
+        "check the URL given with --storage or LIME_TUNER_STORAGE"
     )

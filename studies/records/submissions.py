@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from explainers.errors import StorageError
 from studies.records.schema import VERSION_TABLE, records
 from studies.records.tables import SubmissionRow
-from studies.storage import describe, sqlite_path
+from studies.storage import database_reason, describe, sqlite_path
 
 __all__ = ["Submitted", "add_submission", "submissions"]
 
@@ -95,9 +95,9 @@ def _has_records(storage: str) -> bool:
         finally:
             engine.dispose()
     except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise StorageError(
-            f"storage {describe(storage)} cannot be read ({reason}): check --storage"
+            f"storage {describe(storage)} cannot be read ({database_reason(error)}): "
+            "check --storage"
         ) from error
 
 

@@ -48,9 +48,10 @@ from tests.benchmarks.shared_answers import ChargedBank, SharedSource
 from tuner import samplers as registry
 from tuner.search_space import SearchSpace
 from tuner.stopping import BoundsStopping, Rival, StoppingRule
+from tuner.study_runner import finished_trials
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings
-from tuner.tuning import finished_trials, open_study, run_study, study_facts
+from tuner.tuning import open_study, run_study, study_facts
 
 _WILCOXON_P = 0.1  # as its pruner
 # What somebody would write down by hand: 8 superpixel algorithms, 192 points in all.

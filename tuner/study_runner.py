@@ -1,0 +1,155 @@
+"""Running trials of one study, one by one: what goes first, and when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from explainers.lime_parameters import LimeParameters
+from studies.attributes import DEFAULTS_ORIGIN
+from tuner.samplers import make_sampler
+from tuner.task import TuningTask
+from tuner.trial import TuningSettings, run_trial
+from tuner.warm_start import STARTERS, enqueue_first
+
+__all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
+
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+# Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
+# next to nothing; the others need rivals that a costly first trial can be stopped against.
+_DEFAULTS_AFTER = {"ceiling": 8}
+
+
+def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Trials that have a result."""
+    return study.get_trials(deepcopy=False, states=_FINISHED)
+
+
+class StudyRunner:
+    """Runs trials of a study one by one.
+
+    Interrupting keeps every finished trial; the one in progress is marked as failed. For the
+    arguments see :func:`tuner.tuning.run_study`.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        task: TuningTask,
+        settings: TuningSettings,
+        on_trial: Callable[[FrozenTrial], None] | None = None,
+        on_score: Callable[[optuna.Trial, float], None] | None = None,
+    ) -> None:
+        self.study, self._task, self._settings = study, task, settings
+        self._on_trial, self._on_score = on_trial, on_score
+        self._running: list[int] = []
+
+    def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
+        """Line up what goes first, and make the sampler; before any other call."""
+        study, settings = self.study, self._settings
+        new = not study.get_trials(deepcopy=False)
+        _enqueue_defaults(study, settings)
+        if new:
+            first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
+            enqueue_first(study, self._task, settings.space, first, settings.runtime_weight)
+        finished = len(finished_trials(study))
+        if study.study_name:
+            study.sampler = make_sampler(
+                settings.sampler,
+                self._task,
+                settings.space,
+                runtime_weight=settings.runtime_weight,
+                base_seed=settings.seed,
+                key=study.study_name,
+                finished=finished,
+            )
+
+    def one_trial(self) -> None:
+        """One more; waiting ones first."""
+        try:
+            self.study.optimize(self._objective, n_trials=1, callbacks=[self._after])
+        except KeyboardInterrupt:
+            for number in self._running:
+                self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            raise
+
+    def finish(self) -> None:
+        """Time or answers may be spent before it is the defaults' turn; there is no result without
+        them."""
+        while _enqueue_defaults(self.study, self._settings, now=True):
+            self.one_trial()
+
+    def _objective(self, trial: optuna.Trial) -> float:
+        self._running[:] = [trial.number]
+        sampler = self.study.sampler
+        value = run_trial(
+            trial,
+            self.study,
+            self._task,
+            self._settings,
+            getattr(sampler, "notes", None),
+            lambda: getattr(sampler, "replayed", 0),
+        )
+        if self._on_score is not None:
+            self._on_score(trial, value)
+        return value
+
+    def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._running.clear()
+        if self._on_trial is not None:
+            self._on_trial(trial)
+        if not is_done(study, self._settings):
+            _enqueue_defaults(study, self._settings)
+
+
+def has_room(study: optuna.Study, settings: TuningSettings) -> bool:
+    """Whether one more trial is wanted when others run some at the same time.
+
+    Two that look at the same moment may both begin the last one, so a study may end with a trial
+    more for each of its workers.
+    """
+    trials = study.get_trials(deepcopy=False)
+    taken = sum(t.state in (*_FINISHED, TrialState.RUNNING) for t in trials)
+    return taken < settings.trials and not is_done(study, settings)
+
+
+def is_done(study: optuna.Study, settings: TuningSettings) -> bool:
+    """Whether the study has its trials, or has spent its answers."""
+    trials = study.get_trials(deepcopy=False)
+    if settings.answers is not None:
+        # Failed trials count here: their answers were paid for.
+        spent = sum(int(t.user_attrs.get("answers", 0)) for t in trials)
+        if spent >= settings.answers:
+            return True
+    return sum(t.state in _FINISHED for t in trials) >= settings.trials
+
+
+def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: bool = False) -> bool:
+    """Make lime's defaults the next trial when it is their turn, or theirs was cut off.
+
+    They decide little and cost more than any other trial.
+
+    Returns:
+        Whether they are enqueued.
+    """
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
+            if trial.state == TrialState.COMPLETE:
+                return False
+            if trial.state == TrialState.WAITING:
+                return True
+            if trial.state == TrialState.RUNNING and not now:
+                return False  # in another process; should that be killed, they come at the end
+    finished = sum(t.state in _FINISHED for t in trials)
+    after = min(_DEFAULTS_AFTER.get(settings.sampler, 0), settings.trials - 1)
+    if not now and finished < after:
+        return False
+    defaults = LimeParameters()
+    study.enqueue_trial(
+        settings.space.trial_values(defaults) or {},
+        user_attrs={"origin": DEFAULTS_ORIGIN, "lime_parameters": defaults.to_json()},
+    )
+    return True
