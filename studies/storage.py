@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import optuna
 
 __all__ = [
-    "DEFAULT_STORAGE", "artifact_folder", "check_storage", "database_reason", "describe",
-    "holds_studies", "open_storage", "parse_url", "sqlite_path",
+    "DEFAULT_STORAGE", "absolute_url", "artifact_folder", "check_storage", "database_reason",
+    "describe", "holds_studies", "open_storage", "parse_url", "sqlite_path",
 ]  # fmt: skip
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
@@ -61,6 +61,14 @@ def sqlite_path(url: str) -> Path | None:
     if parsed.get_backend_name() != "sqlite":
         return None
     return Path(str(parsed.database))
+
+
+def absolute_url(url: str) -> str:
+    """The URL with the whole path of an SQLite file, for processes that work in other folders."""
+    path = sqlite_path(url)
+    if path is None:
+        return url
+    return parse_url(url).set(database=str(path.resolve())).render_as_string(hide_password=False)
 
 
 def describe(url: str) -> str:

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuner.crew import Crew
+from tuner.loading import kept_classifier, kept_engine
 from tuner.plan import PLAN, StudyPlan
 from tuner.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    import numpy as np
     import optuna
-    from numpy.typing import NDArray
 
-    from explainers.classifier import Classifier
-    from explainers.engines import Engine
     from explainers.lime_parameters import LimeParameters
     from tuner.task import TuningTask
     from tuner.trial import TuningSettings
 
-__all__ = ["TuneJob", "run_job", "run_jobs", "winners_of"]
+__all__ = ["TuneJob", "run_job", "run_jobs", "run_until", "winners_of"]
 
-
-# glibc gives every large tensor back to the kernel, which then clears fresh pages for the next
-# layer: up to half of a small network's time. Keeping 32 MB blocks costs some memory instead.
-# Other C libraries ignore these names.
-_WORKER_ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-}
+_NO_TIME = 1e-9  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,6 +37,7 @@ class TuneJob:
         engine: see ``explainers.engines.ENGINES``.
         reference: as ``Reference.to_json()`` gives it.
         threads: for torch in the worker, so that workers do not fight for the cores.
+        bank: folder of answers; that of the process's own cache where ``None``.
         trials ... space: see ``tuner.tuning.TuningSettings``.
         mask_rule: arguments of ``MaskRule``; those of our own where ``None``.
         calibration: which one the runtime model comes from, as ``Calibration.identity`` says.
@@ -56,7 +48,6 @@ class TuneJob:
     study: str
     storage: str
     assets: Path | None
-    bank: Path
     classifier_spec: dict[str, Any]
     engine: str
     class_index: int | None
@@ -73,6 +64,8 @@ class TuneJob:
     constrain_fidelity: bool
     seed: int
     space: SearchSpace
+    beyond: bool = False
+    bank: Path | None = None
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
 
@@ -91,30 +84,8 @@ class TuneJob:
             answers=self.answers,
             warm_start=self.warm_start,
             seed=self.seed,
+            beyond=self.beyond,
         )
-
-
-@lru_cache(maxsize=1)
-def _classifier(spec: tuple[tuple[str, Any], ...]) -> Classifier:
-    """A worker tunes several images with one classifier."""
-    from explainers.zoo import load_classifier
-
-    return load_classifier(**dict(spec))
-
-
-_engines: dict[tuple[str, str, tuple[int, ...]], Engine] = {}
-
-
-def _engine(classifier: Classifier, name: str, image: NDArray[np.uint8]) -> Engine:
-    """... and one engine for each size of image."""
-    from explainers.engines import make_engine
-    from studies.assets import cache_folder
-
-    key = (classifier.fingerprint, name, image.shape)
-    if key not in _engines:
-        _engines.clear()
-        _engines[key] = make_engine(classifier, name, image=image, cache=cache_folder() / "engines")
-    return _engines[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +107,7 @@ def _opened(job: TuneJob) -> Iterator[_Opened]:
     from explainers.masks import MASK_RULE, MaskRule
     from explainers.perturbation_bank import PerturbationBank
     from explainers.reference import Reference
-    from studies.assets import load_study_image
+    from studies.assets import cache_folder, load_study_image
     from studies.catalog import load_catalog
     from studies.storage import open_storage
     from tuner.runtime_model import RuntimeModel
@@ -146,15 +117,15 @@ def _opened(job: TuneJob) -> Iterator[_Opened]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
     torch.set_num_threads(job.threads)
-    classifier = _classifier(tuple(sorted(job.classifier_spec.items())))
+    classifier = kept_classifier(job.classifier_spec)
     catalog = load_catalog(job.catalog)
     entry = catalog.only((job.key,)).images[0]
     image = load_study_image(catalog, entry, classifier.geometry, job.assets)
-    bank = PerturbationBank(job.bank)
+    bank = PerturbationBank(job.bank or cache_folder() / "bank")
     try:
         task = TuningTask(
             image=image.pixels,
-            source=_engine(classifier, job.engine, image.pixels),
+            source=kept_engine(classifier, job.engine, image.pixels),
             reference=Reference.from_json(job.reference),
             bank=bank,
             runtime_model=RuntimeModel.from_json(job.runtime_model),
@@ -168,6 +139,7 @@ def _opened(job: TuneJob) -> Iterator[_Opened]:
             sampler=job.sampler,
             timeout=job.timeout,
             answers=job.answers,
+            beyond=job.beyond,
             seed=job.seed,
             space=job.space,
             constrain_fidelity=job.constrain_fidelity,
@@ -229,33 +201,58 @@ def winners_of(storage: str, study: str) -> list[LimeParameters]:
     ]
 
 
-def run_jobs(jobs: list[TuneJob], workers: int) -> None:
-    """Run jobs in this process, or in some worker processes through joblib (loky).
+def run_jobs(jobs: Sequence[TuneJob], crew: Crew) -> None:
+    """Run jobs, each to its end.
 
     All studies are created first, so that workers elsewhere can begin with any.
     """
-    if workers <= 1 or len(jobs) <= 1:
-        for work in (begin_job, run_job):
-            for job in jobs:
-                work(job)
-        return
-    import joblib
-
-    with _environment(_WORKER_ENVIRONMENT):
-        # The same processes do both, and keep the classifier that they have loaded.
-        for work in (begin_job, run_job):
-            joblib.Parallel(n_jobs=min(workers, len(jobs)), backend="loky", batch_size=1)(
-                joblib.delayed(work)(job) for job in jobs
-            )
+    # The same processes do both, and keep the classifier that they have loaded.
+    crew.run(begin_job, jobs)
+    crew.run(run_job, jobs)
 
 
-@contextmanager
-def _environment(additions: Mapping[str, str]) -> Iterator[None]:
-    """Variables that processes started within inherit; what the user has set goes before."""
-    added = {name: value for name, value in additions.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
+@dataclass(frozen=True)
+class _Shift:
+    """What one process does of a night; picklable."""
+
+    jobs: tuple[TuneJob, ...]
+    until: datetime
+
+
+def run_until(jobs: Sequence[TuneJob], crew: Crew, until: datetime) -> None:
+    """Run trials of all jobs' studies until that time, or until none of them is worth another.
+
+    Every study gets its share, in turns; then they go on where it pays off, if their plan says so.
+    Several workers may run trials of one study at the same time.
+
+    Args:
+        until: by this machine's clock, without a time zone. A machine that slept through it ends
+            when it wakes up.
+    """
+    from studies.overview import overview
+
+    crew.run(begin_job, jobs)
+    crew.run(_work_shift, [_Shift(tuple(jobs), until)] * crew.workers)
+    # There is no result without lime's defaults; a short night may end before it is their turn.
+    compared = {row.study for row in overview(jobs[0].storage, None) if row.default_iou is not None}
+    late = [replace(job, timeout=_NO_TIME) for job in jobs if job.study not in compared]
+    crew.run(run_job, late)
+
+
+def _work_shift(shift: _Shift) -> int:
+    from tuner.worker import Machine, Worker
+
+    first = shift.jobs[0]
+    spec = first.classifier_spec
+    return Worker(
+        storage=first.storage,
+        machine=Machine(
+            assets=first.assets,
+            device=spec.get("device"),
+            engine=first.engine,
+            threads=first.threads,
+        ),
+        only=frozenset(job.study for job in shift.jobs),
+        stop=lambda: datetime.now() >= shift.until,
+        idle_exit=0.0,
+    ).run()

@@ -25,6 +25,7 @@ class StudyPlan:
         model, weights, cam_layer: as the classifier's options said; whether the weights are the
             same is decided by their hash.
         trials: in all. answers: new classifier answers after which no trial is started.
+        beyond: go on after those trials, for as long as that brings something.
         seed: of the sampler.
     """
 
@@ -38,6 +39,7 @@ class StudyPlan:
     answers: int | None
     warm_start: bool
     seed: int
+    beyond: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -70,6 +72,7 @@ class StudyPlan:
             runtime_weight=float(attributes["runtime_weight"]),
             sampler=self.sampler,
             answers=self.answers,
+            beyond=self.beyond,
             seed=self.seed,
             space=SearchSpace.from_json(attributes["search_space"]),
             constrain_fidelity="fidelity" in attributes.get("constraints", []),

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
+from studies.stagnation import is_stagnant
 from tuner.samplers import make_sampler
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings, run_trial
@@ -112,18 +113,31 @@ def has_room(study: optuna.Study, settings: TuningSettings) -> bool:
     """
     trials = study.get_trials(deepcopy=False)
     taken = sum(t.state in (*_FINISHED, TrialState.RUNNING) for t in trials)
-    return taken < settings.trials and not is_done(study, settings)
+    return (settings.beyond or taken < settings.trials) and not is_done(study, settings)
 
 
 def is_done(study: optuna.Study, settings: TuningSettings) -> bool:
-    """Whether the study has its trials, or has spent its answers."""
+    """Whether the study has its trials, or has spent its answers.
+
+    One that may go beyond its trials is done when they bring nothing any more.
+    """
     trials = study.get_trials(deepcopy=False)
     if settings.answers is not None:
         # Failed trials count here: their answers were paid for.
         spent = sum(int(t.user_attrs.get("answers", 0)) for t in trials)
         if spent >= settings.answers:
             return True
-    return sum(t.state in _FINISHED for t in trials) >= settings.trials
+    finished = sum(t.state in _FINISHED for t in trials)
+    if finished < settings.trials:
+        return False
+    return not settings.beyond or is_stagnant(finished, _best_number(study))
+
+
+def _best_number(study: optuna.Study) -> int | None:
+    try:
+        return study.best_trial.number
+    except ValueError:  # Optuna's way of saying that no trial is complete
+        return None
 
 
 def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: bool = False) -> bool:

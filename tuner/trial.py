@@ -40,6 +40,7 @@ class TuningSettings:
             of the whole study and which only have to be beaten.
         timeout: seconds after which no further trial is started.
         answers: new classifier answers after which no further trial is started.
+        beyond: go on after ``trials``, for as long as that brings something.
         seed: of the sampler.
         stopping: when a trial is given up.
         constrain_fidelity: a trial that explains less than lime's defaults cannot win; see
@@ -54,6 +55,7 @@ class TuningSettings:
     sampler: str = "ceiling"
     timeout: float | None = None
     answers: int | None = None
+    beyond: bool = False
     seed: int = 0
     space: SearchSpace = field(default_factory=SearchSpace)
     stopping: StoppingRule = field(default_factory=BoundsStopping)

@@ -17,55 +17,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explainers.errors import InvalidInput, LimeTunerError
-from studies.overview import StudyOverview
+from tuner.needs import neediest, needs
 from tuner.plan import StudyPlan
 
 if TYPE_CHECKING:
     from explainers.perturbation_bank import PerturbationBank
+    from tuner.study_notes import StudyNotes
     from tuner.study_runner import StudyRunner
     from tuner.trial import TuningSettings
 
-__all__ = ["Machine", "Mismatch", "Need", "Worker", "neediest", "needs"]
+__all__ = ["Machine", "Mismatch", "Worker"]
 
 _SLICE_TRIALS, _SLICE_SECONDS = 5, 30.0
 _IDLE_PAUSE = 2.0
-_KEPT_TASKS = 3
+_KEPT_TASKS = 12  # studies that a worker keeps in memory; beginning with one again takes seconds
 _SAME_RESULTS = ("lime", "scikit-image", "scikit-learn", "numpy")
 _logger = logging.getLogger(__name__)
 
 
 class Mismatch(InvalidInput):
     """This machine has not what the study was made from."""
-
-
-@dataclass(frozen=True)
-class Need:
-    """A study that is not done.
-
-    Attributes:
-        share: of its trials that are finished or being run, from 0 to 1.
-    """
-
-    study: str
-    share: float
-
-
-def needs(rows: Sequence[StudyOverview], plans: Mapping[str, StudyPlan]) -> list[Need]:
-    """The studies with room for one more trial, the neediest first."""
-    found = []
-    for row in rows:
-        plan = plans.get(row.study)
-        if plan is None:
-            continue
-        taken = row.finished + row.trials.get("RUNNING", 0)
-        if taken < plan.trials:
-            found.append(Need(row.study, taken / plan.trials))
-    return sorted(found, key=lambda need: (need.share, need.study))
-
-
-def neediest(found: Sequence[Need], refused: Mapping[str, str]) -> str | None:
-    """The study to work on; ``None`` when there is none that this machine may work on."""
-    return next((need.study for need in found if need.study not in refused), None)
 
 
 @dataclass(frozen=True)
@@ -89,9 +60,11 @@ class Machine:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
+    plan: StudyPlan
     runner: StudyRunner
     settings: TuningSettings
     bank: PerturbationBank
+    notes: StudyNotes
 
 
 @dataclass(eq=False)
@@ -99,7 +72,7 @@ class Worker:
     """Runs trials.
 
     Attributes:
-        prefix: only studies ``PREFIX/...``.
+        prefix: only studies ``PREFIX/...``. only: of these, those of that name, if given.
         stop: asked between trials.
         idle_exit: seconds without work after which it ends; ``None`` waits for ever.
         told: called with one line when something happens that a person wants to know.
@@ -109,6 +82,7 @@ class Worker:
     storage: str
     machine: Machine
     prefix: str | None = None
+    only: frozenset[str] | None = None
     stop: Callable[[], bool] = lambda: False
     idle_exit: float | None = None
     told: Callable[[str], None] = lambda line: None
@@ -116,6 +90,7 @@ class Worker:
     refused: dict[str, str] = field(default_factory=dict)
     trials: int = 0
     _prepared: OrderedDict[str, _Prepared] = field(default_factory=OrderedDict)
+    _done: dict[str, StudyPlan] = field(default_factory=dict)
 
     def run(self) -> int:
         """Work until stopped, or idle for too long; how many trials were run.
@@ -127,16 +102,17 @@ class Worker:
 
         idle_since = time.monotonic()
         while not self.stop():
-            name = until_reachable(
+            found = until_reachable(
                 self._next, stop=self.stop, told=self.told, pause=self.pause
             )
-            if name is None:
+            if found is None:
                 if self.idle_exit is not None and time.monotonic() - idle_since > self.idle_exit:
                     break
                 self.pause(_IDLE_PAUSE)
                 continue
+            name, plan = found
             try:
-                self.trials += self._slice(name)
+                self.trials += self._slice(name, plan)
             except Mismatch as error:
                 self.refused[name] = str(error)
                 self.told(f"{name}: {error}")
@@ -145,19 +121,28 @@ class Worker:
                 _logger.warning("%s: a trial was given up (%s)", name, type(error).__name__)
                 self._prepared.clear()
             idle_since = time.monotonic()
+        for prepared in self._prepared.values():
+            prepared.bank.close()
+        self._prepared.clear()
         return self.trials
 
-    def _next(self) -> str | None:
+    def _next(self) -> tuple[str, StudyPlan] | None:
         from studies.overview import overview, study_attributes
 
-        rows = overview(self.storage, self.prefix)
+        rows = [
+            row
+            for row in overview(self.storage, self.prefix)
+            if self.only is None or row.study in self.only
+        ]
         attributes = study_attributes(self.storage, [row.study for row in rows])
         plans = {
             name: plan
             for name, found in attributes.items()
             if (plan := StudyPlan.of(found)) is not None
         }
-        found = needs(rows, plans)
+        # A study may be done before it has its trials, when its answers are spent.
+        done = {name for name, plan in self._done.items() if plans.get(name) == plan}
+        found = [need for need in needs(rows, plans) if need.study not in done]
         name = neediest(found, self.refused)
         if name is None:
             self._bury([row.study for row in rows if row.trials.get("RUNNING")])
@@ -166,7 +151,7 @@ class Worker:
                 f"{len(found)} studies need work, and this machine may do none of it; the first: "
                 f"{self.refused[found[0].study]}"
             )
-        return name
+        return None if name is None else (name, plans[name])
 
     def _bury(self, names: Sequence[str]) -> None:
         """Fail trials whose workers are dead, so that they are tried again; while trials are begun
@@ -183,11 +168,13 @@ class Worker:
                     optuna.load_study(study_name=name, storage=storage)
                 )
 
-    def _slice(self, name: str) -> int:
+    def _slice(self, name: str, plan: StudyPlan) -> int:
         """Some trials of a study; how many."""
-        from tuner.study_runner import has_room
+        from tuner.study_runner import has_room, is_done
 
-        prepared = self._prepared.pop(name, None) or self._prepare(name)
+        prepared = self._prepared.pop(name, None)
+        if prepared is None or prepared.plan != plan:
+            prepared = self._prepare(name, plan)
         self._prepared[name] = prepared
         while len(self._prepared) > _KEPT_TASKS:
             self._prepared.popitem(last=False)[1].bank.close()
@@ -201,9 +188,12 @@ class Worker:
         ):
             runner.one_trial()
             count += 1
+        if is_done(runner.study, settings):
+            prepared.notes.write()
+            self._done[name] = plan
         return count
 
-    def _prepare(self, name: str) -> _Prepared:
+    def _prepare(self, name: str, plan: StudyPlan) -> _Prepared:
         """Load what the study was made from, and see that it is the same.
 
         Raises:
@@ -212,32 +202,32 @@ class Worker:
         import optuna
         import torch
 
-        from explainers.engines import make_engine
         from explainers.masks import MaskRule
         from explainers.perturbation_bank import PerturbationBank
         from explainers.reference import Reference
-        from explainers.zoo import load_classifier
         from studies.assets import cache_folder, load_study_image
         from studies.catalog import load_catalog
-        from studies.storage import open_storage
+        from studies.storage import artifact_folder, open_storage
         from tuner.jobs import winners_of
+        from tuner.loading import kept_classifier, kept_engine
         from tuner.runtime_model import RuntimeModel
+        from tuner.study_notes import StudyNotes
         from tuner.study_runner import StudyRunner
         from tuner.task import TuningTask
 
         study = optuna.load_study(study_name=name, storage=open_storage(self.storage))
         facts = study.user_attrs
-        plan = StudyPlan.of(facts)
-        assert plan is not None
         check_versions(facts["package_versions"])
         machine = self.machine
         torch.set_num_threads(machine.threads)
         try:
-            classifier = load_classifier(
-                machine.model or plan.model,
-                weights=machine.weights or plan.weights,
-                device=machine.device,
-                cam_layer=machine.cam_layer or plan.cam_layer,
+            classifier = kept_classifier(
+                {
+                    "model": machine.model or plan.model,
+                    "weights": machine.weights or plan.weights,
+                    "device": machine.device,
+                    "cam_layer": machine.cam_layer or plan.cam_layer,
+                }
             )
             catalog = load_catalog(machine.catalog or plan.catalog).only((facts["image_key"],))
             image = load_study_image(
@@ -248,22 +238,20 @@ class Worker:
         check_same("classifier", classifier.name, facts["classifier"]["sha256"],
                    classifier.fingerprint)  # fmt: skip
         check_same("picture", image.key, facts["image_sha256"], image.digest)
-        cache = cache_folder()
-        bank = PerturbationBank(cache / "bank")
+        bank = PerturbationBank(cache_folder() / "bank")
         task = TuningTask(
             image=image.pixels,
-            source=make_engine(
-                classifier, machine.engine, image=image.pixels, cache=cache / "engines"
-            ),
+            source=kept_engine(classifier, machine.engine, image.pixels),
             reference=Reference.from_json(facts["reference"]),
             bank=bank,
             runtime_model=RuntimeModel.from_json(facts["runtime_model"]),
             mask_rule=MaskRule(**facts["mask_rule"]),
         )
         settings = plan.settings(facts)
-        runner = StudyRunner(study, task, settings)
+        notes = StudyNotes(study, task, artifact_folder(self.storage))
+        runner = StudyRunner(study, task, settings, notes.on_trial, notes.on_score)
         runner.begin(winners_of(self.storage, name) if plan.warm_start else [])
-        return _Prepared(runner, settings, bank)
+        return _Prepared(plan, runner, settings, bank, notes)
 
 
 def check_same(what: str, name: str, recorded: str, found: str) -> None:

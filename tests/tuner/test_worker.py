@@ -19,10 +19,11 @@ from studies.overview import StudyOverview, overview
 from studies.patient_storage import PatientStorage, again_elsewhere, until_reachable
 from studies.storage import open_storage
 from tests.tuner.command_line import Cli
-from tuner.cli.worker import until_clock
+from tuner.clock import until_clock
+from tuner.needs import neediest, needs
 from tuner.plan import StudyPlan
 from tuner.search_space import SearchSpace
-from tuner.worker import Machine, Mismatch, Worker, neediest, needs
+from tuner.worker import Machine, Mismatch, Worker
 
 PLAN = StudyPlan("demo", "demo", None, None, 10, 3, "ceiling", None, True, 0)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +18,14 @@ from tuner.cli.context import Workplace, catalog_class, open_workplace
 from tuner.cli.output import console, errors, table, write_json
 from tuner.cli.settings import setting
 from tuner.cli.study_watcher import StudyWatcher
+from tuner.clock import until_clock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from explainers.reference import Reference
     from studies.assets import StudyImage
+    from tuner.crew import Crew
     from tuner.jobs import TuneJob
     from tuner.search_space import SearchSpace
     from tuner.server_calibration import Calibration
@@ -51,6 +56,9 @@ class TuneRequest:
     seed: int
     space: SearchSpace
     calibrated: str | None = None
+    until: datetime | None = None
+    beyond: bool = False
+    cluster: str | None = None
 
 
 def tune(
@@ -78,12 +86,23 @@ def tune(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds per image after which no trial is started.")
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="Time of day, e.g. 07:00, after which no trial is started. Every image gets its "
+            "share first; without --trials, what is left goes where it still pays off."
+        ),
+    ] = None,
     answers: Annotated[
         int | None,
         typer.Option(help="New classifier answers per image after which no trial is started."),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(help="Processes; each tunes one image at a time.  [default: 1]")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Address of a Dask scheduler, e.g. tcp://scheduler:8786: run there."),
     ] = None,
     threads: Annotated[
         int | None,
@@ -138,13 +157,14 @@ def tune(
     )  # fmt: skip
     from studies.storage import DEFAULT_STORAGE
 
+    total = setting("trials", trials)
     request = TuneRequest(
         storage=setting("storage", storage, DEFAULT_STORAGE),
         study=setting("study", study, place.catalog.name),
         reference=setting("reference", reference),
         min_reliability=min_reliability,
         target=target,
-        trials=setting("trials", trials, 60),
+        trials=60 if total is None else total,
         seeds=setting("seeds", seeds, 10),
         workers=setting("workers", workers, 1),
         threads=threads,
@@ -158,6 +178,9 @@ def tune(
         seed=seed,
         space=chosen,
         calibrated=calibrated,
+        until=None if until is None else until_clock(until, datetime.now()),
+        beyond=until is not None and total is None,
+        cluster=setting("cluster", cluster),
     )
     summary = run_tuning(place, request)
     if as_json:
@@ -168,9 +191,8 @@ def tune(
 
 def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     """Check everything, then search; the document of ``tune --json``."""
-    from studies.storage import check_storage, open_storage
+    from studies.storage import check_storage
     from tuner.cli.calibrated import known_calibration
-    from tuner.jobs import run_jobs
     from tuner.samplers import SAMPLERS
     from tuner.tuning import TuningSettings
 
@@ -193,16 +215,47 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
         raise InvalidInput(f"--constrain {request.constrain}: fidelity is the only constraint")
     if request.target not in ("top1", "catalog"):
         raise InvalidInput(f"--target {request.target}: use top1 or catalog")
+    if request.until is not None and request.timeout is not None:
+        raise InvalidInput("--until shares one night among all images, --timeout is for each: "
+                           "give one of them")  # fmt: skip
     check_storage(request.storage, write=True)
     calibration = None
     if request.calibrated is not None:
         calibration = known_calibration(request.storage, request.calibrated)
-    jobs = _jobs(place, request, calibration)
+    with _crew(place, request) as crew:
+        jobs = _jobs(place, request, calibration, crew.workers)
+        names = _run(request, jobs, crew)
+    return summary_of(request.storage, request.study, names)
+
+
+@contextmanager
+def _crew(place: Workplace, request: TuneRequest) -> Iterator[Crew]:
+    """Who does it; its processes load what they need while this one prepares."""
+    from studies.storage import sqlite_path
+    from tuner.crew import LocalCrew, cluster_crew
+
+    if request.cluster is None:
+        most = request.workers if request.until else min(request.workers, len(place.catalog.keys))
+        crew = LocalCrew(most)
+        assert place.classifier.spec is not None
+        crew.begin(place.classifier.spec)
+        yield crew
+    else:
+        one_host = sqlite_path(request.storage) is not None
+        with cluster_crew(request.cluster, one_host=one_host) as cluster:
+            yield cluster
+
+
+def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
+    """Search; the keys of what there is to be shown."""
+    from studies.storage import open_storage
+    from tuner.jobs import run_jobs, run_until
+
     studies = [job.study for job in jobs]
     names = [job.key for job in jobs]
     before = _counts(request.storage, studies)
     open_storage(request.storage)  # its tables are made once, here, not by every worker at once
-    todo = [j for j in jobs if before.get(j.study, 0) < request.trials]
+    todo = [j for j in jobs if request.beyond or before.get(j.study, 0) < request.trials]
     already = sum(before.values())
     if already:
         errors.print(
@@ -211,18 +264,22 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
         )
     watcher = StudyWatcher(request.storage, dict(zip(studies, names, strict=True)), request.trials)
     with watcher:
-        run_jobs(todo, request.workers)
-    return summary_of(request.storage, request.study, names)
+        if request.until is None:
+            run_jobs(todo, crew)
+        elif todo:
+            run_until(todo, crew, request.until)
+    return names
 
 
 def _jobs(
-    place: Workplace, request: TuneRequest, calibration: Calibration | None
+    place: Workplace, request: TuneRequest, calibration: Calibration | None, workers: int
 ) -> list[TuneJob]:
     import torch
 
     from explainers.engines import ENGINES, make_engine
     from explainers.reference import Reference
     from studies.assets import cache_folder
+    from studies.storage import absolute_url
     from tuner.calibration import runtime_model_for
     from tuner.cli.calibrated import server_reference, server_runtime_model
     from tuner.jobs import TuneJob
@@ -260,18 +317,18 @@ def _jobs(
         identity = calibration.identity(called)
         if calibration.mask_rule is not None:
             mask_rule = calibration.mask_rule.as_kwargs()
-    processes = min(request.workers, len(images))
-    threads = request.threads or (
-        max(1, (os.cpu_count() or 1) // processes) if processes > 1 else torch.get_num_threads()
-    )
+    # On a cluster every worker has a core of its own, as far as is known here.
+    shared = 1 if request.cluster else max(1, (os.cpu_count() or 1) // workers)
+    alone = workers == 1 and not request.cluster
+    threads = request.threads or (torch.get_num_threads() if alone else shared)
+    storage = absolute_url(request.storage) if request.cluster else request.storage
     return [
         TuneJob(
             catalog=place.catalog_source,
             key=image.key,
             study=f"{request.study}/{image.key}",
-            storage=request.storage,
+            storage=storage,
             assets=place.assets,
-            bank=cache_folder() / "bank",
             classifier_spec=spec,
             engine=engine if engine in ENGINES else "torch",
             class_index=classes[image.key],
@@ -288,6 +345,7 @@ def _jobs(
             constrain_fidelity=request.constrain == "fidelity",
             seed=request.seed,
             space=replace(request.space),
+            beyond=request.beyond,
             mask_rule=mask_rule,
             calibration=identity,
         )

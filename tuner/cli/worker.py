@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -17,8 +17,9 @@ from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.output import console, errors
 from tuner.cli.settings import setting
+from tuner.clock import until_clock
 
-__all__ = ["until_clock", "worker"]
+__all__ = ["worker"]
 
 
 def worker(
@@ -93,20 +94,6 @@ def _deadline(max_hours: float | None, until: str | None) -> Callable[[], bool]:
         return late or (clock is not None and datetime.now() >= clock)
 
     return over
-
-
-def until_clock(text: str, now: datetime) -> datetime:
-    """The next moment with that time of day.
-
-    Raises:
-        InvalidInput: no time of day.
-    """
-    try:
-        at = datetime.strptime(text, "%H:%M")
-    except ValueError as error:
-        raise InvalidInput(f"--until {text}: give a time of day, e.g. 07:00") from error
-    found = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
-    return found if found > now else found + timedelta(days=1)
 
 
 @contextmanager

@@ -1,0 +1,49 @@
+"""What a process loads once and uses for many studies: the classifier, and an engine for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from explainers.classifier import Classifier
+    from explainers.engines import Engine
+
+__all__ = ["kept_classifier", "kept_engine"]
+
+_engines: dict[tuple[str, str, tuple[int, ...], int], Engine] = {}
+
+
+def kept_classifier(spec: Mapping[str, Any]) -> Classifier:
+    """The classifier of ``load_classifier(**spec)``, the same one when asked again."""
+    return _loaded(tuple(sorted(spec.items())))
+
+
+@lru_cache(maxsize=1)
+def _loaded(spec: tuple[tuple[str, Any], ...]) -> Classifier:
+    from explainers.zoo import load_classifier
+
+    return load_classifier(**dict(spec))
+
+
+def kept_engine(classifier: Classifier, name: str, image: NDArray[np.uint8]) -> Engine:
+    """An engine for images of that size, the same one when asked again.
+
+    Args:
+        name: see ``explainers.engines.ENGINES``.
+        image: (H, W, 3) uint8.
+    """
+    import torch
+
+    from explainers.engines import make_engine
+    from studies.assets import cache_folder
+
+    key = (classifier.fingerprint, name, image.shape, torch.get_num_threads())
+    if key not in _engines:
+        _engines.clear()
+        _engines[key] = make_engine(classifier, name, image=image, cache=cache_folder() / "engines")
+    return _engines[key]
