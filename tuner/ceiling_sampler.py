@@ -145,8 +145,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         """One full parameter set."""
         self._probes, self._foretold, self.replayed = [], None, 0
-        given = trial.params or trial.system_attrs.get("fixed_params")
-        if given or "lime_parameters" in trial.user_attrs:
+        # Dimensions with one choice are filled in before anybody is asked.
+        chosen = [n for n in trial.params if n not in search_space or not search_space[n].single()]
+        if chosen or trial.system_attrs.get("fixed_params") or "lime_parameters" in trial.user_attrs:
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}

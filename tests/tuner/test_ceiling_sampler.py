@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from explainers.classifier import Classifier
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.ceiling_sampler import CeilingSampler
@@ -22,6 +24,18 @@ def test_probes_and_hopes_are_stored_with_the_trial_they_led_to(
     probed = [str(arm) for t in proposed for arm, *_ in t.user_attrs.get("probed", ())]
     assert len(probed) == len(set(probed))
     assert all("foretold" in t.user_attrs for t in proposed if t.value)
+
+
+@pytest.mark.parametrize("fixed", ["segmentation=slic", "num_features=3", "num_samples=64"])
+def test_a_fixed_dimension_leaves_the_others_to_it(
+    demo_classifier: Classifier, fixed: str
+) -> None:
+    task = demo_task(demo_classifier)
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    space = SMALL_SPACE.fix([fixed])
+    run_study(study, task, TuningSettings(trials=3, seeds=2, space=space))
+    assert study.trials[0].user_attrs["probed"]
+    assert all("foretold" in t.user_attrs for t in study.trials if t.value and t.params)
 
 
 def test_an_arm_that_fell_short_is_trusted_less(demo_classifier: Classifier) -> None:

@@ -268,6 +268,9 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
             run_jobs(todo, crew)
         elif todo:
             run_until(todo, crew, request.until)
+            if datetime.now() < request.until:
+                done = "brings" if request.beyond else "is left to do that brings"
+                errors.print(f"over before {request.until:%H:%M}: no further trial {done} anything")
     return names
 
 
