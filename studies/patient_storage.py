@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import optuna
@@ -12,9 +13,9 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.attributes import DEFAULTS_ORIGIN
-from studies.storage import database_reason
+from studies.storage import database_reason, open_storage
 
-__all__ = ["UNREACHABLE", "PatientStorage", "again_elsewhere", "until_reachable"]
+__all__ = ["UNREACHABLE", "PatientStorage", "again_elsewhere", "bury_dead", "until_reachable"]
 
 UNREACHABLE = (
     optuna.exceptions.StorageInternalError, sqlalchemy.exc.DBAPIError,
@@ -63,6 +64,15 @@ def again_elsewhere(study: optuna.Study, trial: FrozenTrial) -> None:
             system_attrs={"failed_trial": history[0], _RETRIES: history, **_fixed(trial)},
         )
     )
+
+
+def bury_dead(url: str, names: Iterable[str]) -> None:
+    """Fail the trials of some studies whose workers are dead, so that they are tried again."""
+    storage = open_storage(url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        for name in names:
+            optuna.storages.fail_stale_trials(optuna.load_study(study_name=name, storage=storage))
 
 
 def _fixed(trial: FrozenTrial) -> dict[str, Any]:

@@ -146,8 +146,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         """One full parameter set."""
         self._probes, self._foretold, self.replayed = [], None, 0
         # Dimensions with one choice are filled in before anybody is asked.
-        chosen = [n for n in trial.params if n not in search_space or not search_space[n].single()]
-        if chosen or trial.system_attrs.get("fixed_params") or "lime_parameters" in trial.user_attrs:
+        given = any(n not in search_space or not search_space[n].single() for n in trial.params)
+        given = given or "fixed_params" in trial.system_attrs
+        if given or "lime_parameters" in trial.user_attrs:
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tuner.task import TuningTask
     from tuner.trial import TuningSettings
 
-__all__ = ["TuneJob", "run_job", "run_jobs", "run_until", "winners_of"]
+__all__ = ["TuneJob", "run_job", "run_jobs", "run_until", "settle", "winners_of"]
 
 _NO_TIME = 1e-9  # seconds
 
@@ -237,6 +238,23 @@ def run_until(jobs: Sequence[TuneJob], crew: Crew, until: datetime) -> None:
     compared = {row.study for row in overview(jobs[0].storage, None) if row.default_iou is not None}
     late = [replace(job, timeout=_NO_TIME) for job in jobs if job.study not in compared]
     crew.run(run_job, late)
+
+
+def settle(jobs: Sequence[TuneJob]) -> None:
+    """Wait until trials of workers that were lost are known to be dead, and fail them."""
+    from studies.overview import overview
+    from studies.patient_storage import bury_dead
+    from studies.storage import GRACE_SECONDS, HEARTBEAT_SECONDS
+
+    url, mine = jobs[0].storage, {job.study for job in jobs}
+    deadline = time.monotonic() + GRACE_SECONDS + 2 * HEARTBEAT_SECONDS
+    while time.monotonic() < deadline:
+        rows = [row for row in overview(url, None) if row.study in mine]
+        running = [row.study for row in rows if row.trials.get("RUNNING")]
+        if not running:
+            return
+        bury_dead(url, running)
+        time.sleep(1)
 
 
 def _work_shift(shift: _Shift) -> int:

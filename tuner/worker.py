@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,6 +127,7 @@ class Worker:
 
     def _next(self) -> tuple[str, StudyPlan] | None:
         from studies.overview import overview, study_attributes
+        from studies.patient_storage import bury_dead
 
         rows = [
             row
@@ -145,28 +145,14 @@ class Worker:
         found = [need for need in needs(rows, plans) if need.study not in done]
         name = neediest(found, self.refused)
         if name is None:
-            self._bury([row.study for row in rows if row.trials.get("RUNNING")])
+            # While trials are begun Optuna does it by itself.
+            bury_dead(self.storage, [row.study for row in rows if row.trials.get("RUNNING")])
         if name is None and found:
             raise Mismatch(
                 f"{len(found)} studies need work, and this machine may do none of it; the first: "
                 f"{self.refused[found[0].study]}"
             )
         return None if name is None else (name, plans[name])
-
-    def _bury(self, names: Sequence[str]) -> None:
-        """Fail trials whose workers are dead, so that they are tried again; while trials are begun
-        Optuna does it by itself."""
-        import optuna
-
-        from studies.storage import open_storage
-
-        storage = open_storage(self.storage)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            for name in names:
-                optuna.storages.fail_stale_trials(
-                    optuna.load_study(study_name=name, storage=storage)
-                )
 
     def _slice(self, name: str, plan: StudyPlan) -> int:
         """Some trials of a study; how many."""

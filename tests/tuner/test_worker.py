@@ -1,66 +1,29 @@
-"""Workers: what they choose, what they refuse, and that a storage's studies get done."""
+"""Workers: what they refuse, and that a storage's studies get done."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import optuna
 import pytest
 import sqlalchemy
-from hypothesis import given
-from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from explainers.errors import InvalidInput
-from studies.overview import StudyOverview, overview
+from studies.overview import overview
 from studies.patient_storage import PatientStorage, again_elsewhere, until_reachable
 from studies.storage import open_storage
 from tests.tuner.command_line import Cli
-from tuner.clock import until_clock
-from tuner.needs import neediest, needs
 from tuner.plan import StudyPlan
 from tuner.search_space import SearchSpace
 from tuner.worker import Machine, Mismatch, Worker
-
-PLAN = StudyPlan("demo", "demo", None, None, 10, 3, "ceiling", None, True, 0)
-
-
-def _row(study: str, finished: int, running: int = 0) -> StudyOverview:
-    counts = {"COMPLETE": finished, "RUNNING": running}
-    return StudyOverview(study, counts, *[None] * 8)
-
-
-@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=8))
-def test_the_neediest_study_is_the_one_that_is_least_far(counts: list[tuple[int, int]]) -> None:
-    rows = [_row(f"p/{n}", *each) for n, each in enumerate(counts)]
-    plans = {row.study: PLAN for row in rows}
-    found = needs(rows, plans)
-    assert {need.study for need in found} == {
-        f"p/{n}" for n, (done, running) in enumerate(counts) if done + running < 10
-    }
-    chosen = neediest(found, {})
-    if chosen is not None:
-        least = min(sum(c) for c in counts)
-        assert sum(counts[int(chosen.removeprefix("p/"))]) == least
-        assert neediest(found, {need.study: "no" for need in found}) is None
-    assert needs(rows, {}) == []  # without a plan nobody knows how
 
 
 def test_a_space_comes_back_from_its_text() -> None:
     space = SearchSpace().fix(["segmentation=slic", "num_samples=128", "random_seed=None"])
     assert SearchSpace.from_json(space.to_json()) == space
     assert SearchSpace.from_json(SearchSpace().to_json()).to_json() == SearchSpace().to_json()
-
-
-def test_until_is_the_next_such_time() -> None:
-    evening = datetime(2026, 3, 28, 23, 30)
-    assert until_clock("07:00", evening) == datetime(2026, 3, 29, 7)
-    assert until_clock("23:45", evening) == datetime(2026, 3, 28, 23, 45)
-    with pytest.raises(InvalidInput, match="time of day"):
-        until_clock("7 am", evening)
 
 
 def test_a_database_that_is_away_is_waited_for() -> None:

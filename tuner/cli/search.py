@@ -249,7 +249,7 @@ def _crew(place: Workplace, request: TuneRequest) -> Iterator[Crew]:
 def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
     """Search; the keys of what there is to be shown."""
     from studies.storage import open_storage
-    from tuner.jobs import run_jobs, run_until
+    from tuner.jobs import run_jobs, run_until, settle
 
     studies = [job.study for job in jobs]
     names = [job.key for job in jobs]
@@ -271,6 +271,8 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
             if datetime.now() < request.until:
                 done = "brings" if request.beyond else "is left to do that brings"
                 errors.print(f"over before {request.until:%H:%M}: no further trial {done} anything")
+        if request.cluster and todo:
+            settle(todo)
     return names
 
 

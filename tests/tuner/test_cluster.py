@@ -1,0 +1,62 @@
+"""``tune --cluster``: a real scheduler and worker processes, one of which is killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from studies.overview import overview
+from studies.storage import holds_studies, open_storage
+from tests.tuner.command_line import Cli
+from tests.tuner.dask_cluster import dask_cluster
+
+KEYS, TRIALS = ("house", "key", "boat"), 12
+_TUNE = (
+    "tune", "--catalog", "demo", "--images", ",".join(KEYS), "--trials", str(TRIALS), "--seeds",
+    "3", "--fix", "segmentation=slic", "--device", "cpu",
+)  # fmt: skip
+_SECONDS = 150
+
+
+def _finished(url: str) -> int:
+    return sum(row.finished for row in overview(url, None)) if holds_studies(url) else 0
+
+
+def test_a_worker_that_is_killed_costs_nothing_but_time(here: Path) -> None:
+    url = f"sqlite:///{here / 'lime-tuner.db'}"
+    with dask_cluster(here) as cluster:
+        for _ in range(2):
+            cluster.add_worker("--nthreads", "1")
+        with subprocess.Popen(
+            [sys.executable, "-m", "tuner", *_TUNE, "--cluster", cluster.address],
+            cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        ) as tune:  # fmt: skip
+            deadline = time.monotonic() + _SECONDS
+            while _finished(url) < 4 and tune.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.1)
+            cluster.kill_worker(0)
+            assert tune.poll() is None, "it was done before anything was killed"
+            _, said = tune.communicate(timeout=_SECONDS)
+        assert tune.returncode == 0, said
+    for key in KEYS:
+        study = optuna.load_study(study_name=f"demo/{key}", storage=open_storage(url))
+        states = [trial.state for trial in study.trials]
+        assert states.count(TrialState.RUNNING) == 0
+        assert sum(s in (TrialState.COMPLETE, TrialState.PRUNED) for s in states) == TRIALS
+        assert any(t.user_attrs.get("origin") == "lime defaults" for t in study.trials)
+
+
+def test_a_cluster_that_will_not_do_is_one_line(here: Path, cli: Cli) -> None:
+    nobody = "tcp://127.0.0.1:9"
+    assert "dask scheduler" in cli.refused(*_TUNE, "--cluster", nobody, status=(1,))
+    assert "tcp://" in cli.refused(*_TUNE, "--cluster", "here")
+    with dask_cluster(here) as cluster:
+        assert "has no workers" in cli.refused(*_TUNE, "--cluster", cluster.address)
+        cluster.add_worker("--nthreads", "2", "--no-nanny")
+        assert "--nthreads 1" in cli.refused(*_TUNE, "--cluster", cluster.address)
+    assert not list(here.glob("*.db"))
