@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from studies.storage import artifact_folder, open_storage
+from studies.storage import open_storage
 
 if TYPE_CHECKING:
     import optuna
@@ -38,12 +38,10 @@ def dashboard_app(url: str) -> WSGIApplication:
     """
     import optuna_dashboard
 
-    from studies.artifacts import ArtifactFolder
+    from studies.artifacts import artifact_store
 
     storage = open_storage(url, write=False)
-    app: WSGIApplication = optuna_dashboard.wsgi(
-        storage, artifact_store=ArtifactFolder(artifact_folder(url))
-    )
+    app: WSGIApplication = optuna_dashboard.wsgi(storage, artifact_store=artifact_store(url))
     return app
 
 

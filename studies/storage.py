@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_STORAGE", "absolute_url", "artifact_folder", "check_storage", "database_reason",
-    "describe", "holds_studies", "open_storage", "parse_url", "sqlite_path",
+    "describe", "errors_told", "holds_studies", "open_storage", "parse_url", "sqlite_path",
 ]  # fmt: skip
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
@@ -77,10 +77,9 @@ def describe(url: str) -> str:
 
 
 def artifact_folder(url: str) -> Path:
-    """Where pictures and files that belong to a storage are kept: beside the SQLite file."""
+    """Where pictures and files that belong to an SQLite storage are kept: beside its file."""
     path = sqlite_path(url)
-    if path is None:
-        return Path("lime-tuner-artifacts")
+    assert path is not None
     return path.with_name(f"{path.stem}-artifacts")
 
 
@@ -91,7 +90,7 @@ def database_reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def errors_told(url: str) -> Iterator[None]:
     """Turn the database's errors into one line."""
     try:
         yield
@@ -127,7 +126,7 @@ def check_storage(url: str, *, write: bool) -> None:
         _check_file(path, write=write)
         if not path.exists():
             return
-    with _told(url):
+    with errors_told(url):
         engine = sqlalchemy.create_engine(url)
         try:
             tables = set(sqlalchemy.inspect(engine).get_table_names())
@@ -154,7 +153,7 @@ def holds_studies(url: str) -> bool:
     path = sqlite_path(url)
     if path is not None and not path.exists():
         return False
-    with _told(url):
+    with errors_told(url):
         engine = sqlalchemy.create_engine(url)
         try:
             return set(sqlalchemy.inspect(engine).get_table_names()) >= _OPTUNA_TABLES
@@ -201,7 +200,7 @@ def open_storage(url: str, *, write: bool = True) -> optuna.storages.RDBStorage:
     from studies.patient_storage import PatientStorage, again_elsewhere
 
     is_sqlite = sqlite_path(url) is not None
-    with _told(url), warnings.catch_warnings():
+    with errors_told(url), warnings.catch_warnings():
         # Heartbeats are marked experimental; the version that we rely on is pinned.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:

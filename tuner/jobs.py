@@ -171,13 +171,13 @@ def begin_job(job: TuneJob) -> str:
 
 def run_job(job: TuneJob) -> str:
     """Tune one image; the result is in the storage. Returns the image's key."""
-    from studies.storage import artifact_folder
+    from studies.artifacts import artifact_store
     from tuner.study_notes import StudyNotes
     from tuner.tuning import run_study
 
     with _opened(job) as opened:
         winners = winners_of(job.storage, job.study) if job.warm_start else []
-        notes = StudyNotes(opened.study, opened.task, artifact_folder(job.storage))
+        notes = StudyNotes(opened.study, opened.task, artifact_store(job.storage))
         run_study(
             opened.study, opened.task, opened.settings, notes.on_trial, winners, notes.on_score
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 from explainers.errors import LimeTunerError
 from explainers.lime import explain, explanation_mask
 from explainers.lime_parameters import LimeParameters
-from studies.artifacts import ArtifactFolder, add_picture
+from studies.artifacts import Artifacts, add_picture
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.dashboard import is_installed, name_score, save_note, save_plot
+from studies.patient_storage import UNREACHABLE
 from studies.runtime_plot import runtime_plot
 from studies.study_note import ScoredTrial, study_note
 from studies.study_pictures import explanation_picture, photograph_picture
@@ -56,12 +56,12 @@ class StudyNotes:
     is told once, and never ends a study.
 
     Args:
-        artifacts: folder for the pictures.
+        artifacts: where the pictures go.
     """
 
-    def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Path) -> None:
+    def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Artifacts) -> None:
         self._study, self._task = study, task
-        self._store = ArtifactFolder(artifacts)
+        self._store = artifacts
         self._active = is_installed()
         self._source = _BankedAnswers(task.source.fingerprint)
         self._new_best: int | None = None
@@ -179,6 +179,8 @@ class StudyNotes:
     def _told(self) -> Iterator[None]:
         try:
             yield
+        except UNREACHABLE as error:  # the next best has its picture when the database is back
+            _logger.warning("study '%s': no note was written now: %s", self._study.study_name, error)
         except (OSError, ImportError, LimeTunerError, optuna.exceptions.OptunaError) as error:
             _logger.warning(
                 "study '%s' goes on without pictures for the dashboard: %s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -17,6 +18,7 @@ from tuner.warm_start import STARTERS, enqueue_first
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 
+_logger = logging.getLogger(__name__)
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
 # next to nothing; the others need rivals that a costly first trial can be stopped against.
@@ -46,6 +48,7 @@ class StudyRunner:
         self.study, self._task, self._settings = study, task, settings
         self._on_trial, self._on_score = on_trial, on_score
         self._running: list[int] = []
+        self._failed_here = False
 
     def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
         """Line up what goes first, and make the sampler; before any other call."""
@@ -68,13 +71,32 @@ class StudyRunner:
             )
 
     def one_trial(self) -> None:
-        """One more; waiting ones first."""
+        """One more; waiting ones first.
+
+        A trial that others took for dead, because the machine was asleep, is lost: they have failed
+        it, and it is tried again.
+        """
         try:
             self.study.optimize(self._objective, n_trials=1, callbacks=[self._after])
         except KeyboardInterrupt:
             for number in self._running:
                 self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
             raise
+        except Exception:  # Optuna tells it by several kinds
+            if not self._taken_for_dead():
+                raise
+            _logger.warning(
+                "%s: trial %s was taken for dead and is tried again; was this machine asleep?",
+                self.study.study_name, *self._running,
+            )  # fmt: skip
+            self._running.clear()
+
+    def _taken_for_dead(self) -> bool:
+        """Whether the trial that is being run here was failed, though it did not fail here."""
+        if self._failed_here or not self._running:
+            return False
+        trials = self.study.get_trials(deepcopy=False)
+        return all(t.state == TrialState.FAIL for t in trials if t.number in self._running)
 
     def finish(self) -> None:
         """Time or answers may be spent before it is the defaults' turn; there is no result without
@@ -84,6 +106,16 @@ class StudyRunner:
 
     def _objective(self, trial: optuna.Trial) -> float:
         self._running[:] = [trial.number]
+        self._failed_here = True
+        try:
+            value = self._scored(trial)
+        except (optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError):
+            self._failed_here = False
+            raise
+        self._failed_here = False
+        return value
+
+    def _scored(self, trial: optuna.Trial) -> float:
         sampler = self.study.sampler
         value = run_trial(
             trial,

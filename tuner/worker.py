@@ -191,9 +191,10 @@ class Worker:
         from explainers.masks import MaskRule
         from explainers.perturbation_bank import PerturbationBank
         from explainers.reference import Reference
+        from studies.artifacts import artifact_store
         from studies.assets import cache_folder, load_study_image
         from studies.catalog import load_catalog
-        from studies.storage import artifact_folder, open_storage
+        from studies.storage import open_storage
         from tuner.jobs import winners_of
         from tuner.loading import kept_classifier, kept_engine
         from tuner.runtime_model import RuntimeModel
@@ -234,7 +235,7 @@ class Worker:
             mask_rule=MaskRule(**facts["mask_rule"]),
         )
         settings = plan.settings(facts)
-        notes = StudyNotes(study, task, artifact_folder(self.storage))
+        notes = StudyNotes(study, task, artifact_store(self.storage))
         runner = StudyRunner(study, task, settings, notes.on_trial, notes.on_score)
         runner.begin(winners_of(self.storage, name) if plan.warm_start else [])
         return _Prepared(plan, runner, settings, bank, notes)
