@@ -10,7 +10,7 @@ import contextlib
 import io
 import tempfile
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import optuna
@@ -97,7 +97,7 @@ class ArtifactTable:
         body = self._read(ARTIFACTS.c.body, artifact_id)
         if body is None:
             raise ArtifactNotFound(f"no artifact has the id {artifact_id}")
-        return io.BytesIO(bytes(body))
+        return io.BytesIO(body)
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """See :class:`Artifacts`."""
@@ -113,7 +113,7 @@ class ArtifactTable:
         with records(self._url) as engine, engine.begin() as connection:
             connection.execute(_of(artifact_id, sqlalchemy.delete(ARTIFACTS)))
 
-    def _read(self, column: sqlalchemy.Column[str] | sqlalchemy.Column[bytes], name: str) -> object:
+    def _read(self, column: sqlalchemy.Column[Any], name: str) -> Any:
         # Looking makes no tables: a dry run looks, too.
         query = sqlalchemy.select(column).where(ARTIFACTS.c.artifact_id == name)
         with errors_told(self._url):

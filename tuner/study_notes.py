@@ -180,7 +180,8 @@ class StudyNotes:
         try:
             yield
         except UNREACHABLE as error:  # the next best has its picture when the database is back
-            _logger.warning("study '%s': no note was written now: %s", self._study.study_name, error)
+            name = self._study.study_name
+            _logger.warning("study '%s': no note was written now: %s", name, error)
         except (OSError, ImportError, LimeTunerError, optuna.exceptions.OptunaError) as error:
             _logger.warning(
                 "study '%s' goes on without pictures for the dashboard: %s",

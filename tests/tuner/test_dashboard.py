@@ -25,8 +25,8 @@ from PIL import Image
 from explainers.lime_parameters import LimeParameters
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference
-from studies.dashboard import dashboard_app
 from studies.artifacts import ArtifactFolder, artifact_store
+from studies.dashboard import dashboard_app
 from studies.storage import artifact_folder, open_storage
 from studies.trial_record import TrialRecord
 from tests.explainers.numpy_classifiers import QuarterColours, picture
