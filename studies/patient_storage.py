@@ -11,7 +11,7 @@ import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.attributes import DEFAULTS_ORIGIN
+from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
 from studies.storage import database_reason
 
 __all__ = ["UNREACHABLE", "PatientStorage", "again_elsewhere", "until_reachable"]
@@ -42,6 +42,20 @@ class PatientStorage(optuna.storages.RDBStorage):
             super().record_heartbeat(trial_id)
         except UNREACHABLE as error:
             _logger.warning("a heartbeat could not be written: %s", _reason(error))
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Those that Optuna is about to fail, with the reason written while they can be."""
+        stale = []
+        for trial_id in super()._get_stale_trial_ids(study_id):
+            who = self.get_trial(trial_id).user_attrs.get(WORKER, "its worker")
+            try:
+                self.set_trial_user_attr(
+                    trial_id, FAILURE, f"{who} gave no sign of life for {self.grace_period} s"
+                )
+            except optuna.exceptions.UpdateFinishedTrialError:
+                continue  # somebody else has failed it just now
+            stale.append(trial_id)
+        return stale
 
 
 def again_elsewhere(study: optuna.Study, trial: FrozenTrial) -> None:

@@ -13,6 +13,7 @@ from studies.stagnation import is_stagnant
 from tuner.samplers import make_sampler
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings, run_trial
+from tuner.trial_log import BestLog, accounted
 from tuner.warm_start import STARTERS, enqueue_first
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
@@ -46,6 +47,7 @@ class StudyRunner:
         self.study, self._task, self._settings = study, task, settings
         self._on_trial, self._on_score = on_trial, on_score
         self._running: list[int] = []
+        self._best = BestLog(study)
 
     def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
         """Line up what goes first, and make the sampler; before any other call."""
@@ -85,20 +87,22 @@ class StudyRunner:
     def _objective(self, trial: optuna.Trial) -> float:
         self._running[:] = [trial.number]
         sampler = self.study.sampler
-        value = run_trial(
-            trial,
-            self.study,
-            self._task,
-            self._settings,
-            getattr(sampler, "notes", None),
-            lambda: getattr(sampler, "replayed", 0),
-        )
-        if self._on_score is not None:
-            self._on_score(trial, value)
+        with accounted(self.study.study_name, trial):
+            value = run_trial(
+                trial,
+                self.study,
+                self._task,
+                self._settings,
+                getattr(sampler, "notes", None),
+                lambda: getattr(sampler, "replayed", 0),
+            )
+            if self._on_score is not None:
+                self._on_score(trial, value)
         return value
 
     def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._running.clear()
+        self._best.after(trial)
         if self._on_trial is not None:
             self._on_trial(trial)
         if not is_done(study, self._settings):

@@ -25,6 +25,7 @@ from tuner.cli import (
     report,
     results,
     search,
+    status,
     submit,
     worker,
 )
@@ -47,7 +48,7 @@ app = typer.Typer(
 )
 app.command("quickstart")(quickstart.quickstart)
 app.command("tune")(search.tune)
-app.command("status")(results.status)
+app.command("status")(status.status)
 app.command("export")(results.export)
 app.command("verify")(results.verify)
 app.command("reference")(pictures.reference)
@@ -72,8 +73,8 @@ def main() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     command = typer.main.get_command(app)
     try:
-        status = command.main(prog_name="lime-tuner", standalone_mode=False)
-        if status == _INTERRUPTED:  # typer turns Ctrl-C into this status, silently
+        ended = command.main(prog_name="lime-tuner", standalone_mode=False)
+        if ended == _INTERRUPTED:  # typer turns Ctrl-C into this status, silently
             raise KeyboardInterrupt
     except LimeTunerError as error:
         _say(str(error))
@@ -89,7 +90,7 @@ def main() -> None:
     except OSError as error:
         _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(ended if isinstance(ended, int) else 0)
 
 
 def _say(message: str) -> None:
