@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
+from explainers.errors import StorageError
 from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
-from studies.storage import database_reason
+from studies.full_disk import is_full, no_space
+from studies.storage import database_reason, describe, sqlite_path
 
-__all__ = ["UNREACHABLE", "PatientStorage", "again_elsewhere", "until_reachable"]
+__all__ = [
+    "UNREACHABLE", "PatientStorage", "again_elsewhere", "trouble_told", "until_reachable",
+]  # fmt: skip
 
 UNREACHABLE = (
     optuna.exceptions.StorageInternalError, sqlalchemy.exc.DBAPIError,
@@ -41,7 +46,9 @@ class PatientStorage(optuna.storages.RDBStorage):
         try:
             super().record_heartbeat(trial_id)
         except UNREACHABLE as error:
-            _logger.warning("a heartbeat could not be written: %s", _reason(error))
+            # A full disk is told by whoever writes next.
+            level = logging.INFO if is_full(error) else logging.WARNING
+            _logger.log(level, "a heartbeat could not be written: %s", _reason(error))
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         """Those that Optuna is about to fail, with the reason written while they can be."""
@@ -113,6 +120,24 @@ def until_reachable(
             if waited:
                 told("the database is back")
             return found
+
+
+@contextmanager
+def trouble_told(url: str) -> Iterator[None]:
+    """Turn what a storage raises in the middle of the work into one line.
+
+    Raises:
+        StorageError: its disk is full, or it is away.
+    """
+    try:
+        yield
+    except UNREACHABLE as error:
+        if is_full(error, sqlite_path(url)):
+            raise no_space(describe(url)) from error
+        raise StorageError(
+            f"storage {describe(url)} cannot be used any more ({_reason(error)}): see to the "
+            "database, and the same command goes on from there"
+        ) from error
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.crew import Crew
 from tuner.loading import kept_classifier, kept_engine
+from tuner.log_file import join_log
 from tuner.plan import PLAN, StudyPlan
 from tuner.search_space import SearchSpace
 
@@ -41,6 +42,7 @@ class TuneJob:
         trials ... space: see ``tuner.tuning.TuningSettings``.
         mask_rule: arguments of ``MaskRule``; those of our own where ``None``.
         calibration: which one the runtime model comes from, as ``Calibration.identity`` says.
+        log: file that processes of this machine write to; none where ``None``.
     """
 
     catalog: str
@@ -68,6 +70,7 @@ class TuneJob:
     bank: Path | None = None
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
+    log: Path | None = None
 
     @property
     def plan(self) -> StudyPlan:
@@ -99,7 +102,20 @@ class _Opened:
 
 @contextmanager
 def _opened(job: TuneJob) -> Iterator[_Opened]:
-    """Load what a job names, and create its study or open it, with its plan."""
+    """Load what a job names, and create its study or open it, with its plan.
+
+    Raises:
+        StorageError: the database is away, or its disk full, also inside the ``with``.
+    """
+    from studies.patient_storage import trouble_told
+
+    join_log(job.log)
+    with trouble_told(job.storage), _loaded(job) as opened:
+        yield opened
+
+
+@contextmanager
+def _loaded(job: TuneJob) -> Iterator[_Opened]:
     os.environ.setdefault("TQDM_DISABLE", "1")
     import optuna
     import torch
@@ -243,6 +259,7 @@ def _work_shift(shift: _Shift) -> int:
     from tuner.worker import Machine, Worker
 
     first = shift.jobs[0]
+    join_log(first.log)
     spec = first.classifier_spec
     return Worker(
         storage=first.storage,

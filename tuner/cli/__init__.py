@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from explainers.errors import LimeTunerError
+from studies.full_disk import is_full, no_space
 from tuner.cli import (
     calibrate,
     compare,
@@ -88,6 +89,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
+        if is_full(error):
+            _say(str(no_space(str(error.filename or "what is written"))))
+            sys.exit(1)
         _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         sys.exit(1)
     sys.exit(ended if isinstance(ended, int) else 0)
