@@ -18,7 +18,8 @@ from studies.full_disk import is_full, no_space
 from studies.storage import database_reason, describe, sqlite_path
 
 __all__ = [
-    "UNREACHABLE", "PatientStorage", "again_elsewhere", "trouble_told", "until_reachable",
+    "UNREACHABLE", "PatientStorage", "again_elsewhere", "trouble_told",
+    "unreachable_reason", "until_reachable",
 ]  # fmt: skip
 
 UNREACHABLE = (
@@ -48,7 +49,7 @@ class PatientStorage(optuna.storages.RDBStorage):
         except UNREACHABLE as error:
             # A full disk is told by whoever writes next.
             level = logging.INFO if is_full(error) else logging.WARNING
-            _logger.log(level, "a heartbeat could not be written: %s", _reason(error))
+            _logger.log(level, "a heartbeat could not be written: %s", unreachable_reason(error))
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         """Those that Optuna is about to fail, with the reason written while they can be."""
@@ -112,7 +113,7 @@ def until_reachable(
             if stop():
                 raise
             if not waited:
-                told(f"the database is away ({_reason(error)}): waiting for it")
+                told(f"the database is away ({unreachable_reason(error)}): waiting for it")
             waited = True
             pause(wait)
             wait = min(2 * wait, _LONGEST_PAUSE)
@@ -135,10 +136,11 @@ def trouble_told(url: str) -> Iterator[None]:
         if is_full(error, sqlite_path(url)):
             raise no_space(describe(url)) from error
         raise StorageError(
-            f"storage {describe(url)} cannot be used any more ({_reason(error)}): see to the "
-            "database, and the same command goes on from there"
+            f"storage {describe(url)} cannot be used any more ({unreachable_reason(error)}): see "
+            "to the database, and the same command goes on from there"
         ) from error
 
 
-def _reason(error: BaseException) -> str:
+def unreachable_reason(error: BaseException) -> str:
+    """What the database says, behind what Optuna and SQLAlchemy make of it."""
     return database_reason(error.__cause__ or error)[:160]

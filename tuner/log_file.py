@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-__all__ = ["LOG_FILE", "join_log", "log_to"]
+__all__ = ["LOG_FILE", "SharedLogFile", "join_log", "log_to"]
 
 LOG_FILE = "lime-tuner.log"
 _PACKAGES = ("tuner", "studies", "explainers", "dissection")
 _MOST_BYTES, _OLDER_FILES = 1_000_000, 3
-_attached: list[_SharedFile] = []
+_attached: list[SharedLogFile] = []
 
 
-class _SharedFile(RotatingFileHandler):
+class SharedLogFile(RotatingFileHandler):
     """A rotating log that any number of processes write to.
 
     Each record opens the file, turns it over when it is full, and closes it, while the folder is
@@ -31,9 +31,9 @@ class _SharedFile(RotatingFileHandler):
     few records a minute. A log that cannot be written is told once, and ends nothing.
     """
 
-    def __init__(self, path: Path, told: bool) -> None:
+    def __init__(self, path: Path, told: bool, most_bytes: int = _MOST_BYTES) -> None:
         super().__init__(
-            path, maxBytes=_MOST_BYTES, backupCount=_OLDER_FILES, encoding="utf-8", delay=True
+            path, maxBytes=most_bytes, backupCount=_OLDER_FILES, encoding="utf-8", delay=True
         )
         self.path, self._told = path, told
         self.setFormatter(
@@ -104,7 +104,7 @@ def join_log(path: Path | None, *, told: bool = True) -> None:
     _leave()
     if path is None:
         return
-    handler = _SharedFile(path, told)
+    handler = SharedLogFile(path, told)
     _attached.append(handler)
     for package in _PACKAGES:
         logger = logging.getLogger(package)

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
+from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
 from tuner.samplers import make_sampler
 from tuner.task import TuningTask
@@ -76,6 +77,12 @@ class StudyRunner:
         except KeyboardInterrupt:
             for number in self._running:
                 self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            raise
+        except AssertionError as error:
+            # Optuna stumbles over its own error when a trial's end cannot be written.
+            lost = error.__context__
+            if isinstance(lost, UNREACHABLE):
+                raise lost  # noqa: B904
             raise
 
     def finish(self) -> None:

@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.attributes import FAILURE, WORKER
 from studies.foreign_text import one_line
+from studies.full_disk import is_full
 from studies.hosts import this_worker
-from studies.patient_storage import UNREACHABLE
+from studies.patient_storage import UNREACHABLE, unreachable_reason
 
 __all__ = ["BestLog", "accounted"]
 
@@ -29,18 +30,22 @@ def accounted(study: str, trial: optuna.Trial) -> Iterator[None]:
     except optuna.TrialPruned:
         raise
     except (Exception, KeyboardInterrupt) as error:
-        reason = (
-            "interrupted"
-            if isinstance(error, KeyboardInterrupt)
-            else one_line(f"{type(error).__name__}: {error}", _LONGEST)
-        )
+        reason = _reason(error)
         _logger.info("%s: trial %d failed: %s", study, trial.number, reason)
-        if not isinstance(error, UNREACHABLE):
+        if not isinstance(error, UNREACHABLE) or is_full(error):  # so little may still fit
             try:
                 trial.set_user_attr(FAILURE, reason)
             except UNREACHABLE as unwritten:
                 _logger.info("the database does not know why: %s", type(unwritten).__name__)
         raise
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, UNREACHABLE):
+        return f"the database cannot be used: {unreachable_reason(error)}"
+    return one_line(f"{type(error).__name__}: {error}", _LONGEST)
 
 
 class BestLog:
