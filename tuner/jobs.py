@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["TuneJob", "run_job", "run_jobs", "run_until", "winners_of"]
 
 _NO_TIME = 1e-9  # seconds
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -272,4 +273,5 @@ def _work_shift(shift: _Shift) -> int:
         only=frozenset(job.study for job in shift.jobs),
         stop=lambda: datetime.now() >= shift.until,
         idle_exit=0.0,
+        told=_logger.warning,
     ).run()

@@ -81,10 +81,11 @@ def test_what_a_job_logs(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     def broken(*_: Any) -> None:
         raise RuntimeError("the classifier\nis gone")
 
-    monkeypatch.setattr("tuner.study_runner.run_trial", broken)
-    monkeypatch.setenv("LIME_TUNER_LOG", "named.log")
-    with pytest.raises(RuntimeError):
-        cli(*TUNE[:6], "3", *TUNE[7:])
+    with monkeypatch.context() as patch:
+        patch.setattr("tuner.study_runner.run_trial", broken)
+        patch.setenv("LIME_TUNER_LOG", "named.log")
+        with pytest.raises(RuntimeError):
+            cli(*TUNE[:6], "3", *TUNE[7:])
     named = (here / "named.log").read_text()
     assert "trial 2 failed: RuntimeError: the classifier is gone" in named
     assert named.splitlines()[-1].endswith("tune failed: RuntimeError")
@@ -95,8 +96,6 @@ def test_what_a_job_logs(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     assert failure["worker"].startswith(f"{socket.gethostname()}:")
     assert "RuntimeError: the classifier is gone" in cli.ok("status")
 
-    monkeypatch.undo()
-    monkeypatch.chdir(here)
     cli.ok(*TUNE, "--log", "none")
     assert (here / "lime-tuner.log").read_text() == log
 
@@ -135,11 +134,12 @@ def test_the_end_is_told(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
         def interrupt(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("tuner.jobs.run_jobs", interrupt)
-        assert "interrupted" in cli.refused(*TUNE, status=(130,))
+        with monkeypatch.context() as patch:
+            patch.setattr("tuner.jobs.run_jobs", interrupt)
+            code, _, err = cli(*TUNE)
+        assert code == 130
+        assert "interrupted" in err
         assert json.loads(server.asked[-1].body)["state"] == "interrupted"
-        monkeypatch.undo()
-        monkeypatch.chdir(here)
         assert "invoices" in _refused_by_another_program(here, cli, url)
         told = json.loads(server.asked[-1].body)
         assert told["state"] == "failed"
