@@ -5,17 +5,23 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.attributes import DEFAULTS_ORIGIN
-from studies.storage import database_reason, open_storage
+from explainers.errors import StorageError
+from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
+from studies.full_disk import is_full, no_space
+from studies.storage import database_reason, describe, open_storage, sqlite_path
 
-__all__ = ["UNREACHABLE", "PatientStorage", "again_elsewhere", "bury_dead", "until_reachable"]
+__all__ = [
+    "UNREACHABLE", "PatientStorage", "again_elsewhere", "bury_dead", "trouble_told",
+    "unreachable_reason", "until_reachable",
+]  # fmt: skip
 
 UNREACHABLE = (
     optuna.exceptions.StorageInternalError, sqlalchemy.exc.DBAPIError,
@@ -42,7 +48,23 @@ class PatientStorage(optuna.storages.RDBStorage):
         try:
             super().record_heartbeat(trial_id)
         except UNREACHABLE as error:
-            _logger.warning("a heartbeat could not be written: %s", _reason(error))
+            # A full disk is told by whoever writes next.
+            level = logging.INFO if is_full(error) else logging.WARNING
+            _logger.log(level, "a heartbeat could not be written: %s", unreachable_reason(error))
+
+    def _get_stale_trial_ids(self, study_id: int) -> list[int]:
+        """Those that Optuna is about to fail, with the reason written while they can be."""
+        stale = []
+        for trial_id in super()._get_stale_trial_ids(study_id):
+            who = self.get_trial(trial_id).user_attrs.get(WORKER, "its worker")
+            try:
+                self.set_trial_user_attr(
+                    trial_id, FAILURE, f"{who} gave no sign of life for {self.grace_period} s"
+                )
+            except optuna.exceptions.UpdateFinishedTrialError:
+                continue  # somebody else has failed it just now
+            stale.append(trial_id)
+        return stale
 
 
 def again_elsewhere(study: optuna.Study, trial: FrozenTrial) -> None:
@@ -101,7 +123,7 @@ def until_reachable(
             if stop():
                 raise
             if not waited:
-                told(f"the database is away ({_reason(error)}): waiting for it")
+                told(f"the database is away ({unreachable_reason(error)}): waiting for it")
             waited = True
             pause(wait)
             wait = min(2 * wait, _LONGEST_PAUSE)
@@ -111,5 +133,24 @@ def until_reachable(
             return found
 
 
-def _reason(error: BaseException) -> str:
+@contextmanager
+def trouble_told(url: str) -> Iterator[None]:
+    """Turn what a storage raises in the middle of the work into one line.
+
+    Raises:
+        StorageError: its disk is full, or it is away.
+    """
+    try:
+        yield
+    except UNREACHABLE as error:
+        if is_full(error, sqlite_path(url)):
+            raise no_space(describe(url)) from error
+        raise StorageError(
+            f"storage {describe(url)} cannot be used any more ({unreachable_reason(error)}): see "
+            "to the database, and the same command goes on from there"
+        ) from error
+
+
+def unreachable_reason(error: BaseException) -> str:
+    """What the database says, behind what Optuna and SQLAlchemy make of it."""
     return database_reason(error.__cause__ or error)[:160]

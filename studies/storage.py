@@ -14,6 +14,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
 from explainers.errors import InvalidInput, StorageError
+from studies.full_disk import is_full, no_space
 
 if TYPE_CHECKING:
     import optuna
@@ -97,6 +98,8 @@ def errors_told(url: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise StorageError(_missing_driver(url, error)) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
+        if is_full(error, sqlite_path(url)):
+            raise no_space(describe(url)) from error
         raise StorageError(
             f"storage {describe(url)} cannot be used ({database_reason(error)}): "
             "check the URL given with --storage or LIME_TUNER_STORAGE"
@@ -119,17 +122,24 @@ def check_storage(url: str, *, write: bool) -> None:
 
     Raises:
         StorageError: the file or its folder is missing or read-only, or the database belongs to
-            another program.
+            another program; SQLite is to be written on a network file system, or while another
+            host writes it.
     """
+    from studies.one_host import check_one_host
+
     path = sqlite_path(url)
     if path is not None:
         _check_file(path, write=write)
         if not path.exists():
+            if write:
+                check_one_host(path, None)
             return
     with errors_told(url):
         engine = sqlalchemy.create_engine(url)
         try:
             tables = set(sqlalchemy.inspect(engine).get_table_names())
+            if path is not None and write:
+                check_one_host(path, engine if tables >= _OPTUNA_TABLES else None)
         finally:
             engine.dispose()
     # What a grading server and submissions leave may be there before the first study is.
@@ -180,6 +190,8 @@ def _check_file(path: Path, *, write: bool) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if is_full(error):
+            raise no_space(f"storage {path}") from error
         raise StorageError(
             f"the folder of storage {path} cannot be written ({error.strerror}): "
             "give a file in another folder with --storage"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.crew import Crew
 from tuner.loading import kept_classifier, kept_engine
+from tuner.log_file import join_log
 from tuner.plan import PLAN, StudyPlan
 from tuner.search_space import SearchSpace
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["TuneJob", "run_job", "run_jobs", "run_until", "settle", "winners_of"]
 
 _NO_TIME = 1e-9  # seconds
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class TuneJob:
         trials ... space: see ``tuner.tuning.TuningSettings``.
         mask_rule: arguments of ``MaskRule``; those of our own where ``None``.
         calibration: which one the runtime model comes from, as ``Calibration.identity`` says.
+        log: file that processes of this machine write to; none where ``None``.
     """
 
     catalog: str
@@ -69,6 +72,7 @@ class TuneJob:
     bank: Path | None = None
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
+    log: Path | None = None
 
     @property
     def plan(self) -> StudyPlan:
@@ -100,7 +104,20 @@ class _Opened:
 
 @contextmanager
 def _opened(job: TuneJob) -> Iterator[_Opened]:
-    """Load what a job names, and create its study or open it, with its plan."""
+    """Load what a job names, and create its study or open it, with its plan.
+
+    Raises:
+        StorageError: the database is away, or its disk full, also inside the ``with``.
+    """
+    from studies.patient_storage import trouble_told
+
+    join_log(job.log)
+    with trouble_told(job.storage), _loaded(job) as opened:
+        yield opened
+
+
+@contextmanager
+def _loaded(job: TuneJob) -> Iterator[_Opened]:
     os.environ.setdefault("TQDM_DISABLE", "1")
     import optuna
     import torch
@@ -261,6 +278,7 @@ def _work_shift(shift: _Shift) -> int:
     from tuner.worker import Machine, Worker
 
     first = shift.jobs[0]
+    join_log(first.log)
     spec = first.classifier_spec
     return Worker(
         storage=first.storage,
@@ -273,4 +291,5 @@ def _work_shift(shift: _Shift) -> int:
         only=frozenset(job.study for job in shift.jobs),
         stop=lambda: datetime.now() >= shift.until,
         idle_exit=0.0,
+        told=_logger.warning,
     ).run()

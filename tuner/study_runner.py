@@ -10,10 +10,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
+from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
 from tuner.samplers import make_sampler
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings, run_trial
+from tuner.trial_log import BestLog, accounted
 from tuner.warm_start import STARTERS, enqueue_first
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
@@ -49,6 +51,7 @@ class StudyRunner:
         self._on_trial, self._on_score = on_trial, on_score
         self._running: list[int] = []
         self._failed_here = False
+        self._best = BestLog(study)
 
     def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
         """Line up what goes first, and make the sampler; before any other call."""
@@ -82,7 +85,11 @@ class StudyRunner:
             for number in self._running:
                 self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
             raise
-        except Exception:  # Optuna tells it by several kinds
+        except Exception as error:  # Optuna tells what others did to a trial in several ways
+            # ... and stumbles over its own error when a trial's end cannot be written.
+            lost = error.__context__ if isinstance(error, AssertionError) else None
+            if isinstance(lost, UNREACHABLE):
+                raise lost  # noqa: B904
             if not self._taken_for_dead():
                 raise
             _logger.warning(
@@ -117,20 +124,22 @@ class StudyRunner:
 
     def _scored(self, trial: optuna.Trial) -> float:
         sampler = self.study.sampler
-        value = run_trial(
-            trial,
-            self.study,
-            self._task,
-            self._settings,
-            getattr(sampler, "notes", None),
-            lambda: getattr(sampler, "replayed", 0),
-        )
-        if self._on_score is not None:
-            self._on_score(trial, value)
+        with accounted(self.study.study_name, trial):
+            value = run_trial(
+                trial,
+                self.study,
+                self._task,
+                self._settings,
+                getattr(sampler, "notes", None),
+                lambda: getattr(sampler, "replayed", 0),
+            )
+            if self._on_score is not None:
+                self._on_score(trial, value)
         return value
 
     def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._running.clear()
+        self._best.after(trial)
         if self._on_trial is not None:
             self._on_trial(trial)
         if not is_done(study, self._settings):

@@ -97,7 +97,9 @@ class Worker:
         Raises:
             Mismatch: there is work, and this machine may do none of it.
         """
+        from studies.full_disk import is_full, no_space
         from studies.patient_storage import UNREACHABLE, until_reachable
+        from studies.storage import describe, sqlite_path
 
         idle_since = time.monotonic()
         while not self.stop():
@@ -116,6 +118,8 @@ class Worker:
                 self.refused[name] = str(error)
                 self.told(f"{name}: {error}")
             except UNREACHABLE as error:
+                if is_full(error, sqlite_path(self.storage)):
+                    raise no_space(describe(self.storage)) from error
                 # The trial is left to its heartbeat; what was banked is not asked again.
                 _logger.warning("%s: a trial was given up (%s)", name, type(error).__name__)
                 self._prepared.clear()

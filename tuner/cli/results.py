@@ -1,4 +1,4 @@
-"""``lime-tuner status``, ``export`` and ``verify``."""
+"""``lime-tuner export`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -14,68 +14,9 @@ from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.output import console, errors, table, work_progress, write_json
 from tuner.cli.settings import setting
 
-__all__ = ["export", "run_export", "run_verification", "show_verification", "status", "verify"]
+__all__ = ["export", "run_export", "run_verification", "show_verification", "verify"]
 
 DEFAULT_PICKLE = Path("explain_params.pkl")
-
-
-def status(
-    study: Annotated[
-        str | None, typer.Option("--study", help="Only studies with this prefix.")
-    ] = None,
-    storage: options.Storage = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """What each study has: trials, best, default, running, last activity."""
-    from studies.overview import overview
-    from studies.storage import DEFAULT_STORAGE, describe
-
-    url = setting("storage", storage, DEFAULT_STORAGE)
-    rows = overview(url, study)
-    if as_json:
-        write_json(
-            {
-                row.study: {
-                    "trials": row.trials,
-                    "best": {
-                        "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
-                        "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
-                    },
-                    "default": {"iou": row.default_iou, "runtime_seconds": row.default_seconds},
-                    "reliability": row.reliability,
-                    "last_activity": row.last_activity and str(row.last_activity),
-                }
-                for row in rows
-            }
-        )  # fmt: skip
-        return
-    if not rows:
-        scope = "" if study is None else f" named {study}/…"
-        console.print(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
-        return
-    shown = table(
-        f"{describe(url)} (modelled seconds, UTC)",
-        "study", "finished", "running", "failed", "default IoU", "best IoU", "default s",
-        "best s", "reliability", "last activity",
-    )  # fmt: skip
-    for row in rows:
-        shown.add_row(
-            row.study,
-            str(row.finished),
-            str(row.trials.get("RUNNING", 0)),
-            str(row.trials.get("FAIL", 0)),
-            _number(row.default_iou, 3),
-            _number(row.best_iou, 3),
-            _number(row.default_seconds, 2),
-            _number(row.best_seconds, 2),
-            _number(row.reliability, 2),
-            "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
-        )
-    console.print(shown)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
 
 
 def export(

@@ -15,6 +15,7 @@ import typer
 from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.context import Workplace, catalog_class, open_workplace
+from tuner.cli.job import Job, log_path, logged, notified, notify_address
 from tuner.cli.output import console, errors, table, write_json
 from tuner.cli.settings import setting
 from tuner.cli.study_watcher import StudyWatcher
@@ -59,6 +60,7 @@ class TuneRequest:
     until: datetime | None = None
     beyond: bool = False
     cluster: str | None = None
+    log: Path | None = None
 
 
 def tune(
@@ -139,6 +141,8 @@ def tune(
     ] = None,
     calibrated: options.Calibrated = None,
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
+    log: options.Log = None,
+    notify: options.Notify = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Search LIME's parameters: one study per image, created or resumed.
@@ -149,6 +153,7 @@ def tune(
     """
     from tuner.search_space import SearchSpace, load_space
 
+    address = notify_address(notify)
     chosen = load_space(space) if space is not None else SearchSpace()
     chosen = chosen.fix(fix or [])
     place = open_workplace(
@@ -158,8 +163,9 @@ def tune(
     from studies.storage import DEFAULT_STORAGE
 
     total = setting("trials", trials)
+    url = setting("storage", storage, DEFAULT_STORAGE)
     request = TuneRequest(
-        storage=setting("storage", storage, DEFAULT_STORAGE),
+        storage=url,
         study=setting("study", study, place.catalog.name),
         reference=setting("reference", reference),
         min_reliability=min_reliability,
@@ -181,8 +187,10 @@ def tune(
         until=None if until is None else until_clock(until, datetime.now()),
         beyond=until is not None and total is None,
         cluster=setting("cluster", cluster),
+        log=log_path(log, url),
     )
-    summary = run_tuning(place, request)
+    with notified(Job("tune", url, request.study), address):
+        summary = run_tuning(place, request)
     if as_json:
         write_json(summary)
     else:
@@ -263,7 +271,9 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
             f"{request.trials} is the total per image"
         )
     watcher = StudyWatcher(request.storage, dict(zip(studies, names, strict=True)), request.trials)
-    with watcher:
+    told = {f: v for f, v in vars(request).items() if f not in ("storage", "log", "space")}
+    job = Job("tune", request.storage, request.study)
+    with logged(job, request.log, {**told, "images": names}), watcher:
         if request.until is None:
             run_jobs(todo, crew)
         elif todo:
@@ -351,6 +361,7 @@ def _jobs(
             seed=request.seed,
             space=replace(request.space),
             beyond=request.beyond,
+            log=None if request.cluster else request.log,
             mask_rule=mask_rule,
             calibration=identity,
         )
