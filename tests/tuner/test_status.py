@@ -37,6 +37,7 @@ def test_who_is_at_work(here: Path, cli: Cli) -> None:
     best = study.best_trial
     assert found["last_improvement"]["trial"] == best.number
     assert found["last_improvement"]["trials_since"] == 3 - best.number
+    assert found["last_improvement"]["stagnant"] is False
     text = cli.ok("status")
     assert "here:1: p/a trial 4, heard" in text
     assert f"#{best.number}, " in text

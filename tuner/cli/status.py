@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explainers.errors import InvalidInput, LimeTunerError
+from studies.stagnation import is_stagnant
 from tuner.cli import options
 from tuner.cli.output import console, table, write_json
 from tuner.cli.settings import setting
@@ -35,7 +36,8 @@ def status(
 ) -> None:
     """What each study has: trials, best against default, who works on it, and what failed.
 
-    Seconds are modelled, times are UTC. A worker that has given no sign of life for a while is
+    Seconds are modelled, times are UTC. A study is stagnant when its best is so many trials
+    old that others need the time more. A worker that has given no sign of life for a while is
     silent: what it was at is tried again.
     """
     from studies.storage import DEFAULT_STORAGE
@@ -98,6 +100,7 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
             "trial": row.best_number,
             "at": found.improved and str(found.improved),
             "trials_since": found.since_best,
+            "stagnant": is_stagnant(row.finished, row.best_number),
         },
         "workers": list(found.workers),
         "running": [
@@ -153,7 +156,8 @@ def _view(
 def _since(row: StudyOverview, found: StudyActivity) -> str:
     if found.improved is None:
         return ""
-    return f"#{row.best_number}, {found.improved:%m-%d %H:%M}, {found.since_best} ago"
+    stagnant = ", stagnant" * is_stagnant(row.finished, row.best_number)
+    return f"#{row.best_number}, {found.improved:%m-%d %H:%M}, {found.since_best} ago{stagnant}"
 
 
 def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[str]:
