@@ -75,6 +75,7 @@ class TuneJob:
     space: SearchSpace
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
+    pareto: bool = False
 
     @property
     def plan(self) -> StudyPlan:
@@ -91,6 +92,7 @@ class TuneJob:
             answers=self.answers,
             warm_start=self.warm_start,
             seed=self.seed,
+            pareto=self.pareto,
         )
 
 
@@ -171,6 +173,7 @@ def _opened(job: TuneJob) -> Iterator[_Opened]:
             seed=job.seed,
             space=job.space,
             constrain_fidelity=job.constrain_fidelity,
+            pareto=job.pareto,
         )
         facts = study_facts(
             task,
@@ -181,7 +184,7 @@ def _opened(job: TuneJob) -> Iterator[_Opened]:
             class_index=job.class_index,
             calibration=job.calibration,
         )
-        study = open_study(job.study, open_storage(job.storage), facts)
+        study = open_study(job.study, open_storage(job.storage), facts, pareto=job.pareto)
         plan = job.plan.to_json()
         if study.user_attrs.get(PLAN) != plan:
             study.set_user_attr(PLAN, plan)

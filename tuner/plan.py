@@ -26,6 +26,7 @@ class StudyPlan:
             same is decided by their hash.
         trials: in all. answers: new classifier answers after which no trial is started.
         seed: of the sampler.
+        pareto: whether the study has two objectives.
     """
 
     catalog: str
@@ -38,6 +39,7 @@ class StudyPlan:
     answers: int | None
     warm_start: bool
     seed: int
+    pareto: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -73,4 +75,5 @@ class StudyPlan:
             seed=self.seed,
             space=SearchSpace.from_json(attributes["search_space"]),
             constrain_fidelity="fidelity" in attributes.get("constraints", []),
+            pareto=self.pareto,
         )

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from studies.best_trial import trial_score
 from studies.report.facts import ReportFacts
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 __all__ = ["FEWEST_FOR_IMPORTANCE", "histories", "importances"]
 
@@ -14,7 +20,7 @@ def histories(facts: ReportFacts) -> dict[str, list[float | None]]:
     """Score of each finished trial by image; ``None`` for those that were stopped early."""
     return {
         study.key: [
-            trial.value if trial.state.name == "COMPLETE" else None
+            trial_score(trial, study.weight) if trial.state.name == "COMPLETE" else None
             for trial in study.trials
             if trial.state.is_finished() and trial.state.name != "FAIL"
         ]
@@ -33,11 +39,17 @@ def importances(facts: ReportFacts) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     studies = 0
     for study in facts.studies:
-        complete = [t for t in study.trials if t.state.name == "COMPLETE" and t.params]
+        complete = [
+            t
+            for t in study.trials
+            if t.state.name == "COMPLETE"
+            and t.params
+            and trial_score(t, study.weight) is not None
+        ]
         if len(complete) < FEWEST_FOR_IMPORTANCE:
             continue
         copy = optuna.create_study(direction="maximize")
-        copy.add_trials(complete)
+        copy.add_trials([_scored(trial, study.weight) for trial in complete])
         try:
             one = optuna.importance.get_param_importances(
                 copy, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
@@ -48,3 +60,14 @@ def importances(facts: ReportFacts) -> dict[str, float]:
         for name, value in one.items():
             found.setdefault(name, []).append(float(value))
     return {name: sum(values) / studies for name, values in found.items()}
+
+
+def _scored(trial: FrozenTrial, weight: float) -> FrozenTrial:
+    """The trial with its score as its one value."""
+    import optuna
+
+    return optuna.trial.create_trial(
+        value=trial_score(trial, weight),
+        params=trial.params,
+        distributions=trial.distributions,
+    )
