@@ -185,8 +185,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         """One full parameter set."""
         self._probes, self._foretold, self.replayed = [], None, 0
-        given = trial.params or trial.system_attrs.get("fixed_params")
-        if given or "lime_parameters" in trial.user_attrs:
+        if self._is_given(study, trial):
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}
@@ -217,6 +216,13 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             return self._random(rng)
         self._foretold, self.replayed = proposal.foretold, proposal.replayed
         return proposal.values
+
+    def _is_given(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether somebody has decided already; Optuna itself fills in what has one value only."""
+        if "lime_parameters" in trial.user_attrs or trial.system_attrs.get("fixed_params"):
+            return True
+        dimensions = self.infer_relative_search_space(study, trial)
+        return any(name not in dimensions or not dimensions[name].single() for name in trial.params)
 
     def best_of(self, trials: Sequence[FrozenTrial]) -> float:
         """The best score of the complete ones; -1 without any."""

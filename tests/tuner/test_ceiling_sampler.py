@@ -24,6 +24,17 @@ def test_probes_and_hopes_are_stored_with_the_trial_they_led_to(
     assert all("foretold" in t.user_attrs for t in proposed if t.value)
 
 
+def test_a_dimension_of_one_value_leaves_the_others_to_the_sampler(
+    demo_classifier: Classifier,
+) -> None:
+    task = demo_task(demo_classifier)
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    space = SMALL_SPACE.fix(["segmentation=slic", "distance_metric=cosine"])
+    run_study(study, task, TuningSettings(trials=3, seeds=2, space=space))
+    assert all("foretold" in t.user_attrs for t in study.trials[:2])
+    assert {t.params["segmentation"] for t in study.trials[:2]} == {"slic"}
+
+
 def test_an_arm_that_fell_short_is_trusted_less(demo_classifier: Classifier) -> None:
     task = demo_task(demo_classifier)
     study = open_study("s", None, {"reference": task.reference.to_json()})

@@ -213,8 +213,8 @@ def test_others_join_copy_look_and_report(here: Path, cli: Cli) -> None:
     status = json.loads(cli.ok("status", "--json"))
     front = status["demo/house"]["front"]
     assert traces["Pareto front"]["text"] == [str(point["number"]) for point in front]
-    numbers = {trial["number"] for trial in found["best_trials"]}
-    assert numbers == {point["number"] for point in front}
+    own = {tuple(trial["values"]) for trial in found["best_trials"]}
+    assert own == {(point["iou"], point["runtime_seconds"]) for point in front}
 
     cli.ok("copy", "--to", "sqlite:///other.db")
     there = json.loads(cli.ok("status", "--storage", "sqlite:///other.db", "--json"))
