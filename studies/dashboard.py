@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from studies.best_trial import has_front
 from studies.storage import open_storage
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ def dashboard_app(url: str) -> WSGIApplication:
 
 
 def name_score(study: optuna.Study) -> None:
-    """Let plots say "score" instead of "Objective 0"."""
+    """Let plots say "score" instead of "Objective 0"; of two objectives "IoU" and "seconds"."""
     import optuna
 
     if study.metric_names is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["score"])
+            study.set_metric_names(["IoU", "seconds"] if has_front(study) else ["score"])
 
 
 def save_note(study: optuna.Study, text: str) -> None:

@@ -73,6 +73,7 @@ class TuneJob:
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
     log: Path | None = None
+    pareto: bool = False
 
     @property
     def plan(self) -> StudyPlan:
@@ -90,6 +91,7 @@ class TuneJob:
             warm_start=self.warm_start,
             seed=self.seed,
             beyond=self.beyond,
+            pareto=self.pareto,
         )
 
 
@@ -161,6 +163,7 @@ def _loaded(job: TuneJob) -> Iterator[_Opened]:
             seed=job.seed,
             space=job.space,
             constrain_fidelity=job.constrain_fidelity,
+            pareto=job.pareto,
         )
         facts = study_facts(
             task,
@@ -171,7 +174,7 @@ def _loaded(job: TuneJob) -> Iterator[_Opened]:
             class_index=job.class_index,
             calibration=job.calibration,
         )
-        study = open_study(job.study, open_storage(job.storage), facts)
+        study = open_study(job.study, open_storage(job.storage), facts, pareto=job.pareto)
         plan = job.plan.to_json()
         if study.user_attrs.get(PLAN) != plan:
             study.set_user_attr(PLAN, plan)

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
+from studies.best_trial import best_trial
 from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
 from tuner.samplers import make_sampler
@@ -25,6 +26,9 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
 # next to nothing; the others need rivals that a costly first trial can be stopped against.
 _DEFAULTS_AFTER = {"ceiling": 8}
+# On a front only what is as fast is a rival, so the defaults stop nobody; but something that is
+# better and faster saves scoring them on further seeds.
+_FRONT_AFTER = 8
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -45,7 +49,7 @@ class StudyRunner:
         task: TuningTask,
         settings: TuningSettings,
         on_trial: Callable[[FrozenTrial], None] | None = None,
-        on_score: Callable[[optuna.Trial, float], None] | None = None,
+        on_score: Callable[[optuna.Trial], None] | None = None,
     ) -> None:
         self.study, self._task, self._settings = study, task, settings
         self._on_trial, self._on_score = on_trial, on_score
@@ -71,6 +75,7 @@ class StudyRunner:
                 base_seed=settings.seed,
                 key=study.study_name,
                 finished=finished,
+                pareto=settings.pareto,
             )
 
     def one_trial(self) -> None:
@@ -111,7 +116,7 @@ class StudyRunner:
         while _enqueue_defaults(self.study, self._settings, now=True):
             self.one_trial()
 
-    def _objective(self, trial: optuna.Trial) -> float:
+    def _objective(self, trial: optuna.Trial) -> list[float]:
         self._running[:] = [trial.number]
         self._failed_here = True
         try:
@@ -122,10 +127,10 @@ class StudyRunner:
         self._failed_here = False
         return value
 
-    def _scored(self, trial: optuna.Trial) -> float:
+    def _scored(self, trial: optuna.Trial) -> list[float]:
         sampler = self.study.sampler
         with accounted(self.study.study_name, trial):
-            value = run_trial(
+            values = run_trial(
                 trial,
                 self.study,
                 self._task,
@@ -134,8 +139,8 @@ class StudyRunner:
                 lambda: getattr(sampler, "replayed", 0),
             )
             if self._on_score is not None:
-                self._on_score(trial, value)
-        return value
+                self._on_score(trial)
+        return values
 
     def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._running.clear()
@@ -171,14 +176,10 @@ def is_done(study: optuna.Study, settings: TuningSettings) -> bool:
     finished = sum(t.state in _FINISHED for t in trials)
     if finished < settings.trials:
         return False
-    return not settings.beyond or is_stagnant(finished, _best_number(study))
-
-
-def _best_number(study: optuna.Study) -> int | None:
-    try:
-        return study.best_trial.number
-    except ValueError:  # Optuna's way of saying that no trial is complete
-        return None
+    if not settings.beyond:
+        return True
+    best = best_trial(study)
+    return is_stagnant(finished, None if best is None else best.number)
 
 
 def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: bool = False) -> bool:
@@ -199,7 +200,8 @@ def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: boo
             if trial.state == TrialState.RUNNING and not now:
                 return False  # in another process; should that be killed, they come at the end
     finished = sum(t.state in _FINISHED for t in trials)
-    after = min(_DEFAULTS_AFTER.get(settings.sampler, 0), settings.trials - 1)
+    after = _DEFAULTS_AFTER.get(settings.sampler, _FRONT_AFTER if settings.pareto else 0)
+    after = min(after, settings.trials - 1)
     if not now and finished < after:
         return False
     defaults = LimeParameters()

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from optuna.artifacts.exceptions import ArtifactNotFound
 from PIL import Image
 
@@ -19,7 +17,7 @@ from explainers.segmentation import Segmentation
 from studies.artifacts import ArtifactFolder, add_picture, artifact_store
 from studies.parameter_code import parameter_code
 from studies.plain_parameters import plain_kwargs
-from studies.runtime_plot import pareto_front, runtime_plot
+from studies.runtime_plot import runtime_plot
 from studies.storage import holds_studies
 from studies.study_note import ScoredTrial, study_note
 from studies.study_pictures import explanation_picture, photograph_picture
@@ -96,26 +94,6 @@ def test_artifacts_are_optunas_own(any_database: str) -> None:
     store.remove(of_study)  # gone already
     assert of_study not in store
     assert of_trial in store
-
-
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 6), st.integers(0, 6)).map(lambda p: (p[0] / 6, 0.5 + p[1])),
-        min_size=1,
-        max_size=12,
-    )
-)
-def test_the_front_is_what_nobody_beats(points: list[tuple[float, float]]) -> None:
-    trials = [scored(n, iou, seconds) for n, (iou, seconds) in enumerate(points)]
-    front = [(t.record.iou, t.record.runtime_seconds) for t in pareto_front(trials)]
-    unbeaten = {
-        (iou, seconds)
-        for iou, seconds in points
-        if not any((i >= iou and s <= seconds) and (i, s) != (iou, seconds) for i, s in points)
-    }
-    assert set(front) == unbeaten
-    assert len(front) == len(unbeaten)
-    assert front == sorted(front, key=lambda point: point[1])
 
 
 def test_the_plot_is_plain_and_short() -> None:

@@ -118,7 +118,7 @@ def test_a_trial_that_was_taken_for_dead_is_lost_and_nothing_else(
     settings = TuningSettings(trials=5, seeds=2, space=SMALL_SPACE)
     lost: list[int] = []
 
-    def given_up(trial: optuna.Trial, score: float | None = None) -> None:
+    def given_up(trial: optuna.Trial) -> None:
         if len(study.trials) == 3 and not lost:
             lost.append(trial.number)
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
@@ -148,7 +148,7 @@ def test_an_error_of_ours_is_no_death(demo_classifier: Classifier) -> None:
     task = demo_task(demo_classifier)
     study = open_study("s", None, {})
 
-    def broken(trial: optuna.Trial, score: float) -> None:
+    def broken(trial: optuna.Trial) -> None:
         raise RuntimeError("a defect")
 
     with pytest.raises(RuntimeError, match="a defect"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from tuner.cli import options
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.output import console, errors, table, work_progress, write_json
 from tuner.cli.settings import setting
+
+if TYPE_CHECKING:
+    from studies.front import Choice
 
 __all__ = ["export", "run_export", "run_verification", "show_verification", "verify"]
 
@@ -30,10 +33,23 @@ def export(
         bool,
         typer.Option("--fill-defaults", help="Lime's defaults for images without a result."),
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Of each study the best IoU within so many modelled seconds an image."),
+    ] = None,
+    weight: Annotated[
+        float | None,
+        typer.Option(help="Choose anew by another runtime weight.  [default: the study's own]"),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the best parameters of every image as a pickle for stock lime."""
+    """Write the best parameters of every image as a pickle for stock lime.
+
+    --budget and --weight choose among the trials that are there, without a new search. Studies made
+    with tune --pareto have looked for something good at every speed.
+    """
     from studies.storage import DEFAULT_STORAGE
+    from tuner.cli.front import choice_of
 
     url = setting("storage", storage, DEFAULT_STORAGE)
     written = run_export(
@@ -42,6 +58,7 @@ def export(
         study=setting("study", study),
         output=output,
         fill_defaults=fill_defaults,
+        choice=choice_of(budget, weight),
     )
     if as_json:
         write_json({"file": str(output), "images": written})
@@ -50,12 +67,21 @@ def export(
 
 
 def run_export(
-    storage: str, *, catalog_source: str, study: str | None, output: Path, fill_defaults: bool
+    storage: str,
+    *,
+    catalog_source: str,
+    study: str | None,
+    output: Path,
+    fill_defaults: bool,
+    choice: Choice | None = None,
 ) -> dict[str, str]:
     """Export; the parameters by key, as JSON texts.
 
+    Args:
+        choice: of a trial of each study; ``None`` for its best.
+
     Raises:
-        InvalidInput: an image of the catalogue has no finished trial.
+        InvalidInput: an image of the catalogue has no finished trial, or none that will do.
     """
     from explainers.lime_parameters import LimeParameters
     from studies.catalog import load_catalog
@@ -64,7 +90,7 @@ def run_export(
 
     catalog = load_catalog(catalog_source)
     prefix = study or catalog.name
-    found = best_parameters(storage, prefix)
+    found = best_parameters(storage, prefix, choice)
     missing = [key for key in catalog.keys if key not in found]
     if missing and not (fill_defaults and found):
         raise InvalidInput(

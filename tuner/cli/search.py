@@ -61,6 +61,7 @@ class TuneRequest:
     beyond: bool = False
     cluster: str | None = None
     log: Path | None = None
+    pareto: bool = False
 
 
 def tune(
@@ -139,6 +140,13 @@ def tune(
             "fall below those of lime's defaults."
         ),
     ] = None,
+    pareto: Annotated[
+        bool,
+        typer.Option(
+            "--pareto",
+            help="Look for the whole front of IoU and seconds; export chooses from it later.",
+        ),
+    ] = False,
     calibrated: options.Calibrated = None,
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
     log: options.Log = None,
@@ -188,6 +196,7 @@ def tune(
         beyond=until is not None and total is None,
         cluster=setting("cluster", cluster),
         log=log_path(log, url),
+        pareto=pareto,
     )
     with notified(Job("tune", url, request.study), address):
         summary = run_tuning(place, request)
@@ -261,7 +270,7 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
 
     studies = [job.study for job in jobs]
     names = [job.key for job in jobs]
-    before = _counts(request.storage, studies)
+    before = _counts(request.storage, studies, request.pareto)
     open_storage(request.storage)  # its tables are made once, here, not by every worker at once
     todo = [j for j in jobs if request.beyond or before.get(j.study, 0) < request.trials]
     already = sum(before.values())
@@ -364,6 +373,7 @@ def _jobs(
             log=None if request.cluster else request.log,
             mask_rule=mask_rule,
             calibration=identity,
+            pareto=request.pareto,
         )
         for image in images
     ]
@@ -407,25 +417,30 @@ def _stored_references(storage: str, studies: list[str]) -> dict[str, dict[str, 
     }
 
 
-def _counts(storage: str, studies: list[str]) -> dict[str, int]:
+def _counts(storage: str, studies: list[str], pareto: bool) -> dict[str, int]:
+    """Finished trials by study; refuses studies of other objectives."""
     from studies.overview import overview
     from studies.storage import holds_studies
+    from tuner.cli.front import refuse_other_objectives
 
     if not holds_studies(storage):
         return {}
-    return {row.study: row.finished for row in overview(storage, None) if row.study in studies}
+    rows = overview(storage, None)
+    refuse_other_objectives(rows, studies, pareto)
+    return {row.study: row.finished for row in rows if row.study in studies}
 
 
 def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
     """The document of ``tune --json`` from what is stored."""
     import optuna
 
+    from studies.front import front_document
     from studies.overview import reliability_of
     from studies.storage import open_storage
     from tuner.tuning import result_of
 
     opened = open_storage(storage, write=False)
-    images = {}
+    images: dict[str, dict[str, Any]] = {}
     for key in keys:
         result = result_of(optuna.load_study(study_name=f"{prefix}/{key}", storage=opened))
         images[key] = {
@@ -435,6 +450,8 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
             "default": result.default,
             "reliability": reliability_of(result.study.user_attrs.get("reference")),
         }
+        if result.front is not None:
+            images[key]["front"] = front_document(result.front)
     return {"study": prefix, "images": images}
 
 

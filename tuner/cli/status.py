@@ -87,6 +87,8 @@ def _watch(url: str, study: str | None) -> None:
 
 
 def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
+    from studies.front import front_document
+
     return {
         "trials": row.trials,
         "best": {
@@ -94,6 +96,7 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
             "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
         },
         "default": {"iou": row.default_iou, "runtime_seconds": row.default_seconds},
+        "front": None if row.front is None else front_document(row.front),
         "reliability": row.reliability,
         "last_activity": row.last_activity and str(row.last_activity),
         "last_improvement": {
@@ -127,14 +130,17 @@ def _view(
     from rich.text import Text
 
     from studies.storage import describe
+    from tuner.cli.front import shown_front
 
     if not rows:
         scope = "" if study is None else f" named {study}/…"
         return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
+    fronts = any(row.front is not None for row in rows)
     shown = table(
         f"{describe(url)} (modelled seconds, UTC)",
         "study", "finished", "running", "failed", "default IoU", "best IoU", "default s",
         "best s", "reliability", "best since", "last activity",
+        *(["front"] if fronts else []),
     )  # fmt: skip
     for row in rows:
         shown.add_row(
@@ -149,6 +155,7 @@ def _view(
             _number(row.reliability, 2),
             _since(row, found[row.study]),
             "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
+            *([shown_front(row.front)] if fronts else []),
         )
     return Group(shown, *(Text(line) for line in _lines(rows, found)))
 
