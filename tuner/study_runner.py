@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -20,6 +21,7 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
 # next to nothing; the others need rivals that a costly first trial can be stopped against.
 _DEFAULTS_AFTER = {"ceiling": 8}
+_logger = logging.getLogger(__name__)
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -45,6 +47,7 @@ class StudyRunner:
         self.study, self._task, self._settings = study, task, settings
         self._on_trial, self._on_score = on_trial, on_score
         self._running: list[int] = []
+        self._failed = False
 
     def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
         """Line up what goes first, and make the sampler; before any other call."""
@@ -67,13 +70,32 @@ class StudyRunner:
             )
 
     def one_trial(self) -> None:
-        """One more; waiting ones first."""
+        """One more; waiting ones first.
+
+        A process that was suspended comes back to a trial that was taken for dead, and that is
+        tried again elsewhere: it is let be.
+        """
+        self._running.clear()
+        self._failed = False
         try:
             self.study.optimize(self._objective, n_trials=1, callbacks=[self._after])
         except KeyboardInterrupt:
             for number in self._running:
                 self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
             raise
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
+            # The first is what Optuna raises instead of the second when a trial is told.
+            if self._failed or not self._is_taken():
+                raise
+            _logger.warning(
+                "%s: trial %d was taken for dead and is tried again",
+                self.study.study_name, self._running[0],
+            )  # fmt: skip
+
+    def _is_taken(self) -> bool:
+        """Whether somebody else has failed the trial of this process."""
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return bool(self._running) and self._running[0] in {t.number for t in trials}
 
     def finish(self) -> None:
         """Time or answers may be spent before it is the defaults' turn; there is no result without
@@ -84,14 +106,20 @@ class StudyRunner:
     def _objective(self, trial: optuna.Trial) -> float:
         self._running[:] = [trial.number]
         sampler = self.study.sampler
-        value = run_trial(
-            trial,
-            self.study,
-            self._task,
-            self._settings,
-            getattr(sampler, "notes", None),
-            lambda: getattr(sampler, "replayed", 0),
-        )
+        try:
+            value = run_trial(
+                trial,
+                self.study,
+                self._task,
+                self._settings,
+                getattr(sampler, "notes", None),
+                lambda: getattr(sampler, "replayed", 0),
+            )
+        except (optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError):
+            raise
+        except Exception:
+            self._failed = True
+            raise
         if self._on_score is not None:
             self._on_score(trial, value)
         return value

@@ -127,9 +127,12 @@ class Worker:
 
         idle_since = time.monotonic()
         while not self.stop():
-            name = until_reachable(
-                self._next, stop=self.stop, told=self.told, pause=self.pause
-            )
+            try:
+                name = until_reachable(
+                    self._next, stop=self.stop, told=self.told, pause=self.pause
+                )
+            except UNREACHABLE:  # only when it is to stop
+                break
             if name is None:
                 if self.idle_exit is not None and time.monotonic() - idle_since > self.idle_exit:
                     break
