@@ -83,8 +83,8 @@ class StudyRunner:
             for number in self._running:
                 self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
             raise
-        except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            # The first is what Optuna raises instead of the second when a trial is told.
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError, AssertionError):
+            # The others are what comes out of Optuna's loop when it tells such a trial's end.
             if self._failed or not self._is_taken():
                 raise
             _logger.warning(

@@ -69,7 +69,7 @@ class Cluster:
         time.sleep(away)
         self.start()
 
-    def _run(self, *command: str | Path) -> str:
+    def _run(self, *command: object) -> str:
         done = subprocess.run(
             [*_as_user(self.user), *map(str, command)], cwd=self.folder, text=True, check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -135,7 +135,7 @@ class MariaDB(Cluster):
         """Returns when it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_as_user(self.user), _mariadbd(), "--no-defaults",
+                [*_as_user(self.user), str(_mariadbd()), "--no-defaults",
                  f"--datadir={self.folder / 'data'}", f"--socket={self.folder / 'socket'}",
                  f"--tmpdir={self.folder / 'tmp'}", f"--port={self.port}",
                  f"--bind-address={self.hosts[0]}"],
