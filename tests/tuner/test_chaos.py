@@ -6,8 +6,8 @@ The long form runs with ``pytest -m chaos``.
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +23,8 @@ from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only
 from tests.tuner.command_line import Cli
 from tuner.plan import PLAN, StudyPlan
 from tuner.worker import Machine, Worker
+
+_logger = logging.getLogger(__name__)
 
 # What is drawn with eight superpixels or fewer is scored on the same seeds whenever it is tried.
 TUNE = ("tune", "--catalog", "demo", "--seeds", "2", "--fix", "segmentation=slic",
@@ -79,8 +81,8 @@ def _begin(url: str, night: Night, cli: Cli) -> dict[str, str]:
 
 
 def _say(start: float, text: str) -> None:
-    """For ``pytest -s``."""
-    sys.stdout.write(f"{time.monotonic() - start:.0f} s: {text}\n")
+    """For ``pytest --log-cli-level=INFO``."""
+    _logger.info("%.0f s: %s", time.monotonic() - start, text)
 
 
 def _best_of(trials: list[FrozenTrial]) -> tuple[float, dict[str, object]]:
