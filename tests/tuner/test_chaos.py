@@ -52,7 +52,7 @@ class Night:
     seconds: float
 
 
-SHORT = Night(("house",), ("key",), 30, 4, 1, 1, 240)
+SHORT = Night(("house",), ("key",), 30, 4, 1, 1, 480)
 LONG = Night(
     ("house", "key", "boat", "mug", "umbrella"), ("cat", "bird", "fish", "snail", "butterfly"),
     40, 8, 5, 2, 1500,
