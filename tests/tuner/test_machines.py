@@ -83,7 +83,7 @@ def _network(names: tuple[str, ...], folder: Path) -> Iterator[list[Place]]:
 
 @pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("unshare") is None,
-    reason="network namespaces need root, ip and unshare",
+    reason="network namespaces need root, and the programs ip and unshare",
 )
 def test_machines_that_share_a_database_finish_a_catalogue(here: Path, cli: Cli) -> None:
     names = ("lime-lab-a", "lime-lab-b", "lime-lab-c")
