@@ -14,12 +14,12 @@ from typing import Any
 
 import sqlalchemy
 
-from explainers.errors import StorageError
+from explainers.errors import StorageAway, StorageError
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.best_trial import weight_of
 from studies.front import ByWeight, Choice, FrontPoint
 from studies.front_rows import TABLES, front_in, number_by, objectives_in
-from studies.storage import check_storage, database_reason, describe
+from studies.storage import check_storage, database_reason, describe, is_away
 
 __all__ = [
     "StudyOverview", "best_parameters", "overview", "reliability_of", "study_attributes",
@@ -82,7 +82,8 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
                 if prefix is None or name == prefix or name.startswith(f"{prefix}/")
             ]
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise StorageError(
+        kind = StorageAway if is_away(error) else StorageError
+        raise kind(
             f"storage {describe(storage)} cannot be read ({database_reason(error)})"
         ) from error
     finally:

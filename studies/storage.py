@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
-from explainers.errors import InvalidInput, StorageError
+from explainers.errors import InvalidInput, StorageAway, StorageError
 from studies.full_disk import is_full, no_space
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_STORAGE", "absolute_url", "artifact_folder", "check_storage", "database_reason",
-    "describe", "errors_told", "holds_studies", "open_storage", "parse_url", "sqlite_path",
+    "describe", "errors_told", "holds_studies", "is_away", "open_storage", "parse_url",
+    "sqlite_path",
 ]  # fmt: skip
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
@@ -90,6 +91,19 @@ def database_reason(error: BaseException) -> str:
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether a server that may come back is why something failed.
+
+    A file is there or is not: SQLite waits by itself for others to let go of it.
+    """
+    if not isinstance(error, sqlalchemy.exc.DBAPIError):
+        return isinstance(error, sqlalchemy.exc.TimeoutError)
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return False
+    lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+    return error.connection_invalidated or isinstance(error, lost)
+
+
 @contextmanager
 def errors_told(url: str) -> Iterator[None]:
     """Turn the database's errors into one line."""
@@ -100,7 +114,8 @@ def errors_told(url: str) -> Iterator[None]:
     except sqlalchemy.exc.SQLAlchemyError as error:
         if is_full(error, sqlite_path(url)):
             raise no_space(describe(url)) from error
-        raise StorageError(
+        kind = StorageAway if is_away(error) else StorageError
+        raise kind(
             f"storage {describe(url)} cannot be used ({database_reason(error)}): "
             "check the URL given with --storage or LIME_TUNER_STORAGE"
         ) from error

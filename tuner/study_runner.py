@@ -84,6 +84,8 @@ class StudyRunner:
         A trial that others took for dead, because the machine was asleep, is lost: they have failed
         it, and it is tried again.
         """
+        self._running.clear()
+        self._failed_here = False
         try:
             self.study.optimize(self._objective, n_trials=1, callbacks=[self._after])
         except KeyboardInterrupt:

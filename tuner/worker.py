@@ -103,9 +103,12 @@ class Worker:
 
         idle_since = time.monotonic()
         while not self.stop():
-            found = until_reachable(
-                self._next, stop=self.stop, told=self.told, pause=self.pause
-            )
+            try:
+                found = until_reachable(
+                    self._next, stop=self.stop, told=self.told, pause=self.pause
+                )
+            except UNREACHABLE:  # only when it is to stop
+                break
             if found is None:
                 if self.idle_exit is not None and time.monotonic() - idle_since > self.idle_exit:
                     break

@@ -20,7 +20,6 @@ from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
 from studies.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
-from studies.storage import open_storage
 from studies.trial_record import TrialRecord
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
 from tuner import TuningResult, tune
@@ -106,55 +105,6 @@ def test_interrupting_keeps_finished_trials_and_leaves_none_running(
     states = [t.state for t in resumed.study.trials]
     assert states.count(TrialState.RUNNING) == 0
     assert resumed.trials == 12
-
-
-@pytest.mark.parametrize("late", [False, True])
-def test_a_trial_that_was_taken_for_dead_is_lost_and_nothing_else(
-    demo_classifier: Classifier, tmp_path: Path, caplog: pytest.LogCaptureFixture, late: bool
-) -> None:
-    """After a night's sleep another worker may have failed what this one was at."""
-    task = demo_task(demo_classifier)
-    study = open_study("s", open_storage(f"sqlite:///{tmp_path / 's.db'}"), {})
-    settings = TuningSettings(trials=5, seeds=2, space=SMALL_SPACE)
-    lost: list[int] = []
-
-    def given_up(trial: optuna.Trial) -> None:
-        if len(study.trials) == 3 and not lost:
-            lost.append(trial.number)
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-
-    if late:  # scored, and about to be told
-        run_study(study, task, settings, on_score=given_up)
-    else:  # in the middle of it
-        original = type(task).runtime
-
-        def runtime(self: Any, parameters: LimeParameters) -> Any:
-            running = [t for t in study.trials if t.state == TrialState.RUNNING]
-            if running:
-                given_up(optuna.Trial(study, running[0]._trial_id))
-            return original(self, parameters)
-
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(type(task), "runtime", runtime)
-            run_study(study, task, settings)
-    states = [t.state for t in study.trials]
-    assert states[lost[0]] == TrialState.FAIL
-    assert sum(s in (TrialState.COMPLETE, TrialState.PRUNED) for s in states) == 5
-    assert len(states) == 6
-    assert "taken for dead" in caplog.text
-
-
-def test_an_error_of_ours_is_no_death(demo_classifier: Classifier) -> None:
-    task = demo_task(demo_classifier)
-    study = open_study("s", None, {})
-
-    def broken(trial: optuna.Trial) -> None:
-        raise RuntimeError("a defect")
-
-    with pytest.raises(RuntimeError, match="a defect"):
-        run_study(study, task, TuningSettings(trials=5, seeds=2, space=SMALL_SPACE),
-                  on_score=broken)  # fmt: skip
-    assert [t.state for t in study.trials][-1] == TrialState.FAIL
 
 
 @pytest.mark.parametrize("budget", [{"timeout": 1e-6}, {"answers": 1}, {"trials": 1}])
