@@ -42,6 +42,7 @@ class TuneJob:
         trials ... space: see ``tuner.tuning.TuningSettings``.
         mask_rule: arguments of ``MaskRule``; those of our own where ``None``.
         calibration: which one the runtime model comes from, as ``Calibration.identity`` says.
+        portfolio: parameters as JSON texts, tried first in a study that is new.
     """
 
     catalog: str
@@ -69,6 +70,8 @@ class TuneJob:
     bank: Path | None = None
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
+    portfolio: tuple[str, ...] = ()
+    objective: str = "agreement"
 
     @property
     def plan(self) -> StudyPlan:
@@ -86,6 +89,7 @@ class TuneJob:
             warm_start=self.warm_start,
             seed=self.seed,
             beyond=self.beyond,
+            portfolio=self.portfolio,
         )
 
 
@@ -144,6 +148,7 @@ def _opened(job: TuneJob) -> Iterator[_Opened]:
             seed=job.seed,
             space=job.space,
             constrain_fidelity=job.constrain_fidelity,
+            objective=job.objective,
         )
         facts = study_facts(
             task,
@@ -179,8 +184,9 @@ def run_job(job: TuneJob) -> str:
         winners = winners_of(job.storage, job.study) if job.warm_start else []
         notes = StudyNotes(opened.study, opened.task, artifact_store(job.storage))
         run_study(
-            opened.study, opened.task, opened.settings, notes.on_trial, winners, notes.on_score
-        )
+            opened.study, opened.task, opened.settings, notes.on_trial, winners, notes.on_score,
+            job.plan.first(),
+        )  # fmt: skip
         notes.write()
     return job.key
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from tuner.faithfulness import AGREEMENT
 from tuner.search_space import SearchSpace
 from tuner.trial import TuningSettings
 
@@ -27,6 +29,7 @@ class StudyPlan:
         trials: in all. answers: new classifier answers after which no trial is started.
         beyond: go on after those trials, for as long as that brings something.
         seed: of the sampler.
+        portfolio: parameters as JSON texts, tried first in a study that is new.
     """
 
     catalog: str
@@ -40,10 +43,11 @@ class StudyPlan:
     warm_start: bool
     seed: int
     beyond: bool = False
+    portfolio: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return {**asdict(self), "portfolio": list(self.portfolio)}
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> StudyPlan | None:
@@ -52,12 +56,16 @@ class StudyPlan:
         if not isinstance(found, Mapping):
             return None
         try:
-            return cls(**found)
+            return cls(**{**found, "portfolio": tuple(found.get("portfolio", ()))})
         except TypeError as error:
             raise InvalidInput(
                 f"the study's plan was written by another version of lime-tuner ({error}): run "
                 "lime-tuner tune with this one"
             ) from error
+
+    def first(self) -> list[LimeParameters]:
+        """The portfolio."""
+        return [LimeParameters.from_json(text) for text in self.portfolio]
 
     def settings(self, attributes: Mapping[str, Any]) -> TuningSettings:
         """What a run of the study needs.
@@ -75,5 +83,6 @@ class StudyPlan:
             beyond=self.beyond,
             seed=self.seed,
             space=SearchSpace.from_json(attributes["search_space"]),
+            objective=attributes.get("objective", AGREEMENT),
             constrain_fidelity="fidelity" in attributes.get("constraints", []),
         )

@@ -11,10 +11,12 @@ from optuna.trial import FrozenTrial, TrialState
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.stagnation import is_stagnant
+from tuner.faithful_trial import run_faithful_trial
+from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
 from tuner.samplers import make_sampler
-from tuner.task import TuningTask
+from tuner.task import SearchTask
 from tuner.trial import TuningSettings, run_trial
-from tuner.warm_start import STARTERS, enqueue_first
+from tuner.warm_start import STARTERS, enqueue_first, enqueue_portfolio
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 
@@ -40,7 +42,7 @@ class StudyRunner:
     def __init__(
         self,
         study: optuna.Study,
-        task: TuningTask,
+        task: SearchTask,
         settings: TuningSettings,
         on_trial: Callable[[FrozenTrial], None] | None = None,
         on_score: Callable[[optuna.Trial, float], None] | None = None,
@@ -49,26 +51,37 @@ class StudyRunner:
         self._on_trial, self._on_score = on_trial, on_score
         self._running: list[int] = []
         self._failed_here = False
+        self._meter = FaithfulnessMeter(task.images[0])
 
-    def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
+    def begin(
+        self,
+        winners: Sequence[LimeParameters] = (),
+        portfolio: Sequence[LimeParameters] = (),
+    ) -> None:
         """Line up what goes first, and make the sampler; before any other call."""
         study, settings = self.study, self._settings
         new = not study.get_trials(deepcopy=False)
         _enqueue_defaults(study, settings)
         if new:
+            enqueue_portfolio(study, settings.space, portfolio)
             first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
             enqueue_first(study, self._task, settings.space, first, settings.runtime_weight)
         finished = len(finished_trials(study))
         if study.study_name:
-            study.sampler = make_sampler(
-                settings.sampler,
-                self._task,
-                settings.space,
-                runtime_weight=settings.runtime_weight,
-                base_seed=settings.seed,
-                key=study.study_name,
-                finished=finished,
-            )
+            study.sampler = self.sampler(finished)
+
+    def sampler(self, finished: int) -> optuna.samplers.BaseSampler:
+        """A sampler for a study that has so many finished trials."""
+        settings = self._settings
+        return make_sampler(
+            settings.sampler,
+            self._task,
+            settings.space,
+            runtime_weight=settings.runtime_weight,
+            base_seed=settings.seed,
+            key=self.study.study_name,
+            finished=finished,
+        )
 
     def one_trial(self) -> None:
         """One more; waiting ones first.
@@ -116,18 +129,25 @@ class StudyRunner:
         return value
 
     def _scored(self, trial: optuna.Trial) -> float:
+        value = self.run_trial(trial)
+        if self._on_score is not None:
+            self._on_score(trial, value)
+        return value
+
+    def run_trial(self, trial: optuna.Trial) -> float:
+        """The trial's score; see :func:`tuner.trial.run_trial`."""
+        if self._settings.objective == FAITHFUL:
+            task = self._task.images[0]
+            return run_faithful_trial(trial, self.study, task, self._settings, self._meter)
         sampler = self.study.sampler
-        value = run_trial(
+        return run_trial(
             trial,
             self.study,
-            self._task,
+            self._task.images[0],
             self._settings,
             getattr(sampler, "notes", None),
             lambda: getattr(sampler, "replayed", 0),
         )
-        if self._on_score is not None:
-            self._on_score(trial, value)
-        return value
 
     def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._running.clear()

@@ -45,6 +45,7 @@ class TuningSettings:
         stopping: when a trial is given up.
         constrain_fidelity: a trial that explains less than lime's defaults cannot win; see
             ``tuner.fidelity_constraint``.
+        objective: see ``tuner.faithfulness``.
     """
 
     trials: int = 60
@@ -60,6 +61,7 @@ class TuningSettings:
     space: SearchSpace = field(default_factory=SearchSpace)
     stopping: StoppingRule = field(default_factory=BoundsStopping)
     constrain_fidelity: bool = False
+    objective: str = "agreement"
 
     def __post_init__(self) -> None:
         if self.trials < 1:

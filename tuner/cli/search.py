@@ -14,6 +14,7 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
+from tuner.cli.catalog_scope import CatalogScope, run_catalog_scope, show_catalog_summary
 from tuner.cli.context import Workplace, catalog_class, open_workplace
 from tuner.cli.output import console, errors, table, write_json
 from tuner.cli.settings import setting
@@ -59,6 +60,9 @@ class TuneRequest:
     until: datetime | None = None
     beyond: bool = False
     cluster: str | None = None
+    scope: CatalogScope | None = None
+    objective: str = "agreement"
+    portfolio: tuple[str, ...] = ()
 
 
 def tune(
@@ -130,6 +134,7 @@ def tune(
     warm_start: Annotated[
         bool, typer.Option(help="Try early what won on the catalogue's other images.")
     ] = True,
+    portfolio: options.Portfolio = None,
     constrain: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +144,31 @@ def tune(
     ] = None,
     calibrated: options.Calibrated = None,
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
+    scope: Annotated[
+        str,
+        typer.Option(help="image: a study each. catalog: one setting that serves all images."),
+    ] = "image",
+    aggregate: Annotated[
+        str,
+        typer.Option(help="Of a setting's values on all images: mean, worst, or q10 to q50."),
+    ] = "mean",
+    folds: Annotated[
+        int, typer.Option(help="With --scope catalog: cross-validate over so many folds of images.")
+    ] = 0,
+    most_runtime: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the samples of lime's defaults that nothing may exceed.  "
+            "[default: 0.125 with --scope catalog]"
+        ),
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="agreement with a reference, or faithful: held-out R², insertion minus deletion "
+            "and stability, without any reference."
+        ),
+    ] = "agreement",
     as_json: options.AsJson = False,
 ) -> None:
     """Search LIME's parameters: one study per image, created or resumed.
@@ -151,6 +181,10 @@ def tune(
 
     chosen = load_space(space) if space is not None else SearchSpace()
     chosen = chosen.fix(fix or [])
+    if most_runtime is not None and scope == "image":
+        from tuner.catalog_study import affordable
+
+        chosen = affordable(chosen, most_runtime)
     place = open_workplace(
         catalog=catalog, assets=assets, model=model, weights=weights, device=device,
         cam_layer=cam_layer, images=images,
@@ -165,11 +199,11 @@ def tune(
         min_reliability=min_reliability,
         target=target,
         trials=60 if total is None else total,
-        seeds=setting("seeds", seeds, 10),
+        seeds=setting("seeds", seeds, 10 if scope == "image" else 2),
         workers=setting("workers", workers, 1),
         threads=threads,
         runtime_weight=setting("runtime_weight", runtime_weight, 0.1),
-        sampler=setting("sampler", sampler, "ceiling"),
+        sampler=setting("sampler", sampler, "tpe" if objective == "faithful" else "ceiling"),
         engine=setting("engine", engine, "auto"),
         timeout=timeout,
         answers=answers,
@@ -181,10 +215,15 @@ def tune(
         until=None if until is None else until_clock(until, datetime.now()),
         beyond=until is not None and total is None,
         cluster=setting("cluster", cluster),
+        scope=_scope(scope, aggregate, folds, 0.125 if most_runtime is None else most_runtime),
+        objective=objective,
+        portfolio=_portfolio(portfolio, setting("storage", storage, DEFAULT_STORAGE)),
     )
     summary = run_tuning(place, request)
     if as_json:
         write_json(summary)
+    elif request.scope is not None:
+        show_catalog_summary(summary)
     else:
         show_summary(summary)
 
@@ -218,14 +257,78 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     if request.until is not None and request.timeout is not None:
         raise InvalidInput("--until shares one night among all images, --timeout is for each: "
                            "give one of them")  # fmt: skip
+    _check_objective(request)
+    if request.scope is not None:
+        _check_scope(request, len(place.catalog.keys))
     check_storage(request.storage, write=True)
     calibration = None
     if request.calibrated is not None:
         calibration = known_calibration(request.storage, request.calibrated)
+    if request.scope is not None:
+        return run_catalog_scope(
+            request.scope, request.study, _jobs(place, request, calibration, request.workers)
+        )
     with _crew(place, request) as crew:
         jobs = _jobs(place, request, calibration, crew.workers)
         names = _run(request, jobs, crew)
     return summary_of(request.storage, request.study, names)
+
+
+def _portfolio(source: str | None, storage: str) -> tuple[str, ...]:
+    """Its members, as JSON texts."""
+    if source is None or source == "none":
+        return ()
+    from tuner.portfolio import load_portfolio
+
+    return tuple(member.to_json() for member in load_portfolio(source, storage).members)
+
+
+def _scope(
+    scope: str, aggregate: str, folds: int, most_runtime: float
+) -> CatalogScope | None:
+    if scope not in ("image", "catalog"):
+        raise InvalidInput(f"--scope {scope}: use image or catalog")
+    if scope == "catalog":
+        return CatalogScope(aggregate, folds, most_runtime)
+    if folds or aggregate != "mean":
+        raise InvalidInput("--folds and --aggregate belong to --scope catalog: add it")
+    return None
+
+
+def _check_objective(request: TuneRequest) -> None:
+    from tuner.faithfulness import FAITHFUL, OBJECTIVES
+
+    if request.objective not in OBJECTIVES:
+        raise InvalidInput(f"--objective {request.objective}: use {' or '.join(OBJECTIVES)}")
+    if request.objective != FAITHFUL:
+        return
+    given = {
+        "--sampler ceiling": request.sampler == "ceiling",
+        "--constrain": request.constrain,
+        "--scope catalog": request.scope,
+        "--calibrated": request.calibrated,
+        "--min-reliability": request.min_reliability,
+    }
+    for name, value in given.items():
+        if value:
+            raise InvalidInput(
+                f"{name} needs a reference, which --objective faithful does without: leave it out"
+            )
+
+
+def _check_scope(request: TuneRequest, images: int) -> None:
+    assert request.scope is not None
+    request.scope.check(images)
+    given = {
+        "--constrain": request.constrain, "--until": request.until, "--cluster": request.cluster,
+        "--workers above 1": request.workers > 1,
+    }  # fmt: skip
+    for name, value in given.items():
+        if value:
+            raise InvalidInput(
+                f"{name} does not go with --scope catalog, which is one study in one process: "
+                "leave it out"
+            )
 
 
 @contextmanager
@@ -309,9 +412,12 @@ def _jobs(
         for image in images
         if stored.get(f"{request.study}/{image.key}", {}).get("rule") == rule
     }
+    if request.objective == "faithful" and request.reference is None:
+        known = {image.key: Reference.none(image.pixels.shape[:2]) for image in images}
     missing = [image for image in images if image.key not in known]
     if missing:
-        made = place.references(missing, rule, lambda image: classes[image.key], judged=True)
+        judged = request.scope is None or request.min_reliability > 0
+        made = place.references(missing, rule, lambda image: classes[image.key], judged=judged)
         known.update(made)
     images = _trusted(images, known, request.min_reliability)
     mask_rule = identity = None
@@ -353,6 +459,8 @@ def _jobs(
             beyond=request.beyond,
             mask_rule=mask_rule,
             calibration=identity,
+            portfolio=request.portfolio,
+            objective=request.objective,
         )
         for image in images
     ]
