@@ -22,7 +22,7 @@ from tuner.objective import score
 from tuner.search_space import ALL_FEATURES, SearchSpace
 from tuner.stopping import BoundsStopping, Rival
 
-__all__ = ["BestSoFar", "CatalogArms", "paired"]
+__all__ = ["BestSoFar", "CatalogArms", "Steps", "paired"]
 
 _LEAST_IMAGES = 5  # before an arm may be given up
 _NARROWED_AFTER, _FAR_BEHIND = (2, 5, 10), 0.08
@@ -104,6 +104,27 @@ class CatalogArms(Arms):
                 only = _hopeful_steps(found, number + 1)
         return self._settled(arm, found)
 
+    def on_every_image(
+        self, arm: Arm, samples: int
+    ) -> dict[FlatSetting, NDArray[np.float64]]:
+        """(images,) IoU of each flat setting on the first seed; asks for what is not banked."""
+        tasks = self._catalog.images
+        found: dict[FlatSetting, NDArray[np.float64]] = {}
+        for number, task in enumerate(tasks):
+            for setting, iou in self.replayed_seed(task, arm, samples, 0):
+                known = found.setdefault(setting, np.full((len(tasks), 1), np.nan))
+                known[number, 0] = iou
+        return _means(found, len(tasks))
+
+    def trial_of(self, arm: Arm, setting: FlatSetting) -> dict[str, Any]:
+        """A trial's values."""
+        names = {alpha: name for name, alpha in reversed(self._alphas().items())}
+        count = ALL_FEATURES if setting.num_features is None else setting.num_features
+        values = self.values(arm, setting.num_samples, count)
+        values["distance_metric"] = setting.distance_metric
+        values["regressor"] = names[setting.alpha]
+        return values
+
     def _hopeless(
         self, arm: Arm, found: Mapping[FlatSetting, NDArray[np.float64]], images: int, best: float
     ) -> float | None:
@@ -141,10 +162,9 @@ class CatalogArms(Arms):
         values = {s: self._catalog.aggregate.of(v) for s, v in _means(found, images).items()}
         if not values:
             return Forecast(-math.inf, ())
-        names = {alpha: name for name, alpha in reversed(self._alphas().items())}
         ranked: list[tuple[float, dict[str, Any]]] = []
         told_apart: set[tuple[int, float]] = set()
-        steps = _Steps(values)
+        steps = Steps(values)
         ratios: dict[tuple[int, Any], float] = {}
         for setting, value in values.items():
             near = [values[n] for n in steps.neighbours(setting) if n in values]
@@ -159,9 +179,7 @@ class CatalogArms(Arms):
                 continue  # fewer superpixels than the mask can use are refused by the study
             told_apart.add(outcome)
             count = ALL_FEATURES if setting.num_features is None else setting.num_features
-            trial = self.values(arm, setting.num_samples, count)
-            trial["distance_metric"] = setting.distance_metric
-            trial["regressor"] = names[setting.alpha]
+            trial = self.trial_of(arm, setting)
             asked = (setting.num_samples, count)
             if asked not in ratios:
                 ratios[asked] = self.ratio(arm, *asked)
@@ -176,7 +194,7 @@ class CatalogArms(Arms):
         return Forecast(ranked[0][0], tuple(ranked[:_KEPT_SETTINGS]), trend)
 
 
-class _Steps:
+class Steps:
     """Which settings are neighbours: one step apart in one dimension.
 
     Args:

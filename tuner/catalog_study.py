@@ -73,6 +73,9 @@ class CatalogSampler(CeilingSampler):
 class CatalogRunner(StudyRunner):
     """Runs trials of a catalogue's study one by one."""
 
+    # A thousand samples of every image decide nothing here.
+    defaults_last = True
+
     def __init__(
         self,
         study: optuna.Study,

@@ -22,7 +22,8 @@ from explainers.errors import InvalidInput, InvalidParameters
 from explainers.lime_parameters import LimeParameters
 
 __all__ = [
-    "PORTFOLIO", "Candidate", "Portfolio", "ScoredCandidates", "choose", "load_portfolio",
+    "PORTFOLIO", "Candidate", "Portfolio", "ScoredCandidates", "choose", "distinct",
+    "load_portfolio",
 ]  # fmt: skip
 
 PORTFOLIO = "portfolio"
@@ -129,11 +130,13 @@ class ScoredCandidates:
     def chosen(self, size: int, images: Collection[int] | None = None) -> list[int]:
         """The candidates that are chosen when only some images (by position) may be looked at.
 
-        Candidates that only the other images' searches proposed are left out.
+        Candidates that only the other images' searches, or that of all, proposed are left out;
+        unless there are no others.
         """
         known = list(range(len(self.keys))) if images is None else sorted(images)
         seen = {self.keys[i] for i in known}
         fair = [n for n, c in enumerate(self.candidates) if not c.images or c.images & seen]
+        fair = fair or list(range(len(self.candidates)))  # a whole catalogue proposed all of them
         return [fair[n] for n in choose(self.scores[np.ix_(fair, known)], size)]
 
     def left_out(self, size: int, folds: int) -> NDArray[np.float64]:

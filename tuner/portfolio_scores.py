@@ -7,20 +7,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.catalog_names import CATALOG_KEY
 from studies.trial_record import TrialRecord
+from tuner.catalog_arms import CatalogArms, Steps
 from tuner.objective import score
-from tuner.portfolio import Candidate, ScoredCandidates, distinct
+from tuner.portfolio import Candidate, ScoredCandidates, choose, distinct
+from tuner.search_space import ALL_FEATURES, SearchSpace
 
 if TYPE_CHECKING:
     import optuna
 
+    from tuner.arms import Arm
+    from tuner.catalog_task import CatalogTask
     from tuner.task import TuningTask
 
-__all__ = ["score_candidates", "stored_candidates"]
+__all__ = ["probed_candidates", "score_candidates", "stored_candidates"]
+
+_AT_ONCE = 5
+_FAR_BEHIND = 0.06
 
 
 def stored_candidates(
@@ -56,6 +64,72 @@ def stored_candidates(
     if not found:
         raise InvalidInput("no study has a finished trial yet: run lime-tuner tune first")
     return distinct(found)
+
+
+def probed_candidates(
+    task: CatalogTask,
+    study: optuna.Study,
+    most_samples: int,
+    count: int,
+    told: Callable[[str, float, float], None] = lambda what, done, of: None,
+) -> list[Candidate]:
+    """Settings that complement each other, among all that a catalogue's study has answers for.
+
+    Everything that its probes can say for nothing is replayed on every image, each setting drawn
+    half way to its neighbours, and greedy choices are made of it until there are enough.
+
+    Args:
+        count: how many.
+    """
+    facts = study.user_attrs
+    space = SearchSpace.from_json(facts["search_space"])
+    weight = float(facts["runtime_weight"])
+    arms = CatalogArms(task, space, weight)
+    rows: list[NDArray[np.float64]] = []
+    settings: list[dict[str, Any]] = []
+    probed = _probed(study, arms)
+    for number, (arm, samples) in enumerate(probed.items()):
+        told("replaying probes", number, len(probed))
+        found = arms.on_every_image(arm, min(samples, most_samples))
+        steps = Steps(dict.fromkeys(found, 0.0))
+        for setting, ious in found.items():
+            usable = min(task.mask_rule.num_features, setting.num_features or 10**6)
+            if task.view(arm.segmentation).superpixels < usable:
+                continue
+            near = [found[other] for other in steps.neighbours(setting) if other in found]
+            shrunk = ious if not near else 0.5 * ious + 0.5 * np.mean(near, axis=0)
+            values = arms.trial_of(arm, setting)
+            rows.append(shrunk - weight * arms.ratio(arm, setting.num_samples, ALL_FEATURES))
+            settings.append(values)
+    chosen: list[int] = []
+    left = np.array(rows).reshape(len(rows), len(task.tasks))
+    while len(chosen) < min(count, len(rows)):
+        some = [n for n in choose(left, _AT_ONCE) if n not in chosen]
+        if not some:
+            break
+        chosen += some
+        left[some] = -1.0
+    return [
+        Candidate(space.parameters(settings[n]), frozenset({CATALOG_KEY})) for n in chosen[:count]
+    ]
+
+
+def _probed(study: optuna.Study, arms: CatalogArms) -> dict[Arm, int]:
+    """Arms that have answers on all images, with their samples.
+
+    Which were given up half way is not stored; what lies far behind was.
+    """
+    entries = [
+        (arms.of(values), int(samples), float(value))
+        for trial in study.get_trials(deepcopy=False)
+        for values, samples, _, value in trial.user_attrs.get("probed", ())
+    ]
+    best = max((value for _, _, value in entries), default=0.0)
+    return {
+        arm: samples
+        for arm, samples, value in entries
+        if arm is not None and value > best - _FAR_BEHIND
+    }
 
 
 def _complete(study: optuna.Study) -> list[tuple[Any, TrialRecord]]:

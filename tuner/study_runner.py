@@ -16,7 +16,12 @@ from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
 from tuner.samplers import make_sampler
 from tuner.task import SearchTask
 from tuner.trial import TuningSettings, run_trial
-from tuner.warm_start import STARTERS, enqueue_first, enqueue_portfolio
+from tuner.warm_start import (
+    STARTERS,
+    enqueue_first,
+    enqueue_portfolio,
+    faithful_starters,
+)
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 
@@ -37,7 +42,12 @@ class StudyRunner:
 
     Interrupting keeps every finished trial; the one in progress is marked as failed. For the
     arguments see :func:`tuner.tuning.run_study`.
+
+    Attributes:
+        defaults_last: lime's defaults are the last trial, whatever the sampler.
     """
+
+    defaults_last = False
 
     def __init__(
         self,
@@ -61,9 +71,12 @@ class StudyRunner:
         """Line up what goes first, and make the sampler; before any other call."""
         study, settings = self.study, self._settings
         new = not study.get_trials(deepcopy=False)
-        _enqueue_defaults(study, settings)
+        self._enqueue_defaults()
         if new:
             enqueue_portfolio(study, settings.space, portfolio)
+            if settings.objective == FAITHFUL:
+                starters = faithful_starters(settings.space)
+                enqueue_portfolio(study, settings.space, starters, "starter")
             first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
             enqueue_first(study, self._task, settings.space, first, settings.runtime_weight)
         finished = len(finished_trials(study))
@@ -114,8 +127,15 @@ class StudyRunner:
     def finish(self) -> None:
         """Time or answers may be spent before it is the defaults' turn; there is no result without
         them."""
-        while _enqueue_defaults(self.study, self._settings, now=True):
+        while self._enqueue_defaults(now=True):
             self.one_trial()
+
+    def _enqueue_defaults(self, *, now: bool = False) -> bool:
+        settings = self._settings
+        after = _DEFAULTS_AFTER.get(settings.sampler, 0)
+        return _enqueue_defaults(
+            self.study, settings, settings.trials if self.defaults_last else after, now=now
+        )
 
     def _objective(self, trial: optuna.Trial) -> float:
         self._running[:] = [trial.number]
@@ -154,7 +174,7 @@ class StudyRunner:
         if self._on_trial is not None:
             self._on_trial(trial)
         if not is_done(study, self._settings):
-            _enqueue_defaults(study, self._settings)
+            self._enqueue_defaults()
 
 
 def has_room(study: optuna.Study, settings: TuningSettings) -> bool:
@@ -192,10 +212,15 @@ def _best_number(study: optuna.Study) -> int | None:
         return None
 
 
-def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: bool = False) -> bool:
+def _enqueue_defaults(
+    study: optuna.Study, settings: TuningSettings, after: int, *, now: bool = False
+) -> bool:
     """Make lime's defaults the next trial when it is their turn, or theirs was cut off.
 
     They decide little and cost more than any other trial.
+
+    Args:
+        after: so many finished trials, but at least as the last.
 
     Returns:
         Whether they are enqueued.
@@ -210,8 +235,7 @@ def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: boo
             if trial.state == TrialState.RUNNING and not now:
                 return False  # in another process; should that be killed, they come at the end
     finished = sum(t.state in _FINISHED for t in trials)
-    after = min(_DEFAULTS_AFTER.get(settings.sampler, 0), settings.trials - 1)
-    if not now and finished < after:
+    if not now and finished < min(after, settings.trials - 1):
         return False
     defaults = LimeParameters()
     study.enqueue_trial(

@@ -12,7 +12,7 @@ from tuner.objective import score
 from tuner.search_space import SearchSpace
 from tuner.task import SearchTask
 
-__all__ = ["STARTERS", "enqueue_first", "enqueue_portfolio"]
+__all__ = ["STARTERS", "enqueue_first", "enqueue_portfolio", "faithful_starters"]
 
 _TRIED = 3
 
@@ -60,8 +60,30 @@ def enqueue_first(
     return len(chosen)
 
 
+def faithful_starters(space: SearchSpace) -> list[LimeParameters]:
+    """For ``--objective faithful``: even superpixels from coarse to fine, all of them weighed.
+
+    A surrogate that may use every superpixel, fitted to several times as many samples, predicts
+    best; which fineness and colour ranks best depends on the image.
+    """
+    samples = min(200, space.num_samples[1])
+    return [
+        LimeParameters(
+            segmentation=Segmentation.of("slic", n_segments=count, compactness=20, sigma=0),
+            hide_color=color,
+            num_samples=samples,
+            batch_size=5,
+            top_labels=1,
+        )
+        for count, color in ((18, 0), (18, None), (33, 127), (33, 0), (10, None), (50, None))
+    ]
+
+
 def enqueue_portfolio(
-    study: optuna.Study, space: SearchSpace, members: Iterable[LimeParameters]
+    study: optuna.Study,
+    space: SearchSpace,
+    members: Iterable[LimeParameters],
+    origin: str = "portfolio",
 ) -> int:
     """Enqueue every member that the space holds, in order; ordinary trials, like any other.
 
@@ -72,5 +94,5 @@ def enqueue_portfolio(
     """
     fitting = [values for one in members if (values := space.trial_values(one)) is not None]
     for values in fitting:
-        study.enqueue_trial(values, user_attrs={"origin": "portfolio"})
+        study.enqueue_trial(values, user_attrs={"origin": origin})
     return len(fitting)

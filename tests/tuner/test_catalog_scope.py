@@ -18,7 +18,7 @@ from explainers.replay import FlatSetting
 from explainers.segmentation import Segmentation
 from tests.tuner.command_line import Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
-from tuner.catalog_arms import CatalogArms, _Steps, paired
+from tuner.catalog_arms import CatalogArms, Steps, paired
 from tuner.catalog_study import affordable, run_catalog_study, values_on
 from tuner.catalog_task import MEAN, Aggregate, CatalogTask
 from tuner.cross_validation import folds_of
@@ -80,7 +80,7 @@ def test_neighbours_are_one_step_away() -> None:
         for metric in ("cosine", "hamming")
         for alpha in (0.1, 1.0)
     }
-    found = _Steps(settings).neighbours(FlatSetting(32, None, "cosine", 0.1))
+    found = Steps(settings).neighbours(FlatSetting(32, None, "cosine", 0.1))
     assert set(found) == {
         FlatSetting(16, None, "cosine", 0.1), FlatSetting(64, None, "cosine", 0.1),
         FlatSetting(32, 2, "cosine", 0.1), FlatSetting(32, None, "hamming", 0.1),

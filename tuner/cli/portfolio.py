@@ -121,15 +121,25 @@ def _scored(
 ) -> tuple[ScoredCandidates, dict[str, Any]]:
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
-    from tuner.portfolio_scores import score_candidates, stored_candidates
+    from studies.catalog_names import CATALOG_KEY
+    from tuner.catalog_task import CatalogTask
+    from tuner.portfolio import distinct
+    from tuner.portfolio_scores import probed_candidates, score_candidates, stored_candidates
 
     bank = PerturbationBank(cache_folder() / "bank")
     try:
         tasks = _tasks(place, studies, bank, engine)
         candidates = stored_candidates(studies, most_samples, each)
+        everywhere = studies.get(CATALOG_KEY)
         best = {key: studies[key].best_value for key in tasks if key in studies}
         weight = float(next(iter(studies.values())).user_attrs["runtime_weight"])
         with work_progress("candidates") as advance:
+            if everywhere is not None:
+                count = each * len(tasks)
+                more = probed_candidates(
+                    CatalogTask(tasks), everywhere, most_samples, count, advance
+                )
+                candidates = distinct([*candidates, *more])
             scored = score_candidates(
                 candidates, tasks, best, weight,
                 range(_FIRST_FRESH_SEED, _FIRST_FRESH_SEED + seeds), advance,

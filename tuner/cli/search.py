@@ -19,6 +19,7 @@ from tuner.cli.context import Workplace, catalog_class, open_workplace
 from tuner.cli.output import console, errors, table, write_json
 from tuner.cli.settings import setting
 from tuner.cli.study_watcher import StudyWatcher
+from tuner.cli.tune_checks import check_objective, check_scope, portfolio_members, scope_of
 from tuner.clock import until_clock
 
 if TYPE_CHECKING:
@@ -215,9 +216,9 @@ def tune(
         until=None if until is None else until_clock(until, datetime.now()),
         beyond=until is not None and total is None,
         cluster=setting("cluster", cluster),
-        scope=_scope(scope, aggregate, folds, 0.125 if most_runtime is None else most_runtime),
+        scope=scope_of(scope, aggregate, folds, 0.125 if most_runtime is None else most_runtime),
         objective=objective,
-        portfolio=_portfolio(portfolio, setting("storage", storage, DEFAULT_STORAGE)),
+        portfolio=portfolio_members(portfolio, setting("storage", storage, DEFAULT_STORAGE)),
     )
     summary = run_tuning(place, request)
     if as_json:
@@ -257,9 +258,9 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     if request.until is not None and request.timeout is not None:
         raise InvalidInput("--until shares one night among all images, --timeout is for each: "
                            "give one of them")  # fmt: skip
-    _check_objective(request)
+    check_objective(request)
     if request.scope is not None:
-        _check_scope(request, len(place.catalog.keys))
+        check_scope(request, len(place.catalog.keys))
     check_storage(request.storage, write=True)
     calibration = None
     if request.calibrated is not None:
@@ -272,63 +273,6 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
         jobs = _jobs(place, request, calibration, crew.workers)
         names = _run(request, jobs, crew)
     return summary_of(request.storage, request.study, names)
-
-
-def _portfolio(source: str | None, storage: str) -> tuple[str, ...]:
-    """Its members, as JSON texts."""
-    if source is None or source == "none":
-        return ()
-    from tuner.portfolio import load_portfolio
-
-    return tuple(member.to_json() for member in load_portfolio(source, storage).members)
-
-
-def _scope(
-    scope: str, aggregate: str, folds: int, most_runtime: float
-) -> CatalogScope | None:
-    if scope not in ("image", "catalog"):
-        raise InvalidInput(f"--scope {scope}: use image or catalog")
-    if scope == "catalog":
-        return CatalogScope(aggregate, folds, most_runtime)
-    if folds or aggregate != "mean":
-        raise InvalidInput("--folds and --aggregate belong to --scope catalog: add it")
-    return None
-
-
-def _check_objective(request: TuneRequest) -> None:
-    from tuner.faithfulness import FAITHFUL, OBJECTIVES
-
-    if request.objective not in OBJECTIVES:
-        raise InvalidInput(f"--objective {request.objective}: use {' or '.join(OBJECTIVES)}")
-    if request.objective != FAITHFUL:
-        return
-    given = {
-        "--sampler ceiling": request.sampler == "ceiling",
-        "--constrain": request.constrain,
-        "--scope catalog": request.scope,
-        "--calibrated": request.calibrated,
-        "--min-reliability": request.min_reliability,
-    }
-    for name, value in given.items():
-        if value:
-            raise InvalidInput(
-                f"{name} needs a reference, which --objective faithful does without: leave it out"
-            )
-
-
-def _check_scope(request: TuneRequest, images: int) -> None:
-    assert request.scope is not None
-    request.scope.check(images)
-    given = {
-        "--constrain": request.constrain, "--until": request.until, "--cluster": request.cluster,
-        "--workers above 1": request.workers > 1,
-    }  # fmt: skip
-    for name, value in given.items():
-        if value:
-            raise InvalidInput(
-                f"{name} does not go with --scope catalog, which is one study in one process: "
-                "leave it out"
-            )
 
 
 @contextmanager
