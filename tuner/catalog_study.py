@@ -103,6 +103,7 @@ class CatalogRunner(StudyRunner):
         return run_catalog_trial(
             trial, self.study, self._catalog, self._settings,
             getattr(self.study.sampler, "notes", None),
+            lambda: getattr(self.study.sampler, "replayed", 0),
         )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ def run_catalog_trial(
     task: CatalogTask,
     settings: TuningSettings,
     notes: Callable[[], Mapping[str, Any]] | None = None,
+    replayed: Callable[[], int] = lambda: 0,
 ) -> float:
     """Suggest, refuse by the ceilings, explain instance by instance; the score.
 
@@ -37,6 +38,9 @@ def run_catalog_trial(
 
     Args:
         notes: further attributes of the trial, asked for when it is stored.
+        replayed: samples whose answers the proposal has seen on every image's first seed; asked
+            for once the parameters are suggested. What is known to be worth a trial is not given
+            up on the first few images.
 
     Raises:
         optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
@@ -49,6 +53,7 @@ def run_catalog_trial(
         parameters = LimeParameters.from_json(preset)
         if settings.space.trial_values(parameters) is not None:
             settings.space.suggest(trial)
+    foreseen = preset is None and replayed() >= parameters.num_samples
     parts, ratio = task.runtime(parameters), task.runtime_ratio(parameters)
     price = settings.runtime_weight * ratio
     best = best_so_far(study, settings.runtime_weight)
@@ -95,7 +100,7 @@ def run_catalog_trial(
         while seed < wanted:
             for key, one in task.tasks.items():
                 ious.setdefault(key, []).append(one.iou(parameters, seed))
-                if preset is None and best is not None:
+                if preset is None and best is not None and not (foreseen and seed == 0):
                     why = _hopeless(task, parameters, ious, price, best, settings)
                     if why:
                         record(why)

@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import optuna
+from optuna.trial import TrialState
 
 from explainers.lime_parameters import LimeParameters
+from studies.attributes import DEFAULTS_ORIGIN
 from studies.trial_record import TrialRecord
 from tuner.faithfulness import Faithfulness, FaithfulnessMeter
 from tuner.objective import score
@@ -44,6 +46,7 @@ def run_faithful_trial(
             settings.space.suggest(trial)
     parts, ratio = task.runtime(parameters), task.runtime_ratio(parameters)
     superpixels = task.view(parameters.segmentation).superpixels
+    usual = _defaults(study)
     found: Faithfulness | None = None
     spent = 0
 
@@ -65,7 +68,13 @@ def run_faithful_trial(
         for name, value in stored.to_attributes().items():
             if name not in trial.user_attrs or trial.user_attrs[name] != value:
                 trial.set_user_attr(name, value)
-        return score(0.0 if found is None else found.value, ratio, settings.runtime_weight)
+        return worth(found)
+
+    def worth(of: Faithfulness | None) -> float:
+        value = 0.0 if of is None else of.value
+        if of is not None and preset is None and usual is not None:
+            value -= of.shortfall(usual)
+        return score(value, ratio, settings.runtime_weight)
 
     usable = min(task.mask_rule.num_features, parameters.num_features)
     if preset is None and superpixels < max(2, usable):
@@ -78,8 +87,8 @@ def run_faithful_trial(
     try:
         for seed in range(wanted):
             found, spent = meter.measure(parameters, range(seed + 1)), seed + 1
-            hoped = Faithfulness(found.r2, found.gain, 1.0).value if spent < wanted else found.value
-            running = score(hoped, ratio, settings.runtime_weight)
+            hoped = Faithfulness(found.r2, found.gain, 1.0) if spent < wanted else found
+            running = worth(hoped)
             trial.report(running, step=seed)
             if preset is None and spent < wanted and running < best:
                 record(f"cannot win after {spent} seeds")
@@ -89,3 +98,12 @@ def run_faithful_trial(
         found, spent = None, 0
         return record(f"lime failed: {str(error).splitlines()[0][:200]}")
     return record()
+
+
+def _defaults(study: optuna.Study) -> Faithfulness | None:
+    """Of lime's defaults, once their trial is done; with the usual samplers it is the first."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        found = trial.user_attrs.get("faithful")
+        if trial.user_attrs.get("origin") == DEFAULTS_ORIGIN and found is not None:
+            return Faithfulness.from_json(found)
+    return None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 PORTFOLIO = "portfolio"
-"""The study attribute that a portfolio is kept in, and the name of the shipped file."""
+"""The study attribute that a portfolio is kept in."""
 
 _FORMAT = 1
 
@@ -79,14 +78,11 @@ class Portfolio:
 
 
 def load_portfolio(source: str, storage: str) -> Portfolio:
-    """A file, the prefix of studies that one was made of, or ``shipped``.
+    """A file, or the prefix of studies that one was made of.
 
     Raises:
         InvalidInput: there is none.
     """
-    if source == "shipped":
-        file = resources.files("studies") / "data" / "portfolio.json"
-        return Portfolio.from_json(file.read_text("utf-8"), "shipped")
     path = Path(source)
     if path.is_file():
         return Portfolio.from_json(path.read_text("utf-8"), source)
@@ -100,7 +96,7 @@ def load_portfolio(source: str, storage: str) -> Portfolio:
                 return Portfolio.from_json(attributes[PORTFOLIO], source)
     raise InvalidInput(
         f"--portfolio {source} is neither a file, nor a study prefix that lime-tuner portfolio "
-        "was run for, nor 'shipped'"
+        "was run for: run it with --studies, or give another name"
     )
 
 

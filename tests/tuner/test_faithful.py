@@ -37,6 +37,13 @@ def test_three_measures_count_alike() -> None:
     assert Faithfulness(0.6, 0.3, math.nan).to_json()["stability"] is None
 
 
+def test_one_measure_does_not_pay_for_another() -> None:
+    usual = Faithfulness(0.5, 0.4, 0.9)
+    assert Faithfulness(0.8, 0.5, 0.1).shortfall(usual) == 0
+    assert Faithfulness(0.3, 0.3, 1.0).shortfall(usual) == pytest.approx(0.3)
+    assert Faithfulness(0.9, -0.2, 1.0).shortfall(usual) == pytest.approx(0.6)
+
+
 def test_measures_are_those_of_the_constraint_and_asked_once(demo_classifier: Classifier) -> None:
     task = demo_task(demo_classifier)
     meter = FaithfulnessMeter(task)
@@ -102,8 +109,9 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     assert best["score"] >= tuned["images"]["key"]["default"]["score"]
     assert best["parameters"]["num_samples"] <= 100
     more = ["--trials", "4", "--reference", "pictures"]
-    line = cli.refused("tune", *box, *fast, *more, status=(2,))
-    assert "made with --objective faithful, not agreement" in line
+    code, _, told = cli("tune", *box, *fast, *more)
+    assert code == 2
+    assert "made with --objective faithful, not agreement" in told
     cli.ok("status")
     cli.ok("export", "--catalog", "pictures", "-o", "p.pkl")
     verified = json.loads(cli.ok("verify", "p.pkl", *box, "--seeds", "1", "--json"))

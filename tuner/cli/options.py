@@ -71,8 +71,8 @@ Portfolio = Annotated[
     str | None,
     typer.Option(
         "--portfolio",
-        help="Tried first in a new study: a file of lime-tuner portfolio, the prefix of studies "
-        "it was run for, shipped, or none.  [default: none]",
+        help="Tried first in a new study: a file of lime-tuner portfolio, or the prefix of "
+        "studies it was run for.",
     ),
 ]
 Images = Annotated[

@@ -15,7 +15,7 @@ __all__ = ["check_objective", "check_scope", "portfolio_members", "scope_of"]
 
 def portfolio_members(source: str | None, storage: str) -> tuple[str, ...]:
     """Its members, as JSON texts."""
-    if source is None or source == "none":
+    if source is None:
         return ()
     from tuner.portfolio import load_portfolio
 
