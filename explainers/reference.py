@@ -24,6 +24,8 @@ from explainers.reliability import Reliability, judge
 
 __all__ = ["CamReference", "Reference", "parse_reference"]
 
+_NONE = "none"
+
 
 @dataclass(frozen=True, eq=False)
 class Reference:
@@ -31,13 +33,23 @@ class Reference:
 
     Attributes:
         mask: (H, W) bool, neither empty nor full.
-        rule: ``gradcam@0.3``, ``masks``, or the path of a file.
+        rule: ``gradcam@0.3``, ``masks``, or the path of a file; see :meth:`none`.
         reliability: of a mask that was made from maps and judged; ``None`` for anybody's own.
     """
 
     mask: NDArray[np.bool_]
     rule: str
     reliability: Reliability | None = None
+
+    @classmethod
+    def none(cls, shape: tuple[int, int]) -> Reference:
+        """Of an image that has none: an empty mask, which nothing is compared with."""
+        return cls(np.zeros(shape, dtype=bool), _NONE)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to agree with."""
+        return self.rule != _NONE
 
     @property
     def sha256(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from explainers.black_box import PREFIX, load_black_box
 from explainers.classifier import Classifier, pick_device
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import Geometry
@@ -57,8 +58,9 @@ def load_classifier(
 
     Args:
         model: ``demo`` (the embedded network), a torchvision classifier's name (``resnet50``),
-            or ``package.module:factory``, a callable without arguments that returns a
-            :class:`Classifier` or a :class:`torch.nn.Module`.
+            ``package.module:factory``, a callable without arguments that returns a
+            :class:`Classifier` or a :class:`torch.nn.Module`, or ``function:package.module:name``,
+            a black box (:mod:`explainers.black_box`).
         weights: a file with a state dict, or the name of a torchvision weights enum member
             (``IMAGENET1K_V2``); ``None``: torchvision's default weights, downloaded once.
             ``random``: no weights, for measuring speed only.
@@ -76,8 +78,13 @@ def load_classifier(
         "device": device,
         "cam_layer": cam_layer,
     }
+    classifier: Classifier
     if model == "demo":
         classifier = _demo(target)
+    elif model.startswith(PREFIX):
+        if weights is not None or cam_layer is not None:
+            raise InvalidInput(f"{model} is a black box: it takes no --weights and no --cam-layer")
+        classifier = load_black_box(model[len(PREFIX) :])
     elif ":" in model:
         classifier = _from_factory(model, weights, target)
     else:
@@ -154,7 +161,8 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
         hint = f"did you mean one of {', '.join(close)}? " if close else ""
         raise InvalidInput(
             f"unknown model '{name}': {hint}Give a torchvision classifier "
-            "(resnet50, mobilenet_v2, vit_b_16, ...), 'demo', or package.module:factory"
+            "(resnet50, mobilenet_v2, vit_b_16, ...), 'demo', package.module:factory, or "
+            "function:package.module:name"
         )
     enum = models.get_model_weights(name)
     entry = enum.DEFAULT if weights is None else enum.__members__.get(weights)

@@ -16,6 +16,7 @@ from typing import Any
 
 from explainers.errors import InvalidInput
 from explainers.images import IMAGE_SUFFIXES, Geometry
+from studies.catalog_names import CATALOG_KEY
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -56,6 +57,8 @@ class CatalogImage:
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
             raise InvalidInput(f"image key {self.key!r} is not 1 to 200 characters without slashes")
+        if self.key == CATALOG_KEY:
+            raise InvalidInput(f"image key {self.key!r} means a whole catalogue: use another key")
         if self.type is not None and self.type not in IMAGE_TYPES:
             raise InvalidInput(
                 f"image '{self.key}' has type '{self.type}': use {' or '.join(IMAGE_TYPES)}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["StockExplanation", "explain_with_stock_lime"]
+__all__ = ["StockExplanation", "explain_with_stock_lime", "stock_faithfulness"]
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -24,11 +24,13 @@ class StockExplanation:
         iou: of the mask with the reference, in [0, 1].
         seconds: of ``explain_instance`` alone.
         label: index of the class that was explained.
+        explanation: lime's own object.
     """
 
     iou: float
     seconds: float
     label: int
+    explanation: Any = None
 
 
 def explain_with_stock_lime(
@@ -60,4 +62,40 @@ def explain_with_stock_lime(
     mask = shown > 0
     union = np.count_nonzero(mask | reference)
     iou = np.count_nonzero(mask & reference) / union if union else 1.0
-    return StockExplanation(float(iou), seconds, label)
+    return StockExplanation(float(iou), seconds, label, explanation)
+
+
+def stock_faithfulness(
+    explanation: Any,
+    label: int,
+    image: NDArray[np.uint8],
+    hide_color: Any,
+    predict: Predict,
+) -> tuple[float, float]:
+    """Held-out R² of an explanation's surrogate, and its insertion minus deletion area.
+
+    Args:
+        explanation: of stock lime; label: the class whose surrogate is meant.
+        image: (H, W, 3) uint8.
+        hide_color: that it was made with.
+        predict: (N, H, W, 3) uint8 → (N, C) probabilities.
+    """
+    from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
+    from explainers.measures import surrogate_r2
+    from explainers.perturbation_bank import PerturbationBank
+
+    class Source:
+        fingerprint = "the verified one"
+
+        def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
+            return predict(images)
+
+    weights = {int(s): float(w) for s, w in explanation.local_exp[label]}
+    segments = np.asarray(explanation.segments, dtype=np.int64)
+    r2 = surrogate_r2(
+        segments, weights, float(explanation.intercept[label]), hide_color, label, image,
+        Source(), PerturbationBank(),
+    )  # fmt: skip
+    ranking = superpixel_map(segments, weights)
+    inserted = insertion_curve(predict, image, ranking, label).area
+    return r2, inserted - deletion_curve(predict, image, ranking, label).area

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ class TrialRecord:
     """What a trial found, as it is stored in the trial's user attributes.
 
     Attributes:
-        iou: mean over seeds, in [0, 1].
+        iou: mean over seeds, in [0, 1]; ``nan`` where there is no reference.
         iou_per_seed, seeds: the explainer seeds that were spent, and what each gave.
         runtime_seconds: what one explanation costs by the runtime model.
         runtime_ratio: to lime's defaults on the same image.
@@ -42,7 +43,7 @@ class TrialRecord:
     def to_attributes(self) -> dict[str, Any]:
         """Plain JSON values by attribute name."""
         attributes: dict[str, Any] = {
-            "iou": float(self.iou),
+            "iou": None if math.isnan(self.iou) else float(self.iou),
             "iou_per_seed": [round(float(v), 6) for v in self.iou_per_seed],
             "seeds": [int(seed) for seed in self.seeds],
             "runtime_seconds": float(self.runtime_seconds),
@@ -63,7 +64,7 @@ class TrialRecord:
             return None
         return cls(
             parameters=LimeParameters.from_json(attributes["lime_parameters"]),
-            iou=attributes["iou"],
+            iou=math.nan if attributes["iou"] is None else attributes["iou"],
             iou_per_seed=attributes["iou_per_seed"],
             seeds=attributes["seeds"],
             runtime_seconds=attributes["runtime_seconds"],

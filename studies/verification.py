@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from explainers.errors import LimeTunerError
 from explainers.masks import MASK_RULE, MaskRule
 from studies.restricted_pickle import load_restricted
-from studies.stock_lime import explain_with_stock_lime
+from studies.stock_lime import explain_with_stock_lime, stock_faithfulness
 
 __all__ = ["FIRST_FRESH_SEED", "ImageVerdict", "VerificationCase", "summary", "verify_image"]
 
@@ -41,6 +41,8 @@ class VerificationCase:
         reference: (H, W) bool.
         kwargs: for ``explain_instance``.
         classifier_spec: keyword arguments of ``explainers.zoo.load_classifier``.
+        has_reference: where there is none, held-out R² and insertion minus deletion are measured
+            instead of IoU.
     """
 
     key: str
@@ -49,6 +51,7 @@ class VerificationCase:
     kwargs: Mapping[str, Any]
     classifier_spec: Mapping[str, Any]
     mask_rule: MaskRule = MASK_RULE
+    has_reference: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,31 +61,44 @@ class ImageVerdict:
     Attributes:
         ious: in [0, 1]. seconds: of ``explain_instance`` on a warmed-up classifier.
         label: the class explained, by name.
+        r2s, gains: held-out R², and insertion minus deletion; in place of ``ious`` where there is
+            no reference.
     """
 
     key: str
     ious: tuple[float, ...]
     seconds: tuple[float, ...]
     label: str
+    r2s: tuple[float, ...] = ()
+    gains: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The server's own field names."""
-        return {
-            "iou": float(np.mean(self.ious)),
-            "iou_std": float(np.std(self.ious)),
+        found: dict[str, Any] = {
+            "iou": float(np.mean(self.ious)) if self.ious else None,
+            "iou_std": float(np.std(self.ious)) if self.ious else None,
             "time": float(np.mean(self.seconds)),
             "label": self.label,
         }
+        if self.r2s:
+            found["r2"] = float(np.mean(self.r2s))
+            found["insertion_minus_deletion"] = float(np.mean(self.gains))
+        return found
 
 
 def summary(verdicts: Iterable[ImageVerdict]) -> dict[str, Any]:
     """``{"avg_iou", "avg_time", "images": {KEY: {"iou", "iou_std", "time", "label"}}}``."""
     images = {verdict.key: verdict.as_json() for verdict in verdicts}
-    return {
-        "avg_iou": float(np.mean([i["iou"] for i in images.values()])),
-        "avg_time": float(np.mean([i["time"] for i in images.values()])),
-        "images": images,
-    }
+
+    def mean(name: str) -> float | None:
+        known = [image[name] for image in images.values() if image.get(name) is not None]
+        return float(np.mean(known)) if known else None
+
+    found = {"avg_iou": mean("iou"), "avg_time": mean("time"), "images": images}
+    for name in ("r2", "insertion_minus_deletion"):
+        if mean(name) is not None:
+            found[f"avg_{name}"] = mean(name)
+    return found
 
 
 def verify_image(
@@ -109,6 +125,7 @@ def verify_image(
             "seeds": list(seeds),
             "baseline_seeds": list(baseline_seeds),
             "mask_rule": case.mask_rule.as_kwargs(),
+            "has_reference": case.has_reference,
         }
         (root / "request.json").write_text(json.dumps(request))
         environment = {**os.environ, "TQDM_DISABLE": "1"}
@@ -131,10 +148,13 @@ def verify_image(
             raise LimeTunerError(f"{case.key}: stock lime failed: {lines[-1][:300]}")
         document = json.loads(answer.read_text())
     found, usual = (
-        ImageVerdict(case.key, tuple(part["ious"]), tuple(part["seconds"]), part["label"])
+        ImageVerdict(
+            case.key, tuple(part["ious"]), tuple(part["seconds"]), part["label"],
+            tuple(part["r2s"]), tuple(part["gains"]),
+        )
         for part in (document["given"], document["defaults"])
-    )
-    return found, usual if usual.ious else None
+    )  # fmt: skip
+    return found, usual if usual.seconds else None
 
 
 def _run(folder: Path) -> None:
@@ -162,8 +182,20 @@ def _run(folder: Path) -> None:
             )
             for seed in seeds
         ]
+        faithful: list[tuple[float, float]] = []
+        if not request["has_reference"]:
+            hidden = {} if pickled is None else load_restricted(pickled)
+            faithful = [
+                stock_faithfulness(
+                    f.explanation, f.label, image, hidden.get("hide_color"),
+                    classifier.predict_proba,
+                )
+                for f in found
+            ]  # fmt: skip
         return {
-            "ious": [f.iou for f in found],
+            "ious": [f.iou for f in found] if request["has_reference"] else [],
+            "r2s": [r2 for r2, _ in faithful],
+            "gains": [gain for _, gain in faithful],
             "seconds": [f.seconds for f in found],
             "label": classifier.class_name(found[-1].label) if found else "",
         }

@@ -7,7 +7,7 @@ costs only a fit once the arm has answers, so one probe settles it by replaying 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from explainers.replay import FlatSetting, replay
 from explainers.segmentation import Segmentation
 from tuner.objective import score
 from tuner.search_space import ALL_FEATURES, HIDE_COLORS, LIME_DEFAULT, SearchSpace
-from tuner.task import TuningTask
+from tuner.task import SearchTask, TuningTask
 
 __all__ = ["FEW_SUPERPIXELS", "Arm", "Arms", "Forecast"]
 
@@ -71,13 +71,16 @@ class Arms:
 
     Attributes:
         best: the best score so far, as far as it was told.
+        sample_steps: numbers of samples that are replayed, beside those that were asked.
     """
 
-    def __init__(self, task: TuningTask, space: SearchSpace, weight: float) -> None:
+    sample_steps: Sequence[int] = _SAMPLE_STEPS
+
+    def __init__(self, task: SearchTask, space: SearchSpace, weight: float) -> None:
         self._task = task
         self._space = space
         self._weight = weight
-        self._pixels = task.image.shape[0] * task.image.shape[1]
+        self._pixels = task.images[0].image.shape[0] * task.images[0].image.shape[1]
         self._possible: list[Arm] = []
         self._seen: set[tuple[bytes, bytes]] = set()
         self._waiting = self._in_order()
@@ -244,33 +247,11 @@ class Arms:
         self, arm: Arm, samples: int, seeds: int
     ) -> dict[FlatSetting, list[float]]:
         """IoU on each seed of the settings that stayed hopeful."""
-        task, space = self._task, self._space
-        view = task.view(arm.segmentation)
-        segments = task.segments(arm.segmentation)
-        label = int(np.argmax(task.bank.original(task.source, task.image, task.digest)))
-        low, _ = space.num_samples
-        steps = sorted({s for s in _SAMPLE_STEPS if low <= s < samples} | {samples})
-        counts = [None if k == ALL_FEATURES else int(str(k)) for k in space.num_features]
+        task = self._task.images[0]
         found: dict[FlatSetting, list[float]] = {}
         only: set[tuple[str, int]] | None = None
         for seed in range(seeds):
-            state = np.random.RandomState(seed)
-            if space.random_seed[0] is None:
-                state.randint(0, high=1000)  # lime draws the segmentation's seed first
-            rows = draw_rows(state, samples, view.superpixels)
-            answers = task.bank.answers(
-                task.source,
-                task.image,
-                segments,
-                HIDE_COLORS[arm.hide_color],
-                rows,
-                np.array([label]),
-                task.digest,
-            )[:, 0]
-            for setting, iou in replay(
-                rows, answers, view.inside, view.outside, steps, counts,
-                space.distance_metric, list(self._alphas().values()), only, task.mask_rule,
-            ):  # fmt: skip
+            for setting, iou in self.replayed_seed(task, arm, samples, seed, only):
                 found.setdefault(setting, []).append(iou)
             if seed == 0:
                 hopeful = max((ious[0] for ious in found.values()), default=0.0)
@@ -280,6 +261,42 @@ class Arms:
                 only = _hopeful_steps(found, seed + 1)
         longest = max((len(ious) for ious in found.values()), default=0)
         return {setting: ious for setting, ious in found.items() if len(ious) == longest}
+
+    def replayed_seed(
+        self,
+        task: TuningTask,
+        arm: Arm,
+        samples: int,
+        seed: int,
+        only: Collection[tuple[str, int]] | None = None,
+    ) -> Iterator[tuple[FlatSetting, float]]:
+        """IoU of every flat setting on one image and explainer seed; new answers are asked for.
+
+        Args:
+            only: pairs of metric and number of samples to look at; all when ``None``.
+        """
+        space, view = self._space, task.view(arm.segmentation)
+        label = int(np.argmax(task.bank.original(task.source, task.image, task.digest)))
+        low, _ = space.num_samples
+        steps = sorted({s for s in self.sample_steps if low <= s < samples} | {samples})
+        counts = [None if k == ALL_FEATURES else int(str(k)) for k in space.num_features]
+        state = np.random.RandomState(seed)
+        if space.random_seed[0] is None:
+            state.randint(0, high=1000)  # lime draws the segmentation's seed first
+        rows = draw_rows(state, samples, view.superpixels)
+        answers = task.bank.answers(
+            task.source,
+            task.image,
+            task.segments(arm.segmentation),
+            HIDE_COLORS[arm.hide_color],
+            rows,
+            np.array([label]),
+            task.digest,
+        )[:, 0]
+        yield from replay(
+            rows, answers, view.inside, view.outside, steps, counts, space.distance_metric,
+            list(self._alphas().values()), only, task.mask_rule,
+        )  # fmt: skip
 
     def _ranked(self, arm: Arm, found: Mapping[FlatSetting, list[float]]) -> Forecast:
         """Settings by falling score."""

@@ -28,7 +28,7 @@ from tuner.search_space import (
     CATEGORICAL_DIMENSIONS,
     SearchSpace,
 )
-from tuner.task import TuningTask
+from tuner.task import SearchTask
 
 __all__ = ["CeilingSampler", "Reading"]
 
@@ -129,20 +129,30 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         runtime_weight: as in the study's score.
         seed: base seed.
         reading: of what trials have left.
+        arms: of this task, where plain ones will not do.
 
     Attributes:
         arms: what is known of them.
         replayed: how many samples the forecast of the last proposal has seen, on its first seeds.
+        look_at_first, look_per_trial: seconds an image spent on superpixel maps, by the runtime
+            model.
+        probed_at_start, probed_per_trial: answers an image for probes, but at least one arm.
+        most_probes: of one round. coarse_per_trial: probes of maps that cost next to nothing.
     """
+
+    look_at_first, look_per_trial = _LOOK_AT_FIRST, _LOOK_PER_TRIAL
+    probed_at_start, probed_per_trial = _PROBED_AT_START, _PROBED_PER_TRIAL
+    most_probes, coarse_per_trial = _MOST_PROBES, _COARSE_PER_TRIAL
 
     def __init__(
         self,
-        task: TuningTask,
+        task: SearchTask,
         space: SearchSpace,
         *,
         runtime_weight: float,
         seed: int,
         reading: Reading | None = None,
+        arms: Arms | None = None,
     ) -> None:
         self._task = task
         self._space = space
@@ -150,7 +160,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self._seed = seed
         self._fallback = optuna.samplers.RandomSampler(seed=seed)
         self._reading = reading or _OneScore()
-        self.arms = Arms(task, space, runtime_weight)
+        self.arms = Arms(task, space, runtime_weight) if arms is None else arms
         self._probes: list[list[Any]] = []
         self._foretold: float | None = None
         self.replayed = 0
@@ -189,20 +199,20 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}
-        self.arms.look_at(_LOOK_AT_FIRST + _LOOK_PER_TRIAL * trial.number)
+        self.arms.look_at(self.look_at_first + self.look_per_trial * trial.number)
         known = self._known(earlier)
         rng = np.random.default_rng([self._seed, trial.number])
         best = self.best_of(earlier)
         if len(known) < _START_UP:
-            self._probe(known, best, _PROBED_AT_START, _WORTH_A_PROBE)
+            self._probe(known, best, self.probed_at_start, _WORTH_A_PROBE)
             self._probe_coarse(known, best)
         elif trial.number % _EXPLOIT_EVERY != 0:
-            self._probe(known, best, _PROBED_PER_TRIAL, _WORTH_A_PROBE)
+            self._probe(known, best, self.probed_per_trial, _WORTH_A_PROBE)
             self._probe_coarse(known, best)
         proposal = self._best_setting(known, tried, best)
         for _ in range(_FURTHER_ROUNDS):
             if proposal is not None or not self._probe(
-                known, best, _PROBED_PER_TRIAL, _WORTH_A_PROBE
+                known, best, self.probed_per_trial, _WORTH_A_PROBE
             ):
                 break
             proposal = self._best_setting(known, tried, best)
@@ -210,7 +220,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             # Nothing is likely to win any more. Spend little: settings that ask nothing, and now
             # and then an arm that nobody believes in.
             if trial.number % 2:
-                self._probe(known, best, _PROBED_PER_TRIAL, 0.0)
+                self._probe(known, best, self.probed_per_trial, 0.0)
             proposal = self._best_setting(known, tried, -math.inf)
         if proposal is None:
             return self._random(rng)
@@ -302,7 +312,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             answers: to be spent; the first arm may take more.
             least: expected improvement for an answer, below which an arm is not worth it.
         """
-        for number in range(_MOST_PROBES):
+        for number in range(self.most_probes):
             arm = self._next_arm(known, best, least)
             if arm is None:
                 return number > 0
@@ -317,7 +327,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
 
     def _probe_coarse(self, known: dict[Arm, _Known], best: float) -> None:
         """Maps of so few superpixels cost nothing: all that could win are probed in the end."""
-        left = _COARSE_PER_TRIAL
+        left = self.coarse_per_trial
         for arm in self.arms.possible():
             if not left or self.arms.upper(arm) <= best:
                 return
@@ -369,24 +379,27 @@ class CeilingSampler(optuna.samplers.BaseSampler):
 
     def _diverse(self, open_arms: Sequence[Arm], probed: Sequence[Arm]) -> Arm:
         """Start-up: high ceilings for few answers, among the kinds of arm probed least so far."""
+        return min(
+            open_arms,
+            key=lambda arm: (*self.kinds_seen(arm, probed), -self.worth_at_start(arm)),
+        )
 
-        def kind(arm: Arm) -> tuple[str, str]:
+    def kinds_seen(self, arm: Arm, probed: Sequence[Arm]) -> tuple[int, int]:
+        """How many of the probed arms have its colour, and how many its algorithm."""
+
+        def algorithm(arm: Arm) -> str:
             # Lime's own map is one of quickshift's.
-            algorithm = "quickshift" if arm.segmentation is None else arm.segmentation.algorithm
-            return algorithm, arm.hide_color
+            return "quickshift" if arm.segmentation is None else arm.segmentation.algorithm
 
-        def seen(arm: Arm) -> tuple[int, int]:
-            algorithm, color = kind(arm)
-            return (
-                sum(kind(p)[1] == color for p in probed),
-                sum(kind(p)[0] == algorithm for p in probed),
-            )
+        return (
+            sum(other.hide_color == arm.hide_color for other in probed),
+            sum(algorithm(other) == algorithm(arm) for other in probed),
+        )
 
-        def worth(arm: Arm) -> float:
-            price = self.arms.probe_answers(arm) + _REPLAY_IS_WORTH
-            return self.arms.upper(arm) - _CEILING_IS_WORTH * math.log2(price)
-
-        return min(open_arms, key=lambda arm: (*seen(arm), -worth(arm)))
+    def worth_at_start(self, arm: Arm) -> float:
+        """The ceiling, less what its answers cost."""
+        price = self.arms.probe_answers(arm) + _REPLAY_IS_WORTH
+        return self.arms.upper(arm) - _CEILING_IS_WORTH * math.log2(price)
 
     # Choosing
 

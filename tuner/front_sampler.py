@@ -15,7 +15,7 @@ from tuner.arms import Arms
 from tuner.ceiling_sampler import CeilingSampler
 from tuner.objective import score
 from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
+from tuner.task import SearchTask
 
 __all__ = ["FrontSampler", "front_weights"]
 
@@ -42,7 +42,7 @@ class FrontSampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(
-        self, task: TuningTask, space: SearchSpace, *, weights: tuple[float, ...], seed: int
+        self, task: SearchTask, space: SearchSpace, *, weights: tuple[float, ...], seed: int
     ) -> None:
         self._members = [
             CeilingSampler(

@@ -45,6 +45,7 @@ class TuneJob:
         mask_rule: arguments of ``MaskRule``; those of our own where ``None``.
         calibration: which one the runtime model comes from, as ``Calibration.identity`` says.
         log: file that processes of this machine write to; none where ``None``.
+        portfolio: parameters as JSON texts, tried first in a study that is new.
     """
 
     catalog: str
@@ -74,6 +75,8 @@ class TuneJob:
     calibration: dict[str, str] | None = None
     log: Path | None = None
     pareto: bool = False
+    portfolio: tuple[str, ...] = ()
+    objective: str = "agreement"
 
     @property
     def plan(self) -> StudyPlan:
@@ -92,6 +95,7 @@ class TuneJob:
             seed=self.seed,
             beyond=self.beyond,
             pareto=self.pareto,
+            portfolio=self.portfolio,
         )
 
 
@@ -164,6 +168,7 @@ def _loaded(job: TuneJob) -> Iterator[_Opened]:
             space=job.space,
             constrain_fidelity=job.constrain_fidelity,
             pareto=job.pareto,
+            objective=job.objective,
         )
         facts = study_facts(
             task,
@@ -199,8 +204,9 @@ def run_job(job: TuneJob) -> str:
         winners = winners_of(job.storage, job.study) if job.warm_start else []
         notes = StudyNotes(opened.study, opened.task, artifact_store(job.storage))
         run_study(
-            opened.study, opened.task, opened.settings, notes.on_trial, winners, notes.on_score
-        )
+            opened.study, opened.task, opened.settings, notes.on_trial, winners, notes.on_score,
+            job.plan.first(),
+        )  # fmt: skip
         notes.write()
     return job.key
 

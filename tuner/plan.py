@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from tuner.faithfulness import AGREEMENT
 from tuner.search_space import SearchSpace
 from tuner.trial import TuningSettings
 
@@ -28,6 +30,7 @@ class StudyPlan:
         beyond: go on after those trials, for as long as that brings something.
         seed: of the sampler.
         pareto: whether the study has two objectives.
+        portfolio: parameters as JSON texts, tried first in a study that is new.
     """
 
     catalog: str
@@ -42,10 +45,11 @@ class StudyPlan:
     seed: int
     beyond: bool = False
     pareto: bool = False
+    portfolio: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return {**asdict(self), "portfolio": list(self.portfolio)}
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> StudyPlan | None:
@@ -54,12 +58,16 @@ class StudyPlan:
         if not isinstance(found, Mapping):
             return None
         try:
-            return cls(**found)
+            return cls(**{**found, "portfolio": tuple(found.get("portfolio", ()))})
         except TypeError as error:
             raise InvalidInput(
                 f"the study's plan was written by another version of lime-tuner ({error}): run "
                 "lime-tuner tune with this one"
             ) from error
+
+    def first(self) -> list[LimeParameters]:
+        """The portfolio."""
+        return [LimeParameters.from_json(text) for text in self.portfolio]
 
     def settings(self, attributes: Mapping[str, Any]) -> TuningSettings:
         """What a run of the study needs.
@@ -77,6 +85,7 @@ class StudyPlan:
             beyond=self.beyond,
             seed=self.seed,
             space=SearchSpace.from_json(attributes["search_space"]),
+            objective=attributes.get("objective", AGREEMENT),
             constrain_fidelity="fidelity" in attributes.get("constraints", []),
             pareto=self.pareto,
         )

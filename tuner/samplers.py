@@ -12,7 +12,7 @@ from explainers.errors import InvalidInput
 from tuner.ceiling_sampler import CeilingSampler
 from tuner.front_sampler import FrontSampler, front_weights
 from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
+from tuner.task import SearchTask
 
 __all__ = ["SAMPLERS", "derived_seed", "make_sampler"]
 
@@ -30,7 +30,7 @@ def derived_seed(base: int, key: str, finished: int) -> int:
 
 
 def _tpe(
-    task: TuningTask, space: SearchSpace, weight: float, seed: int
+    task: SearchTask, space: SearchSpace, weight: float, seed: int
 ) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -40,26 +40,26 @@ def _tpe(
 
 
 def _random(
-    task: TuningTask, space: SearchSpace, weight: float, seed: int
+    task: SearchTask, space: SearchSpace, weight: float, seed: int
 ) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
 def _ceiling(
-    task: TuningTask, space: SearchSpace, weight: float, seed: int
+    task: SearchTask, space: SearchSpace, weight: float, seed: int
 ) -> optuna.samplers.BaseSampler:
     return CeilingSampler(task, space, runtime_weight=weight, seed=seed)
 
 
 SAMPLERS: Mapping[
-    str, Callable[[TuningTask, SearchSpace, float, int], optuna.samplers.BaseSampler]
+    str, Callable[[SearchTask, SearchSpace, float, int], optuna.samplers.BaseSampler]
 ] = {"ceiling": _ceiling, "tpe": _tpe, "random": _random}
 """Name → (task, space, runtime weight, seed) → sampler."""
 
 
 def make_sampler(
     name: str,
-    task: TuningTask,
+    task: SearchTask,
     space: SearchSpace,
     *,
     runtime_weight: float,

@@ -65,7 +65,7 @@ class StudyNotes:
     def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Artifacts) -> None:
         self._study, self._task = study, task
         self._store = artifacts
-        self._active = is_installed()
+        self._active = is_installed() and task.reference.exists
         self._source = _BankedAnswers(task.source.fingerprint)
         self._shown_next: int | None = None
         self._weight = weight_of(study.user_attrs)

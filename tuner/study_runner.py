@@ -13,11 +13,18 @@ from studies.attributes import DEFAULTS_ORIGIN
 from studies.best_trial import best_trial
 from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
+from tuner.faithful_trial import run_faithful_trial
+from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
 from tuner.samplers import make_sampler
-from tuner.task import TuningTask
+from tuner.task import SearchTask
 from tuner.trial import TuningSettings, run_trial
 from tuner.trial_log import BestLog, accounted
-from tuner.warm_start import STARTERS, enqueue_first
+from tuner.warm_start import (
+    STARTERS,
+    enqueue_first,
+    enqueue_portfolio,
+    faithful_starters,
+)
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 
@@ -41,12 +48,17 @@ class StudyRunner:
 
     Interrupting keeps every finished trial; the one in progress is marked as failed. For the
     arguments see :func:`tuner.tuning.run_study`.
+
+    Attributes:
+        defaults_last: lime's defaults are the last trial, whatever the sampler.
     """
+
+    defaults_last = False
 
     def __init__(
         self,
         study: optuna.Study,
-        task: TuningTask,
+        task: SearchTask,
         settings: TuningSettings,
         on_trial: Callable[[FrozenTrial], None] | None = None,
         on_score: Callable[[optuna.Trial], None] | None = None,
@@ -56,27 +68,41 @@ class StudyRunner:
         self._running: list[int] = []
         self._failed_here = False
         self._best = BestLog(study)
+        self._meter = FaithfulnessMeter(task.images[0])
 
-    def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
+    def begin(
+        self,
+        winners: Sequence[LimeParameters] = (),
+        portfolio: Sequence[LimeParameters] = (),
+    ) -> None:
         """Line up what goes first, and make the sampler; before any other call."""
         study, settings = self.study, self._settings
         new = not study.get_trials(deepcopy=False)
-        _enqueue_defaults(study, settings)
+        self._enqueue_defaults()
         if new:
+            enqueue_portfolio(study, settings.space, portfolio)
+            if settings.objective == FAITHFUL:
+                starters = faithful_starters(settings.space)
+                enqueue_portfolio(study, settings.space, starters, "starter")
             first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
             enqueue_first(study, self._task, settings.space, first, settings.runtime_weight)
         finished = len(finished_trials(study))
         if study.study_name:
-            study.sampler = make_sampler(
-                settings.sampler,
-                self._task,
-                settings.space,
-                runtime_weight=settings.runtime_weight,
-                base_seed=settings.seed,
-                key=study.study_name,
-                finished=finished,
-                pareto=settings.pareto,
-            )
+            study.sampler = self.sampler(finished)
+
+    def sampler(self, finished: int) -> optuna.samplers.BaseSampler:
+        """A sampler for a study that has so many finished trials."""
+        settings = self._settings
+        return make_sampler(
+            settings.sampler,
+            self._task,
+            settings.space,
+            runtime_weight=settings.runtime_weight,
+            base_seed=settings.seed,
+            key=self.study.study_name,
+            finished=finished,
+            pareto=settings.pareto,
+        )
 
     def one_trial(self) -> None:
         """One more; waiting ones first.
@@ -115,8 +141,15 @@ class StudyRunner:
     def finish(self) -> None:
         """Time or answers may be spent before it is the defaults' turn; there is no result without
         them."""
-        while _enqueue_defaults(self.study, self._settings, now=True):
+        while self._enqueue_defaults(now=True):
             self.one_trial()
+
+    def _enqueue_defaults(self, *, now: bool = False) -> bool:
+        settings = self._settings
+        after = _DEFAULTS_AFTER.get(settings.sampler, _FRONT_AFTER if settings.pareto else 0)
+        return _enqueue_defaults(
+            self.study, settings, settings.trials if self.defaults_last else after, now=now
+        )
 
     def _objective(self, trial: optuna.Trial) -> list[float]:
         self._running[:] = [trial.number]
@@ -130,19 +163,26 @@ class StudyRunner:
         return value
 
     def _scored(self, trial: optuna.Trial) -> list[float]:
-        sampler = self.study.sampler
         with accounted(self.study.study_name, trial):
-            values = run_trial(
-                trial,
-                self.study,
-                self._task,
-                self._settings,
-                getattr(sampler, "notes", None),
-                lambda: getattr(sampler, "replayed", 0),
-            )
+            values = self.run_trial(trial)
             if self._on_score is not None:
                 self._on_score(trial)
         return values
+
+    def run_trial(self, trial: optuna.Trial) -> list[float]:
+        """What the trial is told; see :func:`tuner.trial.run_trial`."""
+        if self._settings.objective == FAITHFUL:
+            task = self._task.images[0]
+            return [run_faithful_trial(trial, self.study, task, self._settings, self._meter)]
+        sampler = self.study.sampler
+        return run_trial(
+            trial,
+            self.study,
+            self._task.images[0],
+            self._settings,
+            getattr(sampler, "notes", None),
+            lambda: getattr(sampler, "replayed", 0),
+        )
 
     def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._running.clear()
@@ -150,7 +190,7 @@ class StudyRunner:
         if self._on_trial is not None:
             self._on_trial(trial)
         if not is_done(study, self._settings):
-            _enqueue_defaults(study, self._settings)
+            self._enqueue_defaults()
 
 
 def has_room(study: optuna.Study, settings: TuningSettings) -> bool:
@@ -184,10 +224,15 @@ def is_done(study: optuna.Study, settings: TuningSettings) -> bool:
     return is_stagnant(finished, None if best is None else best.number)
 
 
-def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: bool = False) -> bool:
+def _enqueue_defaults(
+    study: optuna.Study, settings: TuningSettings, after: int, *, now: bool = False
+) -> bool:
     """Make lime's defaults the next trial when it is their turn, or theirs was cut off.
 
     They decide little and cost more than any other trial.
+
+    Args:
+        after: so many finished trials, but at least as the last.
 
     Returns:
         Whether they are enqueued.
@@ -202,9 +247,7 @@ def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: boo
             if trial.state == TrialState.RUNNING and not now:
                 return False  # in another process; should that be killed, they come at the end
     finished = sum(t.state in _FINISHED for t in trials)
-    after = _DEFAULTS_AFTER.get(settings.sampler, _FRONT_AFTER if settings.pareto else 0)
-    after = min(after, settings.trials - 1)
-    if not now and finished < after:
+    if not now and finished < min(after, settings.trials - 1):
         return False
     defaults = LimeParameters()
     study.enqueue_trial(

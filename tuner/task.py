@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from explainers.reference import Reference
 from explainers.segmentation import Segmentation
 from tuner.runtime_model import RuntimeModel, RuntimeParts
 
-__all__ = ["MapView", "TuningTask"]
+__all__ = ["MapView", "SearchTask", "TuningTask"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,35 @@ class MapView:
     def ceiling(self, num_features: int) -> float:
         """Best IoU of any explanation with that many features."""
         return self.ceilings[min(num_features, len(self.ceilings)) - 1]
+
+
+class SearchTask(Protocol):
+    """What a search knows before any answer: of one image, or of a catalogue's.
+
+    Attributes:
+        images: the task of each image; one has only itself.
+    """
+
+    @property
+    def images(self) -> Sequence[TuningTask]: ...
+
+    @property
+    def bank(self) -> PerturbationBank: ...
+
+    @property
+    def runtime_model(self) -> RuntimeModel: ...
+
+    @property
+    def mask_rule(self) -> MaskRule: ...
+
+    def view(self, segmentation: Segmentation | None) -> MapView:
+        """Superpixels and ceilings; of several images their means."""
+
+    def runtime(self, parameters: LimeParameters) -> RuntimeParts:
+        """Seconds of one explanation by the runtime model."""
+
+    def runtime_ratio(self, parameters: LimeParameters) -> float:
+        """Seconds relative to lime's defaults."""
 
 
 @dataclass(eq=False)
@@ -69,6 +99,11 @@ class TuningTask:
             )
         self.digest = array_digest(self.image)
 
+    @property
+    def images(self) -> Sequence[TuningTask]:
+        """Only this one."""
+        return (self,)
+
     def view(self, segmentation: Segmentation | None) -> MapView:
         """How well the superpixels of an algorithm can cover the reference; computed once."""
         found = self._views.get(segmentation)
@@ -80,7 +115,7 @@ class TuningTask:
                 inside,
                 outside,
                 tuple(
-                    reachable_iou(inside, outside, k).iou
+                    reachable_iou(inside, outside, k).iou if self.reference.exists else 1.0
                     for k in range(1, self.mask_rule.num_features + 1)
                 ),
             )
@@ -103,7 +138,13 @@ class TuningTask:
         return self.runtime(parameters).total / self.runtime(LimeParameters()).total
 
     def iou(self, parameters: LimeParameters, seed: int) -> float:
-        """IoU of one explanation's mask with the reference, in [0, 1]."""
+        """IoU of one explanation's mask with the reference, in [0, 1].
+
+        Raises:
+            InvalidInput: there is no reference.
+        """
+        if not self.reference.exists:
+            raise InvalidInput("the image has no reference that a mask could be compared with")
         explanation = explain(
             self.image,
             self.source,

@@ -46,6 +46,7 @@ class TuningSettings:
         constrain_fidelity: a trial that explains less than lime's defaults cannot win; see
             ``tuner.fidelity_constraint``.
         pareto: two objectives, IoU and seconds, instead of one score.
+        objective: see ``tuner.faithfulness``.
     """
 
     trials: int = 60
@@ -62,6 +63,7 @@ class TuningSettings:
     stopping: StoppingRule = field(default_factory=BoundsStopping)
     constrain_fidelity: bool = False
     pareto: bool = False
+    objective: str = "agreement"
 
     def __post_init__(self) -> None:
         if self.trials < 1:

@@ -28,6 +28,7 @@ from studies.best_trial import best_trial, front_of, has_front, trial_score, wei
 from studies.front import FrontPoint
 from studies.trial_record import TrialRecord
 from tuner.calibration import runtime_model_for
+from tuner.faithfulness import AGREEMENT
 from tuner.runtime_model import RuntimeModel
 from tuner.search_space import SearchSpace
 from tuner.study_runner import StudyRunner, finished_trials, is_done
@@ -102,6 +103,15 @@ def open_study(
             f"study '{name}' was made with {made}, not with {wanted}, so their seconds do not "
             "compare: give another name with --study"
         )
+    if stored:
+        made_for, wanted_for = (
+            str(each.get("objective", AGREEMENT)) for each in (stored, facts)
+        )
+        if made_for != wanted_for:
+            raise InvalidInput(
+                f"study '{name}' was made with --objective {made_for}, not {wanted_for}, so their "
+                "scores do not compare: give another name with --study"
+            )
     for fact, value in facts.items():
         if fact in ("package_versions", "runtime_model", "reference", "engine"):
             continue  # what was stored first stays; a run on newer packages may go on
@@ -158,6 +168,7 @@ def run_study(
     on_trial: Callable[[FrozenTrial], None] | None = None,
     winners: Sequence[LimeParameters] = (),
     on_score: Callable[[optuna.Trial], None] | None = None,
+    portfolio: Sequence[LimeParameters] = (),
 ) -> TuningResult:
     """Run until the study has ``settings.trials`` finished trials, or time or answers are spent.
 
@@ -168,10 +179,11 @@ def run_study(
     Args:
         winners: what won on other images, tried first in a study that is new.
         on_score: told of every trial that gets a score while it can still be written to.
+        portfolio: tried before them; see ``tuner.portfolio``.
     """
     deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
     runner = StudyRunner(study, task, settings, on_trial, on_score)
-    runner.begin(winners)
+    runner.begin(winners, portfolio)
     # A failed trial does not count, so the number is checked before each.
     while not is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
         runner.one_trial()
@@ -323,6 +335,7 @@ def study_facts(
         "runtime_model": task.runtime_model.to_json(),
         "search_space": settings.space.to_json(),
         "constraints": ["fidelity"] if settings.constrain_fidelity else [],
+        "objective": settings.objective,
         "engine": getattr(task.source, "name", "classifier"),
         "package_versions": package_versions(),
     }

@@ -10,9 +10,9 @@ from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
 from tuner.objective import score
 from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
+from tuner.task import SearchTask
 
-__all__ = ["STARTERS", "enqueue_first"]
+__all__ = ["STARTERS", "enqueue_first", "enqueue_portfolio", "faithful_starters"]
 
 _TRIED = 3
 
@@ -30,7 +30,7 @@ that start with random draws: on three photographs it halved what 40 trials of T
 
 def enqueue_first(
     study: optuna.Study,
-    task: TuningTask,
+    task: SearchTask,
     space: SearchSpace,
     candidates: Iterable[LimeParameters],
     runtime_weight: float,
@@ -58,3 +58,41 @@ def enqueue_first(
     for _, origin, values in chosen:
         study.enqueue_trial(values, user_attrs={"origin": origin})
     return len(chosen)
+
+
+def faithful_starters(space: SearchSpace) -> list[LimeParameters]:
+    """For ``--objective faithful``: even superpixels from coarse to fine, all of them weighed.
+
+    A surrogate that may use every superpixel, fitted to several times as many samples, predicts
+    best; which fineness and colour ranks best depends on the image.
+    """
+    samples = min(200, space.num_samples[1])
+    return [
+        LimeParameters(
+            segmentation=Segmentation.of("slic", n_segments=count, compactness=20, sigma=0),
+            hide_color=color,
+            num_samples=samples,
+            batch_size=5,
+            top_labels=1,
+        )
+        for count, color in ((18, 0), (18, None), (33, 127), (33, 0), (10, None), (50, None))
+    ]
+
+
+def enqueue_portfolio(
+    study: optuna.Study,
+    space: SearchSpace,
+    members: Iterable[LimeParameters],
+    origin: str = "portfolio",
+) -> int:
+    """Enqueue every member that the space holds, in order; ordinary trials, like any other.
+
+    Together they are worth more than each of them, so none is left out by its ceiling.
+
+    Returns:
+        How many were enqueued.
+    """
+    fitting = [values for one in members if (values := space.trial_values(one)) is not None]
+    for values in fitting:
+        study.enqueue_trial(values, user_attrs={"origin": origin})
+    return len(fitting)

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from explainers.black_box import BlackBox
 from explainers.classifier import Classifier
+from explainers.engines.function_engine import FunctionEngine
 from explainers.engines.interface import Engine, cpu_batches, fastest_batch
 from explainers.engines.onnx_engine import OnnxEngine
 from explainers.engines.openvino_engine import OpenVinoEngine
@@ -62,6 +64,12 @@ def make_engine(
     """
     if name not in ENGINES:
         raise InvalidInput(f"engine '{name}' is unknown: use one of {', '.join(ENGINES)}")
+    if isinstance(classifier, BlackBox):
+        if name not in ("auto", "torch"):
+            raise InvalidInput(
+                f"engine '{name}' cannot convert {classifier.name}, a black box: use --engine auto"
+            )
+        return FunctionEngine(classifier)
     on_cpu = classifier.device.type == "cpu"
     for kind in _COMPILED:
         installed = all(importlib.util.find_spec(module) for module in kind.requires)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from studies.best_trial import weight_of
+from studies.catalog_names import is_catalog_study
 from studies.constraint_cost import ConstraintCost, constraint_cost
 from studies.overview import StudyOverview, best_parameters, overview, study_attributes
 from studies.storage import describe, open_storage
@@ -77,7 +78,11 @@ def gather(storage: str, prefix: str) -> ReportFacts:
     from studies.records import latest_comparison
 
     rows = overview(storage, None)
-    mine = [row for row in rows if row.study.startswith(f"{prefix}/")]
+    mine = [
+        row
+        for row in rows
+        if row.study.startswith(f"{prefix}/") and not is_catalog_study(row.study)
+    ]
     others = sorted({row.study.rsplit("/", 1)[0] for row in rows} - {prefix})
     attributes = study_attributes(storage, [row.study for row in mine])
     parameters = best_parameters(storage, prefix)

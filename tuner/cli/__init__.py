@@ -22,6 +22,7 @@ from tuner.cli import (
     doctor,
     grade,
     pictures,
+    portfolio,
     quickstart,
     report,
     results,
@@ -59,6 +60,7 @@ app.command("compare")(compare.compare)
 app.command("dissect")(dissect.dissect)
 app.command("report")(report.report)
 app.command("dashboard")(dashboard.dashboard)
+app.command("portfolio")(portfolio.portfolio)
 app.command("submit")(submit.submit)
 app.command("leaderboard")(submit.leaderboard)
 app.command("calibrate")(calibrate.calibrate)

@@ -15,6 +15,7 @@ from tuner.cli.comparison_tables import (
     show_constraint_costs,
 )
 from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.objectives import compare_objectives, show_objectives
 from tuner.cli.output import console, errors, work_progress, write_json
 from tuner.cli.settings import setting
 
@@ -54,6 +55,12 @@ def compare(
         int,
         typer.Option(min=1, max=5, help="Explain so many of each image's likeliest classes."),
     ] = 1,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            help="Prefix of studies of another objective: only show how far the two choose alike."
+        ),
+    ] = None,
     storage: options.Storage = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -79,6 +86,17 @@ def compare(
         catalog=catalog, assets=assets, model=model, weights=weights, device=device,
         cam_layer=cam_layer, images=images,
     )  # fmt: skip
+    if other is not None:
+        prefix = setting("study", study) or place.catalog.name
+        document = compare_objectives(
+            place, url, (prefix, other), setting("reference", reference), seeds,
+            setting("engine", engine, "auto"),
+        )  # fmt: skip
+        if as_json:
+            write_json(document)
+        else:
+            show_objectives(document)
+        return
     run = run_comparison(
         place,
         url,

@@ -32,6 +32,13 @@ class Workplace:
     classifier: Classifier
     assets: Path | None
 
+    @property
+    def has_no_reference(self) -> bool:
+        """Whether the classifier has no maps, and the catalogue no masks."""
+        from explainers.black_box import BlackBox
+
+        return isinstance(self.classifier, BlackBox) and self.catalog.reference != "masks"
+
     def load_images(self) -> list[StudyImage]:
         """All images of the catalogue, in order; any that is missing or broken is an error."""
         from studies.assets import load_study_image

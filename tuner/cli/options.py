@@ -19,7 +19,11 @@ Assets = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", help="A torchvision classifier, demo, or package.module:factory."),
+    typer.Option(
+        "--model",
+        help="A torchvision classifier, demo, package.module:factory, or "
+        "function:package.module:name, a black box.",
+    ),
 ]
 Weights = Annotated[
     str | None,
@@ -61,6 +65,14 @@ Calibrated = Annotated[
     typer.Option(
         "--calibrated",
         help="Name of a calibration: prices, reference and mask rule of a grading server.",
+    ),
+]
+Portfolio = Annotated[
+    str | None,
+    typer.Option(
+        "--portfolio",
+        help="Tried first in a new study: a file of lime-tuner portfolio, or the prefix of "
+        "studies it was run for.",
     ),
 ]
 Images = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +32,16 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def write_json(document: Any) -> None:
     """One JSON document on stdout, and nothing else."""
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    sys.stdout.write(json.dumps(_plain(document), indent=2) + "\n")
+
+
+def _plain(document: Any) -> Any:
+    """JSON has no ``nan``: what is not known is null."""
+    if isinstance(document, dict):
+        return {name: _plain(value) for name, value in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [_plain(value) for value in document]
+    return None if isinstance(document, float) and math.isnan(document) else document
 
 
 def table(title: str, *columns: str) -> Table:

@@ -41,6 +41,13 @@ def export(
         float | None,
         typer.Option(help="Choose anew by another runtime weight.  [default: the study's own]"),
     ] = None,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            help="image: each its own. catalog: what tune --scope catalog found, for all.  "
+            "[default: image, or catalog where the study has nothing else]"
+        ),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Write the best parameters of every image as a pickle for stock lime.
@@ -59,6 +66,7 @@ def export(
         output=output,
         fill_defaults=fill_defaults,
         choice=choice_of(budget, weight),
+        scope=scope,
     )
     if as_json:
         write_json({"file": str(output), "images": written})
@@ -74,23 +82,35 @@ def run_export(
     output: Path,
     fill_defaults: bool,
     choice: Choice | None = None,
+    scope: str | None = None,
 ) -> dict[str, str]:
     """Export; the parameters by key, as JSON texts.
 
     Args:
         choice: of a trial of each study; ``None`` for its best.
+        scope: ``image`` or ``catalog``; ``None`` for what there is.
 
     Raises:
         InvalidInput: an image of the catalogue has no finished trial, or none that will do.
     """
     from explainers.lime_parameters import LimeParameters
     from studies.catalog import load_catalog
+    from studies.catalog_names import CATALOG_KEY
     from studies.export import export_pickle
     from studies.overview import best_parameters
 
     catalog = load_catalog(catalog_source)
     prefix = study or catalog.name
     found = best_parameters(storage, prefix, choice)
+    everywhere = found.pop(CATALOG_KEY, None)
+    if scope not in (None, "image", "catalog"):
+        raise InvalidInput(f"--scope {scope}: use image or catalog")
+    if scope == "catalog" and everywhere is None:
+        raise InvalidInput(
+            f"study '{prefix}' has no setting for all images: run lime-tuner tune --scope catalog"
+        )
+    if everywhere is not None and (scope == "catalog" or not (found or scope)):
+        found = dict.fromkeys(catalog.keys, everywhere)
     missing = [key for key in catalog.keys if key not in found]
     if missing and not (fill_defaults and found):
         raise InvalidInput(
@@ -174,6 +194,7 @@ def run_verification(
             such calibration.
     """
     from explainers.masks import MASK_RULE
+    from explainers.reference import Reference
     from studies.export import check_kwargs, settings_digest
     from studies.storage import DEFAULT_STORAGE, holds_studies
     from studies.verification import (
@@ -197,7 +218,12 @@ def run_verification(
     if calibrated is not None:
         mask_rule = known_calibration(url, calibrated).mask_rule or MASK_RULE
     loaded = place.load_images()
-    references = place.references(loaded, reference)
+    blind = reference is None and place.has_no_reference
+    references = (
+        {image.key: Reference.none(image.pixels.shape[:2]) for image in loaded}
+        if blind
+        else place.references(loaded, reference)
+    )
     spec = place.classifier.spec
     assert spec is not None
     verdicts, defaults = [], []
@@ -213,6 +239,7 @@ def run_verification(
                 kwargs=document[image.key],
                 classifier_spec=spec,
                 mask_rule=mask_rule,
+                has_reference=not blind,
             )
             verdict, usual = verify_image(case, fresh, baseline)
             verdicts.append(verdict)
@@ -222,9 +249,10 @@ def run_verification(
     if defaults:
         result["defaults"] = summary(defaults)
     result["seeds"] = seeds
-    result["reference"] = reference or place.catalog.reference
+    result["reference"] = "none" if blind else reference or place.catalog.reference
     # Recorded where the studies are, so that reports can quote it; never a reason to create one.
-    if holds_studies(url):
+    # What reports quote is IoU and seconds.
+    if holds_studies(url) and not blind:
         from studies.records import add_verification
 
         add_verification(
@@ -243,6 +271,9 @@ def run_verification(
 def show_verification(result: dict[str, Any]) -> None:
     """The result as a table: stock lime, fresh seeds, wall-clock seconds."""
     defaults = result.get("defaults")
+    if result["avg_iou"] is None:
+        _show_faithfulness(result, defaults)
+        return
     columns = ["image", "explained class"]
     columns += ["default IoU", "default s"] if defaults else []
     columns += ["IoU", "± seeds", "s"]
@@ -267,3 +298,22 @@ def show_verification(result: dict[str, Any]) -> None:
             f"IoU {result['avg_iou'] - defaults['avg_iou']:+.3f} against lime's defaults, "
             f"{defaults['avg_time'] / result['avg_time']:.1f} times faster"
         )
+
+
+def _show_faithfulness(result: dict[str, Any], defaults: dict[str, Any] | None) -> None:
+    """The same where there is no reference: what was measured instead of IoU."""
+    names = {"r2": "R²", "insertion_minus_deletion": "insertion − deletion", "time": "s"}
+    columns = [f"default {title}" for title in names.values()] if defaults else []
+    shown = table(
+        f"stock lime, {result['seeds']} fresh seeds, real clock, no reference",
+        "image", "explained class", *columns, *names.values(),
+    )  # fmt: skip
+    for key, found in result["images"].items():
+        both = [*([defaults["images"][key]] if defaults else []), found]
+        shown.add_row(
+            key, found["label"], *(f"{each[name]:.3f}" for each in both for name in names)
+        )
+    shown.add_section()
+    both = [*([defaults] if defaults else []), result]
+    shown.add_row("mean", "", *(f"{each[f'avg_{name}']:.3f}" for each in both for name in names))
+    console.print(shown)

@@ -14,11 +14,13 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
+from tuner.cli.catalog_scope import CatalogScope, run_catalog_scope, show_catalog_summary
 from tuner.cli.context import Workplace, catalog_class, open_workplace
 from tuner.cli.job import Job, log_path, logged, notified, notify_address
 from tuner.cli.output import console, errors, table, write_json
 from tuner.cli.settings import setting
 from tuner.cli.study_watcher import StudyWatcher
+from tuner.cli.tune_checks import check_objective, check_scope, portfolio_members, scope_of
 from tuner.clock import until_clock
 
 if TYPE_CHECKING:
@@ -62,6 +64,9 @@ class TuneRequest:
     cluster: str | None = None
     log: Path | None = None
     pareto: bool = False
+    scope: CatalogScope | None = None
+    objective: str = "agreement"
+    portfolio: tuple[str, ...] = ()
 
 
 def tune(
@@ -133,6 +138,7 @@ def tune(
     warm_start: Annotated[
         bool, typer.Option(help="Try early what won on the catalogue's other images.")
     ] = True,
+    portfolio: options.Portfolio = None,
     constrain: Annotated[
         str | None,
         typer.Option(
@@ -151,6 +157,31 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
     log: options.Log = None,
     notify: options.Notify = None,
+    scope: Annotated[
+        str,
+        typer.Option(help="image: a study each. catalog: one setting that serves all images."),
+    ] = "image",
+    aggregate: Annotated[
+        str,
+        typer.Option(help="Of a setting's values on all images: mean, worst, or q10 to q50."),
+    ] = "mean",
+    folds: Annotated[
+        int, typer.Option(help="With --scope catalog: cross-validate over so many folds of images.")
+    ] = 0,
+    most_runtime: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the samples of lime's defaults that nothing may exceed.  "
+            "[default: 0.125 with --scope catalog]"
+        ),
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="agreement with a reference, or faithful: held-out R², insertion minus deletion "
+            "and stability, without any reference."
+        ),
+    ] = "agreement",
     as_json: options.AsJson = False,
 ) -> None:
     """Search LIME's parameters: one study per image, created or resumed.
@@ -164,6 +195,10 @@ def tune(
     address = notify_address(notify)
     chosen = load_space(space) if space is not None else SearchSpace()
     chosen = chosen.fix(fix or [])
+    if most_runtime is not None and scope == "image":
+        from tuner.catalog_study import affordable
+
+        chosen = affordable(chosen, most_runtime)
     place = open_workplace(
         catalog=catalog, assets=assets, model=model, weights=weights, device=device,
         cam_layer=cam_layer, images=images,
@@ -179,11 +214,11 @@ def tune(
         min_reliability=min_reliability,
         target=target,
         trials=60 if total is None else total,
-        seeds=setting("seeds", seeds, 10),
+        seeds=setting("seeds", seeds, 10 if scope == "image" else 2),
         workers=setting("workers", workers, 1),
         threads=threads,
         runtime_weight=setting("runtime_weight", runtime_weight, 0.1),
-        sampler=setting("sampler", sampler, "ceiling"),
+        sampler=setting("sampler", sampler, "tpe" if objective == "faithful" else "ceiling"),
         engine=setting("engine", engine, "auto"),
         timeout=timeout,
         answers=answers,
@@ -197,11 +232,16 @@ def tune(
         cluster=setting("cluster", cluster),
         log=log_path(log, url),
         pareto=pareto,
+        scope=scope_of(scope, aggregate, folds, 0.125 if most_runtime is None else most_runtime),
+        objective=objective,
+        portfolio=portfolio_members(portfolio, setting("storage", storage, DEFAULT_STORAGE)),
     )
     with notified(Job("tune", url, request.study), address):
         summary = run_tuning(place, request)
     if as_json:
         write_json(summary)
+    elif request.scope is not None:
+        show_catalog_summary(summary)
     else:
         show_summary(summary)
 
@@ -235,10 +275,17 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     if request.until is not None and request.timeout is not None:
         raise InvalidInput("--until shares one night among all images, --timeout is for each: "
                            "give one of them")  # fmt: skip
+    check_objective(request)
+    if request.scope is not None:
+        check_scope(request, len(place.catalog.keys))
     check_storage(request.storage, write=True)
     calibration = None
     if request.calibrated is not None:
         calibration = known_calibration(request.storage, request.calibrated)
+    if request.scope is not None:
+        return run_catalog_scope(
+            request.scope, request.study, _jobs(place, request, calibration, request.workers)
+        )
     with _crew(place, request) as crew:
         jobs = _jobs(place, request, calibration, crew.workers)
         names = _run(request, jobs, crew)
@@ -328,9 +375,12 @@ def _jobs(
         for image in images
         if stored.get(f"{request.study}/{image.key}", {}).get("rule") == rule
     }
+    if request.objective == "faithful" and request.reference is None:
+        known = {image.key: Reference.none(image.pixels.shape[:2]) for image in images}
     missing = [image for image in images if image.key not in known]
     if missing:
-        made = place.references(missing, rule, lambda image: classes[image.key], judged=True)
+        judged = request.scope is None or request.min_reliability > 0
+        made = place.references(missing, rule, lambda image: classes[image.key], judged=judged)
         known.update(made)
     images = _trusted(images, known, request.min_reliability)
     mask_rule = identity = None
@@ -374,6 +424,8 @@ def _jobs(
             mask_rule=mask_rule,
             calibration=identity,
             pareto=request.pareto,
+            portfolio=request.portfolio,
+            objective=request.objective,
         )
         for image in images
     ]

@@ -1,0 +1,214 @@
+"""One setting for a whole catalogue: what it is worth, when it is given up, how it transfers."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from explainers.classifier import Classifier
+from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from explainers.perturbation_bank import PerturbationBank
+from explainers.replay import FlatSetting
+from explainers.segmentation import Segmentation
+from tests.tuner.command_line import Cli
+from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tuner.catalog_arms import CatalogArms, Steps, paired
+from tuner.catalog_study import affordable, run_catalog_study, values_on
+from tuner.catalog_task import MEAN, Aggregate, CatalogTask
+from tuner.cross_validation import folds_of
+from tuner.search_space import SearchSpace
+from tuner.trial import TuningSettings
+
+_KEYS = ("house", "key", "umbrella")
+_SLIC = Segmentation.of("slic", n_segments=8, compactness=20)
+_SETTINGS = TuningSettings(trials=6, seeds=2, confirm_seeds=3, space=SMALL_SPACE)
+
+
+def _task(classifier: Classifier, aggregate: Aggregate = MEAN) -> CatalogTask:
+    bank = PerturbationBank()
+    return CatalogTask({key: demo_task(classifier, key, bank) for key in _KEYS}, aggregate)
+
+
+def test_aggregates() -> None:
+    assert Aggregate.parse("mean").of([0.0, 1.0, 0.5]) == 0.5
+    assert Aggregate.parse("worst").of([0.3, 1.0, 0.5]) == 0.3
+    assert Aggregate.parse("q25").of([0.0, 1.0, 2.0, 3.0, 4.0]) == 1.0
+    for text in ("mean", "q10", "q50"):
+        assert Aggregate.parse(text).text == text
+    for text in ("q51", "median", "q", ""):
+        with pytest.raises(InvalidInput, match="aggregate"):
+            Aggregate.parse(text)
+
+
+def test_a_catalogue_is_seen_as_its_images_together(demo_classifier: Classifier) -> None:
+    task, worst = _task(demo_classifier), _task(demo_classifier, Aggregate(0.0))
+    views = [one.view(_SLIC) for one in task.images]
+    together = task.view(_SLIC)
+    assert together.ceilings == tuple(np.mean([v.ceilings for v in views], axis=0))
+    assert worst.view(_SLIC).ceilings == tuple(np.min([v.ceilings for v in views], axis=0))
+    assert together.inside.sum() == sum(v.inside.sum() for v in views)
+    parameters = LimeParameters(segmentation=_SLIC, num_samples=100)
+    ratios = [one.runtime_ratio(parameters) for one in task.images]
+    assert task.runtime_ratio(parameters) == pytest.approx(np.mean(ratios))
+    assert task.runtime(parameters).total == pytest.approx(
+        np.mean([one.runtime(parameters).total for one in task.images])
+    )
+    assert set(task.among(["key"]).tasks) == {"key"}
+    assert task.among(["key"]).digest != task.digest
+
+
+def test_images_are_compared_with_themselves() -> None:
+    best = {"easy": 0.9, "hard": 0.1}
+    # 0.1 better than the best on the easy one, and 0.05 on the hard one.
+    assert paired({"easy": [1.0]}, best) == pytest.approx([0.6])
+    assert paired({"easy": [1.0], "hard": [0.15]}, best) == pytest.approx([0.6, 0.55])
+    assert paired({"new": [1.0]}, best) is None
+    assert paired({"easy": [1.0]}, {}) is None
+
+
+def test_neighbours_are_one_step_away() -> None:
+    settings = {
+        FlatSetting(n, k, metric, alpha): 0.0
+        for n in (16, 32, 64)
+        for k in (1, 2, None)
+        for metric in ("cosine", "hamming")
+        for alpha in (0.1, 1.0)
+    }
+    found = Steps(settings).neighbours(FlatSetting(32, None, "cosine", 0.1))
+    assert set(found) == {
+        FlatSetting(16, None, "cosine", 0.1), FlatSetting(64, None, "cosine", 0.1),
+        FlatSetting(32, 2, "cosine", 0.1), FlatSetting(32, None, "hamming", 0.1),
+        FlatSetting(32, None, "cosine", 1.0),
+    }  # fmt: skip
+    assert set(found) <= set(settings)
+
+
+def test_an_arms_forecast_is_the_mean_of_its_images(demo_classifier: Classifier) -> None:
+    space = SearchSpace(
+        maps={"slic": {"n_segments": (8,), "compactness": (20,)}},
+        hide_color=("grey",), num_features=(5,), num_samples=(64, 64),
+        distance_metric=("cosine",), regressor=("lime",),
+    )  # fmt: skip
+    task = _task(demo_classifier)
+    arms = CatalogArms(task, space, 0.1)
+    arms.look_at(1e6)
+    (arm,) = arms.possible()
+    forecast = arms.forecast(arm, 64, 1, best=-1.0)
+    parameters = space.parameters(forecast.settings[0][1])
+    asked = task.bank.counts.new
+    expected = np.mean(list(values_on(task, parameters, range(1)).values()))
+    assert forecast.value == pytest.approx(
+        expected - 0.1 * task.runtime_ratio(parameters), abs=1e-9
+    )
+    assert task.bank.counts.new == asked, "the probe has asked for all of it"
+
+
+def test_a_setting_is_scored_on_every_image_or_given_up(demo_classifier: Classifier) -> None:
+    task = _task(demo_classifier)
+    study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
+    result = run_catalog_study(study, task, _SETTINGS)
+    assert result.trials == 6
+    assert result.score >= result.default["score"]
+    for trial in study.get_trials():
+        per_image = trial.user_attrs["iou_per_image"]
+        assert set(per_image) <= set(_KEYS)
+        if trial.state == optuna.trial.TrialState.COMPLETE:
+            assert set(per_image) == set(_KEYS)
+            iou = np.mean(list(per_image.values()))
+            assert trial.user_attrs["iou"] == pytest.approx(iou, abs=1e-5)
+            assert trial.value == pytest.approx(
+                iou - 0.1 * trial.user_attrs["runtime_ratio"], abs=1e-5
+            )
+        else:
+            assert trial.user_attrs["reason"]
+    best = study.best_trial
+    seeds = len(best.user_attrs["seeds"])
+    again = values_on(task, result.parameters, range(seeds))
+    assert best.user_attrs["iou_per_image"] == pytest.approx(again, abs=1e-5)
+
+
+def test_the_same_search_finds_the_same(demo_classifier: Classifier) -> None:
+    def values() -> list[float | None]:
+        study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
+        settings = TuningSettings(trials=3, seeds=1, confirm_seeds=2, space=SMALL_SPACE)
+        run_catalog_study(study, _task(demo_classifier), settings)
+        return [trial.value for trial in study.get_trials()]
+
+    assert values() == values()
+
+
+def test_the_worst_image_can_decide(demo_classifier: Classifier) -> None:
+    study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
+    result = run_catalog_study(study, _task(demo_classifier, Aggregate(0.0)), _SETTINGS)
+    best = study.best_trial
+    expected = min(best.user_attrs["iou_per_image"].values())
+    assert result.score == pytest.approx(
+        expected - 0.1 * best.user_attrs["runtime_ratio"], abs=1e-5
+    )
+
+
+def test_a_setting_for_all_is_cheap() -> None:
+    assert affordable(SearchSpace(), 0.1).num_samples == (16, 100)
+    with pytest.raises(InvalidInput, match=r"at least 0\.016"):
+        affordable(SearchSpace(), 0.01)
+
+
+def test_folds_hold_every_image_once() -> None:
+    parts = folds_of("abcdefg", 3)
+    assert sorted("".join("".join(part) for part in parts)) == list("abcdefg")
+    assert max(map(len, parts)) - min(map(len, parts)) == 1
+    for folds in (1, 8):
+        with pytest.raises(InvalidInput, match="2 to 7"):
+            folds_of("abcdefg", folds)
+
+
+def test_one_setting_under_every_key(here: Path, cli: Cli) -> None:
+    arguments = [
+        "--catalog", "demo", "--images", "house,key,umbrella", "--scope", "catalog",
+        "--trials", "3", "--seeds", "1", "--fix", "segmentation=slic", "--folds", "3",
+    ]  # fmt: skip
+    tuned = json.loads(cli.ok("tune", *arguments, "--json"))
+    assert tuned["scope"] == "catalog"
+    assert set(tuned["best"]["iou_per_image"]) == set(_KEYS)
+    transfer = tuned["transfer"]
+    assert set(transfer["images"]) == set(_KEYS)
+    gaps = [tuned_here - left_out for tuned_here, left_out in transfer["images"].values()]
+    assert transfer["gap"]["mean"] == pytest.approx(np.mean(gaps), abs=1e-5)
+    assert "transfer gap" in cli.ok("tune", *arguments)
+
+    cli.ok("export", "--catalog", "demo", "-o", "p.pkl")
+    everywhere = pickle.loads((here / "p.pkl").read_bytes())
+    assert len(everywhere) == 10
+    assert len({repr(sorted(map(str, kwargs.items()))).split("object at")[0]
+                for kwargs in everywhere.values()}) == 1  # fmt: skip
+    assert {kwargs["num_samples"] for kwargs in everywhere.values()} == {
+        tuned["best"]["parameters"]["num_samples"]
+    }
+    assert "demo/(catalog)" in cli.ok("status")
+    cli.ok("report", "--study", "demo", "-o", "found")
+    line = cli.refused("export", "--catalog", "demo", "--scope", "image", status=(2,))
+    assert "no finished trial" in line
+    line = cli.refused("tune", *arguments, "--aggregate", "q10", status=(2,))
+    assert "aggregate=mean" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--scope", "all"], "image or catalog"),
+        (["--folds", "3"], "--scope catalog"),
+        (["--scope", "catalog", "--folds", "11"], "2 to 10"),
+        (["--scope", "catalog", "--images", "key"], "two images"),
+        (["--scope", "catalog", "--workers", "2"], "--workers above 1"),
+        (["--scope", "catalog", "--aggregate", "most"], "--aggregate most"),
+    ],
+)
+def test_wrong_calls_are_told(here: Path, cli: Cli, arguments: list[str], said: str) -> None:
+    assert said in cli.refused("tune", "--catalog", "demo", *arguments, status=(2,))
+    assert not list(here.iterdir())

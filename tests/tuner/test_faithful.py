@@ -1,0 +1,127 @@
+"""The objective that needs no reference."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from explainers.classifier import Classifier
+from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from explainers.perturbation_bank import PerturbationBank
+from explainers.reference import Reference
+from explainers.segmentation import Segmentation
+from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.trial_record import TrialRecord
+from tests.tuner.command_line import Cli
+from tests.tuner.scenes import RUNTIME_MODEL, demo_task
+from tuner.faithfulness import Faithfulness, FaithfulnessMeter
+from tuner.fidelity_constraint import fidelity_of
+from tuner.task import TuningTask
+
+_PARAMETERS = LimeParameters(
+    segmentation=Segmentation.of("slic", n_segments=8, compactness=20),
+    num_samples=64,
+    top_labels=1,
+)
+
+
+def test_three_measures_count_alike() -> None:
+    assert Faithfulness(0.6, 0.3, 0.9).value == pytest.approx(0.6)
+    assert Faithfulness(-5.0, -0.2, 0.9).value == pytest.approx(0.3)
+    assert Faithfulness(0.6, 0.3, math.nan).value == pytest.approx(0.45)
+    assert Faithfulness(0.6, 0.3, math.nan).to_json()["stability"] is None
+
+
+def test_one_measure_does_not_pay_for_another() -> None:
+    usual = Faithfulness(0.5, 0.4, 0.9)
+    assert Faithfulness(0.8, 0.5, 0.1).shortfall(usual) == 0
+    assert Faithfulness(0.3, 0.3, 1.0).shortfall(usual) == pytest.approx(0.3)
+    assert Faithfulness(0.9, -0.2, 1.0).shortfall(usual) == pytest.approx(0.6)
+
+
+def test_measures_are_those_of_the_constraint_and_asked_once(demo_classifier: Classifier) -> None:
+    task = demo_task(demo_classifier)
+    meter = FaithfulnessMeter(task)
+    found = meter.measure(_PARAMETERS, range(2))
+    expected = fidelity_of(task, _PARAMETERS, range(2))
+    assert (found.r2, found.gain) == pytest.approx((expected.r2, expected.gain))
+    assert 0 <= found.stability <= 1
+    asked = task.bank.counts.new
+    assert meter.measure(_PARAMETERS, range(2)) == found
+    assert task.bank.counts.new == asked
+
+
+def test_an_image_may_have_no_reference(demo_classifier: Classifier) -> None:
+    scene = draw_scene("key", DEMO_SEEDS["key"])
+    none = Reference.none(scene.mask.shape)
+    assert not none.exists
+    assert not Reference.from_json(none.to_json()).exists
+    assert Reference(scene.mask, "masks").exists
+    task = TuningTask(scene.image, demo_classifier, none, PerturbationBank(), RUNTIME_MODEL)
+    assert set(task.view(_PARAMETERS.segmentation).ceilings) == {1.0}
+    with pytest.raises(InvalidInput, match="no reference"):
+        task.iou(_PARAMETERS, 0)
+
+
+def test_a_record_without_agreement_is_plain_json() -> None:
+    record = TrialRecord(_PARAMETERS, math.nan, [], range(2), 1.0, 0.1, {}, 8)
+    attributes = record.to_attributes()
+    assert attributes["iou"] is None
+    json.dumps(attributes, allow_nan=False)
+    again = TrialRecord.from_attributes(attributes)
+    assert again is not None
+    assert math.isnan(again.iou)
+
+
+_BOX = """
+from explainers.zoo import load_classifier
+
+_made = []
+
+def classify(images):
+    if not _made:
+        _made.append(load_classifier("demo", device="cpu"))
+    return _made[0].predict_proba(images)
+
+classify.crop, classify.resize = 128, None
+"""
+
+
+def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
+    from PIL import Image
+
+    (here / "faithful_box.py").write_text(_BOX)
+    (here / "pictures").mkdir()
+    Image.fromarray(draw_scene("key", DEMO_SEEDS["key"]).image).save(here / "pictures" / "key.png")
+    box = ["--model", "function:faithful_box:classify", "--catalog", "pictures"]
+    fast = ["--trials", "3", "--seeds", "2", "--most-runtime", "0.1", "--fix", "segmentation=slic"]
+
+    line = cli.refused("tune", *box, *fast)
+    assert "--objective faithful" in line
+    tuned = json.loads(cli.ok("tune", *box, *fast, "--objective", "faithful", "--json"))
+    best = tuned["images"]["key"]["best"]
+    assert best["iou"] is None
+    assert best["score"] >= tuned["images"]["key"]["default"]["score"]
+    assert best["parameters"]["num_samples"] <= 100
+    more = ["--trials", "4", "--reference", "pictures"]
+    code, _, told = cli("tune", *box, *fast, *more)
+    assert code == 2
+    assert "made with --objective faithful, not agreement" in told
+    cli.ok("status")
+    cli.ok("export", "--catalog", "pictures", "-o", "p.pkl")
+    verified = json.loads(cli.ok("verify", "p.pkl", *box, "--seeds", "1", "--json"))
+    assert verified["avg_iou"] is None
+    assert np.isfinite(verified["avg_r2"])
+    assert verified["defaults"]["images"]["key"]["insertion_minus_deletion"] > -1
+    cli.ok("report", "--study", "pictures", "-o", "found")
+    own = ["--catalog", "demo", "--images", "key", "--objective", "faithful"]
+    for wrong in (["--sampler", "ceiling"], ["--constrain", "fidelity"], ["--scope", "catalog"]):
+        assert "needs a reference" in cli.refused("tune", *own, *wrong, status=(2,))
+    assert "agreement or faithful" in cli.refused(
+        "tune", "--catalog", "demo", "--objective", "beauty", status=(2,)
+    )

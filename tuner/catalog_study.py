@@ -1,0 +1,188 @@
+"""One study over a catalogue: a setting that serves all of its images, and how well it transfers.
+
+Every trial's value is an aggregate over the images (their mean, or a lower quantile: a robust
+setting is one that is bad nowhere).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from explainers.classifier import Classifier
+from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from tuner.arms import Arm
+from tuner.catalog_arms import CatalogArms
+from tuner.catalog_task import CatalogTask
+from tuner.catalog_trial import best_so_far, run_catalog_trial
+from tuner.ceiling_sampler import CeilingSampler
+from tuner.samplers import derived_seed
+from tuner.search_space import SearchSpace
+from tuner.study_runner import StudyRunner, is_done
+from tuner.trial import TuningSettings
+from tuner.tuning import TuningResult, package_versions, result_of
+
+__all__ = ["CatalogSampler", "affordable", "catalog_facts", "run_catalog_study", "values_on"]
+
+_KIND_COUNTS = 0.02  # as much of the ceiling as one more probe of a kind is worth less
+
+
+class CatalogSampler(CeilingSampler):
+    """The ceiling sampler over a catalogue's arms."""
+
+    # Of each image: there are many, and what a probe misses of one another shows.
+    look_at_first, look_per_trial = 1.0, 0.1
+    probed_at_start, probed_per_trial = 200, 64
+    most_probes, coarse_per_trial = 3, 1
+
+    def __init__(
+        self, task: CatalogTask, space: SearchSpace, *, runtime_weight: float, seed: int
+    ) -> None:
+        self._catalog_arms = CatalogArms(task, space, runtime_weight)
+        super().__init__(
+            task, space, runtime_weight=runtime_weight, seed=seed, arms=self._catalog_arms
+        )
+        self._runtime_weight = runtime_weight
+
+    def sample_relative(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        search_space: dict[str, optuna.distributions.BaseDistribution],
+    ) -> dict[str, Any]:
+        """One full parameter set."""
+        self._catalog_arms.leader = best_so_far(study, self._runtime_weight)
+        return super().sample_relative(study, trial, search_space)
+
+    def _diverse(self, open_arms: Sequence[Arm], probed: Sequence[Arm]) -> Arm:
+        """Start-up: what costs few answers goes first, of whatever kind; there are many images."""
+
+        def worth(arm: Arm) -> float:
+            return self.worth_at_start(arm) - _KIND_COUNTS * sum(self.kinds_seen(arm, probed))
+
+        return max(open_arms, key=worth)
+
+
+class CatalogRunner(StudyRunner):
+    """Runs trials of a catalogue's study one by one."""
+
+    # A thousand samples of every image decide nothing here.
+    defaults_last = True
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        task: CatalogTask,
+        settings: TuningSettings,
+        on_trial: Callable[[FrozenTrial], None] | None = None,
+    ) -> None:
+        super().__init__(study, task, settings, on_trial)
+        self._catalog = task
+
+    def sampler(self, finished: int) -> optuna.samplers.BaseSampler:
+        """As one image's, over the catalogue's arms."""
+        settings = self._settings
+        if settings.sampler != "ceiling":
+            return super().sampler(finished)
+        return CatalogSampler(
+            self._catalog,
+            settings.space,
+            runtime_weight=settings.runtime_weight,
+            seed=derived_seed(settings.seed, self.study.study_name, 0),
+        )
+
+    def run_trial(self, trial: optuna.Trial) -> list[float]:
+        """See :func:`tuner.catalog_trial.run_catalog_trial`."""
+        value = run_catalog_trial(
+            trial, self.study, self._catalog, self._settings,
+            getattr(self.study.sampler, "notes", None),
+            lambda: getattr(self.study.sampler, "replayed", 0),
+        )  # fmt: skip
+        return [value]
+
+
+def run_catalog_study(
+    study: optuna.Study,
+    task: CatalogTask,
+    settings: TuningSettings,
+    on_trial: Callable[[FrozenTrial], None] | None = None,
+    portfolio: Sequence[LimeParameters] = (),
+) -> TuningResult:
+    """Run until the study has its trials; as :func:`tuner.tuning.run_study` does for an image."""
+    deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
+    runner = CatalogRunner(study, task, settings, on_trial)
+    runner.begin(portfolio=portfolio)
+    while not is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
+        runner.one_trial()
+    runner.finish()
+    return result_of(study)
+
+
+def catalog_facts(
+    task: CatalogTask,
+    classifier: Classifier,
+    settings: TuningSettings,
+    *,
+    catalog: str,
+    rule: str,
+    most_runtime: float,
+    calibration: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The user attributes that say what a catalogue's study was made from.
+
+    Args:
+        rule: of the references.
+        most_runtime: see :func:`affordable`.
+    """
+    return {
+        **({} if calibration is None else {"calibration": dict(calibration)}),
+        "scope": "catalog",
+        "catalog": catalog,
+        "image_key": "",
+        "images": {key: one.digest for key, one in task.tasks.items()},
+        "aggregate": task.aggregate.text,
+        "most_runtime": most_runtime,
+        "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
+        "class_index": None,
+        "reference": {"rule": rule, "sha256": task.digest},
+        "mask_rule": task.mask_rule.as_kwargs(),
+        "runtime_weight": settings.runtime_weight,
+        "runtime_model": task.runtime_model.to_json(),
+        "search_space": settings.space.to_json(),
+        "constraints": [],
+        "engine": getattr(task.images[0].source, "name", "classifier"),
+        "package_versions": package_versions(),
+    }
+
+
+def affordable(space: SearchSpace, most_runtime: float) -> SearchSpace:
+    """The space without numbers of samples that no image's explanation should have to pay for.
+
+    Args:
+        most_runtime: share of the runtime of lime's defaults, whose samples are nearly all of it.
+
+    Raises:
+        InvalidInput: nothing is left.
+    """
+    low, high = space.num_samples
+    most = min(high, int(most_runtime * LimeParameters().num_samples))
+    if most < low:
+        raise InvalidInput(
+            f"--most-runtime {most_runtime} allows {most} samples, the search space begins with "
+            f"{low}: give at least {low / LimeParameters().num_samples:g}"
+        )
+    return replace(space, num_samples=(low, most))
+
+
+def values_on(
+    task: CatalogTask, parameters: LimeParameters, seeds: Sequence[int]
+) -> dict[str, float]:
+    """Mean IoU of a setting on each image."""
+    return {key: float(np.mean(one.ious(parameters, seeds))) for key, one in task.tasks.items()}

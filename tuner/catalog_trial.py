@@ -1,0 +1,156 @@
+"""One trial of a catalogue's study: a setting, scored on every image and explainer seed in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+
+from explainers.lime_parameters import LimeParameters
+from studies.trial_record import TrialRecord
+from tuner.catalog_arms import BestSoFar, paired
+from tuner.catalog_task import CatalogTask
+from tuner.stopping import Rival
+from tuner.trial import TuningSettings
+
+__all__ = ["best_so_far", "run_catalog_trial"]
+
+_LEAST_INSTANCES = 5
+
+
+def run_catalog_trial(
+    trial: optuna.Trial,
+    study: optuna.Study,
+    task: CatalogTask,
+    settings: TuningSettings,
+    notes: Callable[[], Mapping[str, Any]] | None = None,
+    replayed: Callable[[], int] = lambda: 0,
+) -> float:
+    """Suggest, refuse by the ceilings, explain instance by instance; the score.
+
+    An instance is an image with an explainer seed; all images come with one seed before any comes
+    with the next. The score is the aggregate over images of their mean IoU, minus the price of
+    the mean runtime.
+
+    Trials that carry ``lime_parameters`` from the start (lime's defaults) are never stopped.
+
+    Args:
+        notes: further attributes of the trial, asked for when it is stored.
+        replayed: samples whose answers the proposal has seen on every image's first seed; asked
+            for once the parameters are suggested. What is known to be worth a trial is not given
+            up on the first few images.
+
+    Raises:
+        optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
+    """
+    asked_before = task.bank.counts.new
+    preset = trial.user_attrs.get("lime_parameters")
+    if preset is None:
+        parameters = settings.space.suggest(trial)
+    else:
+        parameters = LimeParameters.from_json(preset)
+        if settings.space.trial_values(parameters) is not None:
+            settings.space.suggest(trial)
+    foreseen = preset is None and replayed() >= parameters.num_samples
+    parts, ratio = task.runtime(parameters), task.runtime_ratio(parameters)
+    price = settings.runtime_weight * ratio
+    best = best_so_far(study, settings.runtime_weight)
+    ious: dict[str, list[float]] = {}
+    superpixels = task.view(parameters.segmentation).superpixels
+
+    def value() -> float:
+        return task.aggregate.of([float(np.mean(some)) for some in ious.values()]) - price
+
+    def record(reason: str = "") -> float:
+        """Store what was found so far; the score."""
+        per_image = {key: float(np.mean(some)) for key, some in ious.items()}
+        complete = min((len(some) for some in ious.values()), default=0)
+        complete = complete if len(ious) == len(task.tasks) else 0
+        found = TrialRecord(
+            parameters=parameters,
+            iou=float(np.mean(list(per_image.values()))) if per_image else 0.0,
+            iou_per_seed=[
+                float(np.mean([some[seed] for some in ious.values()])) for seed in range(complete)
+            ],
+            seeds=range(complete),
+            runtime_seconds=parts.total,
+            runtime_ratio=ratio,
+            runtime_parts=parts.as_dict(),
+            superpixels=superpixels,
+            answers=task.bank.counts.new - asked_before,
+            reason=reason,
+            extra={
+                "iou_per_image": {key: round(v, 6) for key, v in per_image.items()},
+                **({} if notes is None else notes()),
+            },
+        )
+        for name, attribute in found.to_attributes().items():
+            if trial.user_attrs.get(name) != attribute:
+                trial.set_user_attr(name, attribute)
+        return value() if ious else -price
+
+    usable = min(task.mask_rule.num_features, parameters.num_features)
+    if preset is None and superpixels < max(2, usable):
+        return record(f"{superpixels} superpixels, fewer than the mask can use ({usable})")
+    try:
+        wanted = settings.seeds if preset is None else min(settings.default_seeds, settings.seeds)
+        seed = 0
+        while seed < wanted:
+            for key, one in task.tasks.items():
+                ious.setdefault(key, []).append(one.iou(parameters, seed))
+                if preset is None and best is not None and not (foreseen and seed == 0):
+                    why = _hopeless(task, parameters, ious, price, best, settings)
+                    if why:
+                        record(why)
+                        raise optuna.TrialPruned
+            trial.report(value(), step=seed)
+            seed += 1
+            wins = preset is None and best is not None and value() > best.score
+            if wins and seed == wanted and wanted < settings.confirm_seeds:
+                wanted += 1  # it was chosen on the first seeds
+    except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
+        # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
+        ious.clear()
+        return record(f"lime failed: {str(error).splitlines()[0][:200]}")
+    return record()
+
+
+def _hopeless(
+    task: CatalogTask,
+    parameters: LimeParameters,
+    ious: Mapping[str, Sequence[float]],
+    price: float,
+    best: BestSoFar,
+    settings: TuningSettings,
+) -> str:
+    """Why a setting cannot win any more; empty when it still can."""
+    means = {key: float(np.mean(some)) for key, some in ious.items()}
+    instances = sum(len(some) for some in ious.values())
+    if len(means) < len(task.tasks):
+        ceilings = [
+            one.view(parameters.segmentation).ceiling(parameters.num_features)
+            for key, one in task.tasks.items()
+            if key not in means
+        ]
+        bound = task.aggregate.of([*means.values(), *ceilings])
+        if bound - price < best.score:
+            return f"ceilings allow {bound:.3f} after {len(means)} images"
+    if instances < _LEAST_INSTANCES or task.aggregate.quantile is not None:
+        return ""
+    moved = paired({key: [v - price for v in some] for key, some in ious.items()}, best.per_image)
+    if moved is not None and settings.stopping.after_seeds(moved, 0.0, Rival(best.score)):
+        return f"cannot win after {instances} instances"
+    return ""
+
+
+def best_so_far(study: optuna.Study, weight: float) -> BestSoFar | None:
+    """The best complete trial; ``None`` before there is one."""
+    try:
+        best = study.best_trial
+    except ValueError:  # Optuna's way of saying that no trial is complete
+        return None
+    price = weight * float(best.user_attrs.get("runtime_ratio", 0.0))
+    per_image = best.user_attrs.get("iou_per_image", {})
+    return BestSoFar(study.best_value, {key: v - price for key, v in per_image.items()})

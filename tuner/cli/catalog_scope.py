@@ -1,0 +1,146 @@
+"""``lime-tuner tune --scope catalog``: one setting for all images of a catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from explainers.errors import InvalidInput
+from tuner.cli.output import console, errors, table, work_progress
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from tuner.jobs import TuneJob
+
+__all__ = ["CatalogScope", "run_catalog_scope", "show_catalog_summary"]
+
+
+@dataclass(frozen=True)
+class CatalogScope:
+    """What ``--scope catalog`` was asked for.
+
+    Attributes:
+        aggregate: see ``tuner.catalog_task.Aggregate``.
+        folds: of the cross-validation; 0 for none.
+        most_runtime: see ``tuner.catalog_study.affordable``.
+    """
+
+    aggregate: str = "mean"
+    folds: int = 0
+    most_runtime: float = 0.125
+
+    def check(self, images: int) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InvalidInput: says what, and what could be.
+        """
+        from tuner.catalog_task import Aggregate
+
+        Aggregate.parse(self.aggregate)
+        if images < 2:
+            raise InvalidInput(
+                "--scope catalog needs at least two images: leave it out to tune one image"
+            )
+        if self.folds:
+            from tuner.cross_validation import folds_of
+
+            folds_of(["" for _ in range(images)], self.folds)
+        if not self.most_runtime > 0:
+            raise InvalidInput(f"--most-runtime {self.most_runtime}: give a share above 0")
+
+
+def run_catalog_scope(
+    scope: CatalogScope, prefix: str, jobs: Sequence[TuneJob]
+) -> dict[str, Any]:
+    """Search; the document of ``tune --scope catalog --json``."""
+    from studies.catalog_names import catalog_study
+    from studies.storage import open_storage
+    from tuner.catalog_jobs import CatalogJob, run_catalog_job
+
+    first = jobs[0]
+    open_storage(first.storage)
+    job = CatalogJob(
+        study=catalog_study(prefix),
+        jobs=tuple(jobs),
+        aggregate=scope.aggregate,
+        folds=scope.folds,
+        most_runtime=scope.most_runtime,
+    )
+    with work_progress(prefix) as advance:
+        best: list[float] = []
+
+        def on_trial(trial: FrozenTrial) -> None:
+            if trial.value is not None and trial.state.name == "COMPLETE":
+                best[:] = [max([*best, float(trial.value)])]
+            shown = f"best {best[0]:.3f}" if best else "starting"
+            advance(shown, trial.number + 1, first.trials)
+
+        def on_fold(done: int, of: int) -> None:
+            advance("cross-validation", done, of)
+
+        run_catalog_job(job, on_trial, on_fold)
+    return catalog_summary(first.storage, prefix)
+
+
+def catalog_summary(storage: str, prefix: str) -> dict[str, Any]:
+    """What a catalogue's study holds."""
+    import optuna
+
+    from studies.catalog_names import catalog_study
+    from studies.storage import open_storage
+    from tuner.catalog_jobs import TRANSFER
+    from tuner.tuning import result_of
+
+    study = optuna.load_study(
+        study_name=catalog_study(prefix), storage=open_storage(storage, write=False)
+    )
+    result = result_of(study)
+    trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+    return {
+        "study": prefix,
+        "scope": "catalog",
+        "aggregate": study.user_attrs["aggregate"],
+        "trials": result.trials,
+        "pruned": result.pruned,
+        **{
+            name: {
+                **found,
+                "iou_per_image": trials[found["number"]].user_attrs.get("iou_per_image", {}),
+            }
+            for name, found in (("best", result.best), ("default", result.default))
+        },
+        "transfer": study.user_attrs.get(TRANSFER),
+    }
+
+
+def show_catalog_summary(summary: dict[str, Any]) -> None:
+    """The same as a table; tuning seeds, modelled seconds."""
+    best, default = summary["best"], summary["default"]
+    shown = table(
+        f"{summary['study']}: one setting for {len(best['iou_per_image'])} images, chosen by "
+        f"{summary['aggregate']} in {summary['trials']} trials (tuning seeds)",
+        "image", "default IoU", "IoU",
+    )  # fmt: skip
+    for key, iou in sorted(best["iou_per_image"].items()):
+        usual = default["iou_per_image"].get(key)
+        shown.add_row(key, "" if usual is None else f"{usual:.3f}", f"{iou:.3f}")
+    shown.add_section()
+    shown.add_row("mean", f"{default['iou']:.3f}", f"{best['iou']:.3f}")
+    shown.add_row(
+        "modelled seconds", f"{default['runtime_seconds']:.2f}", f"{best['runtime_seconds']:.2f}"
+    )
+    console.print(shown)
+    transfer = summary["transfer"]
+    if transfer is None:
+        errors.print("--folds 5 shows how far this carries over to other images")
+        return
+    left_out, gap = transfer["left_out"], transfer["gap"]
+    console.print(
+        f"on images left out ({transfer['folds']} folds): IoU {left_out['mean']:.3f} "
+        f"({left_out['low']:.3f} to {left_out['high']:.3f}); transfer gap {gap['mean']:+.3f} "
+        f"({gap['low']:+.3f} to {gap['high']:+.3f}, 95 % bootstrap interval over "
+        f"{gap['size']} images)"
+    )
