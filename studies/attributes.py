@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["DEFAULTS_ORIGIN", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES"]
+__all__ = ["DEFAULTS_ORIGIN", "PICTURES", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES"]
 
 DEFAULTS_ORIGIN = "lime defaults"
 """``origin`` of the trial that holds lime's own defaults; other trials may have other origins."""
+
+PICTURES = "pictures"
+"""Study attribute: paths of its pictures in the dashboard, by what they show."""
 
 STUDY_ATTRIBUTES = (
     "catalog", "image_key", "classifier", "class_index", "reference", "mask_rule",

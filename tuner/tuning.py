@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from explainers.classifier import Classifier
 from explainers.engines import make_engine
@@ -24,7 +24,7 @@ from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
 from studies.assets import cache_folder
-from studies.trial_record import TrialRecord
+from studies.study_summary import summarise
 from tuner.calibration import runtime_model_for
 from tuner.runtime_model import RuntimeModel
 from tuner.search_space import SearchSpace
@@ -162,21 +162,15 @@ def result_of(study: optuna.Study) -> TuningResult:
     Raises:
         InvalidInput: it has no finished trial.
     """
-    finished = finished_trials(study)
-    complete = [t for t in finished if t.state == TrialState.COMPLETE]
-    records = {t.number: TrialRecord.from_attributes(t.user_attrs) for t in complete}
-    scored = [(t, r) for t in complete if (r := records[t.number]) is not None]
-    if not scored:
+    found = summarise(finished_trials(study))
+    if found is None:
         raise InvalidInput(f"study '{study.study_name}' has no finished trial yet")
-    best, record = max(scored, key=lambda pair: (pair[0].value or 0.0, -pair[0].number))
-    defaults = [p for p in scored if p[1].parameters == LimeParameters()]
-    default, default_record = defaults[0] if defaults else (best, record)
     return TuningResult(
-        parameters=record.parameters,
-        best=record.summary(best.number, float(best.value or 0.0)),
-        default=default_record.summary(default.number, float(default.value or 0.0)),
-        trials=len(finished),
-        pruned=sum(t.state == TrialState.PRUNED for t in finished),
+        parameters=found.parameters,
+        best=found.best,
+        default=found.default,
+        trials=found.trials,
+        pruned=found.pruned,
         study=study,
     )
 

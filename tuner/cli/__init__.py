@@ -25,6 +25,7 @@ from tuner.cli import (
     report,
     results,
     search,
+    serve,
     submit,
     worker,
 )
@@ -62,6 +63,7 @@ app.command("leaderboard")(submit.leaderboard)
 app.command("calibrate")(calibrate.calibrate)
 app.command("worker")(worker.worker)
 app.command("grade")(grade.grade)
+app.command("serve")(serve.serve)
 app.command("copy")(copy.copy)
 app.command("doctor")(doctor.doctor)
 
