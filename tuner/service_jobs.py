@@ -195,9 +195,8 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
     from studies.overview import study_attributes
     from studies.service.folder import ServiceFolder
     from studies.study_pictures import photograph_picture
-    from tuner.calibration import runtime_model_for
     from tuner.jobs import TuneJob
-    from tuner.loading import kept_classifier
+    from tuner.loading import kept_classifier, kept_runtime_model
     from tuner.search_space import SearchSpace
 
     folder = ServiceFolder(Path(plan.folder))
@@ -214,7 +213,7 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
         photograph_picture(image.pixels, reference.mask),
         folder.picture(job.study, job.key, "reference"),
     )
-    model = known.get("runtime_model") or runtime_model_for(classifier, image.pixels).to_json()
+    model = known.get("runtime_model") or kept_runtime_model(classifier, image.pixels).to_json()
     return TuneJob(
         catalog=str(folder.catalog(job.study).resolve()),
         key=job.key,

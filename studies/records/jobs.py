@@ -154,7 +154,8 @@ class Jobs:
             .where(JobRow.state.in_(("queued", "running")))
             .order_by(JobRow.id)
         )
-        with Session(self._engine) as session:
+        # What was read stays as it was: a commit must not bring in what others have changed since.
+        with Session(self._engine, expire_on_commit=False) as session:
             rows = list(session.scalars(query))
             at_work = Counter(r.study for r in rows if not _is_free(r, late))
             free = [row for row in rows if _is_free(row, late)]

@@ -42,7 +42,7 @@ class ServiceLimits:
 def image_key(file_name: str) -> str:
     """A key for an image: its file's name without the suffix, and without what is special to file
     systems, URLs and databases."""
-    stem = file_name.rpartition(".")[0] or file_name
+    stem = file_name.rpartition(".")[0] if "." in file_name else file_name
     plain = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", stem)).strip("-.")
     return plain[:_KEY_LENGTH].strip("-.") or "image"
 

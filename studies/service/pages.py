@@ -34,7 +34,10 @@ def docs_page(openapi: Mapping[str, Any]) -> str:
             "method": method.upper(),
             "path": path,
             "summary": operation.get("description") or operation.get("summary", ""),
-            "parameters": operation.get("parameters", []),
+            "parameters": [
+                (each["name"], each.get("description", ""), each["in"])
+                for each in operation.get("parameters", [])
+            ],
             "fields": _fields(operation),
             "answers": [
                 (status, answer.get("description", ""))
