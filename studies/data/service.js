@@ -46,6 +46,7 @@ function element(tag, properties = {}, ...children) {
 
 const pathOf = (study) => `/api/studies/${encodeURIComponent(study)}`;
 const number = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+const inSeconds = (value) => number(value, value >= 100 ? 0 : 2);
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
@@ -322,7 +323,7 @@ function totals(images) {
     const seconds = [of("default", "runtime_seconds"), of("best", "runtime_seconds")];
     parts.push(
       ["Mean IoU", `${number(of("default", "iou"), 3)} → ${number(of("best", "iou"), 3)}`, "defaults → best"],
-      ["Mean seconds", `${number(seconds[0], 2)} → ${number(seconds[1], 2)}`, "defaults → best"],
+      ["Mean seconds", `${inSeconds(seconds[0])} → ${inSeconds(seconds[1])}`, "defaults → best"],
       ["Time", `${number(100 * (seconds[1] / seconds[0]), 0)} %`, "of the defaults'"],
     );
   }
@@ -359,25 +360,26 @@ function drawCard(found, key, image) {
       picture.src = `${folder}/${shown}.png?v=${version}`;
     }
   }
-  const cells = (what, digits) => {
+  const cells = (what, told) => {
     const [usual, best] = [image.default?.[what], image.best?.[what]];
-    return [number(usual, digits), number(best, digits), usual === undefined || best === undefined ? null : [usual, best]];
+    return [told(usual), told(best), usual === undefined || best === undefined ? null : [usual, best]];
   };
   const fill = (name, text, better = false) => {
     const cell = card.querySelector(`[data-cell="${name}"]`);
     cell.textContent = text;
     cell.classList.toggle("better", better);
   };
-  const [iouDefault, iouBest, ious] = cells("iou", 3);
+  const [iouDefault, iouBest, ious] = cells("iou", (value) => number(value, 3));
   fill("iou-default", iouDefault);
   fill("iou-best", iouBest);
   fill("iou-change", ious ? `${ious[1] >= ious[0] ? "+" : "−"}${number(Math.abs(ious[1] - ious[0]), 3)}` : "–", ious && ious[1] > ious[0]);
-  const [secondsDefault, secondsBest, seconds] = cells("runtime_seconds", 2);
+  const [secondsDefault, secondsBest, seconds] = cells("runtime_seconds", inSeconds);
   fill("seconds-default", secondsDefault);
   fill("seconds-best", secondsBest);
   fill("seconds-change", seconds ? `${number(100 * (seconds[1] / seconds[0]), 0)} %` : "–", seconds && seconds[1] < seconds[0]);
   const code = card.querySelector('[data-link="code"]');
-  setLink(code, image.best ? `${folder}/parameters.py` : null);
+  code.parentElement.hidden = !image.best;
+  code.href = `${folder}/parameters.py`;
 }
 
 $("cancel").addEventListener("click", async () => {
