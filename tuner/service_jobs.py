@@ -14,7 +14,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from explainers.errors import LimeTunerError
+from explainers.errors import LimeTunerError, StorageError
 from studies.records.jobs import BEAT_SECONDS, Job, Jobs
 
 if TYPE_CHECKING:
@@ -100,15 +100,18 @@ class ServiceWorker:
                 continue
             try:
                 self._do(jobs, job)
-            except UNREACHABLE as error:
+            except (*UNREACHABLE, StorageError) as error:
                 # Its heartbeat ends; whoever is first goes on with it.
-                _logger.warning("%s was given up (%s)", job.study_name, type(error).__name__)
+                _logger.warning("%s was given up for now (%s)", job.study_name, error)
+                pause(_IDLE_SECONDS)
         jobs.close()
 
     def _do(self, jobs: Jobs, job: Job) -> None:
         with self._beating(jobs, job) as is_mine:
             try:
                 done = _tune(self._plan, job, lambda: self._stop() or not is_mine())
+            except StorageError:
+                raise  # nothing is wrong with the job
             except LimeTunerError as error:
                 _logger.warning("%s failed: %s", job.study_name, error)
                 jobs.end(job.id, self._name, "failed", self._told(str(error)))

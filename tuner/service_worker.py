@@ -42,7 +42,11 @@ def main() -> int:
         _say({"error": str(error), "exit_status": error.exit_status})
         return error.exit_status
     _say({"ready": True})
-    worker.run(pause=asked.wait)
+    try:
+        worker.run(pause=asked.wait)
+    except LimeTunerError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return error.exit_status
     return 0
 
 

@@ -134,6 +134,18 @@ class Jobs:
         """All jobs, the oldest first."""
         return self._select(sqlalchemy.true())
 
+    def newest(self, studies: int) -> list[Job]:
+        """The jobs of that many studies, the oldest first."""
+        last = (
+            sqlalchemy.select(JobRow.study)
+            .where(JobRow.position == 0)
+            .order_by(JobRow.id.desc())
+            .limit(studies)
+        )
+        with Session(self._engine) as session:
+            names = list(session.scalars(last))
+        return self._select(JobRow.study.in_(names))
+
     def counts(self) -> Counter[str]:
         """How many jobs are in which state."""
         query = sqlalchemy.select(JobRow.state, sqlalchemy.func.count()).group_by(JobRow.state)

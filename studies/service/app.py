@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import sqlalchemy
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
@@ -311,10 +311,12 @@ def _add_studies(app: FastAPI, desk: _Desk) -> None:
             {"study": study, "images": keys}, 202, headers={"Location": f"/api/studies/{study}"}
         )
 
-    @app.get("/api/studies")
-    def list_studies() -> list[dict[str, Any]]:
-        """All studies of the service, the newest first."""
-        found = desk.documents.of(desk.jobs.everything())
+    @app.get("/api/studies", responses=problem_responses(s422="no such number"))
+    def list_studies(
+        most: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 100,
+    ) -> list[dict[str, Any]]:
+        """The studies of the service, the newest first."""
+        found = desk.documents.of(desk.jobs.newest(most))
         return list(reversed(found.values()))
 
     @app.get(

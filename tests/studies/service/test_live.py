@@ -168,7 +168,7 @@ def test_the_page_works_by_keyboard_and_link(browser: Browser, shown: str, tmp_p
 def test_the_dashboard_finds_its_own_api(browser: Browser, shown: str) -> None:
     page, wrong = opened(browser, f"{shown}/dashboard/", "desktop", "light", shown)
     page.get_by_text("shown/b").click()
-    page.wait_for_selector("text=History")
+    page.get_by_role("heading", name="History").wait_for()
     assert [line for line in wrong if "verbose" not in line] == []
     page.close()
 
