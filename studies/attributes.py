@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["DEFAULTS_ORIGIN", "FAILURE", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES", "WORKER"]
+__all__ = [
+    "DEFAULTS_ORIGIN", "FAILURE", "PICTURES", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES", "WORKER",
+]  # fmt: skip
 
 DEFAULTS_ORIGIN = "lime defaults"
 """``origin`` of the trial that holds lime's own defaults; other trials may have other origins."""
+
+PICTURES = "pictures"
+"""Study attribute: paths of its pictures in the dashboard, by what they show."""
 
 STUDY_ATTRIBUTES = (
     "catalog", "image_key", "classifier", "class_index", "reference", "mask_rule",

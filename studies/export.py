@@ -17,7 +17,9 @@ from explainers.errors import InvalidInput, InvalidParameters, StorageError
 from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters
 from studies.restricted_pickle import load_restricted
 
-__all__ = ["Complaint", "check_kwargs", "export_pickle", "read_pickle", "settings_digest"]
+__all__ = [
+    "Complaint", "check_kwargs", "export_pickle", "pickled", "read_pickle", "settings_digest",
+]  # fmt: skip
 
 # Protocol 4 loads in every Python that lime runs on.
 _PROTOCOL = 4
@@ -39,6 +41,20 @@ class Complaint:
         return f"{self.key}: {self.text}" if self.key else self.text
 
 
+def pickled(parameters: Mapping[str, LimeParameters]) -> bytes:
+    """The pickle, after reading it back through the restricted loader.
+
+    Raises:
+        InvalidParameters: it would not load.
+    """
+    document = {key: value.as_kwargs() for key, value in parameters.items()}
+    data = pickle.dumps(document, protocol=_PROTOCOL)
+    complaints = [c for c in check_kwargs(load_restricted(data), tuple(parameters)) if c.fatal]
+    if complaints:
+        raise InvalidParameters(f"the export would not load: {complaints[0]}")
+    return data
+
+
 def export_pickle(parameters: Mapping[str, LimeParameters], path: Path) -> None:
     """Write the pickle atomically, after reading it back through the restricted loader.
 
@@ -50,11 +66,7 @@ def export_pickle(parameters: Mapping[str, LimeParameters], path: Path) -> None:
         raise InvalidInput(
             f"{path} cannot be written: give the path of a file in a folder that exists"
         )
-    document = {key: value.as_kwargs() for key, value in parameters.items()}
-    data = pickle.dumps(document, protocol=_PROTOCOL)
-    complaints = [c for c in check_kwargs(load_restricted(data), tuple(parameters)) if c.fatal]
-    if complaints:
-        raise InvalidParameters(f"the export would not load: {complaints[0]}")
+    data = pickled(parameters)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:

@@ -10,11 +10,23 @@ from skimage.segmentation import find_boundaries
 
 from explainers.overlay import REFERENCE_COLOUR, mask_overlay
 
-__all__ = ["LEGEND", "explanation_picture", "photograph_picture"]
+__all__ = [
+    "DEFAULTS_PICTURE", "LEGEND", "PHOTOGRAPH_PICTURE", "explanation_picture",
+    "photograph_picture", "trial_picture",
+]  # fmt: skip
 
 LEGEND = "White: the reference. Green: what LIME marks with its first seed."
+PHOTOGRAPH_PICTURE, DEFAULTS_PICTURE = "photograph", "lime defaults"
+"""Under these, and under that of its best trial, a study knows its pictures
+(:data:`studies.attributes.PICTURES`)."""
+
 _SIDE = 256  # about; small images are enlarged by whole numbers, so that outlines are seen
 _EDGE = (0, 0, 0)
+
+
+def trial_picture(number: int) -> str:
+    """The name of a trial's picture."""
+    return f"trial {number}"
 
 
 def photograph_picture(image: NDArray[np.uint8], reference: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from explainers.errors import InvalidInput, LimeTunerError
 from tuner.loading import kept_classifier
 
-__all__ = ["Crew", "LocalCrew", "cluster_crew"]
+__all__ = ["WORKER_ENVIRONMENT", "Crew", "LocalCrew", "cluster_crew"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -22,10 +22,11 @@ _CONNECT_SECONDS = 10
 # glibc gives every large tensor back to the kernel, which then clears fresh pages for the next
 # layer: up to half of a small network's time. Keeping 32 MB blocks costs some memory instead.
 # Other C libraries ignore these names.
-_WORKER_ENVIRONMENT = {
+WORKER_ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
+"""What a process that works needs in its environment."""
 
 
 class LocalCrew:
@@ -61,7 +62,7 @@ class LocalCrew:
         import joblib
 
         # The same number every time: so joblib keeps the processes, and they what they have loaded.
-        with _environment(_WORKER_ENVIRONMENT):
+        with _environment(WORKER_ENVIRONMENT):
             found: list[_R] = joblib.Parallel(n_jobs=self.workers, backend="loky", batch_size=1)(
                 joblib.delayed(work)(item) for item in items
             )

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from tuner.task import TuningTask
     from tuner.trial import TuningSettings
 
-__all__ = ["TuneJob", "run_job", "run_jobs", "run_until", "settle", "winners_of"]
+__all__ = [
+    "OpenedJob", "TuneJob", "opened_job", "run_job", "run_jobs", "run_until", "settle",
+    "winners_of",
+]  # fmt: skip
 
 _NO_TIME = 1e-9  # seconds
 _logger = logging.getLogger(__name__)
@@ -100,7 +103,7 @@ class TuneJob:
 
 
 @dataclass(frozen=True, eq=False)
-class _Opened:
+class OpenedJob:
     """A job's study, ready to be run."""
 
     study: optuna.Study
@@ -109,7 +112,7 @@ class _Opened:
 
 
 @contextmanager
-def _opened(job: TuneJob) -> Iterator[_Opened]:
+def opened_job(job: TuneJob) -> Iterator[OpenedJob]:
     """Load what a job names, and create its study or open it, with its plan.
 
     Raises:
@@ -123,7 +126,7 @@ def _opened(job: TuneJob) -> Iterator[_Opened]:
 
 
 @contextmanager
-def _loaded(job: TuneJob) -> Iterator[_Opened]:
+def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
     os.environ.setdefault("TQDM_DISABLE", "1")
     import optuna
     import torch
@@ -183,14 +186,14 @@ def _loaded(job: TuneJob) -> Iterator[_Opened]:
         plan = job.plan.to_json()
         if study.user_attrs.get(PLAN) != plan:
             study.set_user_attr(PLAN, plan)
-        yield _Opened(study, task, settings)
+        yield OpenedJob(study, task, settings)
     finally:
         bank.close()
 
 
 def begin_job(job: TuneJob) -> str:
     """Create the job's study; nothing is run. Returns the image's key."""
-    with _opened(job):
+    with opened_job(job):
         return job.key
 
 
@@ -200,7 +203,7 @@ def run_job(job: TuneJob) -> str:
     from tuner.study_notes import StudyNotes
     from tuner.tuning import run_study
 
-    with _opened(job) as opened:
+    with opened_job(job) as opened:
         winners = winners_of(job.storage, job.study) if job.warm_start else []
         notes = StudyNotes(opened.study, opened.task, artifact_store(job.storage))
         run_study(

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
     from explainers.classifier import Classifier
     from explainers.engines import Engine
+    from tuner.runtime_model import RuntimeModel
 
-__all__ = ["kept_classifier", "kept_engine"]
+__all__ = ["kept_classifier", "kept_engine", "kept_runtime_model"]
 
+_models: dict[tuple[str, tuple[int, ...], int], RuntimeModel] = {}
 _engines: dict[tuple[str, str, tuple[int, ...], int], Engine] = {}
 
 
@@ -47,3 +49,19 @@ def kept_engine(classifier: Classifier, name: str, image: NDArray[np.uint8]) -> 
         _engines.clear()
         _engines[key] = make_engine(classifier, name, image=image, cache=cache_folder() / "engines")
     return _engines[key]
+
+
+def kept_runtime_model(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
+    """The runtime model for images of that size, the same one when asked again.
+
+    Args:
+        image: (H, W, 3) uint8.
+    """
+    import torch
+
+    from tuner.calibration import runtime_model_for
+
+    key = (classifier.fingerprint, image.shape, torch.get_num_threads())
+    if key not in _models:
+        _models[key] = runtime_model_for(classifier, image)
+    return _models[key]

@@ -16,24 +16,26 @@ from explainers.errors import LimeTunerError
 from explainers.lime import explain, explanation_mask
 from explainers.lime_parameters import LimeParameters
 from studies.artifacts import Artifacts, add_picture
-from studies.attributes import DEFAULTS_ORIGIN
+from studies.attributes import DEFAULTS_ORIGIN, PICTURES
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.dashboard import is_installed, name_score, save_note, save_plot
 from studies.front import FrontPoint, pareto_front
 from studies.patient_storage import UNREACHABLE
 from studies.runtime_plot import runtime_plot
 from studies.study_note import ScoredTrial, study_note
-from studies.study_pictures import explanation_picture, photograph_picture
+from studies.study_pictures import (
+    DEFAULTS_PICTURE,
+    PHOTOGRAPH_PICTURE,
+    explanation_picture,
+    photograph_picture,
+    trial_picture,
+)
 from studies.trial_record import TrialRecord
 from tuner.objective import score
 from tuner.task import TuningTask
 
 __all__ = ["PICTURES", "StudyNotes"]
 
-PICTURES = "pictures"
-"""Study attribute: paths of its pictures in the dashboard, by what they show."""
-
-_PHOTOGRAPH, _DEFAULTS = "photograph", "lime defaults"
 _PLOT = "iou-against-seconds"
 _logger = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ class StudyNotes:
         self._shown_next = trial.number
         with self._told():
             if wins:
-                self._add(_trial_name(trial.number), trial, "explanation", record.parameters)
+                self._add(trial_picture(trial.number), trial, "explanation", record.parameters)
             elif (picture := self._drawn(record.parameters)) is not None:
                 # The note has no use for it.
                 add_picture(self._store, trial, "explanation", picture)
@@ -112,9 +114,11 @@ class StudyNotes:
         pictures: dict[str, str | None] = {"photograph": self._photograph()}
         if default is not None:
             parameters = default.record.parameters
-            pictures["lime's defaults"] = self._explanation(_DEFAULTS, "lime-defaults", parameters)
+            pictures["lime's defaults"] = self._explanation(
+                DEFAULTS_PICTURE, "lime-defaults", parameters
+            )
         pictures["best"] = self._explanation(
-            _trial_name(best.number), "best", best.record.parameters
+            trial_picture(best.number), "best", best.record.parameters
         )
         note = study_note(
             self._study.user_attrs,
@@ -142,10 +146,10 @@ class StudyNotes:
         return own in pareto_front([*front_of(self._study), own])
 
     def _photograph(self) -> str:
-        found = self._known(_PHOTOGRAPH)
+        found = self._known(PHOTOGRAPH_PICTURE)
         if found is None:
             picture = photograph_picture(self._task.image, self._task.reference.mask)
-            found = self._keep(_PHOTOGRAPH, self._study, "photograph", picture)
+            found = self._keep(PHOTOGRAPH_PICTURE, self._study, "photograph", picture)
         return found
 
     def _explanation(self, key: str, file: str, parameters: LimeParameters) -> str | None:
@@ -191,7 +195,7 @@ class StudyNotes:
         identity = add_picture(self._store, owner, file, picture)
         path: str = get_artifact_path(owner, identity)
         # Earlier bests keep their pictures, but the note shows one.
-        fixed = {_PHOTOGRAPH, _DEFAULTS}
+        fixed = {PHOTOGRAPH_PICTURE, DEFAULTS_PICTURE}
         known = self._study.user_attrs.get(PICTURES, {})
         kept = {k: v for k, v in known.items() if k in fixed or key in fixed}
         self._study.set_user_attr(PICTURES, {**kept, key: path})
@@ -210,10 +214,6 @@ class StudyNotes:
                 self._study.study_name, error,
             )  # fmt: skip
             self._active = False
-
-
-def _trial_name(number: int) -> str:
-    return f"trial {number}"
 
 
 def _scored(trial: FrozenTrial, weight: float) -> ScoredTrial | None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from explainers.classifier import Classifier
 from explainers.engines import make_engine
@@ -24,14 +24,14 @@ from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
 from studies.assets import cache_folder
-from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
+from studies.best_trial import front_of, has_front
 from studies.front import FrontPoint
-from studies.trial_record import TrialRecord
+from studies.study_summary import summarise
 from tuner.calibration import runtime_model_for
 from tuner.faithfulness import AGREEMENT
 from tuner.runtime_model import RuntimeModel
 from tuner.search_space import SearchSpace
-from tuner.study_runner import StudyRunner, finished_trials, is_done
+from tuner.study_runner import StudyRunner, is_done
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings
 
@@ -197,25 +197,15 @@ def result_of(study: optuna.Study) -> TuningResult:
     Raises:
         InvalidInput: it has no finished trial.
     """
-    finished = finished_trials(study)
-    complete = [t for t in finished if t.state == TrialState.COMPLETE]
-    records = {t.number: TrialRecord.from_attributes(t.user_attrs) for t in complete}
-    scored = [(t, r) for t in complete if (r := records[t.number]) is not None]
-    if not scored:
+    found = summarise(study)
+    if found is None:
         raise InvalidInput(f"study '{study.study_name}' has no finished trial yet")
-    weight = weight_of(study.user_attrs)
-    best = best_trial(study)
-    record = None if best is None else records[best.number]
-    if best is None or record is None:
-        best, record = scored[0]  # nothing that could win, or others' trials
-    defaults = [p for p in scored if p[1].parameters == LimeParameters()]
-    default, default_record = defaults[0] if defaults else (best, record)
     return TuningResult(
-        parameters=record.parameters,
-        best=record.summary(best.number, trial_score(best, weight) or 0.0),
-        default=default_record.summary(default.number, trial_score(default, weight) or 0.0),
-        trials=len(finished),
-        pruned=sum(t.state == TrialState.PRUNED for t in finished),
+        parameters=found.parameters,
+        best=found.best,
+        default=found.default,
+        trials=found.trials,
+        pruned=found.pruned,
         study=study,
         front=tuple(front_of(study)) if has_front(study) else None,
     )

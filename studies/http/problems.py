@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+    from starlette.responses import JSONResponse
 
-__all__ = ["PROBLEM_TYPE", "Problem", "add_problem_handlers", "problem_responses"]
+__all__ = [
+    "PROBLEM_TYPE", "Problem", "add_problem_handlers", "problem_answer", "problem_responses",
+]  # fmt: skip
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -40,20 +43,29 @@ class Problem(Exception):
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
+def problem_answer(problem: Problem, more: Mapping[str, str] | None = None) -> JSONResponse:
+    """The response that tells a problem.
+
+    Args:
+        more: further headers.
+    """
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(
+        problem.document(),
+        status_code=problem.status,
+        media_type=PROBLEM_TYPE,
+        headers={**(more or {}), **problem.headers()},
+    )
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Let every error of an application be answered as a problem document."""
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
     from starlette.requests import Request
-    from starlette.responses import JSONResponse
 
-    def answer(problem: Problem, more: Mapping[str, str] | None = None) -> JSONResponse:
-        return JSONResponse(
-            problem.document(),
-            status_code=problem.status,
-            media_type=PROBLEM_TYPE,
-            headers={**(more or {}), **problem.headers()},
-        )
+    answer = problem_answer
 
     def told(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, Problem)

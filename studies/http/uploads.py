@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Message
 
-__all__ = ["read_file"]
+__all__ = ["read_file", "read_form"]
 
 _ENVELOPE_BYTES = 4_096
 """Boundaries and headers of a multipart body around one file."""
@@ -29,17 +29,13 @@ async def read_file(request: Request, field: str, most_bytes: int) -> bytes:
         Problem: 400 no multipart body, or not exactly that file in it; 408 it takes too long; 413
             too large.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > most_bytes + _ENVELOPE_BYTES:
-        raise _too_large(most_bytes)
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise Problem(
-            400, f"the body is no multipart form: send one, with the file in its field '{field}'"
-        )
-    try:
-        form = await asyncio.wait_for(_form(request, most_bytes + _ENVELOPE_BYTES), _READ_SECONDS)
-    except asyncio.TimeoutError as error:
-        raise Problem(408, f"the body was not there after {_READ_SECONDS:.0f} s") from error
+    too_large = Problem(
+        413, f"the file is larger than {most_bytes:,} bytes: LIME parameters need a few thousand"
+    )
+    form = await read_form(
+        request, most_bytes + _ENVELOPE_BYTES, files=1, fields=4, seconds=_READ_SECONDS,
+        what=f"with the file in its field '{field}'", too_large=too_large,
+    )  # fmt: skip
     try:
         upload = form.get(field)
         if upload is None or isinstance(upload, str):
@@ -50,11 +46,50 @@ async def read_file(request: Request, field: str, most_bytes: int) -> bytes:
     if not data:
         raise Problem(400, f"the file in the field '{field}' is empty")
     if len(data) > most_bytes:
-        raise _too_large(most_bytes)
+        raise too_large
     return data
 
 
-async def _form(request: Request, most_bytes: int) -> FormData:
+async def read_form(
+    request: Request,
+    most_bytes: int,
+    *,
+    files: int,
+    fields: int,
+    seconds: float,
+    what: str,
+    too_large: Problem,
+) -> FormData:
+    """A multipart form; who asks for it closes it. Larger files are on disk, not in memory.
+
+    Args:
+        most_bytes: of the whole body. files, fields: as many as may be in it.
+        what: belongs into the form, for who sends something else.
+
+    Raises:
+        Problem: 400 no multipart body, or more in it than allowed; 408 it takes longer than
+            ``seconds``; ``too_large``.
+    """
+    from starlette.exceptions import HTTPException
+
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > most_bytes:
+        raise too_large
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Problem(400, f"the body is no multipart form: send one, {what}")
+    try:
+        return await asyncio.wait_for(
+            _form(request, most_bytes, files, fields, too_large), seconds
+        )
+    except asyncio.TimeoutError as error:
+        raise Problem(408, f"the body was not there after {seconds:.0f} s") from error
+    except HTTPException as error:  # Starlette's words for a form that is broken or has too much
+        raise Problem(400, f"the form cannot be read: {error.detail}") from error
+
+
+async def _form(
+    request: Request, most_bytes: int, files: int, fields: int, too_large: Problem
+) -> FormData:
     from starlette.requests import Request as Counted
 
     received = 0
@@ -64,13 +99,7 @@ async def _form(request: Request, most_bytes: int) -> FormData:
         message = await request.receive()
         received += len(message.get("body", b""))
         if received > most_bytes:
-            raise _too_large(most_bytes)
+            raise too_large
         return message
 
-    return await Counted(request.scope, receive).form(max_files=1, max_fields=4)
-
-
-def _too_large(most_bytes: int) -> Problem:
-    return Problem(
-        413, f"the file is larger than {most_bytes:,} bytes: LIME parameters need a few thousand"
-    )
+    return await Counted(request.scope, receive).form(max_files=files, max_fields=fields)

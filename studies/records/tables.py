@@ -9,7 +9,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
     "Base", "CalibrationRow", "ComparisonRow", "DissectedLayerRow", "DissectionRow", "EvidenceRow",
-    "ExplanationRow", "GradeRow", "ImageRow", "OtherClassRow", "ReferenceMaskRow", "RunRow",
+    "ExplanationRow", "GradeRow", "ImageRow", "JobRow", "OtherClassRow", "ReferenceMaskRow",
+    "RunRow",
     "SubmissionRow", "UnitRow", "VerificationRow",
 ]  # fmt: skip
 
@@ -338,3 +339,30 @@ class CalibrationRow(Base):
     at: Mapped[datetime] = mapped_column(DateTime())
     name: Mapped[str] = mapped_column(String(100), index=True)
     document: Mapped[str] = mapped_column(Text())
+
+
+class JobRow(Base):
+    """An image that the service was asked to tune: the study ``STUDY/IMAGE_KEY`` is the work.
+
+    ``settings`` is the JSON object of :class:`studies.records.jobs.JobSettings`. ``seconds`` is
+    what was spent on it so far; ``attempts`` how often a worker began with it.
+    """
+
+    __tablename__ = "lime_tuner_jobs"
+    __table_args__ = (UniqueConstraint("study", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study: Mapped[str] = mapped_column(String(64))
+    position: Mapped[int]
+    image_key: Mapped[str] = mapped_column(String(200))
+    settings: Mapped[str] = mapped_column(Text())
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    reason: Mapped[str] = mapped_column(Text())
+    worker: Mapped[str | None] = mapped_column(String(100))
+    attempts: Mapped[int]
+    seconds: Mapped[float] = mapped_column(_REAL)
+    created_at: Mapped[datetime] = mapped_column(DateTime())
+    started_at: Mapped[datetime | None] = mapped_column(DateTime())
+    heartbeat_at: Mapped[datetime | None] = mapped_column(DateTime())
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime())
+    finished: Mapped[bool]

@@ -112,7 +112,7 @@ def test_a_run_from_before_there_were_unfinished_ones_is_finished(tmp_path: Path
     add_comparison(url, comparison_run("old", "a"))
     with sqlalchemy.create_engine(url).begin() as connection:
         later = ("evidence", "units", "dissected_layers", "dissections", "submissions", "grades",
-                 "calibrations", "artifacts")  # fmt: skip
+                 "calibrations", "artifacts", "jobs")  # fmt: skip
         for name in later:
             connection.exec_driver_sql(f"DROP TABLE lime_tuner_{name}")
         connection.exec_driver_sql("ALTER TABLE lime_tuner_runs DROP COLUMN finished")

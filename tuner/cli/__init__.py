@@ -27,6 +27,7 @@ from tuner.cli import (
     report,
     results,
     search,
+    serve,
     status,
     submit,
     worker,
@@ -66,6 +67,7 @@ app.command("leaderboard")(submit.leaderboard)
 app.command("calibrate")(calibrate.calibrate)
 app.command("worker")(worker.worker)
 app.command("grade")(grade.grade)
+app.command("serve")(serve.serve)
 app.command("copy")(copy.copy)
 app.command("doctor")(doctor.doctor)
 

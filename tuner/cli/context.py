@@ -116,21 +116,9 @@ class Workplace:
         return found
 
     def _own_mask(self, image: StudyImage) -> Reference:
-        from explainers.mask_files import load_mask
-        from explainers.masks import check_reference
-        from explainers.reference import Reference
+        from tuner.references import own_mask
 
-        if image.own_mask is not None:
-            check_reference(image.own_mask, image.key)
-            return Reference(image.own_mask, "masks")
-        if image.entry.mask is None:
-            raise InvalidInput(
-                f"catalogue '{self.catalog.name}' brings no mask of '{image.key}': "
-                "give --reference METHOD@RULE or a folder of masks"
-            )
-        path = (self.catalog.folder or Path()) / image.entry.mask
-        loaded = load_mask(path, image.key, image.geometry, image.size)
-        return Reference(loaded.mask, "masks")
+        return own_mask(self.catalog, image)
 
 
 def catalog_class(image: StudyImage, classifier: Classifier) -> int:

@@ -486,25 +486,17 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
     """The document of ``tune --json`` from what is stored."""
     import optuna
 
-    from studies.front import front_document
-    from studies.overview import reliability_of
     from studies.storage import open_storage
-    from tuner.tuning import result_of
+    from studies.study_summary import image_document, studies_document
 
     opened = open_storage(storage, write=False)
     images: dict[str, dict[str, Any]] = {}
     for key in keys:
-        result = result_of(optuna.load_study(study_name=f"{prefix}/{key}", storage=opened))
-        images[key] = {
-            "trials": result.trials,
-            "pruned": result.pruned,
-            "best": result.best,
-            "default": result.default,
-            "reliability": reliability_of(result.study.user_attrs.get("reference")),
-        }
-        if result.front is not None:
-            images[key]["front"] = front_document(result.front)
-    return {"study": prefix, "images": images}
+        found = image_document(optuna.load_study(study_name=f"{prefix}/{key}", storage=opened))
+        if found["best"] is None:
+            raise InvalidInput(f"study '{prefix}/{key}' has no finished trial yet")
+        images[key] = found | {"default": found["default"] or found["best"]}
+    return studies_document(prefix, images)
 
 
 def show_summary(summary: dict[str, Any]) -> None:

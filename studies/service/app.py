@@ -1,0 +1,589 @@
+"""The service over HTTP: studies are asked for, followed, cancelled, and taken away as a pickle.
+
+Nothing is tuned here. What is asked for becomes jobs in the database, which workers take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import sqlalchemy
+from fastapi import FastAPI, Query, Request
+from fastapi import Path as InPath
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, RedirectResponse
+
+from explainers.errors import StorageError
+from studies.artifacts import artifact_store
+from studies.export import pickled
+from studies.http.guard import SESSION_COOKIE, Guard, is_token, session_value
+from studies.http.problems import (
+    Problem,
+    add_problem_handlers,
+    problem_answer,
+    problem_responses,
+)
+from studies.http.uploads import read_form
+from studies.records.jobs import Job, Jobs, NameTaken
+from studies.report.blocks import Supplement
+from studies.service.dashboard import DASHBOARD_PATHS, DashboardDoor
+from studies.service.documents import Documents
+from studies.service.folder import ServiceFolder
+from studies.service.limits import STUDY_PATTERN, ServiceLimits
+from studies.service.pages import ASSETS, asset, docs_page
+from studies.service.progress import Progress
+from studies.service.reports import Reports
+from studies.service.uploads import Defaults, checked_request
+
+__all__ = ["Service", "create_app"]
+
+_UPLOAD_SECONDS = 300.0
+_TURN_SECONDS = 20.0
+_RETRY_SECONDS = 30
+_TOKEN_BYTES = 4_096
+_ENVELOPE_BYTES = 2_000  # of a part: its boundary and headers
+_PUBLIC = ("/", "/healthz", "/api/session", "/assets/")
+_FRESH = {"Cache-Control": "no-cache"}
+_REPORT_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; "
+    "style-src 'unsafe-inline'; frame-ancestors 'none'",
+    **_FRESH,
+}
+_REPORT_FILE = r"^(figures|tables)/[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
+_logger = logging.getLogger("lime_tuner.serve")
+
+_Name = Annotated[str, InPath(pattern=STUDY_PATTERN, description="The study's name.")]
+_Key = Annotated[str, InPath(max_length=200, description="The image's key.")]
+_Shown = Literal["photo", "default", "best", "reference"]
+
+
+@dataclass(frozen=True, eq=False)
+class Service:
+    """What a service is made of.
+
+    Attributes:
+        storage: URL of the database; it must have Optuna's tables.
+        model: the name of the classifier that workers explain, for people.
+        token: who may come in; ``None`` for a server that listens on this machine only.
+        workers: how many worker processes are alive.
+        supplement: about dissected networks, for reports.
+    """
+
+    storage: str
+    folder: Path
+    model: str
+    limits: ServiceLimits = field(default_factory=ServiceLimits)
+    defaults: Defaults = field(default_factory=Defaults)
+    token: str | None = None
+    workers: Callable[[], int] = lambda: 0
+    supplement: Callable[[], Supplement | None] = lambda: None
+
+
+class _Desk:
+    """What the handlers work with; opened and closed with the application."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.jobs = Jobs(service.storage)
+        self.documents = Documents(service.storage)
+        self.folder = ServiceFolder(service.folder)
+        self.reports = Reports(service.storage, self.folder, service.supplement)
+        self.uploads = asyncio.Semaphore(service.limits.uploads)
+        self.progress = Progress(self.look)
+        self._adding = threading.Lock()
+
+    async def close(self) -> None:
+        await self.progress.close()
+        self.jobs.close()
+        self.documents.close()
+
+    def look(self, studies: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Documents of some studies."""
+        return self.documents.of([job for study in studies for job in self.jobs.of(study)])
+
+    def study(self, name: str) -> list[Job]:
+        """The jobs of a study.
+
+        Raises:
+            Problem: 404 there is none.
+        """
+        found = [job for job in self.jobs.of(name) if job.study == name]
+        if not found:
+            raise Problem(404, f"there is no study '{name}'")
+        return found
+
+    def image(self, name: str, key: str) -> Job:
+        """One image of a study.
+
+        Raises:
+            Problem: 404 there is none.
+        """
+        job = next((job for job in self.study(name) if job.key == key), None)
+        if job is None:
+            raise Problem(404, f"the study '{name}' has no such image")
+        return job
+
+    def document(self, name: str) -> dict[str, Any]:
+        """A study's document."""
+        return self.documents.of(self.study(name))[name]
+
+    def check_room(self, images: int = 1) -> None:
+        """Whether images may be queued.
+
+        Raises:
+            Problem: 503 the queue is full.
+        """
+        counts = self.jobs.counts()
+        waiting, most = counts["queued"] + counts["running"], self.service.limits.queue
+        if waiting + images > most:
+            raise Problem(
+                503, f"{waiting} images wait or are being tuned, {most} may: come back later",
+                retry_after=_RETRY_SECONDS,
+            )  # fmt: skip
+
+    def accept(self, form: Any) -> tuple[str, list[str]]:
+        """Check a form, keep its files, queue its images.
+
+        Raises:
+            Problem: whatever is wrong with it.
+        """
+        asked = checked_request(form, self.service.limits, self.service.defaults)
+        taken = Problem(409, f"the study '{asked.study}' exists already: choose another name")
+        with self._adding:
+            self.check_room(len(asked.keys))
+            if self.documents.holds(asked.study):
+                raise taken
+            try:
+                self.folder.keep(asked)
+            except FileExistsError as error:
+                raise taken from error
+            try:
+                self.jobs.add(asked.study, asked.keys, asked.settings)
+            except NameTaken as error:
+                self.folder.forget(asked.study)
+                raise taken from error
+            except BaseException:
+                self.folder.forget(asked.study)
+                raise
+        return asked.study, list(asked.keys)
+
+    def picture(self, name: str, key: str, shown: _Shown) -> bytes:
+        """A picture, as PNG.
+
+        Raises:
+            Problem: 404 there is none yet.
+        """
+        job = self.image(name, key)
+        if shown in ("photo", "reference"):
+            path = self.folder.picture(name, key, shown)
+            if path.is_file():
+                return path.read_bytes()
+        else:
+            artifact = self.documents.of([job])[name]["images"][key]["pictures"][shown]
+            store = artifact_store(self.service.storage)
+            if artifact and artifact in store:
+                with store.open_reader(artifact) as file:
+                    return file.read()
+        raise Problem(404, f"there is no picture '{shown}' of this image yet")
+
+    def pickle(self, name: str) -> bytes:
+        """The best parameters of all images that have some.
+
+        Raises:
+            Problem: 409 no image has any.
+        """
+        from explainers.lime_parameters import LimeParameters
+
+        images = self.document(name)["images"]
+        best = {
+            key: LimeParameters.from_json(_json(found["best"]["parameters"]))
+            for key, found in images.items()
+            if found["best"] is not None
+        }
+        if not best:
+            raise Problem(409, f"no image of '{name}' has a finished trial yet")
+        return pickled(best)
+
+    def code(self, name: str, key: str) -> str:
+        """An image's best parameters as Python.
+
+        Raises:
+            Problem: 409 it has none.
+        """
+        from explainers.lime_parameters import LimeParameters
+        from studies.parameter_code import parameter_code
+
+        found = self.documents.of([self.image(name, key)])[name]["images"][key]
+        if found["best"] is None:
+            raise Problem(409, "this image has no finished trial yet")
+        parameters = LimeParameters.from_json(_json(found["best"]["parameters"]))
+        return f"{parameter_code(parameters)}\n"
+
+    def report(self, name: str) -> Path:
+        """The folder of a study's report."""
+        return self.reports.of(name, self.documents.fingerprint(self.study(name)))
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application."""
+    desk = _Desk(service)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await desk.close()
+
+    # No docs_url: its page loads scripts from elsewhere.
+    app = FastAPI(
+        title="lime-tuner serve", version="1", lifespan=life, docs_url=None, redoc_url=None,
+        description=f"Finds LIME parameters for photographs that {service.model} classifies.",
+    )  # fmt: skip
+    app.add_middleware(Guard, token=service.token, public=_PUBLIC)
+    add_problem_handlers(app)
+
+    async def away(_: Request, error: Exception) -> JSONResponse:
+        _logger.error("the storage cannot be used: %s", " ".join(str(error).split())[:300])
+        return problem_answer(
+            Problem(503, "the database or the disk is away: try again", retry_after=10)
+        )
+
+    app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, away)
+    app.add_exception_handler(StorageError, away)
+    _add_studies(app, desk)
+    _add_results(app, desk)
+    _add_pages(app, desk)
+    return app
+
+
+def _add_studies(app: FastAPI, desk: _Desk) -> None:
+    """Asking for studies, following and cancelling them."""
+    limits = desk.service.limits
+
+    @app.post(
+        "/api/studies",
+        status_code=202,
+        responses=problem_responses(
+            s400="no multipart form, or a broken one",
+            s408="the body came too slowly",
+            s409="a study of that name exists",
+            s413="too many bytes or pixels",
+            s422="a file, name or number that is not taken; the answer says why",
+            s503="the queue is full; see Retry-After",
+        ),
+        openapi_extra=_UPLOAD,
+    )
+    async def create_study(request: Request) -> Response:
+        """Tune the images of a new study."""
+        await run_in_threadpool(desk.check_room)
+        try:
+            await asyncio.wait_for(desk.uploads.acquire(), _TURN_SECONDS)
+        except asyncio.TimeoutError as error:
+            raise Problem(503, "too many uploads at a time", retry_after=5) from error
+        try:
+            form = await read_form(
+                request, int(limits.upload_mb * 1e6), files=2 * limits.images, fields=8,
+                seconds=_UPLOAD_SECONDS, what="with files in its field 'images'",
+                too_large=Problem(
+                    413, f"the request has more than {limits.upload_mb:g} megabytes: send fewer "
+                    "images",
+                ),
+            )  # fmt: skip
+            try:
+                study, keys = await run_in_threadpool(desk.accept, form)
+            finally:
+                await form.close()
+        finally:
+            desk.uploads.release()
+        return JSONResponse(
+            {"study": study, "images": keys}, 202, headers={"Location": f"/api/studies/{study}"}
+        )
+
+    @app.get("/api/studies", responses=problem_responses(s422="no such number"))
+    def list_studies(
+        most: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 100,
+    ) -> list[dict[str, Any]]:
+        """The studies of the service, the newest first."""
+        found = desk.documents.of(desk.jobs.newest(most))
+        return list(reversed(found.values()))
+
+    @app.get(
+        "/api/studies/{name}",
+        responses=problem_responses(s404="no such study", s422="no name of a study"),
+    )
+    def get_study(name: _Name) -> dict[str, Any]:
+        """What a study has found so far, as ``tune --json`` says it, and how far it is."""
+        return desk.document(name)
+
+    @app.delete(
+        "/api/studies/{name}",
+        responses=problem_responses(s404="no such study", s422="no name of a study"),
+    )
+    def cancel_study(name: _Name) -> dict[str, Any]:
+        """Let a study end after the trial that is running; what it has found stays."""
+        desk.study(name)
+        desk.jobs.cancel(name)
+        return desk.document(name)
+
+    @app.get(
+        "/api/studies/{name}/events",
+        response_class=Response,
+        responses={
+            200: {"content": {"text/event-stream": {}}, "description": "Events"},
+            **problem_responses(
+                s404="no such study", s422="no name of a study", s503="too many listen"
+            ),
+        },
+    )
+    async def follow_study(name: _Name) -> Response:
+        """Server-sent events: ``progress`` with the study's document, ``end`` when it is over."""
+        await run_in_threadpool(desk.study, name)
+        if desk.progress.listeners >= limits.listeners:
+            raise Problem(503, f"{limits.listeners} listen already", retry_after=_RETRY_SECONDS)
+        return StreamingResponse(
+            desk.progress.follow(name),
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+
+def _add_results(app: FastAPI, desk: _Desk) -> None:
+    """What a study has found, to look at and to take away."""
+    not_yet = problem_responses(
+        s404="no such study or image", s409="nothing is found yet", s422="no name of a study"
+    )
+
+    @app.get(
+        "/api/studies/{name}/explain_params.pkl",
+        response_class=Response,
+        responses={
+            200: {"content": {"application/octet-stream": {}}, "description": "A pickle"},
+            **not_yet,
+        },
+    )
+    def take_pickle(name: _Name) -> Response:
+        """Keyword arguments for stock lime, by image: those images that have some so far."""
+        return Response(
+            desk.pickle(name), media_type="application/octet-stream",
+            headers={"Content-Disposition": 'attachment; filename="explain_params.pkl"', **_FRESH},
+        )  # fmt: skip
+
+    @app.get(
+        "/api/studies/{name}/images/{key}/parameters.py",
+        response_class=Response,
+        responses={200: {"content": {"text/x-python": {}}, "description": "Python"}, **not_yet},
+    )
+    def take_code(name: _Name, key: _Key) -> Response:
+        """The best parameters of an image as Python that needs lime only."""
+        return Response(desk.code(name, key), media_type="text/x-python", headers=_FRESH)
+
+    @app.get(
+        "/api/studies/{name}/images/{key}/{shown}.png",
+        response_class=FileResponse,
+        responses={
+            200: {"content": {"image/png": {}}, "description": "A picture"},
+            **problem_responses(
+                s404="no such study or image, or no such picture yet", s422="no name of a study"
+            ),
+        },
+    )
+    def show_picture(name: _Name, key: _Key, shown: _Shown) -> Response:
+        """An image as the classifier sees it, with what LIME marks, or the reference."""
+        return Response(desk.picture(name, key, shown), media_type="image/png", headers=_FRESH)
+
+    @app.get("/report/{name}/", include_in_schema=False)
+    def show_report(name: _Name) -> Response:
+        return FileResponse(
+            desk.report(name) / "index.html", media_type="text/html", headers=_REPORT_HEADERS
+        )
+
+    @app.get("/report/{name}/{file:path}", include_in_schema=False)
+    def show_report_file(
+        name: _Name, file: Annotated[str, InPath(pattern=_REPORT_FILE)]
+    ) -> Response:
+        path = desk.report(name) / file
+        if not path.is_file():
+            raise Problem(404, "the report has no such file")
+        return FileResponse(path, headers=_REPORT_HEADERS)
+
+
+def _add_pages(app: FastAPI, desk: _Desk) -> None:
+    """The page, its parts, the dashboard, and who may see them."""
+    from studies.dashboard import dashboard_app
+
+    service = desk.service
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def page() -> Response:
+        return Response(asset("service.html"), media_type=ASSETS["service.html"], headers=_FRESH)
+
+    @app.get("/assets/{name}", include_in_schema=False)
+    def page_part(name: str) -> Response:
+        if name not in ASSETS:
+            raise Problem(404, "the page has no such part")
+        return Response(asset(name), media_type=ASSETS[name], headers=_FRESH)
+
+    @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
+    def docs() -> str:
+        return docs_page(app.openapi())
+
+    @app.get("/healthz")
+    def health() -> dict[str, Any]:
+        """Whether studies are taken, and how many images wait."""
+        counts = desk.jobs.counts()
+        return {
+            "ok": True,
+            "queued": counts["queued"],
+            "running": counts["running"],
+            "workers": service.workers(),
+        }
+
+    @app.get("/api/service")
+    def about() -> dict[str, Any]:
+        """What may be asked for."""
+        limits = service.limits
+        return {
+            "model": service.model,
+            "trials": service.defaults.trials,
+            "reference": service.defaults.reference,
+            "limits": {
+                "images": limits.images, "image_mb": limits.image_mb, "trials": limits.trials,
+                "upload_mb": limits.upload_mb, "megapixels": limits.megapixels,
+                "timeout": limits.timeout, "queue": limits.queue,
+            },
+        }  # fmt: skip
+
+    @app.post(
+        "/api/session",
+        status_code=204,
+        response_class=Response,
+        responses=problem_responses(
+            s400="no such body", s401="the token is wrong", s413="no token is so long"
+        ),
+        openapi_extra=_TOKEN,
+    )
+    async def enter(request: Request) -> Response:
+        """For a browser: a cookie instead of the token, which it cannot send with a picture."""
+        given = await _short_body(request)
+        if service.token is not None and not is_token(given.strip(), service.token):
+            raise Problem(401, "the token is wrong")
+        answer = Response(status_code=204)
+        if service.token is not None:
+            answer.set_cookie(
+                SESSION_COOKIE, session_value(service.token), httponly=True, samesite="strict",
+                secure=request.url.scheme == "https", path="/",
+            )  # fmt: skip
+        return answer
+
+    @app.delete("/api/session", status_code=204, response_class=Response)
+    def leave() -> Response:
+        """Forget the cookie."""
+        answer = Response(status_code=204)
+        answer.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
+        return answer
+
+    door = DashboardDoor(dashboard_app(service.storage))
+    for path in DASHBOARD_PATHS:
+        for route in (path, f"{path}/{{rest:path}}"):
+            app.add_route(route, door.__call__, methods=_ALL_METHODS, include_in_schema=False)
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def icon() -> Response:
+        return RedirectResponse("/assets/service_icon.svg")
+
+
+async def _short_body(request: Request) -> str:
+    """A token."""
+    data = b""
+    async for part in request.stream():
+        data += part
+        if len(data) > _TOKEN_BYTES:
+            raise Problem(413, f"the body has more than {_TOKEN_BYTES} bytes: send the token")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Problem(400, "the body is no text: send the token") from error
+
+
+_ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+_BINARY = {"type": "string", "format": "binary"}
+_UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "images": {
+                            "type": "array", "items": _BINARY, "minItems": 1,
+                            "description": "Photographs: JPEG, PNG or WebP.",
+                        },
+                        "masks": {
+                            "type": "array", "items": _BINARY,
+                            "description": "What explanations are scored against: white is the "
+                            "object. Named as their photographs.",
+                        },
+                        "study": {
+                            "type": "string", "pattern": STUDY_PATTERN,
+                            "description": "A name; one is found where it is left out.",
+                        },
+                        "trials": {
+                            "type": "integer", "minimum": 1,
+                            "description": "Of each image, in all.",
+                        },
+                        "timeout": {
+                            "type": "number", "minimum": 1,
+                            "description": "Seconds an image, after which no trial is started.",
+                        },
+                        "reference": {
+                            "type": "string",
+                            "description": "METHOD@RULE, e.g. gradcam@0.3; with masks: masks.",
+                        },
+                    },
+                    "required": ["images"],
+                }
+            }
+        },
+    },
+    "responses": {
+        "202": {
+            "description": "The study waits for a worker",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "study": {"type": "string"},
+                            "images": {"type": "array", "items": {"type": "string"}},
+                        },
+                        "required": ["study", "images"],
+                    }
+                }
+            },
+        }
+    },
+}  # fmt: skip
+_TOKEN: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/plain": {"schema": {"type": "string", "description": "The service's token."}}
+        },
+    }
+}

@@ -1,0 +1,67 @@
+"""optuna-dashboard under ``/dashboard/``, for reading only.
+
+It asks for ``/api/...`` of its own, which here is the service's: a script that goes before its own
+adds the prefix. What it could change (studies, notes, artifacts) is everybody's, so nothing passes
+that is not read; ``lime-tuner dashboard`` is for the owner of the studies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from studies.http.problems import Problem
+from studies.http.wsgi import ask_wsgi
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+__all__ = ["DASHBOARD_PATHS", "DashboardDoor"]
+
+DASHBOARD_PATHS = ("/dashboard", "/static", "/artifacts", "/csv")
+"""Where its parts are."""
+
+_PREFIX = "/dashboard"
+_BUNDLE = b'<script defer src="/static/bundle.js">'
+_SHIM = b'<script src="/assets/service_dashboard.js"></script>'
+_PASSED = ("accept-encoding", "if-none-match", "if-modified-since")
+_DROPPED = ("content-length", "access-control-allow-origin", "connection")
+_PICTURES_ONLY = "default-src 'none'; sandbox"
+
+
+class DashboardDoor:
+    """Answers what a browser asks of the dashboard."""
+
+    def __init__(self, app: WSGIApplication) -> None:
+        self._app = app
+
+    async def __call__(self, request: Request) -> Response:
+        """One answer.
+
+        Raises:
+            Problem: 405 when it would change something.
+        """
+        if request.method not in ("GET", "HEAD"):
+            raise Problem(
+                405, "the dashboard of a service is for reading: lime-tuner dashboard is for the "
+                "owner of its studies",
+            )  # fmt: skip
+        path = request.url.path if request.scope.get("path") is None else request.scope["path"]
+        if path.startswith(f"{_PREFIX}/api/"):
+            path = path.removeprefix(_PREFIX)
+        headers = [(name, value) for name, value in request.headers.items() if name in _PASSED]
+        status, found, body = await run_in_threadpool(
+            ask_wsgi, self._app, "GET", path, request.url.query, headers
+        )
+        if path.startswith(_PREFIX):
+            body = body.replace(_BUNDLE, _SHIM + _BUNDLE)
+        answer = Response(body, status)
+        for name, value in found:
+            if name.lower() not in _DROPPED:
+                answer.headers[name] = value
+        if path.startswith("/artifacts/"):
+            answer.headers["content-security-policy"] = _PICTURES_ONLY
+        return answer

@@ -1,0 +1,91 @@
+"""What a study has found, in the words of ``tune --json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from explainers.lime_parameters import LimeParameters
+from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
+from studies.front import front_document
+from studies.overview import reliability_of
+from studies.trial_record import TrialRecord
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["StudySummary", "image_document", "studies_document", "summarise"]
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """What the trials of a study have found.
+
+    Attributes:
+        best, default: as in ``tune --json``; before the defaults are done ``default`` is the best.
+        trials: finished trials; ``pruned`` of them were stopped early.
+        compared: whether lime's own defaults are done.
+    """
+
+    parameters: LimeParameters
+    best: dict[str, Any]
+    default: dict[str, Any]
+    trials: int
+    pruned: int
+    compared: bool
+
+
+def summarise(study: optuna.Study) -> StudySummary | None:
+    """What a study has found; ``None`` when none of its trials has a result."""
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False)
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    pruned = sum(t.state == TrialState.PRUNED for t in trials)
+    records = {
+        t.number: record
+        for t in complete
+        if (record := TrialRecord.from_attributes(t.user_attrs)) is not None
+    }
+    scored = [(t, records[t.number]) for t in complete if t.number in records]
+    if not scored:
+        return None
+    weight = weight_of(study.user_attrs)
+    best = best_trial(study)
+    record = None if best is None else records.get(best.number)
+    if best is None or record is None:
+        best, record = scored[0]  # nothing that could win, or others' trials
+    defaults = [pair for pair in scored if pair[1].parameters == LimeParameters()]
+    default, default_record = defaults[0] if defaults else (best, record)
+    return StudySummary(
+        parameters=record.parameters,
+        best=record.summary(best.number, trial_score(best, weight) or 0.0),
+        default=default_record.summary(default.number, trial_score(default, weight) or 0.0),
+        trials=len(complete) + pruned,
+        pruned=pruned,
+        compared=bool(defaults),
+    )
+
+
+def image_document(study: optuna.Study) -> dict[str, Any]:
+    """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
+    found = summarise(study)
+    reliability = reliability_of(study.user_attrs.get("reference"))
+    if found is None:
+        return {
+            "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": reliability
+        }  # fmt: skip
+    front = {"front": front_document(front_of(study))} if has_front(study) else {}
+    return {
+        "trials": found.trials,
+        "pruned": found.pruned,
+        "best": found.best,
+        "default": found.default if found.compared else None,
+        "reliability": reliability,
+        **front,
+    }
+
+
+def studies_document(prefix: str, images: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The document of ``tune --json``."""
+    return {"study": prefix, "images": images}

@@ -1,0 +1,130 @@
+"""Jobs: each is one worker's, and none is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+import sqlalchemy
+
+from studies.records import jobs as module
+from studies.records.jobs import Job, Jobs, JobSettings, NameTaken
+
+SETTINGS = JobSettings(trials=5, timeout=60.0, reference="gradcam@0.3")
+
+
+def _claimed(jobs: Jobs, worker: str) -> Job:
+    found = jobs.claim(worker)
+    assert found is not None
+    return found
+
+
+def _silence(jobs: Jobs) -> None:
+    """Let every heartbeat be too old."""
+    long_ago = datetime(2020, 1, 1)
+    with jobs._engine.begin() as connection:
+        connection.execute(sqlalchemy.update(module.JobRow).values(heartbeat_at=long_ago))
+
+
+def test_every_job_goes_to_one_worker(any_database: str) -> None:
+    jobs = Jobs(any_database)
+    for study in ("a", "b", "c"):
+        jobs.add(study, ["x", "y", "ü"], SETTINGS)
+
+    def all_it_gets(number: int) -> list[str]:
+        mine = Jobs(any_database)
+        found = []
+        while (job := mine.claim(f"worker {number}")) is not None:
+            found.append(job.study_name)
+            assert job.settings == SETTINGS
+        mine.close()
+        return found
+
+    with ThreadPoolExecutor(6) as pool:
+        taken = [name for names in pool.map(all_it_gets, range(6)) for name in names]
+    # A worker that lost a race asks again only when it is told that there is nothing.
+    while (job := jobs.claim("late")) is not None:
+        taken.append(job.study_name)
+    assert sorted(taken) == sorted(f"{study}/{key}" for study in "abc" for key in "xyü")
+    assert jobs.counts() == Counter(running=9)
+    jobs.close()
+
+
+def test_the_job_of_a_silent_worker_is_taken_over(any_database: str) -> None:
+    jobs = Jobs(any_database)
+    jobs.add("study", ["x"], SETTINGS)
+    first = _claimed(jobs, "first")
+    assert jobs.beat(first.id, "first", 12.5)
+    assert jobs.claim("second") is None
+    _silence(jobs)
+    again = _claimed(jobs, "second")
+    assert (again.id, again.attempts, again.seconds) == (first.id, 2, 12.5)
+    # What the first one still says does not count.
+    assert not jobs.beat(first.id, "first", 99.0)
+    jobs.end(first.id, "first", "failed", "nonsense")
+    jobs.release(first.id, "first")
+    assert jobs.beat(first.id, "second", 13.0)
+    _silence(jobs)
+    _claimed(jobs, "third")
+    _silence(jobs)
+    assert jobs.claim("fourth") is None
+    (job,) = jobs.of("study")
+    assert job.state == "failed"
+    assert "died 3 times" in job.reason
+    jobs.close()
+
+
+def test_released_jobs_are_no_attempts(any_database: str) -> None:
+    jobs = Jobs(any_database)
+    jobs.add("study", ["x"], SETTINGS)
+    for number in range(5):
+        job = _claimed(jobs, f"worker {number}")
+        jobs.release(job.id, f"worker {number}")
+    job = _claimed(jobs, "last")
+    assert job.attempts == 1
+    jobs.end(job.id, "last", "done")
+    assert [job.state for job in jobs.of("study")] == ["done"]
+    jobs.close()
+
+
+def test_cancelling_and_failing_end_a_study(any_database: str) -> None:
+    jobs = Jobs(any_database)
+    jobs.add("one", ["x", "y"], SETTINGS)
+    jobs.add("two", ["x", "y", "z"], SETTINGS)
+    running = _claimed(jobs, "me")
+    jobs.cancel("one")
+    assert {job.state for job in jobs.of("one")} == {"cancelled"}
+    assert not jobs.beat(running.id, "me", 1.0)  # which its worker notices
+    failing, other = _claimed(jobs, "me"), _claimed(jobs, "you")
+    jobs.end(failing.id, "me", "failed", "no picture")
+    assert [job.state for job in jobs.of("two")] == ["failed", "cancelled", "cancelled"]
+    assert not jobs.beat(other.id, "you", 1.0)
+    assert jobs.claim("me") is None
+    jobs.close()
+
+
+def test_a_second_study_does_not_wait_for_all_of_the_first(any_database: str) -> None:
+    jobs = Jobs(any_database)
+    jobs.add("large", [f"k{n}" for n in range(9)], SETTINGS)
+    jobs.add("small", ["x"], SETTINGS)
+    assert [_claimed(jobs, "w").study for _ in range(3)] == ["large", "small", "large"]
+    jobs.close()
+
+
+def test_names_are_taken_in_whatever_case(any_database: str) -> None:
+    jobs = Jobs(any_database)
+    jobs.add("Study", ["x"], SETTINGS)
+    for name in ("Study", "study", "STUDY"):
+        with pytest.raises(NameTaken):
+            jobs.add(name, ["y"], SETTINGS)
+    assert [job.key for job in jobs.everything()] == ["x"]
+    jobs.close()
+
+
+def test_takeover_waits_until_the_trial_is_dead_too() -> None:
+    from studies import storage
+
+    least = storage.GRACE_SECONDS + module.BEAT_SECONDS
+    assert timedelta(seconds=module.GRACE_SECONDS) > timedelta(seconds=least)

@@ -1,0 +1,62 @@
+"""A worker process of the service: ``python -m tuner.service_worker``.
+
+Its plan is the first line of its standard input, so that no password is seen among the arguments.
+When that input ends, so has the server: then it stops, as at SIGTERM, after the trial that is
+running. Its first line on standard output is JSON: whether it is ready, or why not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+
+from explainers.errors import LimeTunerError
+from tuner.service_jobs import ServicePlan, ServiceWorker
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    """Work; the exit status."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="worker %(process)d: %(message)s"
+    )
+    plan = ServicePlan(**json.loads(sys.stdin.readline()))
+    asked = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
+
+    def until_input_ends() -> None:
+        sys.stdin.read()
+        asked.set()
+
+    threading.Thread(target=until_input_ends, daemon=True).start()
+    worker = ServiceWorker(plan, asked.is_set)
+    try:
+        worker.prepare()
+    except LimeTunerError as error:
+        _say({"error": str(error), "exit_status": error.exit_status})
+        return error.exit_status
+    _say({"ready": True})
+    try:
+        worker.run(pause=asked.wait)
+    except LimeTunerError as error:
+        logging.getLogger(__name__).error("%s", error)
+        return error.exit_status
+    return 0
+
+
+def _say(document: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    # What a thread still reads must not keep the process from ending.
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)
