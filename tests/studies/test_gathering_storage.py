@@ -36,7 +36,7 @@ def test_one_transaction_instead_of_twenty(tmp_path: Path) -> None:
     engine = study._storage._backend.engine  # type: ignore[attr-defined]
     sqlalchemy.event.listen(engine, "commit", commits.append)
     study.optimize(_objective, n_trials=3)
-    assert len(commits) <= 3 * 12
+    assert len(commits) <= 3 * 14
     for trial in others.get_trials():
         assert trial.state == TrialState.COMPLETE
         assert set(trial.params) == {"x", "kind"}
@@ -66,3 +66,22 @@ def test_what_is_written_to_an_ended_trial_is_refused_once(tmp_path: Path) -> No
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         study.get_trials()
     assert study.get_trials()[0].user_attrs == {}
+
+
+def test_the_last_word_counts_on_every_database(any_database: str) -> None:
+    study = optuna.create_study(storage=open_storage(any_database), study_name="a")
+
+    def objective(trial: optuna.Trial) -> float:
+        for word in (1, 2):
+            trial.set_user_attr("a", word)
+            trial.set_user_attr(f"b{word}", [word])
+            assert study.get_trials()[trial.number].user_attrs["a"] == word  # two transactions
+        trial.report(float("inf"), step=0)
+        return trial.suggest_int("n", 1, 9)
+
+    study.optimize(objective, n_trials=2)
+    others = optuna.load_study(study_name="a", storage=optuna.storages.RDBStorage(any_database))
+    for trial in others.get_trials():
+        assert trial.user_attrs == {"a": 2, "b1": [1], "b2": [2]}
+        assert trial.intermediate_values == {0: float("inf")}
+        assert trial.params == {"n": trial.value}
