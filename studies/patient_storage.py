@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from explainers.errors import StorageAway, StorageError
 from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
 from studies.full_disk import is_full, no_space
+from studies.gathering_storage import GatheringStorage
 from studies.storage import database_reason, describe, is_away, open_storage, sqlite_path
 
 __all__ = [
@@ -64,7 +65,7 @@ def _waiting(
     return patient
 
 
-class PatientStorage(optuna.storages.RDBStorage):
+class PatientStorage(GatheringStorage):
     """Waits for a server that is away, and knows which trials are alive.
 
     Optuna's own storage raises in the middle of a trial, which is then lost with all that it
@@ -106,15 +107,11 @@ class PatientStorage(optuna.storages.RDBStorage):
     get_study_user_attrs = _waiting(optuna.storages.RDBStorage.get_study_user_attrs)
     get_study_system_attrs = _waiting(optuna.storages.RDBStorage.get_study_system_attrs)
     get_all_studies = _waiting(optuna.storages.RDBStorage.get_all_studies)
-    get_trial = _waiting(optuna.storages.RDBStorage.get_trial)
-    set_trial_intermediate_value = _waiting(
-        optuna.storages.RDBStorage.set_trial_intermediate_value
-    )
-    set_trial_user_attr = _waiting(optuna.storages.RDBStorage.set_trial_user_attr)
+    get_trial = _waiting(GatheringStorage.get_trial)
     set_trial_system_attr = _waiting(optuna.storages.RDBStorage.set_trial_system_attr)
+    write_gathered = _waiting(GatheringStorage.write_gathered)
     # Optuna's cache, which every study puts before its storage, calls these by their inner names.
-    _set_trial_param = _waiting(optuna.storages.RDBStorage._set_trial_param)
-    _get_trials = _waiting(optuna.storages.RDBStorage._get_trials)
+    _get_trials = _waiting(GatheringStorage._get_trials)
     _get_best_trial_id = _waiting(optuna.storages.RDBStorage._get_best_trial_id)
 
     def _create_new_trial(
@@ -132,6 +129,7 @@ class PatientStorage(optuna.storages.RDBStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """As Optuna's; a state that was written before a connection broke counts as written."""
+        self.write_gathered()
         attempts = 0
 
         def attempt() -> bool:

@@ -64,7 +64,7 @@ def test_a_browser_shows_studies_notes_pictures_and_plots(
     cli.ok(*TUNE, "--trials", "6", "--seeds", "2")
     (best,) = optuna.load_study(study_name="demo/house", storage=open_storage(URL)).best_trials
     with _served(here) as address:
-        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page = browser.new_page(viewport={"width": 1280, "height": 1700})
         page.set_default_timeout(_PATIENCE)
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -88,7 +88,7 @@ def test_a_browser_shows_studies_notes_pictures_and_plots(
             "all => all.map(i => [i.naturalWidth, i.getBoundingClientRect().bottom])"
         )
         assert [width for width, _ in shown] == [256] * 3
-        assert all(0 < bottom < 1400 for _, bottom in shown)
+        assert all(0 < bottom < 1700 for _, bottom in shown)
         _keep(page, "note")
 
         page.goto(f"{address}/dashboard/studies/1/trials?numbers={best.number}")
