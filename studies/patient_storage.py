@@ -201,6 +201,7 @@ class PatientStorage(GatheringStorage):
             self.set_trial_user_attr(
                 trial_id, FAILURE, f"{who} gave no sign of life for {self.grace_period} s"
             )
+            self.write_gathered()
         except optuna.exceptions.UpdateFinishedTrialError:
             return False
         return True
