@@ -132,6 +132,12 @@ class GatheringStorage(optuna.storages.RDBStorage):
         self.write_gathered()
         return super()._get_trials(*args, **kwargs)
 
+    def _get_best_trial_id(self, *args: Any, **kwargs: Any) -> int:
+        # Asked for by a trial that knows its parameters and sets to work on them: should its worker
+        # be killed, others know what to try again.
+        self.write_gathered()
+        return super()._get_best_trial_id(*args, **kwargs)
+
     def _gathered_of(self, trial_id: int) -> _Gathered:
         if self._gathered is None:
             self._gathered = {}

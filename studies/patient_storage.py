@@ -112,7 +112,7 @@ class PatientStorage(GatheringStorage):
     write_gathered = _waiting(GatheringStorage.write_gathered)
     # Optuna's cache, which every study puts before its storage, calls these by their inner names.
     _get_trials = _waiting(GatheringStorage._get_trials)
-    _get_best_trial_id = _waiting(optuna.storages.RDBStorage._get_best_trial_id)
+    _get_best_trial_id = _waiting(GatheringStorage._get_best_trial_id)
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None

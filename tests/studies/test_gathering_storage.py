@@ -51,6 +51,10 @@ def test_a_slow_trial_can_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert others.get_trials()[0].params == {}
     assert study.get_trials()[0].params == {"x": x}  # who reads, reads what it wrote
     assert others.get_trials()[0].params == {"x": x}
+    trial.suggest_int("n", 3, 3)
+    with pytest.raises(ValueError):  # there is none yet
+        study.best_trial  # noqa: B018
+    assert others.get_trials()[0].params == {"x": x, "n": 3}
     monkeypatch.setattr(gathering_storage, "_LONGEST_WAIT", -1.0)
     trial.report(0.5, step=0)
     trial.set_user_attr("a", 1)
