@@ -345,10 +345,14 @@ function drawCard(found, key, image) {
   }
   const reliability = image.reliability === null ? "" : `; reference trusted ${number(image.reliability, 2)}`;
   card.querySelector(".image-state").textContent =
-    `${WORDS[image.state]}, ${plural(image.trials, "trial")}${reliability}${image.state === "failed" ? `: ${image.reason}` : ""}`;
+    image.state === "running" && !image.trials
+      ? "at work: finding the reference, and how fast LIME is here"
+      : `${WORDS[image.state]}, ${plural(image.trials, "trial")}${reliability}${image.state === "failed" ? `: ${image.reason}` : ""}`;
   const folder = `${pathOf(found.study)}/images/${encodeURIComponent(key)}`;
   for (const figure of card.querySelectorAll("figure")) {
-    const shown = figure.dataset.shown;
+    let shown = figure.dataset.shown;
+    // The photograph itself is there before its reference is.
+    if (shown === "reference" && !image.pictures.reference) shown = "photo";
     const version = image.pictures[shown];
     if (version && figure.dataset.version !== version) {
       figure.dataset.version = version;

@@ -93,8 +93,8 @@ class _Desk:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.jobs = Jobs(service.storage)
-        self.documents = Documents(service.storage)
         self.folder = ServiceFolder(service.folder)
+        self.documents = Documents(service.storage, self.folder)
         self.reports = Reports(service.storage, self.folder, service.supplement)
         self.uploads = asyncio.Semaphore(service.limits.uploads)
         self.progress = Progress(self.look)
