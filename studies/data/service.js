@@ -58,7 +58,13 @@ async function route() {
   clearInterval(listing);
   say("");
   try {
-    about ??= await ask("/api/service");
+    if (!about) {
+      // Asked first, because a refusal would be an error in the browser's console.
+      const session = await ask("/api/session");
+      $("leave").hidden = !(session.token && session.may_enter);
+      if (!session.may_enter) return login();
+      about = await ask("/api/service");
+    }
   } catch (error) {
     if (error.status === 401) return login();
     show("");
@@ -84,7 +90,6 @@ $("login-form").addEventListener("submit", async (event) => {
   try {
     await ask("/api/session", { method: "POST", body: $("token").value });
     $("token").value = "";
-    $("leave").hidden = false;
     route();
   } catch (error) {
     $("login-wrong").textContent = error.message;
@@ -94,7 +99,6 @@ $("login-form").addEventListener("submit", async (event) => {
 $("leave").addEventListener("click", async () => {
   await ask("/api/session", { method: "DELETE" });
   about = null;
-  $("leave").hidden = true;
   route();
 });
 

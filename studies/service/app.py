@@ -23,7 +23,7 @@ from starlette.responses import FileResponse, RedirectResponse
 
 from explainers.errors import StorageError
 from studies.export import pickled
-from studies.http.guard import SESSION_COOKIE, Guard, is_token, session_value
+from studies.http.guard import SESSION_COOKIE, Guard, is_token, may_enter, session_value
 from studies.http.problems import (
     Problem,
     add_problem_handlers,
@@ -466,6 +466,14 @@ def _add_pages(app: FastAPI, desk: _Desk) -> None:
                 "timeout": limits.timeout, "queue": limits.queue,
             },
         }  # fmt: skip
+
+    @app.get("/api/session")
+    def entered(request: Request) -> dict[str, bool]:
+        """Whether the service has a token, and whether this request may come in."""
+        return {
+            "token": service.token is not None,
+            "may_enter": may_enter(request.headers, service.token),
+        }
 
     @app.post(
         "/api/session",
