@@ -58,7 +58,13 @@ async function route() {
   clearInterval(listing);
   say("");
   try {
-    about ??= await ask("/api/service");
+    if (!about) {
+      // Asked first, because a refusal would be an error in the browser's console.
+      const session = await ask("/api/session");
+      $("leave").hidden = !(session.token && session.may_enter);
+      if (!session.may_enter) return login();
+      about = await ask("/api/service");
+    }
   } catch (error) {
     if (error.status === 401) return login();
     show("");
@@ -84,7 +90,6 @@ $("login-form").addEventListener("submit", async (event) => {
   try {
     await ask("/api/session", { method: "POST", body: $("token").value });
     $("token").value = "";
-    $("leave").hidden = false;
     route();
   } catch (error) {
     $("login-wrong").textContent = error.message;
@@ -94,7 +99,6 @@ $("login-form").addEventListener("submit", async (event) => {
 $("leave").addEventListener("click", async () => {
   await ask("/api/session", { method: "DELETE" });
   about = null;
-  $("leave").hidden = true;
   route();
 });
 
@@ -345,10 +349,14 @@ function drawCard(found, key, image) {
   }
   const reliability = image.reliability === null ? "" : `; reference trusted ${number(image.reliability, 2)}`;
   card.querySelector(".image-state").textContent =
-    `${WORDS[image.state]}, ${plural(image.trials, "trial")}${reliability}${image.state === "failed" ? `: ${image.reason}` : ""}`;
+    image.state === "running" && !image.trials
+      ? "at work: finding the reference, and how fast LIME is here"
+      : `${WORDS[image.state]}, ${plural(image.trials, "trial")}${reliability}${image.state === "failed" ? `: ${image.reason}` : ""}`;
   const folder = `${pathOf(found.study)}/images/${encodeURIComponent(key)}`;
   for (const figure of card.querySelectorAll("figure")) {
-    const shown = figure.dataset.shown;
+    let shown = figure.dataset.shown;
+    // The photograph itself is there before its reference is.
+    if (shown === "reference" && !image.pictures.reference) shown = "photo";
     const version = image.pictures[shown];
     if (version && figure.dataset.version !== version) {
       figure.dataset.version = version;

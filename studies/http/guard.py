@@ -20,7 +20,7 @@ from studies.http.problems import Problem, problem_answer
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["SESSION_COOKIE", "Guard", "is_loopback", "is_token", "session_value"]
+__all__ = ["SESSION_COOKIE", "Guard", "is_loopback", "is_token", "may_enter", "session_value"]
 
 SESSION_COOKIE = "lime_tuner_session"
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -54,6 +54,20 @@ def is_token(given: str, token: str) -> bool:
 def session_value(token: str) -> str:
     """What the cookie says instead of the token; the same after a restart."""
     return hmac.new(token.encode(), _SESSION, hashlib.sha256).hexdigest()
+
+
+def may_enter(headers: Mapping[str, str], token: str | None) -> bool:
+    """Whether a request shows the token, where there is one.
+
+    Args:
+        headers: names in lower case.
+    """
+    if token is None:
+        return True
+    kind, _, given = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and is_token(given.strip(), token):
+        return True
+    return is_token(_cookie(headers.get("cookie", "")), session_value(token))
 
 
 @dataclass(frozen=True)
@@ -119,12 +133,7 @@ class Guard:
                 raise Problem(403, "a page of another origin may not change anything here")
             if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
                 raise Problem(403, "a page of another site may not change anything here")
-        if self.token is None or self._is_public(path):
-            return
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and is_token(given.strip(), self.token):
-            return
-        if is_token(_cookie(headers.get("cookie", "")), session_value(self.token)):
+        if self._is_public(path) or may_enter(headers, self.token):
             return
         raise Problem(
             401, "the token is missing or wrong: send the header 'Authorization: Bearer TOKEN'"

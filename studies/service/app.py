@@ -24,7 +24,7 @@ from starlette.responses import FileResponse, RedirectResponse
 from explainers.errors import StorageError
 from studies.artifacts import artifact_store
 from studies.export import pickled
-from studies.http.guard import SESSION_COOKIE, Guard, is_token, session_value
+from studies.http.guard import SESSION_COOKIE, Guard, is_token, may_enter, session_value
 from studies.http.problems import (
     Problem,
     add_problem_handlers,
@@ -93,8 +93,8 @@ class _Desk:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.jobs = Jobs(service.storage)
-        self.documents = Documents(service.storage)
         self.folder = ServiceFolder(service.folder)
+        self.documents = Documents(service.storage, self.folder)
         self.reports = Reports(service.storage, self.folder, service.supplement)
         self.uploads = asyncio.Semaphore(service.limits.uploads)
         self.progress = Progress(self.look)
@@ -467,6 +467,14 @@ def _add_pages(app: FastAPI, desk: _Desk) -> None:
                 "timeout": limits.timeout, "queue": limits.queue,
             },
         }  # fmt: skip
+
+    @app.get("/api/session")
+    def entered(request: Request) -> dict[str, bool]:
+        """Whether the service has a token, and whether this request may come in."""
+        return {
+            "token": service.token is not None,
+            "may_enter": may_enter(request.headers, service.token),
+        }
 
     @app.post(
         "/api/session",

@@ -18,8 +18,9 @@ import sqlalchemy
 
 from studies.attributes import PICTURES
 from studies.records.jobs import Job
+from studies.service.folder import ServiceFolder
 from studies.storage import open_storage
-from studies.study_pictures import DEFAULTS_PICTURE, PHOTOGRAPH_PICTURE, trial_picture
+from studies.study_pictures import DEFAULTS_PICTURE, trial_picture
 from studies.study_summary import image_document, studies_document
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ __all__ = ["Documents", "state_of"]
 
 _KEPT = 2000
 _NOTHING: dict[str, Any] = {
-    "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": None
+    "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": None,
+    "pictures": {"default": None, "best": None},
 }  # fmt: skip
 
 
@@ -44,11 +46,15 @@ class _Seen:
 class Documents:
     """Documents of a storage's studies. It may be used by several threads.
 
+    Args:
+        folder: where workers put the pictures that do not belong to a trial.
+
     Raises:
         StorageError: see :func:`studies.storage.open_storage`.
     """
 
-    def __init__(self, storage: str) -> None:
+    def __init__(self, storage: str, folder: ServiceFolder) -> None:
+        self._folder = folder
         self._storage: RDBStorage = open_storage(storage, write=False)
         self._engine = self._storage.engine
         self._meta = sqlalchemy.MetaData()
@@ -83,7 +89,10 @@ class Documents:
             by_study[job.study].append(job)
         names = [job.study_name for found in by_study.values() for job in found]
         images = self._images(names)
-        return {study: _document(study, found, images) for study, found in by_study.items()}
+        return {
+            study: _document(study, found, images, self._folder)
+            for study, found in by_study.items()
+        }
 
     def _images(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         found = {}
@@ -135,7 +144,6 @@ class Documents:
         number = None if best is None else best["number"]
         return document | {
             "pictures": {
-                "reference": _artifact(pictures, PHOTOGRAPH_PICTURE),
                 "default": _artifact(pictures, DEFAULTS_PICTURE)
                 or (_artifact(pictures, trial_picture(0)) if number == 0 else None),
                 "best": None if number is None else _artifact(pictures, trial_picture(number)),
@@ -150,13 +158,16 @@ def _artifact(pictures: Mapping[str, str], name: str) -> str | None:
 
 
 def _document(
-    study: str, jobs: Sequence[Job], images: Mapping[str, dict[str, Any]]
+    study: str,
+    jobs: Sequence[Job],
+    images: Mapping[str, dict[str, Any]],
+    folder: ServiceFolder,
 ) -> dict[str, Any]:
     state, reason = state_of(jobs)
-    no_pictures = dict.fromkeys(("reference", "default", "best"))
     found = {
         job.key: {
-            **images.get(job.study_name, {**_NOTHING, "pictures": no_pictures}),
+            **(image := images.get(job.study_name, _NOTHING)),
+            "pictures": {**_drawn(folder, job), **image["pictures"]},
             "state": job.state,
             "reason": job.reason,
             "seconds": round(job.seconds, 1),
@@ -175,6 +186,17 @@ def _document(
             "reference": settings.reference,
         },
     }
+
+
+def _drawn(folder: ServiceFolder, job: Job) -> dict[str, str | None]:
+    """Which pictures are there before the first trial, and of when."""
+    found: dict[str, str | None] = {}
+    for name in ("photo", "reference"):
+        try:
+            found[name] = str(folder.picture(job.study, job.key, name).stat().st_mtime_ns)
+        except OSError:
+            found[name] = None
+    return found
 
 
 def state_of(jobs: Sequence[Job]) -> tuple[str, str]:

@@ -33,7 +33,7 @@ def docs_page(openapi: Mapping[str, Any]) -> str:
         {
             "method": method.upper(),
             "path": path,
-            "summary": operation.get("description") or operation.get("summary", ""),
+            "summary": operation.get("description", "").replace("``", ""),
             "parameters": [
                 (each["name"], each.get("description", ""), each["in"])
                 for each in operation.get("parameters", [])

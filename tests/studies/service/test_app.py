@@ -162,6 +162,9 @@ def test_pictures(reader: TestClient, tuned: Service) -> None:
     path = tuned.folder / "mine" / "pictures" / "i0" / "photo.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(photograph())
+    told = reader.get("/api/studies/mine").json()["images"]
+    assert told["i0"]["pictures"]["photo"] is not None
+    assert told["i1"]["pictures"]["photo"] is None
     answer = reader.get(f"{base}/i0/photo.png")
     assert (answer.headers["content-type"], answer.content) == ("image/png", photograph())
     for path_ in (
