@@ -147,6 +147,9 @@ def catalog_facts(
         "catalog": catalog,
         "image_key": "",
         "images": {key: one.digest for key, one in task.tasks.items()},
+        "reference_areas": {
+            key: round(float(one.reference.mask.mean()), 6) for key, one in task.tasks.items()
+        },
         "aggregate": task.aggregate.text,
         "most_runtime": most_runtime,
         "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},

@@ -112,6 +112,7 @@ def catalog_summary(storage: str, prefix: str) -> dict[str, Any]:
             }
             for name, found in (("best", result.best), ("default", result.default))
         },
+        "reference_areas": study.user_attrs.get("reference_areas", {}),
         "transfer": study.user_attrs.get(TRANSFER),
     }
 
@@ -122,17 +123,32 @@ def show_catalog_summary(summary: dict[str, Any]) -> None:
     shown = table(
         f"{summary['study']}: one setting for {len(best['iou_per_image'])} images, chosen by "
         f"{summary['aggregate']} in {summary['trials']} trials (tuning seeds)",
-        "image", "default IoU", "IoU",
+        "image", "reference's share", "default IoU", "IoU",
     )  # fmt: skip
+    # Marking the whole picture has just that IoU: a setting must do better to say anything.
+    areas = summary["reference_areas"]
     for key, iou in sorted(best["iou_per_image"].items()):
         usual = default["iou_per_image"].get(key)
-        shown.add_row(key, "" if usual is None else f"{usual:.3f}", f"{iou:.3f}")
+        area = areas.get(key)
+        shown.add_row(
+            key,
+            "" if area is None else f"{area:.3f}",
+            "" if usual is None else f"{usual:.3f}",
+            f"{iou:.3f}",
+        )
     shown.add_section()
-    shown.add_row("mean", f"{default['iou']:.3f}", f"{best['iou']:.3f}")
+    mean_area = sum(areas.values()) / max(1, len(areas))
+    shown.add_row("mean", f"{mean_area:.3f}", f"{default['iou']:.3f}", f"{best['iou']:.3f}")
     shown.add_row(
-        "modelled seconds", f"{default['runtime_seconds']:.2f}", f"{best['runtime_seconds']:.2f}"
-    )
+        "modelled seconds", "", f"{default['runtime_seconds']:.2f}",
+        f"{best['runtime_seconds']:.2f}",
+    )  # fmt: skip
     console.print(shown)
+    if areas and best["iou"] <= mean_area:
+        errors.print(
+            f"marking every whole picture would have an IoU of {mean_area:.3f} here, no less than "
+            "this setting: --aggregate q25 looks for one that is good where references are small"
+        )
     transfer = summary["transfer"]
     if transfer is None:
         errors.print("--folds 5 shows how far this carries over to other images")
