@@ -17,7 +17,7 @@ from explainers.errors import InvalidInput, StorageAway, StorageError
 from studies.full_disk import is_full, no_space
 
 if TYPE_CHECKING:
-    import optuna
+    from studies.patient_storage import PatientStorage
 
 __all__ = [
     "DEFAULT_STORAGE", "absolute_url", "artifact_folder", "check_storage", "database_reason",
@@ -213,7 +213,7 @@ def _check_file(path: Path, *, write: bool) -> None:
         ) from error
 
 
-def open_storage(url: str, *, write: bool = True) -> optuna.storages.RDBStorage:
+def open_storage(url: str, *, write: bool = True) -> PatientStorage:
     """Open a storage; SQLite is put into WAL mode so that readers do not block the writer.
 
     Trials send heartbeats, so that those of a killed process are found and failed.

@@ -24,6 +24,7 @@ from explainers.errors import InvalidInput, StorageError
 from studies.artifacts import Artifacts, artifact_store
 from studies.moving import Copied, CopiedRows, copy_storage
 from studies.overview import overview
+from studies.patient_storage import PatientStorage
 from studies.records import (
     add_comparison,
     add_verification,
@@ -72,7 +73,7 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[optuna.storages.RDBStorage]:
+def opened(url: str) -> Iterator[PatientStorage]:
     storage = open_storage(url)
     try:
         yield storage
@@ -293,6 +294,7 @@ def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here
         trial = study.ask()
         trial.suggest_float("x", 0, 1)
         trial.report(0.25, 3)
+        storage.write_gathered()
         study.enqueue_trial({"x": 0.75})
         trials = sqlalchemy.table(
             "trials", sqlalchemy.column("trial_id"), sqlalchemy.column("datetime_start")

@@ -224,13 +224,14 @@ def test_others_join_copy_look_and_report(here: Path, cli: Cli) -> None:
 
 
 def test_pictures_are_drawn_once(demo_classifier: Classifier, tmp_path: Path) -> None:
+    from studies.artifacts import ArtifactFolder
     from tuner.study_notes import StudyNotes
 
     task = demo_task(demo_classifier)
     study = open_study(
         "a/house", open_storage(f"sqlite:///{tmp_path / 's.db'}"), {}, pareto=True
     )
-    notes = StudyNotes(study, task, tmp_path / "artifacts")
+    notes = StudyNotes(study, task, ArtifactFolder(tmp_path / "artifacts"))
     settings = TuningSettings(trials=20, seeds=2, space=SMALL_SPACE, pareto=True)
     run_study(study, task, settings, notes.on_trial, (), notes.on_score)
     notes.write()
