@@ -8,6 +8,7 @@ LimeTunerError              anything a user can be told in one line (exit status
 ├── MissingAsset            a photograph or a weights file is nowhere to be found
 ├── UnusableReference       a reference mask without an object, or without a background
 ├── StorageError            a database or folder that cannot be used
+│   └── StorageAway         a database that does not answer just now: restarted, or out of reach
 └── SubmissionError         a grading server refuses, cannot be reached, or answers without a result
 
 A message says what was received, what was allowed, and what to do next.
@@ -21,6 +22,7 @@ __all__ = [
     "InvalidParameters",
     "LimeTunerError",
     "MissingAsset",
+    "StorageAway",
     "StorageError",
     "SubmissionError",
     "UnsafePickle",
@@ -62,6 +64,10 @@ class UnusableReference(LimeTunerError):
 
 class StorageError(LimeTunerError):
     """A database or folder that cannot be used."""
+
+
+class StorageAway(StorageError):
+    """A database that does not answer just now."""
 
 
 class SubmissionError(LimeTunerError):

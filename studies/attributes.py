@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["DEFAULTS_ORIGIN", "PICTURES", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES"]
+__all__ = [
+    "DEFAULTS_ORIGIN", "FAILURE", "PICTURES", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES", "WORKER",
+]  # fmt: skip
 
 DEFAULTS_ORIGIN = "lime defaults"
 """``origin`` of the trial that holds lime's own defaults; other trials may have other origins."""
@@ -18,3 +20,7 @@ TRIAL_ATTRIBUTES = (
     "iou", "iou_per_seed", "seeds", "runtime_seconds", "runtime_ratio", "runtime_parts",
     "superpixels", "lime_parameters", "answers",
 )  # fmt: skip
+WORKER = "worker"
+"""Trial attribute: who runs it, or ran it, as ``HOST:PID``."""
+FAILURE = "failure"
+"""Trial attribute: why it failed, in one line."""

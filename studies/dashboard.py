@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from studies.storage import artifact_folder, open_storage
+from studies.best_trial import has_front
+from studies.storage import open_storage
 
 if TYPE_CHECKING:
     import optuna
@@ -38,23 +39,21 @@ def dashboard_app(url: str) -> WSGIApplication:
     """
     import optuna_dashboard
 
-    from studies.artifacts import ArtifactFolder
+    from studies.artifacts import artifact_store
 
     storage = open_storage(url, write=False)
-    app: WSGIApplication = optuna_dashboard.wsgi(
-        storage, artifact_store=ArtifactFolder(artifact_folder(url))
-    )
+    app: WSGIApplication = optuna_dashboard.wsgi(storage, artifact_store=artifact_store(url))
     return app
 
 
 def name_score(study: optuna.Study) -> None:
-    """Let plots say "score" instead of "Objective 0"."""
+    """Let plots say "score" instead of "Objective 0"; of two objectives "IoU" and "seconds"."""
     import optuna
 
     if study.metric_names is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["score"])
+            study.set_metric_names(["IoU", "seconds"] if has_front(study) else ["score"])
 
 
 def save_note(study: optuna.Study, text: str) -> None:

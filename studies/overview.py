@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy
 
-from explainers.errors import StorageError
+from explainers.errors import StorageAway, StorageError
 from studies.attributes import DEFAULTS_ORIGIN
-from studies.storage import check_storage, database_reason, describe
+from studies.best_trial import weight_of
+from studies.front import ByWeight, Choice, FrontPoint
+from studies.front_rows import TABLES, front_in, number_by, objectives_in
+from studies.storage import check_storage, database_reason, describe, is_away
 
 __all__ = [
     "StudyOverview", "best_parameters", "overview", "reliability_of", "study_attributes",
@@ -30,9 +33,11 @@ class StudyOverview:
     Attributes:
         trials: by state name (``COMPLETE``, ``PRUNED``, ``FAIL``, ``RUNNING``, ``WAITING``).
         default_iou, default_seconds: of lime's own defaults; ``None`` before that trial is done.
-        best_number: number of the best complete trial.
+        best_number: number of the best complete trial; with two objectives that which the study's
+            runtime weight chooses.
         last_activity: UTC, when the last trial ended.
         reliability: of the study's reference, in [0, 1]; ``None`` for masks that were not judged.
+        front: of a study with two objectives, fastest first; ``None`` where there is one.
     """
 
     study: str
@@ -46,6 +51,7 @@ class StudyOverview:
     default_seconds: float | None
     last_activity: datetime | None
     reliability: float | None = None
+    front: tuple[FrontPoint, ...] | None = None
 
     @property
     def finished(self) -> int:
@@ -66,11 +72,8 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
             meta = sqlalchemy.MetaData()
             meta.reflect(
                 connection,
-                only=[
-                    "studies", "trials", "trial_values", "trial_user_attributes",
-                    "study_user_attributes",
-                ],
-            )  # fmt: skip
+                only=[*TABLES, "study_user_attributes"],
+            )
             studies = meta.tables["studies"]
             query = sqlalchemy.select(studies.c.study_id, studies.c.study_name)
             rows = [
@@ -79,7 +82,8 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
                 if prefix is None or name == prefix or name.startswith(f"{prefix}/")
             ]
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise StorageError(
+        kind = StorageAway if is_away(error) else StorageError
+        raise kind(
             f"storage {describe(storage)} cannot be read ({database_reason(error)})"
         ) from error
     finally:
@@ -90,7 +94,7 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
 def _one(
     connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, name: str
 ) -> StudyOverview:
-    trials, values = meta.tables["trials"], meta.tables["trial_values"]
+    trials = meta.tables["trials"]
     mine = trials.c.study_id == study_id
     counts = {
         str(getattr(state, "name", state)): count
@@ -100,13 +104,12 @@ def _one(
             .group_by(trials.c.state)
         )
     }
-    best = connection.execute(
-        sqlalchemy.select(trials.c.trial_id, trials.c.number, values.c.value)
-        .join(values, values.c.trial_id == trials.c.trial_id)
-        .where(mine, trials.c.state == "COMPLETE", values.c.value.is_not(None))
-        .order_by(values.c.value.desc(), trials.c.number)
-        .limit(1)
-    ).first()
+    front = None
+    if objectives_in(connection, meta, study_id) > 1:
+        front = tuple(front_in(connection, meta, study_id))
+        number, score, found = _chosen(connection, meta, study_id, front)
+    else:
+        number, score, found = _best(connection, meta, study_id)
     default = connection.execute(
         sqlalchemy.select(trials.c.trial_id)
         .join(
@@ -124,21 +127,59 @@ def _one(
     last = connection.execute(
         sqlalchemy.select(sqlalchemy.func.max(trials.c.datetime_complete)).where(mine)
     ).scalar()
-    found = _trial_attributes(connection, meta, best.trial_id) if best is not None else {}
     usual = _trial_attributes(connection, meta, default) if default is not None else {}
     return StudyOverview(
         study=name,
         trials=counts,
-        best_number=None if best is None else int(best.number),
-        best_score=None if best is None else float(best.value),
+        best_number=number,
+        best_score=score,
         best_iou=found.get("iou"),
         best_seconds=found.get("runtime_seconds"),
         best_ratio=found.get("runtime_ratio"),
         default_iou=usual.get("iou"),
         default_seconds=usual.get("runtime_seconds"),
         last_activity=last,
-        reliability=reliability_of(_reference(connection, meta, study_id)),
+        reliability=reliability_of(_study_attribute(connection, meta, study_id, "reference")),
+        front=front,
     )
+
+
+_Found = tuple[int | None, float | None, dict[str, Any]]
+
+
+def _best(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int) -> _Found:
+    """Number, score and attributes of the best trial of one objective."""
+    trials, values = meta.tables["trials"], meta.tables["trial_values"]
+    best = connection.execute(
+        sqlalchemy.select(trials.c.trial_id, trials.c.number, values.c.value)
+        .join(values, values.c.trial_id == trials.c.trial_id)
+        .where(
+            trials.c.study_id == study_id,
+            trials.c.state == "COMPLETE",
+            values.c.value.is_not(None),
+        )
+        .order_by(values.c.value.desc(), trials.c.number)
+        .limit(1)
+    ).first()
+    if best is None:
+        return None, None, {}
+    attributes = _trial_attributes(connection, meta, best.trial_id)
+    return int(best.number), float(best.value), attributes
+
+
+def _chosen(
+    connection: sqlalchemy.Connection,
+    meta: sqlalchemy.MetaData,
+    study_id: int,
+    front: tuple[FrontPoint, ...],
+) -> _Found:
+    """The same of two objectives, by the study's own runtime weight."""
+    if not front:
+        return None, None, {}
+    weight = _study_attribute(connection, meta, study_id, "runtime_weight")
+    own = ByWeight(weight_of({} if weight is None else {"runtime_weight": weight}))
+    chosen = own.of(front)
+    return chosen.number, chosen.score(own.weight), asdict(chosen)
 
 
 def reliability_of(reference: dict[str, Any] | None) -> float | None:
@@ -147,16 +188,17 @@ def reliability_of(reference: dict[str, Any] | None) -> float | None:
     return None if judged is None else float(judged["score"])
 
 
-def _reference(
-    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int
-) -> dict[str, Any] | None:
+def _study_attribute(
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, key: str
+) -> Any:
+    """``None`` where the study has none of that name."""
     attributes = meta.tables["study_user_attributes"]
     value = connection.execute(
         sqlalchemy.select(attributes.c.value_json).where(
-            attributes.c.study_id == study_id, attributes.c.key == "reference"
+            attributes.c.study_id == study_id, attributes.c.key == key
         )
     ).scalar()
-    return None if value is None else dict(json.loads(value))
+    return None if value is None else json.loads(value)
 
 
 def _trial_attributes(
@@ -172,21 +214,33 @@ def _trial_attributes(
     return {key: json.loads(value) for key, value in rows}
 
 
-def best_parameters(storage: str, prefix: str) -> dict[str, str]:
-    """``lime_parameters`` (JSON text) of the best trial of each study ``PREFIX/KEY``, by key."""
+def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> dict[str, str]:
+    """``lime_parameters`` (JSON text) of the best trial of each study ``PREFIX/KEY``, by key.
+
+    Args:
+        choice: what is best, of all complete trials; ``None`` goes by each study's own score.
+
+    Raises:
+        InvalidInput: no trial of a study will do.
+    """
     rows = [row for row in overview(storage, prefix) if row.best_number is not None]
     engine = sqlalchemy.create_engine(storage)
     try:
         with engine.connect() as connection:
             meta = sqlalchemy.MetaData()
-            meta.reflect(connection, only=["studies", "trials", "trial_user_attributes"])
+            meta.reflect(connection, only=list(TABLES))
             studies, trials = meta.tables["studies"], meta.tables["trials"]
             found = {}
             for row in rows:
+                number = row.best_number
+                if choice is not None:
+                    number = number_by(choice, connection, meta, row.study, row.front)
+                if number is None:
+                    continue
                 trial_id = connection.execute(
                     sqlalchemy.select(trials.c.trial_id)
                     .join(studies, studies.c.study_id == trials.c.study_id)
-                    .where(studies.c.study_name == row.study, trials.c.number == row.best_number)
+                    .where(studies.c.study_name == row.study, trials.c.number == number)
                 ).scalar_one()
                 attributes = _trial_attributes(connection, meta, trial_id)
                 if "lime_parameters" in attributes:

@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from studies.front import pareto_front
 from studies.study_note import ScoredTrial
 
-__all__ = ["pareto_front", "runtime_plot"]
+__all__ = ["runtime_plot"]
 
 # The report's colours (Okabe and Ito), without all that the report imports.
 _TRIALS, _FRONT, _DEFAULTS, _BEST = "#767676", "#0072B2", "#E69F00", "#D55E00"
 _TEXT = "#808080"
 _GRID = "rgba(128, 128, 128, 0.25)"
 _HOVER = "trial %{text}<br>IoU %{y:.3f}<br>%{x:.3g} s<extra></extra>"
-
-
-def pareto_front(trials: Sequence[ScoredTrial]) -> list[ScoredTrial]:
-    """The trials that no other beats in both IoU and seconds, cheapest first."""
-    front: list[ScoredTrial] = []
-    for trial in sorted(trials, key=lambda t: (t.record.runtime_seconds, -t.record.iou)):
-        if not front or trial.record.iou > front[-1].record.iou:
-            front.append(trial)
-    return front
 
 
 def runtime_plot(

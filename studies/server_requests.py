@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException, RemoteDisconnected
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from explainers.errors import InvalidInput
@@ -69,6 +69,7 @@ def request(
     *,
     headers: Mapping[str, str] | None = None,
     file: tuple[str, bytes] | None = None,
+    document: Mapping[str, Any] | None = None,
     connect_seconds: float,
     read_seconds: float,
     most_bytes: int,
@@ -77,6 +78,7 @@ def request(
 
     Args:
         file: name and content, sent as the multipart field ``file``.
+        document: sent as JSON.
         read_seconds: for the answer, from the first byte sent to its last one.
         most_bytes: of an answer.
 
@@ -97,6 +99,7 @@ def request(
             address.page(page),
             headers=sent,
             files=None if file is None else {"file": (*file, "application/octet-stream")},
+            json=document,
             auth=_unchanged,
             # No proxy can reach what "this machine" means here.
             proxies={"http": "", "https": ""} if address.is_loopback else None,

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
-from explainers.errors import InvalidInput, StorageError
+from explainers.errors import InvalidInput, StorageAway, StorageError
+from studies.full_disk import is_full, no_space
 
 if TYPE_CHECKING:
     import optuna
 
 __all__ = [
     "DEFAULT_STORAGE", "absolute_url", "artifact_folder", "check_storage", "database_reason",
-    "describe", "holds_studies", "open_storage", "parse_url", "sqlite_path",
+    "describe", "errors_told", "holds_studies", "is_away", "open_storage", "parse_url",
+    "sqlite_path",
 ]  # fmt: skip
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
@@ -77,10 +79,9 @@ def describe(url: str) -> str:
 
 
 def artifact_folder(url: str) -> Path:
-    """Where pictures and files that belong to a storage are kept: beside the SQLite file."""
+    """Where pictures and files that belong to an SQLite storage are kept: beside its file."""
     path = sqlite_path(url)
-    if path is None:
-        return Path("lime-tuner-artifacts")
+    assert path is not None
     return path.with_name(f"{path.stem}-artifacts")
 
 
@@ -90,15 +91,31 @@ def database_reason(error: BaseException) -> str:
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
+def is_away(error: BaseException) -> bool:
+    """Whether a server that may come back is why something failed.
+
+    A file is there or is not: SQLite waits by itself for others to let go of it.
+    """
+    if not isinstance(error, sqlalchemy.exc.DBAPIError):
+        return isinstance(error, sqlalchemy.exc.TimeoutError)
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return False
+    lost = (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
+    return error.connection_invalidated or isinstance(error, lost)
+
+
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def errors_told(url: str) -> Iterator[None]:
     """Turn the database's errors into one line."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise StorageError(_missing_driver(url, error)) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise StorageError(
+        if is_full(error, sqlite_path(url)):
+            raise no_space(describe(url)) from error
+        kind = StorageAway if is_away(error) else StorageError
+        raise kind(
             f"storage {describe(url)} cannot be used ({database_reason(error)}): "
             "check the URL given with --storage or LIME_TUNER_STORAGE"
         ) from error
@@ -120,17 +137,24 @@ def check_storage(url: str, *, write: bool) -> None:
 
     Raises:
         StorageError: the file or its folder is missing or read-only, or the database belongs to
-            another program.
+            another program; SQLite is to be written on a network file system, or while another
+            host writes it.
     """
+    from studies.one_host import check_one_host
+
     path = sqlite_path(url)
     if path is not None:
         _check_file(path, write=write)
         if not path.exists():
+            if write:
+                check_one_host(path, None)
             return
-    with _told(url):
+    with errors_told(url):
         engine = sqlalchemy.create_engine(url)
         try:
             tables = set(sqlalchemy.inspect(engine).get_table_names())
+            if path is not None and write:
+                check_one_host(path, engine if tables >= _OPTUNA_TABLES else None)
         finally:
             engine.dispose()
     # What a grading server and submissions leave may be there before the first study is.
@@ -154,7 +178,7 @@ def holds_studies(url: str) -> bool:
     path = sqlite_path(url)
     if path is not None and not path.exists():
         return False
-    with _told(url):
+    with errors_told(url):
         engine = sqlalchemy.create_engine(url)
         try:
             return set(sqlalchemy.inspect(engine).get_table_names()) >= _OPTUNA_TABLES
@@ -181,6 +205,8 @@ def _check_file(path: Path, *, write: bool) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
+        if is_full(error):
+            raise no_space(f"storage {path}") from error
         raise StorageError(
             f"the folder of storage {path} cannot be written ({error.strerror}): "
             "give a file in another folder with --storage"
@@ -201,7 +227,7 @@ def open_storage(url: str, *, write: bool = True) -> optuna.storages.RDBStorage:
     from studies.patient_storage import PatientStorage, again_elsewhere
 
     is_sqlite = sqlite_path(url) is not None
-    with _told(url), warnings.catch_warnings():
+    with errors_told(url), warnings.catch_warnings():
         # Heartbeats are marked experimental; the version that we rely on is pinned.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,16 @@ class ScoredTrial:
     score: float
     record: TrialRecord
 
+    @property
+    def iou(self) -> float:
+        """Mean over its seeds."""
+        return self.record.iou
+
+    @property
+    def runtime_seconds(self) -> float:
+        """Of one explanation, by the runtime model."""
+        return self.record.runtime_seconds
+
 
 def study_note(
     attributes: Mapping[str, Any],
@@ -35,6 +45,7 @@ def study_note(
     finished: int,
     stopped: int,
     pictures: Mapping[str, str],
+    front: Sequence[ScoredTrial] = (),
 ) -> str:
     """What a study has found so far.
 
@@ -43,11 +54,13 @@ def study_note(
         default: lime's own defaults; ``None`` before it is their turn.
         finished: trials with a result, of which ``stopped`` were given up early.
         pictures: paths by the title that each is shown under, in order; may be empty.
+        front: of a study with two objectives, fastest first.
     """
     parts = [
         f"## {_text(attributes.get('image_key') or 'image')}: {_headline(best, default)}",
         _gallery(pictures),
         _numbers(best, default),
+        _front(front),
         _facts(attributes, finished, stopped),
         f"```python\n{parameter_code(best.record.parameters)}\n```",
     ]
@@ -83,6 +96,21 @@ def _numbers(best: ScoredTrial, default: ScoredTrial | None) -> str:
         ["superpixels", *[str(r.superpixels) for r in records]],
     ]
     return "\n".join(_row(row) for row in rows)
+
+
+def _front(front: Sequence[ScoredTrial]) -> str:
+    if not front:
+        return ""
+    rows = [
+        ["on the Pareto front", f"{_GAP}seconds", f"{_GAP}IoU"],
+        ["---", "---:", "---:"],
+        *[
+            [f"trial {each.number}", _number(each.runtime_seconds, 3), _spread(each.record)]
+            for each in front
+        ],
+    ]
+    chooses = "*lime-tuner export --budget SECONDS or --weight W chooses another of these.*"
+    return "\n".join(_row(row) for row in rows) + f"\n\n{chooses}"
 
 
 def _spread(record: TrialRecord) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from explainers.lime_parameters import LimeParameters
+from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
+from studies.front import FrontPoint, front_document
 from studies.overview import reliability_of
 from studies.trial_record import TrialRecord
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial
 
 __all__ = ["StudySummary", "image_document", "studies_document", "summarise"]
 
@@ -25,6 +25,7 @@ class StudySummary:
         best, default: as in ``tune --json``; before the defaults are done ``default`` is the best.
         trials: finished trials; ``pruned`` of them were stopped early.
         compared: whether lime's own defaults are done.
+        front: of a study with two objectives, fastest first; ``None`` where there is one.
     """
 
     parameters: LimeParameters
@@ -33,49 +34,56 @@ class StudySummary:
     trials: int
     pruned: int
     compared: bool
+    front: tuple[FrontPoint, ...] | None = None
 
 
-def summarise(trials: Sequence[FrozenTrial]) -> StudySummary | None:
-    """What trials have found; ``None`` when none of them has a result."""
+def summarise(study: optuna.Study) -> StudySummary | None:
+    """What a study has found; ``None`` when none of its trials has a result."""
     from optuna.trial import TrialState
 
+    trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     pruned = sum(t.state == TrialState.PRUNED for t in trials)
-    scored = [
-        (t, record)
-        for t in complete
-        if (record := TrialRecord.from_attributes(t.user_attrs)) is not None
-    ]
+    records = {t.number: TrialRecord.from_attributes(t.user_attrs) for t in complete}
+    scored = [(t, r) for t in complete if (r := records[t.number]) is not None]
     if not scored:
         return None
-    best, record = max(scored, key=lambda pair: (pair[0].value or 0.0, -pair[0].number))
+    weight = weight_of(study.user_attrs)
+    best = best_trial(study)
+    record = None if best is None else records[best.number]
+    if best is None or record is None:
+        best, record = scored[0]  # nothing that could win, or others' trials
     defaults = [pair for pair in scored if pair[1].parameters == LimeParameters()]
     default, default_record = defaults[0] if defaults else (best, record)
     return StudySummary(
         parameters=record.parameters,
-        best=record.summary(best.number, float(best.value or 0.0)),
-        default=default_record.summary(default.number, float(default.value or 0.0)),
+        best=record.summary(best.number, trial_score(best, weight) or 0.0),
+        default=default_record.summary(default.number, trial_score(default, weight) or 0.0),
         trials=len(complete) + pruned,
         pruned=pruned,
         compared=bool(defaults),
+        front=tuple(front_of(study)) if has_front(study) else None,
     )
 
 
 def image_document(study: optuna.Study) -> dict[str, Any]:
     """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
-    found = summarise(study.get_trials(deepcopy=False))
+    found = summarise(study)
     reliability = reliability_of(study.user_attrs.get("reference"))
     if found is None:
         return {
             "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": reliability
         }  # fmt: skip
-    return {
+    document = {
         "trials": found.trials,
         "pruned": found.pruned,
         "best": found.best,
         "default": found.default if found.compared else None,
         "reliability": reliability,
     }
+    if found.front is not None:
+        document["front"] = front_document(found.front)
+    return document
 
 
 def studies_document(prefix: str, images: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ costs only a fit once the arm has answers, so one probe settles it by replaying 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +68,9 @@ class Arms:
 
     Args:
         weight: the study's runtime weight.
+
+    Attributes:
+        best: the best score so far, as far as it was told.
     """
 
     def __init__(self, task: TuningTask, space: SearchSpace, weight: float) -> None:
@@ -82,6 +85,17 @@ class Arms:
         self._promise: dict[str, float] = {}
         self._uppers: dict[Arm, float] = {}
         self._forecasts: dict[tuple[Arm, int, int], Forecast] = {}
+        self._together: Sequence[Arms] = (self,)
+        self.best = -math.inf
+
+    @staticmethod
+    def join(members: Sequence[Arms]) -> None:
+        """Let arms of different weights learn from each other's probes.
+
+        An arm is then let be only where it is behind the ``best`` of every weight.
+        """
+        for each in members:
+            each._together = tuple(members)
 
     def look_at(self, seconds: float) -> None:
         """Segment the image until so many seconds, by the runtime model, have been spent.
@@ -217,11 +231,17 @@ class Arms:
         """
         key = (arm, samples, seeds)
         if key not in self._forecasts:
-            self._forecasts[key] = self._ranked(arm, self._replayed(arm, samples, seeds, best))
+            self.best = best
+            found = self._replayed(arm, samples, seeds)
+            for each in self._together:
+                each._forecasts[key] = each._ranked(arm, found)
         return self._forecasts[key]
 
+    def _behind(self, arm: Arm, iou: float) -> bool:
+        return iou - self._weight * self._cheapest_ratio(arm) < self.best - _LET_BE_BEHIND
+
     def _replayed(
-        self, arm: Arm, samples: int, seeds: int, best: float
+        self, arm: Arm, samples: int, seeds: int
     ) -> dict[FlatSetting, list[float]]:
         """IoU on each seed of the settings that stayed hopeful."""
         task, space = self._task, self._space
@@ -254,7 +274,7 @@ class Arms:
                 found.setdefault(setting, []).append(iou)
             if seed == 0:
                 hopeful = max((ious[0] for ious in found.values()), default=0.0)
-                if hopeful - self._weight * self._cheapest_ratio(arm) < best - _LET_BE_BEHIND:
+                if all(each._behind(arm, hopeful) for each in self._together):
                     break
             if seed + 1 in _NARROWED_AFTER:
                 only = _hopeful_steps(found, seed + 1)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -30,7 +30,7 @@ from tuner.search_space import (
 )
 from tuner.task import TuningTask
 
-__all__ = ["CeilingSampler"]
+__all__ = ["CeilingSampler", "Reading"]
 
 _START_UP = 12
 _LOOK_AT_FIRST, _LOOK_PER_TRIAL = 1.5, 0.6  # seconds spent on superpixel maps
@@ -49,7 +49,38 @@ _WORTH_A_PROBE = 1e-6  # expected improvement for an answer; arms that promise l
 _USUAL_LAPSE_COUNTS = 0.5
 # Under a constraint: an arm is let be after so many trials that did not meet it.
 _INFEASIBLE_TRIALS, _HOPELESS = 2, 2.0
+_NOTHING = -1.0  # what a forecast without any setting is worth
 _TREND_GOES_ON = 0.5  # share of what the last doubling of samples brought, hoped for again
+
+
+class Reading(Protocol):
+    """How the sampler reads what earlier trials have left."""
+
+    def score(self, trial: FrozenTrial) -> float | None:
+        """Of a complete trial, or as far as one came that was stopped."""
+
+    def foretold(self, trial: FrozenTrial) -> float | None:
+        """The score that its proposal hoped for."""
+
+    def probed(self, value: Any) -> float:
+        """What a stored probe foretold."""
+
+
+class _OneScore:
+    """Of a study whose one objective is the score."""
+
+    def score(self, trial: FrozenTrial) -> float | None:
+        """The trial's value."""
+        return trial.value
+
+    def foretold(self, trial: FrozenTrial) -> float | None:
+        """As it is stored."""
+        found: float | None = trial.user_attrs.get("foretold")
+        return found
+
+    def probed(self, value: Any) -> float:
+        """As it is stored."""
+        return float(value)
 
 
 @dataclass(frozen=True)
@@ -97,20 +128,29 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         space: what may be proposed.
         runtime_weight: as in the study's score.
         seed: base seed.
+        reading: of what trials have left.
 
     Attributes:
+        arms: what is known of them.
         replayed: how many samples the forecast of the last proposal has seen, on its first seeds.
     """
 
     def __init__(
-        self, task: TuningTask, space: SearchSpace, *, runtime_weight: float, seed: int
+        self,
+        task: TuningTask,
+        space: SearchSpace,
+        *,
+        runtime_weight: float,
+        seed: int,
+        reading: Reading | None = None,
     ) -> None:
         self._task = task
         self._space = space
         self._weight = runtime_weight
         self._seed = seed
         self._fallback = optuna.samplers.RandomSampler(seed=seed)
-        self._arms = Arms(task, space, runtime_weight)
+        self._reading = reading or _OneScore()
+        self.arms = Arms(task, space, runtime_weight)
         self._probes: list[list[Any]] = []
         self._foretold: float | None = None
         self.replayed = 0
@@ -145,19 +185,14 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         """One full parameter set."""
         self._probes, self._foretold, self.replayed = [], None, 0
-        # Dimensions with one choice are filled in before anybody is asked.
-        given = any(n not in search_space or not search_space[n].single() for n in trial.params)
-        given = given or "fixed_params" in trial.system_attrs
-        if given or "lime_parameters" in trial.user_attrs:
+        if self._is_given(study, trial):
             return {}
         earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
         tried = {self._identity(t.params) for t in earlier if t.params}
-        self._arms.look_at(_LOOK_AT_FIRST + _LOOK_PER_TRIAL * trial.number)
+        self.arms.look_at(_LOOK_AT_FIRST + _LOOK_PER_TRIAL * trial.number)
         known = self._known(earlier)
         rng = np.random.default_rng([self._seed, trial.number])
-        best = max(
-            (t.value or 0.0 for t in earlier if t.state == TrialState.COMPLETE), default=-1.0
-        )
+        best = self.best_of(earlier)
         if len(known) < _START_UP:
             self._probe(known, best, _PROBED_AT_START, _WORTH_A_PROBE)
             self._probe_coarse(known, best)
@@ -182,6 +217,18 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self._foretold, self.replayed = proposal.foretold, proposal.replayed
         return proposal.values
 
+    def _is_given(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether somebody has decided already; Optuna itself fills in what has one value only."""
+        if "lime_parameters" in trial.user_attrs or trial.system_attrs.get("fixed_params"):
+            return True
+        dimensions = self.infer_relative_search_space(study, trial)
+        return any(name not in dimensions or not dimensions[name].single() for name in trial.params)
+
+    def best_of(self, trials: Sequence[FrozenTrial]) -> float:
+        """The best score of the complete ones; -1 without any."""
+        complete = (t for t in trials if t.state == TrialState.COMPLETE)
+        return max((self._reading.score(t) or 0.0 for t in complete), default=-1.0)
+
     def notes(self) -> dict[str, Any]:
         """What the last proposal probed and hoped for; stored with its trial, so that a resumed
         study knows."""
@@ -190,6 +237,13 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             notes["foretold"] = self._foretold
         self._probes, self._foretold = [], None  # the next trial may be none of this sampler's
         return notes
+
+    def foretold_of(self, values: Mapping[str, Any], samples: int, seeds: int) -> float:
+        """What the forecast of an arm that is probed is worth to this sampler."""
+        arm = self.arms.of(values)
+        if arm is None:
+            return _NOTHING
+        return max(_NOTHING, self.arms.forecast(arm, samples, seeds, -math.inf).value)
 
     def _known(self, trials: Sequence[FrozenTrial]) -> dict[Arm, _Known]:
         """What probes and trials have found of each arm."""
@@ -210,21 +264,19 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         best = -1.0
         for trial in trials:
             for values, samples, seeds, value in trial.user_attrs.get("probed", ()):
-                note(self._arms.of(values), samples, seeds, value)
+                note(self.arms.of(values), samples, seeds, self._reading.probed(value))
+            scored = self._reading.score(trial)
             seeds = min(len(trial.user_attrs.get("iou_per_seed", ())), _REPLAYED_SEEDS)
-            if seeds and trial.value is not None and trial.params:
+            if seeds and scored is not None and trial.params:
                 note(
-                    self._arms.of(trial.params),
-                    int(trial.params["num_samples"]),
-                    seeds,
-                    trial.value,
+                    self.arms.of(trial.params), int(trial.params["num_samples"]), seeds, scored
                 )
-            arm, foretold = self._arms.of(trial.params), trial.user_attrs.get("foretold")
+            arm, foretold = self.arms.of(trial.params), self._reading.foretold(trial)
             if arm is not None and trial.user_attrs.get("feasible") is False:
                 barred[arm] = barred.get(arm, 0) + 1
             # Of a trial that was stopped only this is certain: it is no better than the best.
             complete = trial.state == TrialState.COMPLETE
-            found = trial.value if complete and trial.value is not None else best
+            found = scored if complete and scored is not None else best
             if arm is not None and arm in known and foretold is not None:
                 lapses.setdefault(arm, []).append(max(0.0, foretold - found))
             best = max(best, found)
@@ -254,7 +306,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             arm = self._next_arm(known, best, least)
             if arm is None:
                 return number > 0
-            price = self._arms.probe_answers(arm)
+            price = self.arms.probe_answers(arm)
             if number and price > answers:
                 break
             answers -= price
@@ -266,18 +318,18 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     def _probe_coarse(self, known: dict[Arm, _Known], best: float) -> None:
         """Maps of so few superpixels cost nothing: all that could win are probed in the end."""
         left = _COARSE_PER_TRIAL
-        for arm in self._arms.possible():
-            if not left or self._arms.upper(arm) <= best:
+        for arm in self.arms.possible():
+            if not left or self.arms.upper(arm) <= best:
                 return
-            if arm not in known and self._arms.probe_answers(arm) <= _COARSE_ANSWERS:
+            if arm not in known and self.arms.probe_answers(arm) <= _COARSE_ANSWERS:
                 self._ask(arm, known, best)
                 left -= 1
 
     def _ask(self, arm: Arm, known: dict[Arm, _Known], best: float) -> None:
-        samples, seeds = self._arms.first_probe(arm), self._arms.probe_seeds(arm)
-        value = max(-1.0, self._arms.forecast(arm, samples, seeds, best).value)
+        samples, seeds = self.arms.first_probe(arm), self.arms.probe_seeds(arm)
+        value = max(_NOTHING, self.arms.forecast(arm, samples, seeds, best).value)
         known[arm] = _Known(samples, seeds, value)
-        self._probes.append([self._arms.identity(arm), samples, seeds, value])
+        self._probes.append([self.arms.identity(arm), samples, seeds, value])
 
     def sample_independent(
         self,
@@ -298,20 +350,20 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             least: as in :meth:`_probe`.
         """
         open_arms = [
-            a for a in self._arms.possible() if a not in known and self._arms.upper(a) > best
+            a for a in self.arms.possible() if a not in known and self.arms.upper(a) > best
         ]
         if not open_arms:
             return None
         if len(known) < _START_UP:
             return self._diverse(open_arms, list(known))
-        features = np.array([self._arms.features(a) for a in [*known, *open_arms]])
+        features = np.array([self.arms.features(a) for a in [*known, *open_arms]])
         spread = features.std(axis=0)
         features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         targets = np.array([k.value for k in known.values()])
         mean, deviation = gaussian_process(features[: len(known)], targets, features[len(known) :])
-        room = np.array([self._arms.upper(arm) for arm in open_arms]) - best
+        room = np.array([self.arms.upper(arm) for arm in open_arms]) - best
         gain = np.minimum(expected_improvement(mean - best, deviation), room)
-        price = np.array([self._arms.probe_answers(arm) for arm in open_arms]) + _REPLAY_IS_WORTH
+        price = np.array([self.arms.probe_answers(arm) for arm in open_arms]) + _REPLAY_IS_WORTH
         chosen = int(np.argmax(gain / price))
         return open_arms[chosen] if gain[chosen] / price[chosen] >= least else None
 
@@ -331,8 +383,8 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             )
 
         def worth(arm: Arm) -> float:
-            price = self._arms.probe_answers(arm) + _REPLAY_IS_WORTH
-            return self._arms.upper(arm) - _CEILING_IS_WORTH * math.log2(price)
+            price = self.arms.probe_answers(arm) + _REPLAY_IS_WORTH
+            return self.arms.upper(arm) - _CEILING_IS_WORTH * math.log2(price)
 
         return min(open_arms, key=lambda arm: (*seen(arm), -worth(arm)))
 
@@ -353,7 +405,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         proposals: list[_Proposal] = []
         for arm in sorted(known, key=lambda arm: known[arm].lapse - known[arm].value)[:_LEADING]:
             paid = known[arm]
-            forecast = self._arms.forecast(arm, paid.samples, paid.seeds, best)
+            forecast = self.arms.forecast(arm, paid.samples, paid.seeds, best)
             for value, values in forecast.settings:
                 hoped = value - paid.lapse
                 if hoped <= best:
@@ -366,7 +418,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             more = min(paid.samples * 2, self._space.num_samples[1])
             if more > paid.samples and forecast.settings and best > -math.inf:
                 top = dict(forecast.settings[0][1], num_samples=more)
-                step = self._arms.ratio(arm, more, top["num_features"]) - self._arms.ratio(
+                step = self.arms.ratio(arm, more, top["num_features"]) - self.arms.ratio(
                     arm, paid.samples, top["num_features"]
                 )
                 hoped = forecast.value + _TREND_GOES_ON * forecast.trend - self._weight * step
@@ -382,7 +434,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         """What a trial would ask at most: patterns are few, and some are paid for."""
         rows = samples * _REPLAYED_SEEDS
         known = min(samples, paid.samples) * min(paid.seeds, _REPLAYED_SEEDS)
-        return max(0, min(rows, self._arms.patterns(arm)) - known)
+        return max(0, min(rows, self.arms.patterns(arm)) - known)
 
     def _bound(self, values: Mapping[str, Any]) -> float:
         """No trial with these values can score more, by the ceiling."""
@@ -391,14 +443,14 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         return score(ceiling, self._task.runtime_ratio(parameters), self._weight)
 
     def _random(self, rng: np.random.Generator) -> dict[str, Any]:
-        arms = self._arms.possible()
+        arms = self.arms.possible()
         if not arms:  # every map of the space is a single superpixel
             return {}
         arm = arms[int(rng.integers(len(arms)))]
         low, high = self._space.num_samples
         samples = int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
         counts = self._space.num_features
-        return self._arms.values(arm, min(samples, high), counts[int(rng.integers(len(counts)))])
+        return self.arms.values(arm, min(samples, high), counts[int(rng.integers(len(counts)))])
 
     @staticmethod
     def _identity(values: Mapping[str, Any]) -> tuple[Any, ...]:

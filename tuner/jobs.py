@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.crew import Crew
 from tuner.loading import kept_classifier, kept_engine
+from tuner.log_file import join_log
 from tuner.plan import PLAN, StudyPlan
 from tuner.search_space import SearchSpace
 
@@ -30,6 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 _NO_TIME = 1e-9  # seconds
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class TuneJob:
         trials ... space: see ``tuner.tuning.TuningSettings``.
         mask_rule: arguments of ``MaskRule``; those of our own where ``None``.
         calibration: which one the runtime model comes from, as ``Calibration.identity`` says.
+        log: file that processes of this machine write to; none where ``None``.
     """
 
     catalog: str
@@ -72,6 +75,8 @@ class TuneJob:
     bank: Path | None = None
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
+    log: Path | None = None
+    pareto: bool = False
 
     @property
     def plan(self) -> StudyPlan:
@@ -89,6 +94,7 @@ class TuneJob:
             warm_start=self.warm_start,
             seed=self.seed,
             beyond=self.beyond,
+            pareto=self.pareto,
         )
 
 
@@ -103,7 +109,20 @@ class OpenedJob:
 
 @contextmanager
 def opened_job(job: TuneJob) -> Iterator[OpenedJob]:
-    """Load what a job names, and create its study or open it, with its plan."""
+    """Load what a job names, and create its study or open it, with its plan.
+
+    Raises:
+        StorageError: the database is away, or its disk full, also inside the ``with``.
+    """
+    from studies.patient_storage import trouble_told
+
+    join_log(job.log)
+    with trouble_told(job.storage), _loaded(job) as opened:
+        yield opened
+
+
+@contextmanager
+def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
     os.environ.setdefault("TQDM_DISABLE", "1")
     import optuna
     import torch
@@ -147,6 +166,7 @@ def opened_job(job: TuneJob) -> Iterator[OpenedJob]:
             seed=job.seed,
             space=job.space,
             constrain_fidelity=job.constrain_fidelity,
+            pareto=job.pareto,
         )
         facts = study_facts(
             task,
@@ -157,7 +177,7 @@ def opened_job(job: TuneJob) -> Iterator[OpenedJob]:
             class_index=job.class_index,
             calibration=job.calibration,
         )
-        study = open_study(job.study, open_storage(job.storage), facts)
+        study = open_study(job.study, open_storage(job.storage), facts, pareto=job.pareto)
         plan = job.plan.to_json()
         if study.user_attrs.get(PLAN) != plan:
             study.set_user_attr(PLAN, plan)
@@ -174,13 +194,13 @@ def begin_job(job: TuneJob) -> str:
 
 def run_job(job: TuneJob) -> str:
     """Tune one image; the result is in the storage. Returns the image's key."""
-    from studies.storage import artifact_folder
+    from studies.artifacts import artifact_store
     from tuner.study_notes import StudyNotes
     from tuner.tuning import run_study
 
     with opened_job(job) as opened:
         winners = winners_of(job.storage, job.study) if job.warm_start else []
-        notes = StudyNotes(opened.study, opened.task, artifact_folder(job.storage))
+        notes = StudyNotes(opened.study, opened.task, artifact_store(job.storage))
         run_study(
             opened.study, opened.task, opened.settings, notes.on_trial, winners, notes.on_score
         )
@@ -264,6 +284,7 @@ def _work_shift(shift: _Shift) -> int:
     from tuner.worker import Machine, Worker
 
     first = shift.jobs[0]
+    join_log(first.log)
     spec = first.classifier_spec
     return Worker(
         storage=first.storage,
@@ -276,4 +297,5 @@ def _work_shift(shift: _Shift) -> int:
         only=frozenset(job.study for job in shift.jobs),
         stop=lambda: datetime.now() >= shift.until,
         idle_exit=0.0,
+        told=_logger.warning,
     ).run()

@@ -27,6 +27,7 @@ class StudyPlan:
         trials: in all. answers: new classifier answers after which no trial is started.
         beyond: go on after those trials, for as long as that brings something.
         seed: of the sampler.
+        pareto: whether the study has two objectives.
     """
 
     catalog: str
@@ -40,6 +41,7 @@ class StudyPlan:
     warm_start: bool
     seed: int
     beyond: bool = False
+    pareto: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -76,4 +78,5 @@ class StudyPlan:
             seed=self.seed,
             space=SearchSpace.from_json(attributes["search_space"]),
             constrain_fidelity="fidelity" in attributes.get("constraints", []),
+            pareto=self.pareto,
         )

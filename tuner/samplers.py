@@ -10,6 +10,7 @@ import optuna
 
 from explainers.errors import InvalidInput
 from tuner.ceiling_sampler import CeilingSampler
+from tuner.front_sampler import FrontSampler, front_weights
 from tuner.search_space import SearchSpace
 from tuner.task import TuningTask
 
@@ -65,8 +66,12 @@ def make_sampler(
     base_seed: int,
     key: str,
     finished: int,
+    pareto: bool = False,
 ) -> optuna.samplers.BaseSampler:
     """A sampler of one study's own (Optuna's keep state and cannot be shared).
+
+    Args:
+        pareto: for IoU and seconds instead of the score.
 
     Raises:
         InvalidInput: unknown name.
@@ -75,4 +80,8 @@ def make_sampler(
         raise InvalidInput(f"sampler '{name}' is unknown: use one of {', '.join(SAMPLERS)}")
     # The ceiling sampler draws per trial number and must not change its seed on resuming.
     count = 0 if name == "ceiling" else finished
-    return SAMPLERS[name](task, space, runtime_weight, derived_seed(base_seed, key, count))
+    seed = derived_seed(base_seed, key, count)
+    if pareto and name == "ceiling":
+        # Optuna's own take any number of objectives.
+        return FrontSampler(task, space, weights=front_weights(runtime_weight), seed=seed)
+    return SAMPLERS[name](task, space, runtime_weight, seed)

@@ -163,7 +163,7 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
     Raises:
         LimeTunerError: it cannot be; says why.
     """
-    from studies.storage import artifact_folder
+    from studies.artifacts import artifact_store
     from tuner.jobs import opened_job, winners_of
     from tuner.study_notes import StudyNotes
     from tuner.study_runner import StudyRunner, is_done
@@ -172,7 +172,7 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
     left = None if timeout is None else max(0.0, timeout - job.seconds)
     tuned = _tune_job(plan, job)
     with opened_job(tuned) as opened:
-        notes = StudyNotes(opened.study, opened.task, artifact_folder(plan.storage))
+        notes = StudyNotes(opened.study, opened.task, artifact_store(plan.storage))
         runner = StudyRunner(
             opened.study, opened.task, opened.settings, notes.on_trial, notes.on_score
         )

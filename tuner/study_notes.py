@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 from explainers.errors import LimeTunerError
 from explainers.lime import explain, explanation_mask
 from explainers.lime_parameters import LimeParameters
-from studies.artifacts import ArtifactFolder, add_picture
+from studies.artifacts import Artifacts, add_picture
 from studies.attributes import DEFAULTS_ORIGIN, PICTURES
+from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.dashboard import is_installed, name_score, save_note, save_plot
+from studies.front import FrontPoint, pareto_front
+from studies.patient_storage import UNREACHABLE
 from studies.runtime_plot import runtime_plot
 from studies.study_note import ScoredTrial, study_note
 from studies.study_pictures import (
@@ -29,6 +31,7 @@ from studies.study_pictures import (
     trial_picture,
 )
 from studies.trial_record import TrialRecord
+from tuner.objective import score
 from tuner.task import TuningTask
 
 __all__ = ["PICTURES", "StudyNotes"]
@@ -54,34 +57,43 @@ class _BankedAnswers:
 class StudyNotes:
     """Pictures, note and plot of one study; silent where optuna-dashboard is not installed.
 
-    They are written at each new best, when lime's defaults are done, and when asked. What fails
-    is told once, and never ends a study.
+    They are written at each new best and new point of the front, when lime's defaults are done, and
+    when asked. What fails is told once, and never ends a study.
 
     Args:
-        artifacts: folder for the pictures.
+        artifacts: where the pictures go.
     """
 
-    def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Path) -> None:
+    def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Artifacts) -> None:
         self._study, self._task = study, task
-        self._store = ArtifactFolder(artifacts)
+        self._store = artifacts
         self._active = is_installed()
         self._source = _BankedAnswers(task.source.fingerprint)
-        self._new_best: int | None = None
+        self._shown_next: int | None = None
+        self._weight = weight_of(study.user_attrs)
 
-    def on_score(self, trial: optuna.Trial, score: float) -> None:
-        """Give a trial its picture if it is about to be the best: a finished one takes none."""
+    def on_score(self, trial: optuna.Trial) -> None:
+        """Give a trial its picture if it is about to be the best, or to be on the front: a finished
+        one takes none."""
         record = TrialRecord.from_attributes(trial.user_attrs)
-        if not self._active or record is None or record.reason or not self._wins(score):
+        if not self._active or record is None or record.reason:
             return
-        self._new_best = trial.number
+        wins = self._wins(record)
+        if not wins and not self._reaches_front(trial.number, record):
+            return
+        self._shown_next = trial.number
         with self._told():
-            self._add(trial_picture(trial.number), trial, "explanation", record.parameters)
+            if wins:
+                self._add(trial_picture(trial.number), trial, "explanation", record.parameters)
+            elif (picture := self._drawn(record.parameters)) is not None:
+                # The note has no use for it.
+                add_picture(self._store, trial, "explanation", picture)
 
     def on_trial(self, trial: FrozenTrial) -> None:
         """Write note and plot anew if a finished trial changes what they say most."""
         if not self._active or trial.state != TrialState.COMPLETE:
             return
-        if trial.number == self._new_best or trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
+        if trial.number == self._shown_next or trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
             self.write()
 
     def write(self) -> None:
@@ -93,7 +105,7 @@ class StudyNotes:
 
     def _write(self) -> None:
         trials = self._study.get_trials(deepcopy=False)
-        scored = [found for trial in trials if (found := _scored(trial)) is not None]
+        scored = [s for trial in trials if (s := _scored(trial, self._weight)) is not None]
         if not scored:
             return
         best = max(scored, key=lambda found: (found.score, -found.number))
@@ -115,16 +127,23 @@ class StudyNotes:
             finished=sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials),
             stopped=sum(t.state == TrialState.PRUNED for t in trials),
             pictures={title: path for title, path in pictures.items() if path is not None},
+            front=pareto_front(scored) if has_front(self._study) else (),
         )
         name_score(self._study)
         save_note(self._study, note)
         save_plot(self._study, _PLOT, runtime_plot(scored, best, default))
 
-    def _wins(self, score: float) -> bool:
-        try:
-            return score > self._study.best_value
-        except ValueError:  # Optuna's way of saying that no trial is complete
-            return True
+    def _wins(self, record: TrialRecord) -> bool:
+        best = best_trial(self._study)
+        beaten = None if best is None else trial_score(best, self._weight)
+        own = score(record.iou, record.runtime_ratio, self._weight)
+        return beaten is None or own > beaten
+
+    def _reaches_front(self, number: int, record: TrialRecord) -> bool:
+        if not has_front(self._study):
+            return False
+        own = FrontPoint(number, record.iou, record.runtime_seconds, record.runtime_ratio)
+        return own in pareto_front([*front_of(self._study), own])
 
     def _photograph(self) -> str:
         found = self._known(PHOTOGRAPH_PICTURE)
@@ -139,7 +158,11 @@ class StudyNotes:
     def _add(
         self, key: str, owner: optuna.Study | optuna.Trial, file: str, parameters: LimeParameters
     ) -> str | None:
-        """Draw the explanation of the first seed, unless that would need new answers."""
+        picture = self._drawn(parameters)
+        return None if picture is None else self._keep(key, owner, file, picture)
+
+    def _drawn(self, parameters: LimeParameters) -> NDArray[np.uint8] | None:
+        """The explanation of the first seed, unless that would need new answers."""
         task = self._task
         try:
             explanation = explain(
@@ -149,8 +172,7 @@ class StudyNotes:
         except _NotBanked:
             return None
         mask = explanation_mask(explanation, task.mask_rule)
-        picture = explanation_picture(task.image, mask, task.reference.mask)
-        return self._keep(key, owner, file, picture)
+        return explanation_picture(task.image, mask, task.reference.mask)
 
     def _known(self, key: str) -> str | None:
         """The path of a picture that is there. A study that was renamed or copied has none."""
@@ -183,6 +205,9 @@ class StudyNotes:
     def _told(self) -> Iterator[None]:
         try:
             yield
+        except UNREACHABLE as error:  # the next best has its picture when the database is back
+            name = self._study.study_name
+            _logger.warning("study '%s': no note was written now: %s", name, error)
         except (OSError, ImportError, LimeTunerError, optuna.exceptions.OptunaError) as error:
             _logger.warning(
                 "study '%s' goes on without pictures for the dashboard: %s",
@@ -191,10 +216,11 @@ class StudyNotes:
             self._active = False
 
 
-def _scored(trial: FrozenTrial) -> ScoredTrial | None:
-    if trial.state != TrialState.COMPLETE or trial.value is None:
+def _scored(trial: FrozenTrial, weight: float) -> ScoredTrial | None:
+    found = trial_score(trial, weight)
+    if trial.state != TrialState.COMPLETE or found is None:
         return None
     record = TrialRecord.from_attributes(trial.user_attrs)
     if record is None or record.reason:
         return None
-    return ScoredTrial(trial.number, float(trial.value), record)
+    return ScoredTrial(trial.number, found, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -9,18 +10,25 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
+from studies.best_trial import best_trial
+from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
 from tuner.samplers import make_sampler
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings, run_trial
+from tuner.trial_log import BestLog, accounted
 from tuner.warm_start import STARTERS, enqueue_first
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 
+_logger = logging.getLogger(__name__)
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
 # next to nothing; the others need rivals that a costly first trial can be stopped against.
 _DEFAULTS_AFTER = {"ceiling": 8}
+# On a front only what is as fast is a rival, so the defaults stop nobody; but something that is
+# better and faster saves scoring them on further seeds.
+_FRONT_AFTER = 8
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -41,11 +49,13 @@ class StudyRunner:
         task: TuningTask,
         settings: TuningSettings,
         on_trial: Callable[[FrozenTrial], None] | None = None,
-        on_score: Callable[[optuna.Trial, float], None] | None = None,
+        on_score: Callable[[optuna.Trial], None] | None = None,
     ) -> None:
         self.study, self._task, self._settings = study, task, settings
         self._on_trial, self._on_score = on_trial, on_score
         self._running: list[int] = []
+        self._failed_here = False
+        self._best = BestLog(study)
 
     def begin(self, winners: Sequence[LimeParameters] = ()) -> None:
         """Line up what goes first, and make the sampler; before any other call."""
@@ -65,16 +75,42 @@ class StudyRunner:
                 base_seed=settings.seed,
                 key=study.study_name,
                 finished=finished,
+                pareto=settings.pareto,
             )
 
     def one_trial(self) -> None:
-        """One more; waiting ones first."""
+        """One more; waiting ones first.
+
+        A trial that others took for dead, because the machine was asleep, is lost: they have failed
+        it, and it is tried again.
+        """
+        self._running.clear()
+        self._failed_here = False
         try:
             self.study.optimize(self._objective, n_trials=1, callbacks=[self._after])
         except KeyboardInterrupt:
             for number in self._running:
                 self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
             raise
+        except Exception as error:  # Optuna tells what others did to a trial in several ways
+            # ... and stumbles over its own error when a trial's end cannot be written.
+            lost = error.__context__ if isinstance(error, AssertionError) else None
+            if isinstance(lost, UNREACHABLE):
+                raise lost  # noqa: B904
+            if not self._taken_for_dead():
+                raise
+            _logger.warning(
+                "%s: trial %s was taken for dead and is tried again; was this machine asleep?",
+                self.study.study_name, *self._running,
+            )  # fmt: skip
+            self._running.clear()
+
+    def _taken_for_dead(self) -> bool:
+        """Whether the trial that is being run here was failed, though it did not fail here."""
+        if self._failed_here or not self._running:
+            return False
+        trials = self.study.get_trials(deepcopy=False)
+        return all(t.state == TrialState.FAIL for t in trials if t.number in self._running)
 
     def finish(self) -> None:
         """Time or answers may be spent before it is the defaults' turn; there is no result without
@@ -82,23 +118,35 @@ class StudyRunner:
         while _enqueue_defaults(self.study, self._settings, now=True):
             self.one_trial()
 
-    def _objective(self, trial: optuna.Trial) -> float:
+    def _objective(self, trial: optuna.Trial) -> list[float]:
         self._running[:] = [trial.number]
-        sampler = self.study.sampler
-        value = run_trial(
-            trial,
-            self.study,
-            self._task,
-            self._settings,
-            getattr(sampler, "notes", None),
-            lambda: getattr(sampler, "replayed", 0),
-        )
-        if self._on_score is not None:
-            self._on_score(trial, value)
+        self._failed_here = True
+        try:
+            value = self._scored(trial)
+        except (optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError):
+            self._failed_here = False
+            raise
+        self._failed_here = False
         return value
+
+    def _scored(self, trial: optuna.Trial) -> list[float]:
+        sampler = self.study.sampler
+        with accounted(self.study.study_name, trial):
+            values = run_trial(
+                trial,
+                self.study,
+                self._task,
+                self._settings,
+                getattr(sampler, "notes", None),
+                lambda: getattr(sampler, "replayed", 0),
+            )
+            if self._on_score is not None:
+                self._on_score(trial)
+        return values
 
     def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._running.clear()
+        self._best.after(trial)
         if self._on_trial is not None:
             self._on_trial(trial)
         if not is_done(study, self._settings):
@@ -130,14 +178,10 @@ def is_done(study: optuna.Study, settings: TuningSettings) -> bool:
     finished = sum(t.state in _FINISHED for t in trials)
     if finished < settings.trials:
         return False
-    return not settings.beyond or is_stagnant(finished, _best_number(study))
-
-
-def _best_number(study: optuna.Study) -> int | None:
-    try:
-        return study.best_trial.number
-    except ValueError:  # Optuna's way of saying that no trial is complete
-        return None
+    if not settings.beyond:
+        return True
+    best = best_trial(study)
+    return is_stagnant(finished, None if best is None else best.number)
 
 
 def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: bool = False) -> bool:
@@ -158,7 +202,8 @@ def _enqueue_defaults(study: optuna.Study, settings: TuningSettings, *, now: boo
             if trial.state == TrialState.RUNNING and not now:
                 return False  # in another process; should that be killed, they come at the end
     finished = sum(t.state in _FINISHED for t in trials)
-    after = min(_DEFAULTS_AFTER.get(settings.sampler, 0), settings.trials - 1)
+    after = _DEFAULTS_AFTER.get(settings.sampler, _FRONT_AFTER if settings.pareto else 0)
+    after = min(after, settings.trials - 1)
     if not now and finished < after:
         return False
     defaults = LimeParameters()

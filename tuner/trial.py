@@ -15,7 +15,7 @@ from explainers.lime_parameters import LimeParameters
 from studies.trial_record import TrialRecord
 from tuner.arms import FEW_SUPERPIXELS
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
-from tuner.objective import score
+from tuner.goals import FrontGoal, Goal, ScoreGoal
 from tuner.search_space import SearchSpace
 from tuner.stopping import LOOKS, BoundsStopping, Rival, StoppingRule
 from tuner.task import TuningTask
@@ -45,6 +45,7 @@ class TuningSettings:
         stopping: when a trial is given up.
         constrain_fidelity: a trial that explains less than lime's defaults cannot win; see
             ``tuner.fidelity_constraint``.
+        pareto: two objectives, IoU and seconds, instead of one score.
     """
 
     trials: int = 60
@@ -60,6 +61,7 @@ class TuningSettings:
     space: SearchSpace = field(default_factory=SearchSpace)
     stopping: StoppingRule = field(default_factory=BoundsStopping)
     constrain_fidelity: bool = False
+    pareto: bool = False
 
     def __post_init__(self) -> None:
         if self.trials < 1:
@@ -73,6 +75,11 @@ class TuningSettings:
         if self.answers is not None and self.answers < 1:
             raise InvalidInput(f"{self.answers} classifier answers: give at least 1")
 
+    @property
+    def goal(self) -> Goal:
+        """What trials compete for."""
+        return FrontGoal() if self.pareto else ScoreGoal(self.runtime_weight)
+
 
 def run_trial(
     trial: optuna.Trial,
@@ -81,8 +88,8 @@ def run_trial(
     settings: TuningSettings,
     notes: Callable[[], Mapping[str, Any]] | None = None,
     replayed: Callable[[], int] = lambda: 0,
-) -> float:
-    """Suggest, refuse by the ceiling, explain seed by seed; the score.
+) -> list[float]:
+    """Suggest, refuse by the ceiling, explain seed by seed; a value for each objective.
 
     Trials that carry ``lime_parameters`` from the start (lime's defaults) are taken as they are,
     and never stopped.
@@ -93,7 +100,8 @@ def run_trial(
             parameters are suggested. Looks at fewer of them tell nothing new.
 
     Raises:
-        optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
+        optuna.TrialPruned: it cannot beat its rival, or has no place on a front because it is
+            worth nothing; what it found is stored.
     """
     asked_before = task.bank.counts.new
     preset = trial.user_attrs.get("lime_parameters")
@@ -106,12 +114,13 @@ def run_trial(
     view = task.view(parameters.segmentation)
     parts = task.runtime(parameters)
     ratio = task.runtime_ratio(parameters)
-    price = settings.runtime_weight * ratio
-    rival = _rival(study, settings.runtime_weight)
+    goal = settings.goal
+    price = goal.price(ratio)
+    rival = goal.rival(study, parts.total)
     ious: list[float] = []
 
-    def record(reason: str = "") -> float:
-        """Store what was found so far; the score."""
+    def record(reason: str = "") -> list[float]:
+        """Store what was found so far; the values."""
         iou = float(np.mean(ious)) if ious else 0.0
         found = TrialRecord(
             parameters=parameters,
@@ -129,15 +138,22 @@ def run_trial(
         for name, value in found.to_attributes().items():
             if trial.user_attrs.get(name) != value:
                 trial.set_user_attr(name, value)
-        return score(iou, ratio, settings.runtime_weight)
+        return goal.values(iou, parts.total, ratio)
+
+    def worthless(reason: str) -> list[float]:
+        values = record(reason)
+        if settings.pareto and preset is None:
+            # Being fast would put it on the front.
+            raise optuna.TrialPruned
+        return values
 
     usable = min(task.mask_rule.num_features, parameters.num_features)
     if preset is None and view.superpixels < max(2, usable):
-        return record(f"{view.superpixels} superpixels, fewer than the mask can use ({usable})")
+        return worthless(f"{view.superpixels} superpixels, fewer than the mask can use ({usable})")
     if preset is None and rival is not None:
         ceiling = view.ceiling(parameters.num_features)
         if ceiling - price < rival.score:
-            record(f"ceiling {ceiling:.3f} cannot beat the best score {rival.score:.3f}")
+            record(f"ceiling {ceiling:.3f} cannot beat {goal.reached(rival)}")
             raise optuna.TrialPruned
 
     wanted = settings.seeds if preset is None else min(settings.default_seeds, settings.seeds)
@@ -145,14 +161,17 @@ def run_trial(
         if preset is None and rival is not None:
             seen = _hopeless_look(task, parameters, settings, price, rival, replayed())
             if seen is not None:
-                trial.report(float(np.mean(seen.ious)) - price, step=0)
+                goal.report(trial, float(np.mean(seen.ious)) - price, 0)
                 record(f"cannot win after {seen.samples} samples of {len(seen.ious)} seeds")
                 raise optuna.TrialPruned
         while len(ious) < wanted:
             ious.append(task.iou(parameters, seed=len(ious)))
             running_score = float(np.mean(ious)) - price
-            trial.report(running_score, step=len(ious) - 1)
+            goal.report(trial, running_score, len(ious) - 1)
             if preset is not None:
+                if settings.pareto and (rival is None or running_score > rival.score):
+                    # One lucky seed would keep its place on the front for ever.
+                    wanted = min(len(ious) + 1, settings.seeds)
                 continue
             if rival is not None and settings.stopping.after_seeds(ious, price, rival):
                 record(f"cannot win after {len(ious)} seeds")
@@ -166,7 +185,7 @@ def run_trial(
     except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
         # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
         ious.clear()
-        return record(f"lime failed: {str(error).splitlines()[0][:200]}")
+        return worthless(f"lime failed: {str(error).splitlines()[0][:200]}")
     if lost:
         record(lost)
         raise optuna.TrialPruned
@@ -249,14 +268,3 @@ def _confirming(
         else:
             most = min(settings.confirm_seeds, settings.seeds + number)
     return min(spent + step, max(spent, most))
-
-
-def _rival(study: optuna.Study, weight: float) -> Rival | None:
-    """The best complete trial."""
-    try:
-        best = study.best_trial
-    except ValueError:  # Optuna's way of saying that no trial is complete
-        return None
-    price = weight * float(best.user_attrs.get("runtime_ratio", 0.0))
-    ious = best.user_attrs.get("iou_per_seed", ())
-    return Rival(study.best_value, tuple(iou - price for iou in ious))

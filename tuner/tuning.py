@@ -24,11 +24,13 @@ from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
 from studies.assets import cache_folder
+from studies.best_trial import has_front
+from studies.front import FrontPoint
 from studies.study_summary import summarise
 from tuner.calibration import runtime_model_for
 from tuner.runtime_model import RuntimeModel
 from tuner.search_space import SearchSpace
-from tuner.study_runner import StudyRunner, finished_trials, is_done
+from tuner.study_runner import StudyRunner, is_done
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings
 
@@ -46,6 +48,7 @@ class TuningResult:
         best, default: summaries as in ``tune --json``; the defaults are always among the trials,
             so the best is never worse.
         trials: finished trials; ``pruned`` of them were stopped early.
+        front: of a study with two objectives, fastest first; ``None`` where there is one.
     """
 
     parameters: LimeParameters
@@ -54,6 +57,7 @@ class TuningResult:
     trials: int
     pruned: int
     study: optuna.Study
+    front: tuple[FrontPoint, ...] | None = None
 
     @property
     def score(self) -> float:
@@ -70,22 +74,27 @@ def open_study(
     name: str,
     storage: optuna.storages.BaseStorage | None,
     facts: dict[str, Any],
+    *,
+    pareto: bool = False,
 ) -> optuna.Study:
     """Create a study, or resume it when it was made from the same things.
 
     Args:
         facts: user attributes that identify the study (image, classifier, reference rule, ...).
+        pareto: IoU and seconds as two objectives, instead of the score as one.
 
     Raises:
-        InvalidInput: a study of that name exists and differs in one of the facts.
+        InvalidInput: a study of that name exists and differs in one of the facts, or in its
+            objectives.
     """
     study = optuna.create_study(
         study_name=name,
         storage=storage,
-        direction="maximize",
+        directions=["maximize", "minimize"] if pareto else ["maximize"],
         load_if_exists=True,
         pruner=optuna.pruners.NopPruner(),
     )
+    check_objectives(name, has_front(study), pareto)
     stored = study.user_attrs
     if stored and stored.get("calibration") != facts.get("calibration"):
         made, wanted = (_calibrated(each.get("calibration")) for each in (stored, facts))
@@ -112,6 +121,20 @@ def open_study(
     return study
 
 
+def check_objectives(name: str, made_with_front: bool, pareto: bool) -> None:
+    """Refuse to go on with a study of other objectives.
+
+    Raises:
+        InvalidInput: with what to do.
+    """
+    if made_with_front != pareto:
+        made, now = ("with", "without") if made_with_front else ("without", "with")
+        raise InvalidInput(
+            f"study '{name}' was made {made} --pareto and cannot go on {now} it: give another "
+            "name with --study"
+        )
+
+
 def _calibrated(identity: Mapping[str, str] | None) -> str:
     if identity is None:
         return "the runtime model of this machine"
@@ -134,7 +157,7 @@ def run_study(
     settings: TuningSettings,
     on_trial: Callable[[FrozenTrial], None] | None = None,
     winners: Sequence[LimeParameters] = (),
-    on_score: Callable[[optuna.Trial, float], None] | None = None,
+    on_score: Callable[[optuna.Trial], None] | None = None,
 ) -> TuningResult:
     """Run until the study has ``settings.trials`` finished trials, or time or answers are spent.
 
@@ -162,7 +185,7 @@ def result_of(study: optuna.Study) -> TuningResult:
     Raises:
         InvalidInput: it has no finished trial.
     """
-    found = summarise(finished_trials(study))
+    found = summarise(study)
     if found is None:
         raise InvalidInput(f"study '{study.study_name}' has no finished trial yet")
     return TuningResult(
@@ -172,6 +195,7 @@ def result_of(study: optuna.Study) -> TuningResult:
         trials=found.trials,
         pruned=found.pruned,
         study=study,
+        front=found.front,
     )
 
 
@@ -188,6 +212,7 @@ def tune(
     timeout: float | None = None,
     answers: int | None = None,
     constrain_fidelity: bool = False,
+    pareto: bool = False,
     seed: int = 0,
     space: SearchSpace | None = None,
     storage: str | None = None,
@@ -205,6 +230,8 @@ def tune(
         answers: stop also when the study has asked for so many new classifier answers.
         constrain_fidelity: nothing wins that explains less than lime's defaults; see
             ``tuner.fidelity_constraint``.
+        pareto: look for the whole front of IoU and seconds; ``result.front`` has it, and the best
+            is what ``runtime_weight`` chooses from it.
         engine: who computes the classifier's answers; see ``explainers.engines``.
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
@@ -229,6 +256,7 @@ def tune(
         seed=seed,
         space=space or SearchSpace(),
         constrain_fidelity=constrain_fidelity,
+        pareto=pareto,
     )
     if isinstance(reference, str):
         known = parse_reference(reference).of(classifier, image, "the image")
@@ -249,7 +277,7 @@ def tune(
 
         opened = open_storage(storage)
     facts = study_facts(task, classifier, settings, catalog="", key=study, class_index=None)
-    return run_study(open_study(study, opened, facts), task, settings, on_trial)
+    return run_study(open_study(study, opened, facts, pareto=pareto), task, settings, on_trial)
 
 
 def study_facts(

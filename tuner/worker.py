@@ -97,13 +97,18 @@ class Worker:
         Raises:
             Mismatch: there is work, and this machine may do none of it.
         """
+        from studies.full_disk import is_full, no_space
         from studies.patient_storage import UNREACHABLE, until_reachable
+        from studies.storage import describe, sqlite_path
 
         idle_since = time.monotonic()
         while not self.stop():
-            found = until_reachable(
-                self._next, stop=self.stop, told=self.told, pause=self.pause
-            )
+            try:
+                found = until_reachable(
+                    self._next, stop=self.stop, told=self.told, pause=self.pause
+                )
+            except UNREACHABLE:  # only when it is to stop
+                break
             if found is None:
                 if self.idle_exit is not None and time.monotonic() - idle_since > self.idle_exit:
                     break
@@ -116,6 +121,8 @@ class Worker:
                 self.refused[name] = str(error)
                 self.told(f"{name}: {error}")
             except UNREACHABLE as error:
+                if is_full(error, sqlite_path(self.storage)):
+                    raise no_space(describe(self.storage)) from error
                 # The trial is left to its heartbeat; what was banked is not asked again.
                 _logger.warning("%s: a trial was given up (%s)", name, type(error).__name__)
                 self._prepared.clear()
@@ -191,9 +198,10 @@ class Worker:
         from explainers.masks import MaskRule
         from explainers.perturbation_bank import PerturbationBank
         from explainers.reference import Reference
+        from studies.artifacts import artifact_store
         from studies.assets import cache_folder, load_study_image
         from studies.catalog import load_catalog
-        from studies.storage import artifact_folder, open_storage
+        from studies.storage import open_storage
         from tuner.jobs import winners_of
         from tuner.loading import kept_classifier, kept_engine
         from tuner.runtime_model import RuntimeModel
@@ -234,7 +242,7 @@ class Worker:
             mask_rule=MaskRule(**facts["mask_rule"]),
         )
         settings = plan.settings(facts)
-        notes = StudyNotes(study, task, artifact_folder(self.storage))
+        notes = StudyNotes(study, task, artifact_store(self.storage))
         runner = StudyRunner(study, task, settings, notes.on_trial, notes.on_score)
         runner.begin(winners_of(self.storage, name) if plan.warm_start else [])
         return _Prepared(plan, runner, settings, bank, notes)

@@ -1,15 +1,14 @@
-"""Files that studies and trials refer to: Optuna's artifacts, one file each, named by its id."""
+"""What studies and trials refer to, moved along: Optuna's artifacts, by their ids."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from explainers.errors import StorageError
+from studies.artifacts import Artifacts
 
 __all__ = ["CopiedFiles", "compare_files", "copy_file"]
 
@@ -32,7 +31,7 @@ class CopiedFiles:
     missing: tuple[str, ...] = ()
 
 
-def compare_files(ids: Iterable[str], source: Path, target: Path) -> CopiedFiles:
+def compare_files(ids: Iterable[str], source: Artifacts, target: Artifacts) -> CopiedFiles:
     """Which files are to be copied, by content.
 
     Raises:
@@ -42,41 +41,35 @@ def compare_files(ids: Iterable[str], source: Path, target: Path) -> CopiedFiles
     there: list[str] = []
     different: list[str] = []
     missing: list[str] = []
-    same = source.resolve() == target.resolve()
     for each in ids:
         if not _ID.fullmatch(each):  # what a foreign database says must not name any file
             raise StorageError(
                 f"artifact id '{each[:60]}' is no plain name of a file: nothing was copied"
             )
-        mine, other = source / each, target / each
-        if not mine.is_file():
-            (there if other.is_file() else missing).append(each)
-        elif same:
-            there.append(each)
-        elif not other.exists():
+        if each not in source:
+            (there if each in target else missing).append(each)
+        elif each not in target:
             copied.append(each)
         else:
-            (there if _sha256(mine) == _sha256(other) else different).append(each)
+            (there if _sha256(each, source) == _sha256(each, target) else different).append(each)
     return CopiedFiles(tuple(copied), tuple(there), tuple(different), tuple(missing))
 
 
-def copy_file(name: str, source: Path, target: Path) -> None:
-    """Copy a file; under its name there is never half of it.
+def copy_file(name: str, source: Artifacts, target: Artifacts) -> None:
+    """Copy an artifact.
 
     Raises:
         StorageError: what was written is not what was read.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    # Always the same name, so that what an interrupted copy left is written over.
-    part = target / f".{name}.part"
-    shutil.copyfile(source / name, part)
-    if _sha256(source / name) != _sha256(part):
-        raise StorageError(f"artifact {name} does not read the same in {target}: copy again")
-    part.replace(target / name)
+    with source.open_reader(name) as file:
+        target.write(name, file)
+    if _sha256(name, source) != _sha256(name, target):
+        target.remove(name)
+        raise StorageError(f"artifact {name} does not read the same in the target: copy again")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+def _sha256(name: str, store: Artifacts) -> str:
+    with store.open_reader(name) as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):
             digest.update(block)

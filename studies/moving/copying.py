@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Engine
 
 from explainers.errors import InvalidInput, StorageError
+from studies.artifacts import artifact_store
 from studies.moving.artifact_files import CopiedFiles, compare_files, copy_file
 from studies.moving.optuna_studies import (
     artifact_owners,
@@ -28,7 +29,7 @@ from studies.moving.sides import (
     told_in_one_line,
 )
 from studies.moving.study_writing import delete_study, write_study
-from studies.storage import artifact_folder, describe
+from studies.storage import describe
 
 __all__ = ["Copied", "CopiedStudy", "copy_storage"]
 
@@ -124,7 +125,7 @@ def copy_storage(
         files = plan.artifacts
         for number, each in enumerate(files.copied):
             told(f"artifact {each}", number, len(files.copied))
-            copy_file(each, artifact_folder(source), artifact_folder(target))
+            copy_file(each, artifact_store(source), artifact_store(target))
         if not _has_rows(plan):
             return replace(plan, dry_run=False)
         with told_in_one_line(target, "cannot be written"), ready_target(target) as engine:
@@ -158,7 +159,7 @@ def _plan(here: Side, there: Side | None, order: _Order) -> Copied:
             for key in wanted.values()
             for each in artifact_owners(here.connection, here.tables, key)
         ]
-        files = compare_files(ids, artifact_folder(order.source), artifact_folder(order.target))
+        files = compare_files(ids, artifact_store(order.source), artifact_store(order.target))
     different = [f"study '{each.name}'" for each in studies if each.outcome == "replaced"]
     different += [f"artifact {each}" for each in files.different]
     if different and not order.overwrite:

@@ -15,7 +15,7 @@ from studies.storage import database_reason, describe
 
 __all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records"]
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 VERSION_TABLE = "lime_tuner_version"  # "alembic_version" is Optuna's
 _UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from studies.best_trial import weight_of
 from studies.constraint_cost import ConstraintCost, constraint_cost
 from studies.overview import StudyOverview, best_parameters, overview, study_attributes
 from studies.storage import describe, open_storage
@@ -35,6 +36,11 @@ class StudyFacts:
     parameters: str | None
     trials: tuple[FrozenTrial, ...]
     verified: VerifiedImage | None = None
+
+    @property
+    def weight(self) -> float:
+        """The study's runtime weight."""
+        return weight_of(self.attributes)
 
     @property
     def constraint(self) -> ConstraintCost | None:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from studies.best_trial import trial_score
 from studies.report.facts import ReportFacts
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 __all__ = ["FEWEST_FOR_IMPORTANCE", "histories", "importances"]
 
 FEWEST_FOR_IMPORTANCE = 10
 """Complete trials of one study."""
+_MOST_TRIALS, _LEAST_SHARE = 1000, 30  # fANOVA takes some 20 ms for each
 
 
 def histories(facts: ReportFacts) -> dict[str, list[float | None]]:
     """Score of each finished trial by image; ``None`` for those that were stopped early."""
     return {
         study.key: [
-            trial.value if trial.state.name == "COMPLETE" else None
+            trial_score(trial, study.weight) if trial.state.name == "COMPLETE" else None
             for trial in study.trials
             if trial.state.is_finished() and trial.state.name != "FAIL"
         ]
@@ -26,18 +34,25 @@ def importances(facts: ReportFacts) -> dict[str, float]:
     """Optuna's own importance of parameters, mean over the studies with enough complete trials.
 
     fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the parameters that all trials of a study
-    have; empty when no study has enough.
+    have; empty when no study has enough. Of many trials, some are taken at even distances.
     """
     import optuna
 
     found: dict[str, list[float]] = {}
     studies = 0
+    share = max(_LEAST_SHARE, _MOST_TRIALS // max(1, len(facts.studies)))
     for study in facts.studies:
-        complete = [t for t in study.trials if t.state.name == "COMPLETE" and t.params]
+        complete = [
+            t
+            for t in study.trials
+            if t.state.name == "COMPLETE"
+            and t.params
+            and trial_score(t, study.weight) is not None
+        ]
         if len(complete) < FEWEST_FOR_IMPORTANCE:
             continue
         copy = optuna.create_study(direction="maximize")
-        copy.add_trials(complete)
+        copy.add_trials([_scored(trial, study.weight) for trial in _spread(complete, share)])
         try:
             one = optuna.importance.get_param_importances(
                 copy, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
@@ -48,3 +63,20 @@ def importances(facts: ReportFacts) -> dict[str, float]:
         for name, value in one.items():
             found.setdefault(name, []).append(float(value))
     return {name: sum(values) / studies for name, values in found.items()}
+
+
+def _spread(trials: Sequence[FrozenTrial], most: int) -> list[FrozenTrial]:
+    """At most so many of them, at even distances, in order."""
+    count = min(len(trials), most)
+    return [trials[number * len(trials) // count] for number in range(count)]
+
+
+def _scored(trial: FrozenTrial, weight: float) -> FrozenTrial:
+    """The trial with its score as its one value."""
+    import optuna
+
+    return optuna.trial.create_trial(
+        value=trial_score(trial, weight),
+        params=trial.params,
+        distributions=trial.distributions,
+    )

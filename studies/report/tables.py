@@ -11,6 +11,7 @@ from pathlib import Path
 
 from explainers.measures import MEASURES
 from studies.analysis import agreement_matrix, by_complexity, by_type, methods_of
+from studies.best_trial import trial_score
 from studies.records import ComparisonRun
 from studies.report.facts import ReportFacts
 
@@ -96,7 +97,8 @@ def _trials(facts: ReportFacts) -> Table:
     header = ("image", "trial", "state", "score", "iou", "runtime_seconds", "superpixels", "reason")
     rows: list[Sequence[object]] = [
         (
-            study.key, trial.number, trial.state.name, trial.value, trial.user_attrs.get("iou"),
+            study.key, trial.number, trial.state.name, trial_score(trial, study.weight),
+            trial.user_attrs.get("iou"),
             trial.user_attrs.get("runtime_seconds"), trial.user_attrs.get("superpixels"),
             trial.user_attrs.get("reason", ""),
         )

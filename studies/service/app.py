@@ -209,7 +209,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
 
     @app.get(
         "/api/studies/{name}/images/{key}/{shown}.png",
-        response_class=FileResponse,
+        response_class=Response,
         responses={
             200: {"content": {"image/png": {}}, "description": "A picture"},
             **problem_responses(
@@ -219,9 +219,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
     )
     def show_picture(name: _Name, key: _Key, shown: Shown) -> Response:
         """An image as the classifier sees it, with what LIME marks, or the reference."""
-        return FileResponse(
-            desk.picture(name, key, shown), media_type="image/png", headers=_FRESH
-        )
+        return Response(desk.picture(name, key, shown), media_type="image/png", headers=_FRESH)
 
     @app.get("/report/{name}/", include_in_schema=False)
     def show_report(name: _Name) -> Response:

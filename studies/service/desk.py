@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from optuna.artifacts.exceptions import ArtifactNotFound
+
 from explainers.lime_parameters import LimeParameters
+from studies.artifacts import artifact_store
 from studies.export import pickled
 from studies.http.problems import Problem
 from studies.parameter_code import parameter_code
@@ -22,7 +25,6 @@ from studies.service.limits import ServiceLimits
 from studies.service.progress import Progress
 from studies.service.reports import Reports
 from studies.service.uploads import Defaults, checked_request
-from studies.storage import artifact_folder
 
 __all__ = ["Desk", "Service", "Shown"]
 
@@ -143,21 +145,23 @@ class Desk:
                 raise
         return asked.study, list(asked.keys)
 
-    def picture(self, name: str, key: str, shown: Shown) -> Path:
-        """The file of a picture.
+    def picture(self, name: str, key: str, shown: Shown) -> bytes:
+        """A picture, as PNG.
 
         Raises:
             Problem: 404 there is none yet.
         """
         job = self.image(name, key)
-        if shown in ("photo", "reference"):
-            path = self.folder.picture(name, key, shown)
-        else:
+        try:
+            if shown in ("photo", "reference"):
+                return self.folder.picture(name, key, shown).read_bytes()
             artifact = self.documents.of([job])[name]["images"][key]["pictures"][shown]
-            path = artifact_folder(self.service.storage) / (artifact or "none")
-        if not path.is_file():
-            raise Problem(404, f"there is no picture '{shown}' of this image yet")
-        return path
+            if artifact is not None:
+                with artifact_store(self.service.storage).open_reader(artifact) as file:
+                    return file.read()
+        except (FileNotFoundError, ArtifactNotFound):
+            pass  # told below
+        raise Problem(404, f"there is no picture '{shown}' of this image yet")
 
     def pickle(self, name: str) -> bytes:
         """The best parameters of all images that have some.

@@ -2,20 +2,33 @@
 
 ``LIME_TUNER_TEST_POSTGRESQL`` and ``LIME_TUNER_TEST_MYSQL`` are SQLAlchemy URLs of servers where
 databases may be made, e.g. ``postgresql+psycopg://postgres@localhost/postgres`` and
-``mysql+pymysql://root@localhost/mysql``. Tests skip a server whose variable is not set.
+``mysql+pymysql://root@localhost/mysql``. Where one is not set, a server is started for the session
+if it is installed. Tests are skipped if it is not, or fail with LIME_TUNER_REQUIRE_DATABASES=1.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 SERVERS = {"postgresql": "LIME_TUNER_TEST_POSTGRESQL", "mysql": "LIME_TUNER_TEST_MYSQL"}
+
+
+@cache
+def _own_server(server: str) -> str:
+    """The URL of a server that lives as long as this process."""
+    from tests.studies.clusters import private_cluster
+
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(private_cluster(server)).url
 
 
 @contextmanager
@@ -28,10 +41,7 @@ def fresh_database(server: str) -> Iterator[str]:
     import sqlalchemy
     from sqlalchemy.engine import make_url
 
-    variable = SERVERS[server]
-    if not os.environ.get(variable):
-        pytest.skip(f"{variable} names no server")
-    url = make_url(os.environ[variable])
+    url = make_url(os.environ.get(SERVERS[server]) or _own_server(server))
     name = f"lime_tuner_test_{uuid.uuid4().hex[:16]}"
     # CREATE DATABASE is not allowed in a transaction.
     engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import sqlite3
 from collections.abc import Iterator
@@ -15,11 +16,12 @@ import pytest
 import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts import upload_artifact
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
 from explainers.errors import InvalidInput, StorageError
+from studies.artifacts import Artifacts, artifact_store
 from studies.moving import Copied, CopiedRows, copy_storage
 from studies.overview import overview
 from studies.records import (
@@ -41,7 +43,7 @@ from studies.records.tables import (
     SubmissionRow,
     UnitRow,
 )
-from studies.storage import GRACE_SECONDS, artifact_folder, open_storage
+from studies.storage import GRACE_SECONDS, artifact_folder, holds_studies, open_storage
 from tests.studies.any_studies import AnyStudy, any_studies, told_of
 from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
@@ -354,9 +356,7 @@ def test_a_grading_server_s_records_go_without_studies(here: str, tmp_path: Path
 
 def test_artifacts_go_with_their_studies(here: str, any_database: str, tmp_path: Path) -> None:
     random_studies(here, "p", ("a", "b"), 2)
-    folder, other = artifact_folder(here), artifact_folder(any_database)
-    folder.mkdir()
-    store = FileSystemArtifactStore(folder)
+    folder, store, other = artifact_folder(here), artifact_store(here), artifact_store(any_database)
     with opened(here) as storage:
         ids = []
 
@@ -374,18 +374,28 @@ def test_artifacts_go_with_their_studies(here: str, any_database: str, tmp_path:
             study.optimize(lambda trial, text=text: upload(trial, text), n_trials=1)
     (folder / ids[2]).unlink()
     (folder / "nobody's").write_text("")
+    copy_storage(here, any_database, dry_run=True)
+    assert not holds_studies(any_database)
     copied = copy_storage(here, any_database, study="p/a").artifacts
     assert (copied.copied, copied.missing) == ((ids[0],), ())
     copied = copy_storage(here, any_database).artifacts
     assert (copied.copied, copied.there, copied.missing) == ((ids[1],), (ids[0],), (ids[2],))
-    assert {path.name: path.read_text() for path in other.iterdir()} == {
-        ids[0]: "of a study", ids[1]: "of a trial",
-    }  # fmt: skip
-    (other / ids[1]).write_text("of a ")
+    assert [_text(other, each) for each in ids[:2]] == ["of a study", "of a trial"]
+    assert ids[2] not in other
+    assert "nobody's" not in other
+    other.write(ids[1], io.BytesIO(b"of a "))
     with pytest.raises(StorageError, match=f"artifact {ids[1]}: .* nothing was copied"):
         copy_storage(here, any_database)
     copy_storage(here, any_database, overwrite=True)
-    assert (other / ids[1]).read_text() == "of a trial"
+    assert _text(other, ids[1]) == "of a trial"
+    back = f"sqlite:///{tmp_path / 'back.db'}"  # and home again
+    assert set(copy_storage(any_database, back).artifacts.copied) == set(ids[:2])
+    assert _text(artifact_store(back), ids[1]) == "of a trial"
+
+
+def _text(store: Artifacts, artifact_id: str) -> str:
+    with store.open_reader(artifact_id) as file:
+        return file.read().decode()
 
 
 def test_an_artifact_is_no_other_file(here: str, tmp_path: Path) -> None:

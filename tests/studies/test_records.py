@@ -26,6 +26,7 @@ from studies.records import (
     records,
     verified_images,
 )
+from studies.records.artifact_table import ARTIFACTS
 from studies.records.schema import VERSION_TABLE
 from studies.records.tables import Base, VerificationRow
 from studies.storage import open_storage
@@ -111,7 +112,7 @@ def test_a_run_from_before_there_were_unfinished_ones_is_finished(tmp_path: Path
     add_comparison(url, comparison_run("old", "a"))
     with sqlalchemy.create_engine(url).begin() as connection:
         later = ("evidence", "units", "dissected_layers", "dissections", "submissions", "grades",
-                 "calibrations", "jobs")  # fmt: skip
+                 "calibrations", "artifacts", "jobs")  # fmt: skip
         for name in later:
             connection.exec_driver_sql(f"DROP TABLE lime_tuner_{name}")
         connection.exec_driver_sql("ALTER TABLE lime_tuner_runs DROP COLUMN finished")
@@ -145,7 +146,7 @@ def test_migrations_and_tables_say_the_same(tmp_path: Path) -> None:
             connection,
             opts={"include_name": lambda name, kind, parents: name != VERSION_TABLE},
         )
-        assert compare_metadata(context, Base.metadata) == []
+        assert compare_metadata(context, [Base.metadata, ARTIFACTS.metadata]) == []
 
 
 def test_a_file_from_before_versions_keeps_its_verifications(tmp_path: Path) -> None:

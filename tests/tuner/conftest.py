@@ -13,8 +13,8 @@ from tests.tuner.command_line import Cli
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
-    for name in ("LIME_TUNER_STORAGE", "LIME_TUNER_ASSETS"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("STORAGE", "ASSETS", "LOG", "NOTIFY"):
+        monkeypatch.delenv(f"LIME_TUNER_{name}", raising=False)
     return tmp_path
 
 

@@ -45,7 +45,7 @@ def test_an_arm_that_fell_short_is_trusted_less(demo_classifier: Classifier) -> 
     sampler = study.sampler
     assert isinstance(sampler, CeilingSampler)
     trials = study.get_trials(deepcopy=True)
-    arm = sampler._arms.of(trials[0].params)
+    arm = sampler.arms.of(trials[0].params)
     assert arm is not None
     for trial in trials:
         trial.user_attrs.pop("foretold", None)

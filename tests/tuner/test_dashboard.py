@@ -25,6 +25,7 @@ from PIL import Image
 from explainers.lime_parameters import LimeParameters
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference
+from studies.artifacts import ArtifactFolder, artifact_store
 from studies.dashboard import dashboard_app
 from studies.storage import artifact_folder, open_storage
 from studies.trial_record import TrialRecord
@@ -134,7 +135,7 @@ def test_pictures_cost_no_answers_and_change_no_study(tmp_path: Path) -> None:
         task = small_task()
         study = open_study("a/house", open_storage(f"sqlite:///{tmp_path / f'{noted}.db'}"), {})
         settings = TuningSettings(trials=6, seeds=2, space=SMALL_SPACE, sampler="random")
-        notes = StudyNotes(study, task, tmp_path / "artifacts")
+        notes = StudyNotes(study, task, ArtifactFolder(tmp_path / "artifacts"))
         if noted:
             run_study(study, task, settings, notes.on_trial, (), notes.on_score)
             asked_for = task.bank.counts.new
@@ -152,7 +153,7 @@ def test_pictures_cost_no_answers_and_change_no_study(tmp_path: Path) -> None:
         )
     assert outcomes[0] == outcomes[1]
 
-    forgetful = StudyNotes(study, small_task(), tmp_path / "elsewhere")
+    forgetful = StudyNotes(study, small_task(), ArtifactFolder(tmp_path / "elsewhere"))
     forgetful.write()  # an empty bank: the photograph only
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
@@ -161,7 +162,7 @@ def tuned_in(folder: Path) -> tuple[optuna.Study, Path]:
     """A small study with notes, and where its pictures should be."""
     url = f"sqlite:///{folder / 'tuning.db'}"
     task, study = small_task(), open_study("a/picture", open_storage(url), {})
-    notes = StudyNotes(study, task, artifact_folder(url))
+    notes = StudyNotes(study, task, artifact_store(url))
     settings = TuningSettings(trials=3, seeds=2, space=SMALL_SPACE, sampler="random")
     run_study(study, task, settings, notes.on_trial, (), notes.on_score)
     notes.write()

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from explainers.errors import LimeTunerError
+from studies.full_disk import is_full, no_space
 from tuner.cli import (
     calibrate,
     compare,
@@ -26,6 +27,7 @@ from tuner.cli import (
     results,
     search,
     serve,
+    status,
     submit,
     worker,
 )
@@ -48,7 +50,7 @@ app = typer.Typer(
 )
 app.command("quickstart")(quickstart.quickstart)
 app.command("tune")(search.tune)
-app.command("status")(results.status)
+app.command("status")(status.status)
 app.command("export")(results.export)
 app.command("verify")(results.verify)
 app.command("reference")(pictures.reference)
@@ -74,8 +76,8 @@ def main() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     command = typer.main.get_command(app)
     try:
-        status = command.main(prog_name="lime-tuner", standalone_mode=False)
-        if status == _INTERRUPTED:  # typer turns Ctrl-C into this status, silently
+        ended = command.main(prog_name="lime-tuner", standalone_mode=False)
+        if ended == _INTERRUPTED:  # typer turns Ctrl-C into this status, silently
             raise KeyboardInterrupt
     except LimeTunerError as error:
         _say(str(error))
@@ -89,9 +91,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
+        if is_full(error):
+            _say(str(no_space(str(error.filename or "what is written"))))
+            sys.exit(1)
         _say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         sys.exit(1)
-    sys.exit(status if isinstance(status, int) else 0)
+    sys.exit(ended if isinstance(ended, int) else 0)
 
 
 def _say(message: str) -> None:

@@ -66,4 +66,15 @@ Calibrated = Annotated[
 Images = Annotated[
     str | None, typer.Option("--images", help="Only these keys, separated by commas.")
 ]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        help="Log file, or none.  [default: lime-tuner.log beside the SQLite database, or here]",
+    ),
+]
+Notify = Annotated[
+    str | None,
+    typer.Option("--notify", help="Address that is sent a JSON document when the job ends."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

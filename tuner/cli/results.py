@@ -1,10 +1,10 @@
-"""``lime-tuner status``, ``export`` and ``verify``."""
+"""``lime-tuner export`` and ``verify``."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,68 +14,12 @@ from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.output import console, errors, table, work_progress, write_json
 from tuner.cli.settings import setting
 
-__all__ = ["export", "run_export", "run_verification", "show_verification", "status", "verify"]
+if TYPE_CHECKING:
+    from studies.front import Choice
+
+__all__ = ["export", "run_export", "run_verification", "show_verification", "verify"]
 
 DEFAULT_PICKLE = Path("explain_params.pkl")
-
-
-def status(
-    study: Annotated[
-        str | None, typer.Option("--study", help="Only studies with this prefix.")
-    ] = None,
-    storage: options.Storage = None,
-    as_json: options.AsJson = False,
-) -> None:
-    """What each study has: trials, best, default, running, last activity."""
-    from studies.overview import overview
-    from studies.storage import DEFAULT_STORAGE, describe
-
-    url = setting("storage", storage, DEFAULT_STORAGE)
-    rows = overview(url, study)
-    if as_json:
-        write_json(
-            {
-                row.study: {
-                    "trials": row.trials,
-                    "best": {
-                        "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
-                        "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
-                    },
-                    "default": {"iou": row.default_iou, "runtime_seconds": row.default_seconds},
-                    "reliability": row.reliability,
-                    "last_activity": row.last_activity and str(row.last_activity),
-                }
-                for row in rows
-            }
-        )  # fmt: skip
-        return
-    if not rows:
-        scope = "" if study is None else f" named {study}/…"
-        console.print(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
-        return
-    shown = table(
-        f"{describe(url)} (modelled seconds, UTC)",
-        "study", "finished", "running", "failed", "default IoU", "best IoU", "default s",
-        "best s", "reliability", "last activity",
-    )  # fmt: skip
-    for row in rows:
-        shown.add_row(
-            row.study,
-            str(row.finished),
-            str(row.trials.get("RUNNING", 0)),
-            str(row.trials.get("FAIL", 0)),
-            _number(row.default_iou, 3),
-            _number(row.best_iou, 3),
-            _number(row.default_seconds, 2),
-            _number(row.best_seconds, 2),
-            _number(row.reliability, 2),
-            "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
-        )
-    console.print(shown)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
 
 
 def export(
@@ -89,10 +33,23 @@ def export(
         bool,
         typer.Option("--fill-defaults", help="Lime's defaults for images without a result."),
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Of each study the best IoU within so many modelled seconds an image."),
+    ] = None,
+    weight: Annotated[
+        float | None,
+        typer.Option(help="Choose anew by another runtime weight.  [default: the study's own]"),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write the best parameters of every image as a pickle for stock lime."""
+    """Write the best parameters of every image as a pickle for stock lime.
+
+    --budget and --weight choose among the trials that are there, without a new search. Studies made
+    with tune --pareto have looked for something good at every speed.
+    """
     from studies.storage import DEFAULT_STORAGE
+    from tuner.cli.front import choice_of
 
     url = setting("storage", storage, DEFAULT_STORAGE)
     written = run_export(
@@ -101,6 +58,7 @@ def export(
         study=setting("study", study),
         output=output,
         fill_defaults=fill_defaults,
+        choice=choice_of(budget, weight),
     )
     if as_json:
         write_json({"file": str(output), "images": written})
@@ -109,12 +67,21 @@ def export(
 
 
 def run_export(
-    storage: str, *, catalog_source: str, study: str | None, output: Path, fill_defaults: bool
+    storage: str,
+    *,
+    catalog_source: str,
+    study: str | None,
+    output: Path,
+    fill_defaults: bool,
+    choice: Choice | None = None,
 ) -> dict[str, str]:
     """Export; the parameters by key, as JSON texts.
 
+    Args:
+        choice: of a trial of each study; ``None`` for its best.
+
     Raises:
-        InvalidInput: an image of the catalogue has no finished trial.
+        InvalidInput: an image of the catalogue has no finished trial, or none that will do.
     """
     from explainers.lime_parameters import LimeParameters
     from studies.catalog import load_catalog
@@ -123,7 +90,7 @@ def run_export(
 
     catalog = load_catalog(catalog_source)
     prefix = study or catalog.name
-    found = best_parameters(storage, prefix)
+    found = best_parameters(storage, prefix, choice)
     missing = [key for key in catalog.keys if key not in found]
     if missing and not (fill_defaults and found):
         raise InvalidInput(

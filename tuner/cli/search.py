@@ -15,6 +15,7 @@ import typer
 from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.context import Workplace, catalog_class, open_workplace
+from tuner.cli.job import Job, log_path, logged, notified, notify_address
 from tuner.cli.output import console, errors, table, write_json
 from tuner.cli.settings import setting
 from tuner.cli.study_watcher import StudyWatcher
@@ -59,6 +60,8 @@ class TuneRequest:
     until: datetime | None = None
     beyond: bool = False
     cluster: str | None = None
+    log: Path | None = None
+    pareto: bool = False
 
 
 def tune(
@@ -137,8 +140,17 @@ def tune(
             "fall below those of lime's defaults."
         ),
     ] = None,
+    pareto: Annotated[
+        bool,
+        typer.Option(
+            "--pareto",
+            help="Look for the whole front of IoU and seconds; export chooses from it later.",
+        ),
+    ] = False,
     calibrated: options.Calibrated = None,
     seed: Annotated[int, typer.Option(help="Seed of the search itself.")] = 0,
+    log: options.Log = None,
+    notify: options.Notify = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Search LIME's parameters: one study per image, created or resumed.
@@ -149,6 +161,7 @@ def tune(
     """
     from tuner.search_space import SearchSpace, load_space
 
+    address = notify_address(notify)
     chosen = load_space(space) if space is not None else SearchSpace()
     chosen = chosen.fix(fix or [])
     place = open_workplace(
@@ -158,8 +171,9 @@ def tune(
     from studies.storage import DEFAULT_STORAGE
 
     total = setting("trials", trials)
+    url = setting("storage", storage, DEFAULT_STORAGE)
     request = TuneRequest(
-        storage=setting("storage", storage, DEFAULT_STORAGE),
+        storage=url,
         study=setting("study", study, place.catalog.name),
         reference=setting("reference", reference),
         min_reliability=min_reliability,
@@ -181,8 +195,11 @@ def tune(
         until=None if until is None else until_clock(until, datetime.now()),
         beyond=until is not None and total is None,
         cluster=setting("cluster", cluster),
+        log=log_path(log, url),
+        pareto=pareto,
     )
-    summary = run_tuning(place, request)
+    with notified(Job("tune", url, request.study), address):
+        summary = run_tuning(place, request)
     if as_json:
         write_json(summary)
     else:
@@ -253,7 +270,7 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
 
     studies = [job.study for job in jobs]
     names = [job.key for job in jobs]
-    before = _counts(request.storage, studies)
+    before = _counts(request.storage, studies, request.pareto)
     open_storage(request.storage)  # its tables are made once, here, not by every worker at once
     todo = [j for j in jobs if request.beyond or before.get(j.study, 0) < request.trials]
     already = sum(before.values())
@@ -263,7 +280,9 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
             f"{request.trials} is the total per image"
         )
     watcher = StudyWatcher(request.storage, dict(zip(studies, names, strict=True)), request.trials)
-    with watcher:
+    told = {f: v for f, v in vars(request).items() if f not in ("storage", "log", "space")}
+    job = Job("tune", request.storage, request.study)
+    with logged(job, request.log, {**told, "images": names}), watcher:
         if request.until is None:
             run_jobs(todo, crew)
         elif todo:
@@ -351,8 +370,10 @@ def _jobs(
             seed=request.seed,
             space=replace(request.space),
             beyond=request.beyond,
+            log=None if request.cluster else request.log,
             mask_rule=mask_rule,
             calibration=identity,
+            pareto=request.pareto,
         )
         for image in images
     ]
@@ -396,13 +417,17 @@ def _stored_references(storage: str, studies: list[str]) -> dict[str, dict[str, 
     }
 
 
-def _counts(storage: str, studies: list[str]) -> dict[str, int]:
+def _counts(storage: str, studies: list[str], pareto: bool) -> dict[str, int]:
+    """Finished trials by study; refuses studies of other objectives."""
     from studies.overview import overview
     from studies.storage import holds_studies
+    from tuner.cli.front import refuse_other_objectives
 
     if not holds_studies(storage):
         return {}
-    return {row.study: row.finished for row in overview(storage, None) if row.study in studies}
+    rows = overview(storage, None)
+    refuse_other_objectives(rows, studies, pareto)
+    return {row.study: row.finished for row in rows if row.study in studies}
 
 
 def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
@@ -413,7 +438,7 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
     from studies.study_summary import image_document, studies_document
 
     opened = open_storage(storage, write=False)
-    images = {}
+    images: dict[str, dict[str, Any]] = {}
     for key in keys:
         found = image_document(optuna.load_study(study_name=f"{prefix}/{key}", storage=opened))
         if found["best"] is None:

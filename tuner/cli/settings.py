@@ -17,10 +17,14 @@ else:
 __all__ = ["SETTINGS_FILE", "setting"]
 
 SETTINGS_FILE = "lime-tuner.toml"
-_ENVIRONMENT = {"storage": "LIME_TUNER_STORAGE", "assets": "LIME_TUNER_ASSETS"}
+_ENVIRONMENT = {
+    "storage": "LIME_TUNER_STORAGE", "assets": "LIME_TUNER_ASSETS", "log": "LIME_TUNER_LOG",
+    "notify": "LIME_TUNER_NOTIFY",
+}  # fmt: skip
 _KNOWN = {
     "storage", "assets", "catalog", "model", "weights", "device", "cam_layer", "reference",
     "trials", "workers", "seeds", "runtime_weight", "sampler", "study", "engine", "url", "cutoff",
+    "log", "notify", "cluster", "constrain",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -15,11 +16,14 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
+from tuner.cli.job import Job, log_path, logged, notified, notify_address
 from tuner.cli.output import console, errors
 from tuner.cli.settings import setting
 from tuner.clock import until_clock
 
 __all__ = ["worker"]
+
+_logger = logging.getLogger(__name__)
 
 
 def worker(
@@ -41,6 +45,8 @@ def worker(
         float | None,
         typer.Option(help="Seconds without work after which it ends.  [default: never]"),
     ] = None,
+    log: options.Log = None,
+    notify: options.Notify = None,
 ) -> None:
     """Run trials of the studies that need them most, until there is none or it is stopped.
 
@@ -48,6 +54,7 @@ def worker(
     that a study was made from; it is let be otherwise. A first SIGTERM or Ctrl-C ends after the
     trial that is running.
     """
+    from studies.patient_storage import trouble_told
     from studies.storage import DEFAULT_STORAGE, check_storage
     from tuner.worker import Machine, Worker
 
@@ -58,6 +65,7 @@ def worker(
             raise InvalidInput(f"--{name} {value}: give 0 or more")
     url = setting("storage", storage, DEFAULT_STORAGE)
     folder = setting("assets", assets)
+    address = notify_address(notify)
     ends = _deadline(max_hours, until)
     check_storage(url, write=True)
     asked = threading.Event()
@@ -76,12 +84,23 @@ def worker(
         prefix=study,
         stop=lambda: asked.is_set() or ends(),
         idle_exit=idle_exit,
-        told=lambda line: errors.print(line, markup=False),
+        told=_tell,
         pause=asked.wait,
     )
-    with _graceful(asked):
+    job = Job("worker", url, study)
+    told = {"machine": vars(made.machine), "until": until, "max_hours": max_hours}
+    with (
+        notified(job, address), logged(job, log_path(log, url), told), trouble_told(url),
+        _graceful(asked),
+    ):  # fmt: skip
         count = made.run()
+        _logger.info("%d trials run here", count)
     console.print(f"{count} trials")
+
+
+def _tell(line: str) -> None:
+    errors.print(line, markup=False)
+    _logger.info("%s", line)
 
 
 def _deadline(max_hours: float | None, until: str | None) -> Callable[[], bool]:

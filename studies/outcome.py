@@ -1,0 +1,27 @@
+"""What studies have found so far, in a few numbers for each: for a log, or a notification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from studies.overview import overview
+
+__all__ = ["outcome"]
+
+
+def outcome(storage: str, prefix: str | None) -> dict[str, dict[str, Any]]:
+    """Numbers by image, or by study where no prefix is given.
+
+    Raises:
+        StorageError: the storage cannot be read.
+    """
+    return {
+        row.study if prefix is None else row.study[len(prefix) + 1 :]: {
+            "trials": row.finished,
+            "score": row.best_score,
+            "iou": row.best_iou,
+            "runtime_seconds": row.best_seconds,
+            "default": {"iou": row.default_iou, "runtime_seconds": row.default_seconds},
+        }
+        for row in overview(storage, prefix)
+    }

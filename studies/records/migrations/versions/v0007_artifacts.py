@@ -1,0 +1,18 @@
+"""Pictures of studies and trials, for storages on a server."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.create_table(
+        "lime_tuner_artifacts",
+        sa.Column("artifact_id", sa.String(200), primary_key=True),
+        sa.Column("body", sa.LargeBinary(2**24 - 1), nullable=False),
+    )

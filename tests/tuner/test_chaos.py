@@ -1,0 +1,164 @@
+"""Everything that happens in a bad night at once, on a PostgreSQL of the test's own.
+
+The long form runs with ``pytest -m chaos``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.storage import open_storage
+from tests.studies.clusters import Cluster, private_cluster
+from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only, trials_of
+from tests.tuner.command_line import Cli
+from tuner.plan import PLAN, StudyPlan
+from tuner.worker import Machine, Worker
+
+_logger = logging.getLogger(__name__)
+
+# What is drawn with eight superpixels or fewer is scored on the same seeds whenever it is tried.
+TUNE = ("tune", "--catalog", "demo", "--seeds", "2", "--fix", "segmentation=slic",
+        "--fix", "slic.n_segments=6", "--fix", "num_samples=512", "--trials", "1")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Night:
+    """How bad it gets.
+
+    Attributes:
+        searched, drawn: images whose trials a sampler proposes, and whose trials are all drawn
+            before; only what the second find does not depend on who comes first.
+        kills: of each worker.
+        restarts: of the database.
+        seconds: after which it has taken too long.
+    """
+
+    searched: tuple[str, ...]
+    drawn: tuple[str, ...]
+    trials: int
+    workers: int
+    kills: int
+    restarts: int
+    seconds: float
+
+
+SHORT = Night(("house",), ("key",), 30, 4, 1, 1, 480)
+LONG = Night(
+    ("house", "key", "boat", "mug", "umbrella"), ("cat", "bird", "fish", "snail", "butterfly"),
+    40, 8, 5, 2, 3000,
+)  # fmt: skip
+
+
+@pytest.fixture
+def postgresql() -> Cluster:
+    with private_cluster("postgresql") as cluster:
+        yield cluster
+
+
+def _begin(url: str, night: Night, cli: Cli) -> dict[str, str]:
+    """Begin all studies; the name of each image's."""
+    for keys, sampler in ((night.searched, "ceiling"), (night.drawn, "random")):
+        cli.ok(*TUNE, "--images", ",".join(keys), "--sampler", sampler, "--storage", url)
+    storage = open_storage(url)
+    for number, key in enumerate((*night.searched, *night.drawn)):
+        study = optuna.load_study(study_name=f"demo/{key}", storage=storage)
+        if key in night.drawn:
+            enqueue_random(study, night.trials - 1, seed=number)
+        plan = StudyPlan.of(study.user_attrs)
+        assert plan is not None
+        study.set_user_attr(PLAN, replace(plan, trials=night.trials).to_json())
+    return {key: f"demo/{key}" for key in (*night.searched, *night.drawn)}
+
+
+def _say(start: float, text: str) -> None:
+    """For ``pytest --log-cli-level=INFO``."""
+    _logger.info("%.0f s: %s", time.monotonic() - start, text)
+
+
+def _best_of(trials: list[FrozenTrial]) -> tuple[float, dict[str, object]]:
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    best = max(complete, key=lambda t: t.values[0])
+    return best.values[0], best.params
+
+
+@pytest.mark.parametrize("night", [SHORT, pytest.param(LONG, marks=pytest.mark.chaos)],
+                         ids=["short", "long"])  # fmt: skip
+def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) -> None:
+    url = postgresql.url
+    names = _begin(url, night, cli)
+    # The same studies, for one worker that nobody disturbs.
+    quiet = f"sqlite:///{here / 'quiet.db'}"
+    for key in night.drawn:
+        optuna.copy_study(from_study_name=names[key], from_storage=open_storage(url),
+                          to_storage=open_storage(quiet))  # fmt: skip
+    witness = Witness(url)
+    total = night.trials * len(names)
+    chance = random.Random(11)
+    start, stack = time.monotonic(), contextlib.ExitStack()
+    bank = here / "cache" / "bank"
+    # What happens when so many of the trials are finished.
+    plan: list[tuple[float, str, Callable[[], object]]] = [
+        (0.25, "cut", witness.cut_connections),
+        (0.35, "read-only", lambda: stack.enter_context(read_only(bank))),
+        (0.75, "writable", stack.close),
+    ]
+    for number in range(night.restarts):
+        at_once = number % 2 == 0
+        plan.append(
+            ((number + 1) / (night.restarts + 1), "restart",
+             lambda at_once=at_once: postgresql.restart(at_once=at_once, away=3))
+        )  # fmt: skip
+    plan.sort(key=lambda event: event[0])
+    with Crew(url, here, night.workers, night.kills, chance) as crew, stack:
+        while time.monotonic() - start < night.seconds:
+            done = witness.finished()
+            while plan and sum(done.values()) >= plan[0][0] * total:
+                _, what, event = plan.pop(0)
+                event()
+                _say(start, f"{sum(done.values())} trials: {what}")
+            crew.kill_some(witness.ended_by())
+            whole = min(done.values()) >= night.trials
+            if whole and not witness.at_work():
+                break
+            time.sleep(0.2)
+        _say(start, f"{crew.killed} killed, {crew.wanting} spared: {witness.finished()}")
+        assert whole, crew.said()
+        assert not witness.at_work(), crew.said()
+        assert crew.dismiss() == [0] * night.workers
+        said = crew.said()
+    assert not plan
+    assert "Traceback" not in said
+    assert "kept in memory only" in said
+    assert crew.killed >= 0.8 * night.workers * night.kills
+
+    found = trials_of(url, list(names.values()))
+    everything = [t for trials in found.values() for t in trials]
+    endings = witness.endings()
+    assert set(endings.values()) == {1}
+    assert len(endings) == len(everything) - len(names)  # those that began the studies
+    values = {t._trial_id: t.values[0] for t in everything if t.state == TrialState.COMPLETE}
+    seen = witness.complete_values()
+    assert seen == {number: values[number] for number in seen}
+    witness.close()
+    for key, name in names.items():
+        trials = found[name]
+        assert [t.number for t in trials] == list(range(len(trials)))
+        assert {t.state for t in trials} <= {*FINISHED, TrialState.FAIL}
+        finished = [t for t in trials if t.state in FINISHED]
+        assert night.trials <= len(finished) <= night.trials + night.workers - 1
+        again = {n for t in trials for n in t.system_attrs.get("retry_history", ())}
+        lost = [t for t in trials if t.state == TrialState.FAIL and t.params]
+        assert {t.number for t in lost} <= again, key
+    Worker(quiet, Machine(device="cpu"), idle_exit=0.0).run()
+    for name, trials in trials_of(quiet, [names[key] for key in night.drawn]).items():
+        assert _best_of(found[name]) == _best_of(trials), name

@@ -1,0 +1,149 @@
+"""What surrounds a job that runs for hours: its log, and the notification at its end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from explainers.errors import LimeTunerError
+from tuner.cli.output import errors
+from tuner.cli.settings import setting
+from tuner.log_file import LOG_FILE, log_to
+
+if TYPE_CHECKING:
+    from studies.notification import NotifyAddress
+
+__all__ = ["Job", "log_path", "logged", "notified", "notify_address"]
+
+_NO_LOG = "none"
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command at work.
+
+    Attributes:
+        study: prefix; ``None`` for all studies of the storage.
+    """
+
+    command: str
+    storage: str
+    study: str | None
+
+
+def log_path(option: Path | None, storage: str) -> Path | None:
+    """Where a job logs to: beside an SQLite file, in the working folder otherwise.
+
+    Returns:
+        An absolute path; ``None`` for no log.
+    """
+    from studies.storage import sqlite_path
+
+    asked = setting("log", option)
+    if asked is not None:
+        return None if str(asked) == _NO_LOG else Path(asked).absolute()
+    path = sqlite_path(storage)
+    return (Path() if path is None else path.parent).absolute() / LOG_FILE
+
+
+def notify_address(option: str | None) -> NotifyAddress | None:
+    """Where a job's end is told.
+
+    Raises:
+        InvalidInput: that is no address.
+    """
+    from studies.notification import parse_notify_address
+
+    asked = setting("notify", option)
+    return None if asked is None else parse_notify_address(asked)
+
+
+@contextmanager
+def logged(job: Job, path: Path | None, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Keep a log: begin with arguments, what the job itself logs, end with a summary.
+
+    Args:
+        arguments: without secrets.
+    """
+    from studies.storage import describe
+
+    with log_to(path):
+        _logger.info(
+            "%s begins on %s: %s", job.command, describe(job.storage),
+            json.dumps(arguments, default=str),
+        )  # fmt: skip
+        try:
+            with _ended() as end:
+                yield
+        finally:
+            for key, found in _outcome(job).items():
+                _logger.info("%s: %s", key, json.dumps(found))
+            _logger.info("%s %s%s", job.command, end.state, end.reason and f": {end.reason}")
+
+
+@contextmanager
+def notified(job: Job, address: NotifyAddress | None) -> Iterator[None]:
+    """Tell an address how the job ended; that it could not be told is a line, and nothing more."""
+    if address is None:
+        yield
+        return
+    from studies.hosts import this_host
+    from studies.notification import notify
+
+    start = time.monotonic()
+    try:
+        with _ended() as end:
+            yield
+    finally:
+        document = {
+            "command": job.command,
+            "study": job.study,
+            "state": end.state,
+            "reason": end.reason or None,
+            "host": this_host(),
+            "pid": os.getpid(),
+            "seconds": round(time.monotonic() - start, 1),
+            "images": _outcome(job),
+        }
+        trouble = notify(address, document)
+        if trouble:
+            errors.print(f"nobody was notified: {trouble}", markup=False)
+
+
+@dataclass
+class _End:
+    state: str = "done"
+    reason: str = ""
+
+
+@contextmanager
+def _ended() -> Iterator[_End]:
+    """How what is inside ends."""
+    end = _End()
+    try:
+        yield end
+    except KeyboardInterrupt:
+        end.state = "interrupted"
+        raise
+    except BaseException as error:
+        end.state = "failed"
+        told = isinstance(error, (LimeTunerError, OSError))
+        end.reason = " ".join((str(error) if told else type(error).__name__).split())
+        raise
+
+
+def _outcome(job: Job) -> dict[str, Any]:
+    from studies.outcome import outcome
+
+    try:
+        return outcome(job.storage, job.study)
+    except LimeTunerError:  # there is no study, or the database is what went wrong
+        return {}

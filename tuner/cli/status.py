@@ -1,0 +1,192 @@
+"""``lime-tuner status``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from explainers.errors import InvalidInput, LimeTunerError
+from studies.stagnation import is_stagnant
+from tuner.cli import options
+from tuner.cli.output import console, table, write_json
+from tuner.cli.settings import setting
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from studies.activity import StudyActivity
+    from studies.overview import StudyOverview
+
+__all__ = ["status"]
+
+_EVERY = 2.0  # seconds between two looks
+
+
+def status(
+    study: Annotated[
+        str | None, typer.Option("--study", help="Only studies with this prefix.")
+    ] = None,
+    storage: options.Storage = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the table up to date until Ctrl-C.")
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """What each study has: trials, best against default, who works on it, and what failed.
+
+    Seconds are modelled, times are UTC. A study is stagnant when its best is so many trials
+    old that others need the time more. A worker that has given no sign of life for a while is
+    silent: what it was at is tried again.
+    """
+    from studies.storage import DEFAULT_STORAGE
+
+    url = setting("storage", storage, DEFAULT_STORAGE)
+    if watch and as_json:
+        raise InvalidInput("--watch shows a table that changes, --json one document: give one")
+    if watch and not console.is_terminal:
+        raise InvalidInput("--watch needs a terminal: leave it out, or ask again with --json")
+    if watch:
+        _watch(url, study)
+        return
+    rows, found = _look(url, study)
+    if as_json:
+        write_json({row.study: _document(row, found[row.study]) for row in rows})
+    else:
+        console.print(_view(url, study, rows, found))
+
+
+def _look(url: str, study: str | None) -> tuple[list[StudyOverview], dict[str, StudyActivity]]:
+    from studies.activity import activity
+    from studies.overview import overview
+
+    rows = overview(url, study)
+    return rows, activity(url, rows)
+
+
+def _watch(url: str, study: str | None) -> None:
+    """Look again and again; a database that is away is said, and asked again."""
+    from rich.console import Group
+    from rich.live import Live
+
+    view = _view(url, study, *_look(url, study))
+    with Live(view, console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                live.refresh()
+                time.sleep(_EVERY)
+                try:
+                    view = _view(url, study, *_look(url, study))
+                except LimeTunerError as error:
+                    live.update(Group(view, str(error)))
+                else:
+                    live.update(view)
+        except KeyboardInterrupt:  # the way to end it
+            return
+
+
+def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
+    from studies.front import front_document
+
+    return {
+        "trials": row.trials,
+        "best": {
+            "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
+            "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
+        },
+        "default": {"iou": row.default_iou, "runtime_seconds": row.default_seconds},
+        "front": None if row.front is None else front_document(row.front),
+        "reliability": row.reliability,
+        "last_activity": row.last_activity and str(row.last_activity),
+        "last_improvement": {
+            "trial": row.best_number,
+            "at": found.improved and str(found.improved),
+            "trials_since": found.since_best,
+            "stagnant": is_stagnant(row.finished, row.best_number),
+        },
+        "workers": list(found.workers),
+        "running": [
+            {
+                "trial": each.number, "worker": each.worker, "heard_seconds": each.heard,
+                "silent": each.silent,
+            }
+            for each in found.running
+        ],
+        "failures": [
+            {
+                "trial": each.number, "worker": each.worker, "reason": each.reason,
+                "at": each.at and str(each.at),
+            }
+            for each in found.failures
+        ],
+    }  # fmt: skip
+
+
+def _view(
+    url: str, study: str | None, rows: list[StudyOverview], found: dict[str, StudyActivity]
+) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    from studies.storage import describe
+    from tuner.cli.front import shown_front
+
+    if not rows:
+        scope = "" if study is None else f" named {study}/…"
+        return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
+    fronts = any(row.front is not None for row in rows)
+    shown = table(
+        f"{describe(url)} (modelled seconds, UTC)",
+        "study", "finished", "running", "failed", "default IoU", "best IoU", "default s",
+        "best s", "reliability", "best since", "last activity",
+        *(["front"] if fronts else []),
+    )  # fmt: skip
+    for row in rows:
+        shown.add_row(
+            row.study,
+            str(row.finished),
+            str(row.trials.get("RUNNING", 0)),
+            str(row.trials.get("FAIL", 0)),
+            _number(row.default_iou, 3),
+            _number(row.best_iou, 3),
+            _number(row.default_seconds, 2),
+            _number(row.best_seconds, 2),
+            _number(row.reliability, 2),
+            _since(row, found[row.study]),
+            "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
+            *([shown_front(row.front)] if fronts else []),
+        )
+    return Group(shown, *(Text(line) for line in _lines(rows, found)))
+
+
+def _since(row: StudyOverview, found: StudyActivity) -> str:
+    if found.improved is None:
+        return ""
+    stagnant = ", stagnant" * is_stagnant(row.finished, row.best_number)
+    return f"#{row.best_number}, {found.improved:%m-%d %H:%M}, {found.since_best} ago{stagnant}"
+
+
+def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[str]:
+    """Who runs what, and the last failure of each study."""
+    lines = []
+    for row in rows:
+        for trial in found[row.study].running:
+            who = trial.worker or "a worker"
+            if trial.heard is None:
+                heard = "silent from the start"
+            else:
+                heard = f"{'silent, ' * trial.silent}heard {trial.heard:.0f} s ago"
+            lines.append(f"{who}: {row.study} trial {trial.number}, {heard}")
+    for row in rows:
+        failures = found[row.study].failures
+        if failures:
+            last = failures[-1]
+            lines.append(
+                f"{row.study}: {len(failures)} failed, the last, trial {last.number}: {last.reason}"
+            )
+    return lines
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

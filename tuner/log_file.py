@@ -1,0 +1,135 @@
+"""The log of a job: one file that several processes write to, and that stays small.
+
+What is logged comes from Python's own loggers of our packages. Nothing secret is logged there:
+storages as ``studies.storage.describe`` gives them, addresses without what stands behind the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+__all__ = ["LOG_FILE", "SharedLogFile", "join_log", "log_to"]
+
+LOG_FILE = "lime-tuner.log"
+_PACKAGES = ("tuner", "studies", "explainers", "dissection")
+_MOST_BYTES, _OLDER_FILES = 1_000_000, 3
+_attached: list[SharedLogFile] = []
+
+
+class SharedLogFile(RotatingFileHandler):
+    """A rotating log that any number of processes write to.
+
+    Each record opens the file, turns it over when it is full, and closes it, while the folder is
+    locked; so nobody goes on writing to a file that another process has put aside. There are a
+    few records a minute. A log that cannot be written is told once, and ends nothing.
+    """
+
+    def __init__(self, path: Path, told: bool, most_bytes: int = _MOST_BYTES) -> None:
+        super().__init__(
+            path, maxBytes=most_bytes, backupCount=_OLDER_FILES, encoding="utf-8", delay=True
+        )
+        self.path, self._told = path, told
+        self.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        with _locked(self.path.parent):
+            super().emit(record)
+            if self.stream is not None:
+                try:
+                    self.stream.close()
+                except OSError:  # what is still in its buffer does not fit on the disk
+                    self.handleError(record)
+                self.stream = None
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say once, on stderr, what keeps the log from being written."""
+        error = sys.exc_info()[1]
+        if self._told:
+            return
+        self._told = True
+        reason = getattr(error, "strerror", None) or error
+        sys.stderr.write(f"the log {self.path} cannot be written ({reason}); going on without\n")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let nobody else write to a log in a folder; where that cannot be had, go on without."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError:
+            pass
+        else:
+            stack.callback(os.close, descriptor)  # which also gives the lock back
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+class _Stderr(logging.Handler):
+    """Warnings as Python shows them where no log is kept."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message, and nothing else."""
+        sys.stderr.write(f"{record.getMessage()}\n")
+
+
+_stderr = _Stderr(logging.WARNING)
+
+
+def join_log(path: Path | None, *, told: bool = True) -> None:
+    """Write this process's records to a log from now on, or to none; for worker processes.
+
+    Args:
+        told: somebody else says when it cannot be written.
+    """
+    now = _attached[0].path if _attached else None
+    if now == path:
+        return
+    _leave()
+    if path is None:
+        return
+    handler = SharedLogFile(path, told)
+    _attached.append(handler)
+    for package in _PACKAGES:
+        logger = logging.getLogger(package)
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        logger.addHandler(_stderr)
+
+
+def _leave() -> None:
+    while _attached:
+        handler = _attached.pop()
+        for package in _PACKAGES:
+            logger = logging.getLogger(package)
+            logger.removeHandler(handler)
+            logger.removeHandler(_stderr)
+            logger.setLevel(logging.NOTSET)
+        handler.close()
+
+
+@contextmanager
+def log_to(path: Path | None) -> Iterator[None]:
+    """Write this process's records to a log for a while; to none where ``None``."""
+    before = _attached[0].path if _attached else None
+    join_log(path, told=False)
+    try:
+        yield
+    finally:
+        join_log(before)
