@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from explainers.lime_parameters import LimeParameters
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
-from studies.front import front_document
+from studies.front import FrontPoint, front_document
 from studies.overview import reliability_of
 from studies.trial_record import TrialRecord
 
@@ -25,6 +25,7 @@ class StudySummary:
         best, default: as in ``tune --json``; before the defaults are done ``default`` is the best.
         trials: finished trials; ``pruned`` of them were stopped early.
         compared: whether lime's own defaults are done.
+        front: of a study with two objectives, fastest first; ``None`` where there is one.
     """
 
     parameters: LimeParameters
@@ -33,6 +34,7 @@ class StudySummary:
     trials: int
     pruned: int
     compared: bool
+    front: tuple[FrontPoint, ...] | None = None
 
 
 def summarise(study: optuna.Study) -> StudySummary | None:
@@ -42,17 +44,13 @@ def summarise(study: optuna.Study) -> StudySummary | None:
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     pruned = sum(t.state == TrialState.PRUNED for t in trials)
-    records = {
-        t.number: record
-        for t in complete
-        if (record := TrialRecord.from_attributes(t.user_attrs)) is not None
-    }
-    scored = [(t, records[t.number]) for t in complete if t.number in records]
+    records = {t.number: TrialRecord.from_attributes(t.user_attrs) for t in complete}
+    scored = [(t, r) for t in complete if (r := records[t.number]) is not None]
     if not scored:
         return None
     weight = weight_of(study.user_attrs)
     best = best_trial(study)
-    record = None if best is None else records.get(best.number)
+    record = None if best is None else records[best.number]
     if best is None or record is None:
         best, record = scored[0]  # nothing that could win, or others' trials
     defaults = [pair for pair in scored if pair[1].parameters == LimeParameters()]
@@ -64,6 +62,7 @@ def summarise(study: optuna.Study) -> StudySummary | None:
         trials=len(complete) + pruned,
         pruned=pruned,
         compared=bool(defaults),
+        front=tuple(front_of(study)) if has_front(study) else None,
     )
 
 
@@ -75,15 +74,16 @@ def image_document(study: optuna.Study) -> dict[str, Any]:
         return {
             "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": reliability
         }  # fmt: skip
-    front = {"front": front_document(front_of(study))} if has_front(study) else {}
-    return {
+    document = {
         "trials": found.trials,
         "pruned": found.pruned,
         "best": found.best,
         "default": found.default if found.compared else None,
         "reliability": reliability,
-        **front,
     }
+    if found.front is not None:
+        document["front"] = front_document(found.front)
+    return document
 
 
 def studies_document(prefix: str, images: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -101,10 +102,20 @@ class ServiceWorker:
             try:
                 self._do(jobs, job)
             except (*UNREACHABLE, StorageError) as error:
-                # Its heartbeat ends; whoever is first goes on with it.
                 _logger.warning("%s was given up for now (%s)", job.study_name, error)
-                pause(_IDLE_SECONDS)
+                self._give_up(jobs, job, pause)
         jobs.close()
+
+    def _give_up(self, jobs: Jobs, job: Job, pause: Callable[[float], object]) -> None:
+        """Put a job back for no fault of its own, when its last trial is known to be dead, too."""
+        from studies.patient_storage import UNREACHABLE, until_reachable
+        from studies.storage import GRACE_SECONDS
+
+        pause(GRACE_SECONDS)
+        with contextlib.suppress(*UNREACHABLE):  # the server ends; its heartbeat has ended, too
+            until_reachable(
+                lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause
+            )
 
     def _do(self, jobs: Jobs, job: Job) -> None:
         with self._beating(jobs, job) as is_mine:
@@ -137,16 +148,17 @@ class ServiceWorker:
 
         def is_mine() -> bool:
             spent = job.seconds + time.monotonic() - begun
-            if not lost.is_set() and not jobs.beat(job.id, self._name, spent):
-                lost.set()
+            try:
+                if not lost.is_set() and not jobs.beat(job.id, self._name, spent):
+                    lost.set()
+            except UNREACHABLE as error:
+                # Nobody else can take it now either.
+                _logger.warning("a heartbeat was not written (%s)", type(error).__name__)
             return not lost.is_set()
 
         def beat() -> None:
             while not over.wait(BEAT_SECONDS):
-                try:
-                    is_mine()
-                except UNREACHABLE as error:
-                    _logger.warning("a heartbeat was not written (%s)", type(error).__name__)
+                is_mine()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()

@@ -24,7 +24,7 @@ from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
 from studies.assets import cache_folder
-from studies.best_trial import front_of, has_front
+from studies.best_trial import has_front
 from studies.front import FrontPoint
 from studies.study_summary import summarise
 from tuner.calibration import runtime_model_for
@@ -207,7 +207,7 @@ def result_of(study: optuna.Study) -> TuningResult:
         trials=found.trials,
         pruned=found.pruned,
         study=study,
-        front=tuple(front_of(study)) if has_front(study) else None,
+        front=found.front,
     )
 
 

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import sqlalchemy
 from fastapi import FastAPI, Query, Request
@@ -22,8 +19,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, RedirectResponse
 
 from explainers.errors import StorageError
-from studies.artifacts import artifact_store
-from studies.export import pickled
 from studies.http.guard import SESSION_COOKIE, Guard, is_token, may_enter, session_value
 from studies.http.problems import (
     Problem,
@@ -32,16 +27,11 @@ from studies.http.problems import (
     problem_responses,
 )
 from studies.http.uploads import read_form
-from studies.records.jobs import Job, Jobs, NameTaken
-from studies.report.blocks import Supplement
+from studies.service.bodies import TOKEN_BODY, UPLOAD_BODY
 from studies.service.dashboard import DASHBOARD_PATHS, DashboardDoor
-from studies.service.documents import Documents
-from studies.service.folder import ServiceFolder
-from studies.service.limits import STUDY_PATTERN, ServiceLimits
+from studies.service.desk import Desk, Service, Shown
+from studies.service.limits import STUDY_PATTERN
 from studies.service.pages import ASSETS, asset, docs_page
-from studies.service.progress import Progress
-from studies.service.reports import Reports
-from studies.service.uploads import Defaults, checked_request
 
 __all__ = ["Service", "create_app"]
 
@@ -49,7 +39,6 @@ _UPLOAD_SECONDS = 300.0
 _TURN_SECONDS = 20.0
 _RETRY_SECONDS = 30
 _TOKEN_BYTES = 4_096
-_ENVELOPE_BYTES = 2_000  # of a part: its boundary and headers
 _PUBLIC = ("/", "/healthz", "/api/session", "/assets/")
 _FRESH = {"Cache-Control": "no-cache"}
 _REPORT_HEADERS = {
@@ -62,185 +51,11 @@ _logger = logging.getLogger("lime_tuner.serve")
 
 _Name = Annotated[str, InPath(pattern=STUDY_PATTERN, description="The study's name.")]
 _Key = Annotated[str, InPath(max_length=200, description="The image's key.")]
-_Shown = Literal["photo", "default", "best", "reference"]
-
-
-@dataclass(frozen=True, eq=False)
-class Service:
-    """What a service is made of.
-
-    Attributes:
-        storage: URL of the database; it must have Optuna's tables.
-        model: the name of the classifier that workers explain, for people.
-        token: who may come in; ``None`` for a server that listens on this machine only.
-        workers: how many worker processes are alive.
-        supplement: about dissected networks, for reports.
-    """
-
-    storage: str
-    folder: Path
-    model: str
-    limits: ServiceLimits = field(default_factory=ServiceLimits)
-    defaults: Defaults = field(default_factory=Defaults)
-    token: str | None = None
-    workers: Callable[[], int] = lambda: 0
-    supplement: Callable[[], Supplement | None] = lambda: None
-
-
-class _Desk:
-    """What the handlers work with; opened and closed with the application."""
-
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        self.jobs = Jobs(service.storage)
-        self.folder = ServiceFolder(service.folder)
-        self.documents = Documents(service.storage, self.folder)
-        self.reports = Reports(service.storage, self.folder, service.supplement)
-        self.uploads = asyncio.Semaphore(service.limits.uploads)
-        self.progress = Progress(self.look)
-        self._adding = threading.Lock()
-
-    async def close(self) -> None:
-        await self.progress.close()
-        self.jobs.close()
-        self.documents.close()
-
-    def look(self, studies: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Documents of some studies."""
-        return self.documents.of([job for study in studies for job in self.jobs.of(study)])
-
-    def study(self, name: str) -> list[Job]:
-        """The jobs of a study.
-
-        Raises:
-            Problem: 404 there is none.
-        """
-        found = [job for job in self.jobs.of(name) if job.study == name]
-        if not found:
-            raise Problem(404, f"there is no study '{name}'")
-        return found
-
-    def image(self, name: str, key: str) -> Job:
-        """One image of a study.
-
-        Raises:
-            Problem: 404 there is none.
-        """
-        job = next((job for job in self.study(name) if job.key == key), None)
-        if job is None:
-            raise Problem(404, f"the study '{name}' has no such image")
-        return job
-
-    def document(self, name: str) -> dict[str, Any]:
-        """A study's document."""
-        return self.documents.of(self.study(name))[name]
-
-    def check_room(self, images: int = 1) -> None:
-        """Whether images may be queued.
-
-        Raises:
-            Problem: 503 the queue is full.
-        """
-        counts = self.jobs.counts()
-        waiting, most = counts["queued"] + counts["running"], self.service.limits.queue
-        if waiting + images > most:
-            raise Problem(
-                503, f"{waiting} images wait or are being tuned, {most} may: come back later",
-                retry_after=_RETRY_SECONDS,
-            )  # fmt: skip
-
-    def accept(self, form: Any) -> tuple[str, list[str]]:
-        """Check a form, keep its files, queue its images.
-
-        Raises:
-            Problem: whatever is wrong with it.
-        """
-        asked = checked_request(form, self.service.limits, self.service.defaults)
-        taken = Problem(409, f"the study '{asked.study}' exists already: choose another name")
-        with self._adding:
-            self.check_room(len(asked.keys))
-            if self.documents.holds(asked.study):
-                raise taken
-            try:
-                self.folder.keep(asked)
-            except FileExistsError as error:
-                raise taken from error
-            try:
-                self.jobs.add(asked.study, asked.keys, asked.settings)
-            except NameTaken as error:
-                self.folder.forget(asked.study)
-                raise taken from error
-            except BaseException:
-                self.folder.forget(asked.study)
-                raise
-        return asked.study, list(asked.keys)
-
-    def picture(self, name: str, key: str, shown: _Shown) -> bytes:
-        """A picture, as PNG.
-
-        Raises:
-            Problem: 404 there is none yet.
-        """
-        job = self.image(name, key)
-        if shown in ("photo", "reference"):
-            path = self.folder.picture(name, key, shown)
-            if path.is_file():
-                return path.read_bytes()
-        else:
-            artifact = self.documents.of([job])[name]["images"][key]["pictures"][shown]
-            store = artifact_store(self.service.storage)
-            if artifact and artifact in store:
-                with store.open_reader(artifact) as file:
-                    return file.read()
-        raise Problem(404, f"there is no picture '{shown}' of this image yet")
-
-    def pickle(self, name: str) -> bytes:
-        """The best parameters of all images that have some.
-
-        Raises:
-            Problem: 409 no image has any.
-        """
-        from explainers.lime_parameters import LimeParameters
-
-        images = self.document(name)["images"]
-        best = {
-            key: LimeParameters.from_json(_json(found["best"]["parameters"]))
-            for key, found in images.items()
-            if found["best"] is not None
-        }
-        if not best:
-            raise Problem(409, f"no image of '{name}' has a finished trial yet")
-        return pickled(best)
-
-    def code(self, name: str, key: str) -> str:
-        """An image's best parameters as Python.
-
-        Raises:
-            Problem: 409 it has none.
-        """
-        from explainers.lime_parameters import LimeParameters
-        from studies.parameter_code import parameter_code
-
-        found = self.documents.of([self.image(name, key)])[name]["images"][key]
-        if found["best"] is None:
-            raise Problem(409, "this image has no finished trial yet")
-        parameters = LimeParameters.from_json(_json(found["best"]["parameters"]))
-        return f"{parameter_code(parameters)}\n"
-
-    def report(self, name: str) -> Path:
-        """The folder of a study's report."""
-        return self.reports.of(name, self.documents.fingerprint(self.study(name)))
-
-
-def _json(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
 
 
 def create_app(service: Service) -> FastAPI:
     """The application."""
-    desk = _Desk(service)
+    desk = Desk(service)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -271,7 +86,7 @@ def create_app(service: Service) -> FastAPI:
     return app
 
 
-def _add_studies(app: FastAPI, desk: _Desk) -> None:
+def _add_studies(app: FastAPI, desk: Desk) -> None:
     """Asking for studies, following and cancelling them."""
     limits = desk.service.limits
 
@@ -286,7 +101,7 @@ def _add_studies(app: FastAPI, desk: _Desk) -> None:
             s422="a file, name or number that is not taken; the answer says why",
             s503="the queue is full; see Retry-After",
         ),
-        openapi_extra=_UPLOAD,
+        openapi_extra=UPLOAD_BODY,
     )
     async def create_study(request: Request) -> Response:
         """Tune the images of a new study."""
@@ -362,7 +177,7 @@ def _add_studies(app: FastAPI, desk: _Desk) -> None:
         )
 
 
-def _add_results(app: FastAPI, desk: _Desk) -> None:
+def _add_results(app: FastAPI, desk: Desk) -> None:
     """What a study has found, to look at and to take away."""
     not_yet = problem_responses(
         s404="no such study or image", s409="nothing is found yet", s422="no name of a study"
@@ -394,7 +209,7 @@ def _add_results(app: FastAPI, desk: _Desk) -> None:
 
     @app.get(
         "/api/studies/{name}/images/{key}/{shown}.png",
-        response_class=FileResponse,
+        response_class=Response,
         responses={
             200: {"content": {"image/png": {}}, "description": "A picture"},
             **problem_responses(
@@ -402,7 +217,7 @@ def _add_results(app: FastAPI, desk: _Desk) -> None:
             ),
         },
     )
-    def show_picture(name: _Name, key: _Key, shown: _Shown) -> Response:
+    def show_picture(name: _Name, key: _Key, shown: Shown) -> Response:
         """An image as the classifier sees it, with what LIME marks, or the reference."""
         return Response(desk.picture(name, key, shown), media_type="image/png", headers=_FRESH)
 
@@ -422,7 +237,7 @@ def _add_results(app: FastAPI, desk: _Desk) -> None:
         return FileResponse(path, headers=_REPORT_HEADERS)
 
 
-def _add_pages(app: FastAPI, desk: _Desk) -> None:
+def _add_pages(app: FastAPI, desk: Desk) -> None:
     """The page, its parts, the dashboard, and who may see them."""
     from studies.dashboard import dashboard_app
 
@@ -483,7 +298,7 @@ def _add_pages(app: FastAPI, desk: _Desk) -> None:
         responses=problem_responses(
             s400="no such body", s401="the token is wrong", s413="no token is so long"
         ),
-        openapi_extra=_TOKEN,
+        openapi_extra=TOKEN_BODY,
     )
     async def enter(request: Request) -> Response:
         """For a browser: a cookie instead of the token, which it cannot send with a picture."""
@@ -529,69 +344,3 @@ async def _short_body(request: Request) -> str:
 
 
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-_BINARY = {"type": "string", "format": "binary"}
-_UPLOAD: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "images": {
-                            "type": "array", "items": _BINARY, "minItems": 1,
-                            "description": "Photographs: JPEG, PNG or WebP.",
-                        },
-                        "masks": {
-                            "type": "array", "items": _BINARY,
-                            "description": "What explanations are scored against: white is the "
-                            "object. Named as their photographs.",
-                        },
-                        "study": {
-                            "type": "string", "pattern": STUDY_PATTERN,
-                            "description": "A name; one is found where it is left out.",
-                        },
-                        "trials": {
-                            "type": "integer", "minimum": 1,
-                            "description": "Of each image, in all.",
-                        },
-                        "timeout": {
-                            "type": "number", "minimum": 1,
-                            "description": "Seconds an image, after which no trial is started.",
-                        },
-                        "reference": {
-                            "type": "string",
-                            "description": "METHOD@RULE, e.g. gradcam@0.3; with masks: masks.",
-                        },
-                    },
-                    "required": ["images"],
-                }
-            }
-        },
-    },
-    "responses": {
-        "202": {
-            "description": "The study waits for a worker",
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "properties": {
-                            "study": {"type": "string"},
-                            "images": {"type": "array", "items": {"type": "string"}},
-                        },
-                        "required": ["study", "images"],
-                    }
-                }
-            },
-        }
-    },
-}  # fmt: skip
-_TOKEN: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "text/plain": {"schema": {"type": "string", "description": "The service's token."}}
-        },
-    }
-}

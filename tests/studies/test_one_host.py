@@ -71,6 +71,7 @@ def test_another_host_at_work_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     study = optuna.create_study(study_name="p/a", storage=storage)
     trial = study.ask()
     trial.set_user_attr(WORKER, "first:12")
+    storage.write_gathered()
     storage.record_heartbeat(trial._trial_id)
     open_storage(url)
 
