@@ -61,8 +61,10 @@ class BestLog:
             return
         self._best = self._study.best_value  # others may have found a better one
         if values[0] >= self._best:
+            iou = trial.user_attrs.get("iou")  # none where nothing is agreed with
+            agreement = "" if iou is None else f", IoU {iou:.4f}"
             _logger.info(
-                "%s: trial %d is the best so far: score %.4f, IoU %.4f, %.3f s",
-                self._study.study_name, trial.number, values[0],
-                trial.user_attrs.get("iou", 0.0), trial.user_attrs.get("runtime_seconds", 0.0),
+                "%s: trial %d is the best so far: score %.4f%s, %.3f s",
+                self._study.study_name, trial.number, values[0], agreement,
+                trial.user_attrs.get("runtime_seconds", 0.0),
             )  # fmt: skip
