@@ -206,6 +206,7 @@ def test_one_setting_under_every_key(here: Path, cli: Cli) -> None:
         (["--scope", "catalog", "--folds", "11"], "2 to 10"),
         (["--scope", "catalog", "--images", "key"], "two images"),
         (["--scope", "catalog", "--workers", "2"], "--workers above 1"),
+        (["--scope", "catalog", "--pareto"], "--pareto does not go with"),
         (["--scope", "catalog", "--aggregate", "most"], "--aggregate most"),
     ],
 )

@@ -120,7 +120,9 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     assert verified["defaults"]["images"]["key"]["insertion_minus_deletion"] > -1
     cli.ok("report", "--study", "pictures", "-o", "found")
     own = ["--catalog", "demo", "--images", "key", "--objective", "faithful"]
-    for wrong in (["--sampler", "ceiling"], ["--constrain", "fidelity"], ["--scope", "catalog"]):
+    for wrong in (
+        ["--sampler", "ceiling"], ["--constrain", "fidelity"], ["--scope", "catalog"], ["--pareto"],
+    ):  # fmt: skip
         assert "needs a reference" in cli.refused("tune", *own, *wrong, status=(2,))
     assert "agreement or faithful" in cli.refused(
         "tune", "--catalog", "demo", "--objective", "beauty", status=(2,)

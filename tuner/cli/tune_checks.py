@@ -45,6 +45,7 @@ def check_objective(request: TuneRequest) -> None:
         "--sampler ceiling": request.sampler == "ceiling",
         "--constrain": request.constrain,
         "--scope catalog": request.scope,
+        "--pareto": request.pareto,
         "--calibrated": request.calibrated,
         "--min-reliability": request.min_reliability,
     }
@@ -60,8 +61,8 @@ def check_scope(request: TuneRequest, images: int) -> None:
     assert request.scope is not None
     request.scope.check(images)
     given = {
-        "--constrain": request.constrain, "--until": request.until, "--cluster": request.cluster,
-        "--workers above 1": request.workers > 1,
+        "--constrain": request.constrain, "--pareto": request.pareto, "--until": request.until,
+        "--cluster": request.cluster, "--workers above 1": request.workers > 1,
     }  # fmt: skip
     for name, value in given.items():
         if value:
