@@ -120,7 +120,8 @@ class StudyRunner:
             raise
         except Exception as error:  # Optuna tells what others did to a trial in several ways
             # ... and stumbles over its own error when a trial's end cannot be written.
-            lost = error.__context__ if isinstance(error, AssertionError) else None
+            stumbled = isinstance(error, (AssertionError, UnboundLocalError))
+            lost = error.__context__ if stumbled else None
             if isinstance(lost, UNREACHABLE):
                 raise lost  # noqa: B904
             if not self._taken_for_dead():
