@@ -28,6 +28,7 @@ def test_who_is_at_work(here: Path, cli: Cli) -> None:
     study = optuna.load_study(study_name="p/a", storage=storage)
     trial = study.ask()
     trial.set_user_attr(WORKER, "here:1")
+    storage.write_gathered()
     storage.record_heartbeat(trial._trial_id)
     found = json.loads(cli.ok("status", "--json"))["p/a"]
     assert {"trials", "best", "default", "reliability", "last_activity"} <= set(found)
