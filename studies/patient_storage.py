@@ -19,7 +19,7 @@ from explainers.errors import StorageAway, StorageError
 from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
 from studies.full_disk import is_full, no_space
 from studies.gathering_storage import GatheringStorage
-from studies.storage import database_reason, describe, is_away, open_storage, sqlite_path
+from studies.storage import database_reason, describe, is_away, sqlite_path
 
 __all__ = [
     "UNREACHABLE", "PatientStorage", "again_elsewhere", "bury_dead", "trouble_told",
@@ -78,6 +78,15 @@ class PatientStorage(GatheringStorage):
 
     _cut_off: float | None = None  # when this process last found the database away
     _proposing: tuple[int, threading.Event] | None = None
+
+    def close(self) -> None:
+        """Let go of the database; Optuna leaves that to the garbage collector.
+
+        A server has a hundred connections or so for everybody.
+        """
+        self._proposed()
+        self.remove_session()
+        self.engine.dispose()
 
     def _until_back(self, ask: Callable[[], _T]) -> _T:
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -145,19 +154,25 @@ class PatientStorage(GatheringStorage):
         done = self._until_back(attempt)
         if done and state == TrialState.RUNNING:
             self._propose(trial_id)
+        elif self._proposing is not None and self._proposing[0] == trial_id:
+            self._proposed()  # ended before Optuna's heartbeats began
         return done
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Write it, or let it be until next time."""
         if self._proposing is not None and self._proposing[0] == trial_id:
-            self._proposing[1].set()  # Optuna's own thread has begun
-            self._proposing = None
+            self._proposed()  # Optuna's own thread has begun
         self._beat(trial_id)
+
+    def _proposed(self) -> None:
+        """No heartbeats from here any more."""
+        if self._proposing is not None:
+            self._proposing[1].set()
+            self._proposing = None
 
     def _propose(self, trial_id: int) -> None:
         """Send heartbeats for a trial that was begun, until Optuna does."""
-        if self._proposing is not None:
-            self._proposing[1].set()
+        self._proposed()
         over = threading.Event()
         self._proposing = (trial_id, over)
         interval = self.heartbeat_interval
@@ -245,9 +260,8 @@ def again_elsewhere(study: optuna.Study, trial: FrozenTrial) -> None:
     )
 
 
-def bury_dead(url: str, names: Iterable[str]) -> None:
+def bury_dead(storage: PatientStorage, names: Iterable[str]) -> None:
     """Fail the trials of some studies whose workers are dead, so that they are tried again."""
-    storage = open_storage(url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         for name in names:

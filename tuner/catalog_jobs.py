@@ -64,6 +64,7 @@ def run_catalog_job(
     first = job.jobs[0]
     torch.set_num_threads(first.threads)
     bank = PerturbationBank(first.bank or cache_folder() / "bank")
+    storage = open_storage(first.storage)
     try:
         task = _catalog_task(job, bank)
         settings = _settings(job)
@@ -76,7 +77,7 @@ def run_catalog_job(
             most_runtime=job.most_runtime,
             calibration=first.calibration,
         )
-        study = open_study(job.study, open_storage(first.storage), facts)
+        study = open_study(job.study, storage, facts)
         result = run_catalog_study(study, task, settings, on_trial, first.plan.first())
         known = study.user_attrs.get(TRANSFER, {})
         if job.folds and (known.get("folds"), known.get("best")) != (
@@ -87,6 +88,7 @@ def run_catalog_job(
                 TRANSFER, {**transfer.to_json(), "best": int(result.best["number"])}
             )
     finally:
+        storage.close()
         bank.close()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -149,6 +149,7 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
     entry = catalog.only((job.key,)).images[0]
     image = load_study_image(catalog, entry, classifier.geometry, job.assets)
     bank = PerturbationBank(job.bank or cache_folder() / "bank")
+    storage = open_storage(job.storage)
     try:
         task = TuningTask(
             image=image.pixels,
@@ -182,12 +183,13 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
             class_index=job.class_index,
             calibration=job.calibration,
         )
-        study = open_study(job.study, open_storage(job.storage), facts, pareto=job.pareto)
+        study = open_study(job.study, storage, facts, pareto=job.pareto)
         plan = job.plan.to_json()
         if study.user_attrs.get(PLAN) != plan:
             study.set_user_attr(PLAN, plan)
         yield OpenedJob(study, task, settings)
     finally:
+        storage.close()
         bank.close()
 
 
@@ -269,21 +271,21 @@ def run_until(jobs: Sequence[TuneJob], crew: Crew, until: datetime) -> None:
     crew.run(run_job, late)
 
 
-def settle(jobs: Sequence[TuneJob]) -> None:
+def settle(url: str, studies: Collection[str]) -> None:
     """Wait until trials of workers that were lost are known to be dead, and fail them."""
     from studies.overview import overview
     from studies.patient_storage import bury_dead
-    from studies.storage import GRACE_SECONDS, HEARTBEAT_SECONDS
+    from studies.storage import GRACE_SECONDS, HEARTBEAT_SECONDS, open_storage
 
-    url, mine = jobs[0].storage, {job.study for job in jobs}
     deadline = time.monotonic() + GRACE_SECONDS + 2 * HEARTBEAT_SECONDS
-    while time.monotonic() < deadline:
-        rows = [row for row in overview(url, None) if row.study in mine]
-        running = [row.study for row in rows if row.trials.get("RUNNING")]
-        if not running:
-            return
-        bury_dead(url, running)
-        time.sleep(1)
+    with closing(open_storage(url)) as storage:
+        while time.monotonic() < deadline:
+            rows = [row for row in overview(url, None) if row.study in studies]
+            running = [row.study for row in rows if row.trials.get("RUNNING")]
+            if not running:
+                return
+            bury_dead(storage, running)
+            time.sleep(1)
 
 
 def _work_shift(shift: _Shift) -> int:

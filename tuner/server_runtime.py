@@ -279,9 +279,9 @@ def _factors(
 
     scale = rows.max(axis=0)
     if scale.all() and np.linalg.matrix_rank(rows / scale, tol=_SAME) == 2:
-        found: NDArray[np.float64] = optimize.nnls(rows / scale, seconds)[0] / scale
-        if found.all():
-            return found, False
+        found: NDArray[np.float64] = optimize.nnls(rows / scale, seconds)[0]
+        if (found > _SAME * seconds.max()).all():  # rounding makes a price of nothing
+            return found / scale, False
     total = rows.sum(axis=1)
     return np.full(2, float(total @ seconds) / float(total @ total)), True
 

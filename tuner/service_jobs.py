@@ -176,7 +176,7 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
         LimeTunerError: it cannot be; says why.
     """
     from studies.artifacts import artifact_store
-    from tuner.jobs import opened_job, winners_of
+    from tuner.jobs import opened_job, settle, winners_of
     from tuner.study_notes import StudyNotes
     from tuner.study_runner import StudyRunner, is_done
 
@@ -198,6 +198,8 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
         if not stopped:
             runner.finish()
         notes.write()
+    if not stopped:
+        settle(plan.storage, {tuned.study})  # somebody may have been killed in the middle of it
     return not stopped
 
 

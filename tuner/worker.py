@@ -21,6 +21,7 @@ from tuner.plan import StudyPlan
 
 if TYPE_CHECKING:
     from explainers.perturbation_bank import PerturbationBank
+    from studies.patient_storage import PatientStorage
     from tuner.study_notes import StudyNotes
     from tuner.study_runner import StudyRunner
     from tuner.trial import TuningSettings
@@ -90,6 +91,7 @@ class Worker:
     trials: int = 0
     _prepared: OrderedDict[str, _Prepared] = field(default_factory=OrderedDict)
     _done: dict[str, StudyPlan] = field(default_factory=dict)
+    _opened: PatientStorage | None = None
 
     def run(self) -> int:
         """Work until stopped, or idle for too long; how many trials were run.
@@ -130,7 +132,18 @@ class Worker:
         for prepared in self._prepared.values():
             prepared.bank.close()
         self._prepared.clear()
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
         return self.trials
+
+    def _storage(self) -> PatientStorage:
+        """One for all studies, as a server has a hundred connections or so for everybody."""
+        from studies.storage import open_storage
+
+        if self._opened is None:
+            self._opened = open_storage(self.storage)
+        return self._opened
 
     def _next(self) -> tuple[str, StudyPlan] | None:
         from studies.overview import overview, study_attributes
@@ -153,7 +166,7 @@ class Worker:
         name = neediest(found, self.refused)
         if name is None:
             # While trials are begun Optuna does it by itself.
-            bury_dead(self.storage, [row.study for row in rows if row.trials.get("RUNNING")])
+            bury_dead(self._storage(), [row.study for row in rows if row.trials.get("RUNNING")])
         if name is None and found:
             raise Mismatch(
                 f"{len(found)} studies need work, and this machine may do none of it; the first: "
@@ -201,7 +214,6 @@ class Worker:
         from studies.artifacts import artifact_store
         from studies.assets import cache_folder, load_study_image
         from studies.catalog import load_catalog
-        from studies.storage import open_storage
         from tuner.jobs import winners_of
         from tuner.loading import kept_classifier, kept_engine
         from tuner.runtime_model import RuntimeModel
@@ -209,7 +221,7 @@ class Worker:
         from tuner.study_runner import StudyRunner
         from tuner.task import TuningTask
 
-        study = optuna.load_study(study_name=name, storage=open_storage(self.storage))
+        study = optuna.load_study(study_name=name, storage=self._storage())
         facts = study.user_attrs
         check_versions(facts["package_versions"])
         machine = self.machine

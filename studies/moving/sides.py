@@ -159,8 +159,7 @@ def ready_target(url: str) -> Iterator[Engine]:
             pass
         yield storage.engine
     finally:
-        storage.remove_session()
-        storage.engine.dispose()
+        storage.close()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,18 +87,19 @@ def gather(storage: str, prefix: str) -> ReportFacts:
     others = sorted({row.study.rsplit("/", 1)[0] for row in rows} - {prefix})
     attributes = study_attributes(storage, [row.study for row in mine])
     parameters = best_parameters(storage, prefix)
-    opened = open_storage(storage, write=False)
     verified = _verified(storage, parameters, attributes, prefix)
     studies = []
-    for row in mine:
-        key = row.study[len(prefix) + 1 :]
-        trials = optuna.load_study(study_name=row.study, storage=opened).get_trials(deepcopy=False)
-        studies.append(
-            StudyFacts(
-                key, row, attributes.get(row.study, {}), parameters.get(key), tuple(trials),
-                verified.get(key),
-            )
-        )  # fmt: skip
+    with closing(open_storage(storage, write=False)) as opened:
+        for row in mine:
+            key = row.study[len(prefix) + 1 :]
+            study = optuna.load_study(study_name=row.study, storage=opened)
+            trials = tuple(study.get_trials(deepcopy=False))
+            studies.append(
+                StudyFacts(
+                    key, row, attributes.get(row.study, {}), parameters.get(key), trials,
+                    verified.get(key),
+                )
+            )  # fmt: skip
     return ReportFacts(
         describe(storage), prefix, tuple(studies), latest_comparison(storage, prefix), tuple(others)
     )

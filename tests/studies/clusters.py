@@ -137,7 +137,7 @@ class MariaDB(Cluster):
                 [*_as_user(self.user), str(_mariadbd()), "--no-defaults",
                  f"--datadir={self.folder / 'data'}", f"--socket={self.folder / 'socket'}",
                  f"--tmpdir={self.folder / 'tmp'}", f"--port={self.port}",
-                 f"--bind-address={self.hosts[0]}"],
+                 f"--bind-address={self.hosts[0]}", "--character-set-server=utf8mb4"],
                 cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         deadline = time.monotonic() + _SECONDS

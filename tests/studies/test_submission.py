@@ -82,7 +82,7 @@ def test_credentials_of_the_address_are_sent_and_never_shown() -> None:
     assert "bWU6" not in repr(parse_address(url))
 
 
-IN_A_DAY = format_datetime(datetime.now(timezone.utc) + timedelta(days=1), usegmt=True)
+IN_A_YEAR = format_datetime(datetime.now(timezone.utc) + timedelta(days=365), usegmt=True)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ IN_A_DAY = format_datetime(datetime.now(timezone.utc) + timedelta(days=1), usegm
         ((418, {}, b"I am\na \x1b[31mteapot"), "418 (I am a [31mteapot): nothing was graded"),
         (problem(422, "house: num_samples must be a number"), "house: num_samples must be"),
         (problem(429, "slowly", Retry_After="90"), "come back in 90 s, at 20"),
-        (problem(429, "slowly", Retry_After=IN_A_DAY), "come back in 86"),
+        (problem(429, "slowly", Retry_After=IN_A_YEAR), "come back in 315"),
         (problem(429, "slowly", Retry_After="soon"), "come back later"),
         (problem(429, "slowly"), "come back later"),
         (problem(503, "down", Retry_After="3600"), "come back in 3600 s"),

@@ -53,7 +53,7 @@ def test_an_older_database_has_none_yet(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     add_submission(url, ONE)
     with sqlalchemy.create_engine(url).begin() as connection:
-        for name in ("submissions", "grades", "calibrations"):
+        for name in ("submissions", "grades", "calibrations", "artifacts", "jobs"):
             connection.exec_driver_sql(f"DROP TABLE lime_tuner_{name}")
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0005'")
     assert submissions(url) == []

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,11 +48,11 @@ def _workers(url: str, folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
 
 
 def _trials(url: str) -> dict[str, list[optuna.trial.FrozenTrial]]:
-    storage = open_storage(url)
-    return {
-        key: optuna.load_study(study_name=f"demo/{key}", storage=storage).get_trials()
-        for key in KEYS
-    }
+    with closing(open_storage(url)) as storage:
+        return {
+            key: optuna.load_study(study_name=f"demo/{key}", storage=storage).get_trials()
+            for key in KEYS
+        }
 
 
 def _finished(url: str) -> int:

@@ -61,7 +61,7 @@ def run_catalog_scope(
     from tuner.catalog_jobs import CatalogJob, run_catalog_job
 
     first = jobs[0]
-    open_storage(first.storage)
+    open_storage(first.storage).close()
     job = CatalogJob(
         study=catalog_study(prefix),
         jobs=tuple(jobs),

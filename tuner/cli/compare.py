@@ -81,7 +81,7 @@ def compare(
         check_method(name)
     parse_heat_map_rule(rule)
     url = setting("storage", storage, DEFAULT_STORAGE)
-    open_storage(url)  # a storage that cannot be written is told before the work
+    open_storage(url).close()  # a storage that cannot be written is told before the work
     place = open_workplace(
         catalog=catalog, assets=assets, model=model, weights=weights, device=device,
         cam_layer=cam_layer, images=images,

@@ -167,7 +167,7 @@ def dissect(
                 )
         finally:
             cache.close()
-    open_storage(url)
+    open_storage(url).close()
     for dissection in found:
         add_dissection(url, dissection)
     joined = sum(join_explanations(url, classifier) for classifier in networks.values())

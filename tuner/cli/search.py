@@ -318,7 +318,7 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
     studies = [job.study for job in jobs]
     names = [job.key for job in jobs]
     before = _counts(request.storage, studies, request.pareto)
-    open_storage(request.storage)  # its tables are made once, here, not by every worker at once
+    open_storage(request.storage).close()  # makes its tables once, not every worker at once
     todo = [j for j in jobs if request.beyond or before.get(j.study, 0) < request.trials]
     already = sum(before.values())
     if already:
@@ -338,7 +338,7 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
                 done = "brings" if request.beyond else "is left to do that brings"
                 errors.print(f"over before {request.until:%H:%M}: no further trial {done} anything")
         if request.cluster and todo:
-            settle(todo)
+            settle(request.storage, {job.study for job in todo})
     return names
 
 

@@ -107,7 +107,7 @@ def serve(
     rule = parse_reference(setting("reference", reference, "gradcam@0.3")).text
     check_storage(url, write=True)
     with bound_socket(host, port) as bound:
-        open_storage(url)  # its tables are made once, here, not by every worker at once
+        open_storage(url).close()  # its tables are made once, here, not by every worker at once
         plan = ServicePlan(
             storage=url,
             folder=str(service_folder(url).resolve()),
