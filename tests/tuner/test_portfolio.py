@@ -114,4 +114,8 @@ def test_from_studies_to_a_portfolio_to_a_study(here: Path, cli: Cli) -> None:
         assert study.trials[0].user_attrs["origin"] == "portfolio"
     line = cli.refused("tune", *common, *fast, "--portfolio", "elsewhere", status=(2,))
     assert "neither a file" in line
-    assert "no studies named" in cli.refused("portfolio", *common, "--studies", "none")
+    # ... which is told before a classifier is loaded.
+    refused = cli.refused("portfolio", "--model", "no_such_model", "--studies", "none", status=(2,))
+    assert "no studies named none/" in refused
+    assert "no.db" in cli.refused("portfolio", "--storage", "sqlite:///no.db", *common)
+    assert not (here / "no.db").exists()

@@ -9,7 +9,7 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
-from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_workplace
 from tuner.cli.output import errors, work_progress, write_json
 from tuner.cli.settings import setting
 
@@ -93,7 +93,7 @@ def calibrate(
     taken = None if take is None else parse_take(take)
     storage_url = setting("storage", storage, DEFAULT_STORAGE)
     check_storage(storage_url, write=True)
-    source = load_catalog(setting("catalog", catalog, "tml25"))
+    source = load_catalog(setting("catalog", catalog, DEFAULT_CATALOG))
     known = known_answers(answers, storage_url, setting("url", url), source)
     line = calibrated_line(known, source, taken)  # what cannot be fitted is told before the work
     if runtime_only:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from explainers.reference import Reference
     from studies.assets import StudyImage
 
-__all__ = ["Workplace", "open_workplace"]
+__all__ = ["DEFAULT_CATALOG", "Workplace", "open_workplace"]
+
+DEFAULT_CATALOG = "tml25"
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ def open_workplace(
     images: str | None = None,
 ) -> Workplace:
     """Load the catalogue and the classifier that the options name."""
-    source = setting("catalog", catalog, "tml25")
+    source = setting("catalog", catalog, DEFAULT_CATALOG)
     loaded = load_catalog(source)
     if images is not None:
         loaded = loaded.only(tuple(key.strip() for key in images.split(",") if key.strip()))

@@ -13,6 +13,7 @@ import typer
 
 from explainers.errors import LimeTunerError
 from tuner.cli import options
+from tuner.cli.context import DEFAULT_CATALOG
 from tuner.cli.output import console, table, write_json
 from tuner.cli.settings import setting
 
@@ -119,7 +120,7 @@ def _photographs(assets: Path | None) -> str:
     from studies.assets import find_local_file
     from studies.catalog import load_catalog
 
-    catalog = load_catalog("tml25")
+    catalog = load_catalog(DEFAULT_CATALOG)
     folder = setting("assets", assets)
     here = [
         entry.key

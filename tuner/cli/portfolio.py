@@ -12,7 +12,7 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
-from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_workplace
 from tuner.cli.output import console, table, work_progress, write_json
 from tuner.cli.settings import setting
 
@@ -66,15 +66,17 @@ def portfolio(
     from banked answers where there are some. They are chosen greedily, and once more without each
     fold of the images, to see what they give on images that had no say.
     """
+    from studies.catalog import load_catalog
     from studies.storage import DEFAULT_STORAGE
 
+    url = setting("storage", storage, DEFAULT_STORAGE)
+    named = studies or setting("study", None)
+    prefix = named or load_catalog(setting("catalog", catalog, DEFAULT_CATALOG)).name
+    found = _stored(url, prefix)  # what is not there is told before a classifier is loaded
     place = open_workplace(
         catalog=catalog, assets=assets, model=model, weights=weights, device=device,
         cam_layer=None, images=images,
     )  # fmt: skip
-    url = setting("storage", storage, DEFAULT_STORAGE)
-    prefix = studies or setting("study", None, place.catalog.name)
-    found = _stored(url, prefix)
     scored, facts = _scored(
         place, found, most_samples, each, seeds, setting("engine", engine, "auto")
     )
@@ -100,10 +102,10 @@ def _stored(url: str, prefix: str) -> dict[str, optuna.Study]:
     from studies.overview import overview
     from studies.storage import open_storage
 
-    opened = open_storage(url)
     names = [row.study for row in overview(url, prefix) if row.study.startswith(f"{prefix}/")]
     if not names:
         raise InvalidInput(f"there are no studies named {prefix}/…: check --studies and --storage")
+    opened = open_storage(url)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return {
         name[len(prefix) + 1 :]: optuna.load_study(study_name=name, storage=opened)

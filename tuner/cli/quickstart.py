@@ -15,7 +15,8 @@ from tuner.cli.context import open_workplace
 from tuner.cli.output import console, errors, write_json
 from tuner.cli.pictures import write_explanations
 from tuner.cli.results import run_export, run_verification, show_verification
-from tuner.cli.search import TuneRequest, run_tuning
+from tuner.cli.tune_request import TuneRequest
+from tuner.cli.tune_run import run_tuning
 
 __all__ = ["quickstart"]
 

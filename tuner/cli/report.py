@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli import options
+from tuner.cli.context import DEFAULT_CATALOG
 from tuner.cli.output import console, work_progress, write_json
 from tuner.cli.settings import setting
 
@@ -36,7 +37,8 @@ def report(
     from studies.storage import DEFAULT_STORAGE, check_storage
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # importance makes studies in memory
-    prefix = setting("study", study) or load_catalog(setting("catalog", catalog, "tml25")).name
+    source = setting("catalog", catalog, DEFAULT_CATALOG)
+    prefix = setting("study", study) or load_catalog(source).name
     url = setting("storage", storage, DEFAULT_STORAGE)
     check_storage(url, write=False)  # one that does not exist is told, not made
     dissection = dissection_part(latest_dissections(url))

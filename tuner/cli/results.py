@@ -10,7 +10,7 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
-from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_workplace
 from tuner.cli.output import console, errors, table, work_progress, write_json
 from tuner.cli.settings import setting
 
@@ -61,7 +61,7 @@ def export(
     url = setting("storage", storage, DEFAULT_STORAGE)
     written = run_export(
         url,
-        catalog_source=setting("catalog", catalog, "tml25"),
+        catalog_source=setting("catalog", catalog, DEFAULT_CATALOG),
         study=setting("study", study),
         output=output,
         fill_defaults=fill_defaults,

@@ -16,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from explainers.errors import InvalidInput, StorageError, SubmissionError
 from tuner.cli import options
+from tuner.cli.context import DEFAULT_CATALOG
 from tuner.cli.output import console, errors, write_json
 from tuner.cli.parcel import Parcel, check_cutoff, pack
 from tuner.cli.settings import setting
@@ -80,8 +81,8 @@ def submit(
     if not dry_run:
         check_storage(database, write=True)  # what could not be recorded is not sent
     parcel = pack(
-        file, catalog_source=setting("catalog", catalog, "tml25"), study=setting("study", study),
-        storage=database,
+        file, catalog_source=setting("catalog", catalog, DEFAULT_CATALOG),
+        study=setting("study", study), storage=database,
     )  # fmt: skip
     unchecked = None if limit is None else check_cutoff(parcel, limit)
     earlier = submissions(database, address.base)

@@ -1,4 +1,4 @@
-"""What ``tune`` refuses of scopes, objectives and portfolios, before anything is begun."""
+"""What ``tune`` refuses, before anything is begun."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from explainers.errors import InvalidInput
 from tuner.cli.catalog_scope import CatalogScope
 
 if TYPE_CHECKING:
-    from tuner.cli.search import TuneRequest
+    from tuner.cli.tune_request import TuneRequest
 
-__all__ = ["check_objective", "check_scope", "portfolio_members", "scope_of"]
+__all__ = ["check_request", "portfolio_members", "scope_of"]
 
 
 def portfolio_members(source: str | None, storage: str) -> tuple[str, ...]:
@@ -33,7 +33,45 @@ def scope_of(scope: str, aggregate: str, folds: int, most_runtime: float) -> Cat
     return None
 
 
-def check_objective(request: TuneRequest) -> None:
+def check_request(request: TuneRequest, images: int) -> None:
+    """Refuse numbers out of range, unknown names, and what does not go together.
+
+    Args:
+        images: how many there are.
+
+    Raises:
+        InvalidInput: says what was given, and what to give.
+    """
+    from tuner.samplers import SAMPLERS
+    from tuner.tuning import TuningSettings
+
+    TuningSettings(
+        trials=request.trials, seeds=request.seeds, runtime_weight=request.runtime_weight,
+        timeout=request.timeout, answers=request.answers,
+    )  # fmt: skip
+    if request.workers < 1:
+        raise InvalidInput(f"{request.workers} workers: give at least 1")
+    if request.threads is not None and request.threads < 1:
+        raise InvalidInput(f"{request.threads} threads: give at least 1")
+    if request.sampler not in SAMPLERS:
+        raise InvalidInput(
+            f"sampler '{request.sampler}' is unknown: use one of {', '.join(SAMPLERS)}"
+        )
+    if not 0 <= request.min_reliability <= 1:
+        raise InvalidInput(f"--min-reliability {request.min_reliability}: give 0 to 1")
+    if request.constrain not in (None, "fidelity"):
+        raise InvalidInput(f"--constrain {request.constrain}: fidelity is the only constraint")
+    if request.target not in ("top1", "catalog"):
+        raise InvalidInput(f"--target {request.target}: use top1 or catalog")
+    if request.until is not None and request.timeout is not None:
+        raise InvalidInput("--until shares one night among all images, --timeout is for each: "
+                           "give one of them")  # fmt: skip
+    _check_objective(request)
+    if request.scope is not None:
+        _check_scope(request, images)
+
+
+def _check_objective(request: TuneRequest) -> None:
     """Refuse an unknown objective, and what needs a reference where there is none."""
     from tuner.faithfulness import FAITHFUL, OBJECTIVES
 
@@ -56,7 +94,7 @@ def check_objective(request: TuneRequest) -> None:
             )
 
 
-def check_scope(request: TuneRequest, images: int) -> None:
+def _check_scope(request: TuneRequest, images: int) -> None:
     """Refuse what one study for all images cannot do."""
     assert request.scope is not None
     request.scope.check(images)
