@@ -31,6 +31,7 @@ HEARTBEAT_SECONDS = 5
 GRACE_SECONDS = 20
 _OPTUNA_TABLES = {"studies", "trials", "version_info"}
 _OUR_TABLES = "lime_tuner_"
+_BROKEN_BEFORE = "8s2b"  # SQLAlchemy's code
 # By the database's name: our extra that installs a driver, and how URLs for it begin.
 _DRIVERS = {
     "postgresql": ("postgresql", "postgresql+psycopg"),
@@ -96,6 +97,9 @@ def is_away(error: BaseException) -> bool:
 
     A file is there or is not: SQLite waits by itself for others to let go of it.
     """
+    if isinstance(error, sqlalchemy.exc.PendingRollbackError):
+        # Something else was asked after a connection had broken; a failed flush has another code.
+        return error.code == _BROKEN_BEFORE
     if not isinstance(error, sqlalchemy.exc.DBAPIError):
         return isinstance(error, sqlalchemy.exc.TimeoutError)
     if type(error.orig).__module__.startswith("sqlite3"):

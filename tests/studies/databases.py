@@ -59,6 +59,27 @@ def fresh_database(server: str) -> Iterator[str]:
         engine.dispose()
 
 
+def cut_connections(url: str) -> None:
+    """What a restart of the server does to everybody."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        else:
+            rows = connection.exec_driver_sql(
+                "SELECT id FROM information_schema.processlist "
+                "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+            )
+            for (number,) in rows.fetchall():
+                connection.exec_driver_sql(f"KILL {number}")
+    engine.dispose()
+
+
 @pytest.fixture(params=list(SERVERS))
 def server_database(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty database, on one server after the other."""

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from studies.patient_storage import PatientStorage, again_elsewhere
 from studies.storage import open_storage
 from tests.studies.clusters import CLUSTERS, private_cluster
+from tests.studies.databases import cut_connections
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::optuna.exceptions.ExperimentalWarning", "ignore:Heartbeat"
@@ -53,6 +55,24 @@ def test_a_trial_waits_for_a_server_that_is_restarted(server: str) -> None:
         assert [t.number for t in trials] == [0, 1, 2, 3]
         assert trials[0].params == {"x": 0.25}
         assert all(t.value == t.params["x"] == t.user_attrs["iou"] for t in trials)
+
+
+def test_a_connection_that_breaks_in_the_middle_of_reading(server_database: str) -> None:
+    study = optuna.create_study(storage=open_storage(server_database))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    storage = open_storage(server_database)
+    cut = []
+
+    def cut_once(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if "FROM trial_params" in statement and not cut:
+            cut.append(statement)
+            cut_connections(server_database)
+
+    sqlalchemy.event.listen(storage.engine, "before_cursor_execute", cut_once)
+    found = optuna.load_study(study_name=study.study_name, storage=storage).get_trials()
+    assert cut
+    assert [t.params for t in found] == [t.params for t in study.get_trials()]
+    assert all(t.params for t in found)
 
 
 def _patient(url: str) -> PatientStorage:

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
-import sqlalchemy
 from optuna.trial import TrialState
 
 from studies.storage import open_storage
+from tests.studies.databases import cut_connections
 from tests.tuner.command_line import Cli
 from tuner.plan import PLAN, StudyPlan
 
@@ -60,25 +60,6 @@ def _finished(url: str) -> int:
     return sum(t.state in done for trials in _trials(url).values() for t in trials)
 
 
-def _cut_connections(url: str) -> None:
-    """What a restart of the server does to everybody."""
-    engine = sqlalchemy.create_engine(url)
-    with engine.connect() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        else:
-            rows = connection.exec_driver_sql(
-                "SELECT id FROM information_schema.processlist "
-                "WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-            )
-            for (number,) in rows.fetchall():
-                connection.exec_driver_sql(f"KILL {number}")
-    engine.dispose()
-
-
 def test_killed_and_cut_off_they_finish_every_study(
     server_database: str, here: Path, cli: Cli
 ) -> None:
@@ -98,7 +79,7 @@ def test_killed_and_cut_off_they_finish_every_study(
         chance.choice(workers).send_signal(signal.SIGKILL)
         while _finished(url) < 16 and time.monotonic() < deadline:
             time.sleep(0.2)
-        _cut_connections(url)
+        cut_connections(url)
         while time.monotonic() < deadline:
             found = _trials(url)
             states = [t.state for trials in found.values() for t in trials]
