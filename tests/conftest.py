@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -43,12 +44,25 @@ def pytest_runtest_setup() -> None:
         torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session")
+def measured_runtimes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runtime models that tests have measured: seconds of waiting, the same for all."""
+    return tmp_path_factory.mktemp("runtimes")
+
+
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The cache folder of this test; nothing touches the user's own."""
+def cache(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    measured_runtimes: Path,
+) -> Iterator[Path]:
+    """The cache folder of this test, empty but for runtimes; nothing touches the user's own."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("LIME_TUNER_CACHE", str(folder))
-    return folder
+    shutil.copytree(measured_runtimes, folder / "runtime")
+    yield folder
+    if (folder / "runtime").is_dir():
+        shutil.copytree(folder / "runtime", measured_runtimes, dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")
