@@ -55,7 +55,7 @@ class Night:
 SHORT = Night(("house",), ("key",), 30, 4, 1, 1, 480)
 LONG = Night(
     ("house", "key", "boat", "mug", "umbrella"), ("cat", "bird", "fish", "snail", "butterfly"),
-    40, 8, 5, 2, 3000,
+    40, 8, 7, 2, 3000,
 )  # fmt: skip
 
 

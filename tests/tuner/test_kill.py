@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+_logger = logging.getLogger(__name__)
 
 # Kills, and trials of each of two studies: there must be work for every life.
 SHORT, LONG = (3, 8), (60, 50)
@@ -89,6 +92,7 @@ def test_killed_and_resumed(tmp_path: Path, kills: int, trials: int) -> None:
         assert kept.items() <= now.items()
         sound_chunks(cache / "bank" / "answers.sqlite3")
         kept = now
+    _logger.info("%d killed in the middle of the work", killed_at_work)
     assert killed_at_work >= kills // 2
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

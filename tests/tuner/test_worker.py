@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from optuna.trial import TrialState
 from studies.overview import overview
 from studies.patient_storage import PatientStorage, again_elsewhere, until_reachable
 from studies.storage import open_storage
+from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
 from tuner.plan import StudyPlan
 from tuner.search_space import SearchSpace
@@ -128,3 +130,24 @@ def test_wrong_calls_are_one_line(
 ) -> None:
     assert says in cli.refused("worker", *arguments)
     assert list(here.iterdir()) == []
+
+
+def test_it_may_be_started_before_its_database(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with private_cluster("postgresql") as cluster:
+        open_storage(cluster.url).close()
+        cluster.stop()
+        threading.Timer(3, cluster.start).start()
+        code, out, err = cli("worker", "--storage", cluster.url, "--idle-exit", "0")
+        assert (code, out) == (0, "0 trials\n")
+        assert "the database is away" in err
+        assert "the database is back" in err
+        cluster.stop()
+        monkeypatch.setattr("tuner.cli.worker._START_SECONDS", 1.0)
+        code, _, err = cli("worker", "--storage", cluster.url)
+        assert code == 1
+        assert "check the URL" in err.splitlines()[-1]
+        assert "Traceback" not in err
+        cluster.start()
+    assert [path.name for path in here.iterdir()] == ["lime-tuner.log"]

@@ -23,6 +23,7 @@ from tuner.clock import until_clock
 
 __all__ = ["worker"]
 
+_START_SECONDS = 30.0  # that it waits for a database which is not there from the start
 _logger = logging.getLogger(__name__)
 
 
@@ -54,7 +55,7 @@ def worker(
     that a study was made from; it is let be otherwise. A first SIGTERM or Ctrl-C ends after the
     trial that is running.
     """
-    from studies.patient_storage import trouble_told
+    from studies.patient_storage import trouble_told, until_reachable
     from studies.storage import DEFAULT_STORAGE, check_storage
     from tuner.worker import Machine, Worker
 
@@ -67,7 +68,13 @@ def worker(
     folder = setting("assets", assets)
     address = notify_address(notify)
     ends = _deadline(max_hours, until)
-    check_storage(url, write=True)
+    # It may be started together with the database, or while that is restarted.
+    patience = time.monotonic() + _START_SECONDS
+    until_reachable(
+        lambda: check_storage(url, write=True),
+        stop=lambda: time.monotonic() > patience,
+        told=_tell,
+    )
     asked = threading.Event()
     made = Worker(
         storage=url,
