@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "DEFAULTS_ORIGIN", "FAILURE", "PICTURES", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES", "WORKER",
+    "DEFAULTS_ORIGIN", "FAILURE", "PICTURES", "RETRIES", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES",
+    "WORKER",
 ]  # fmt: skip
 
 DEFAULTS_ORIGIN = "lime defaults"
@@ -20,6 +21,8 @@ TRIAL_ATTRIBUTES = (
     "iou", "iou_per_seed", "seeds", "runtime_seconds", "runtime_ratio", "runtime_parts",
     "superpixels", "lime_parameters", "answers",
 )  # fmt: skip
+RETRIES = "retry_history"
+"""Trial system attribute: numbers of the trials that died of it. Optuna's own name for that."""
 WORKER = "worker"
 """Trial attribute: who runs it, or ran it, as ``HOST:PID``."""
 FAILURE = "failure"

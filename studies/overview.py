@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy
 
 from explainers.errors import StorageAway, StorageError
-from studies.attributes import DEFAULTS_ORIGIN
+from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
 from studies.front import ByWeight, Choice, FrontPoint
 from studies.front_rows import TABLES, front_in, number_by, objectives_in
@@ -38,6 +38,7 @@ class StudyOverview:
         last_activity: UTC, when the last trial ended.
         reliability: of the study's reference, in [0, 1]; ``None`` for masks that were not judged.
         front: of a study with two objectives, fastest first; ``None`` where there is one.
+        lost: whether the next trial in line is one that a dead worker has left.
     """
 
     study: str
@@ -52,6 +53,7 @@ class StudyOverview:
     last_activity: datetime | None
     reliability: float | None = None
     front: tuple[FrontPoint, ...] | None = None
+    lost: bool = False
 
     @property
     def finished(self) -> int:
@@ -72,7 +74,7 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
             meta = sqlalchemy.MetaData()
             meta.reflect(
                 connection,
-                only=[*TABLES, "study_user_attributes"],
+                only=[*TABLES, "study_user_attributes", "trial_system_attributes"],
             )
             studies = meta.tables["studies"]
             query = sqlalchemy.select(studies.c.study_id, studies.c.study_name)
@@ -141,7 +143,22 @@ def _one(
         last_activity=last,
         reliability=reliability_of(_study_attribute(connection, meta, study_id, "reference")),
         front=front,
+        lost=bool(counts.get("WAITING")) and _is_lost(connection, meta, study_id),
     )
+
+
+def _is_lost(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int) -> bool:
+    """Whether the first trial that waits was begun before."""
+    trials, attributes = meta.tables["trials"], meta.tables["trial_system_attributes"]
+    first = (
+        sqlalchemy.select(sqlalchemy.func.min(trials.c.trial_id))
+        .where(trials.c.study_id == study_id, trials.c.state == "WAITING")
+        .scalar_subquery()
+    )
+    found = sqlalchemy.select(attributes.c.key).where(
+        attributes.c.trial_id == first, attributes.c.key == RETRIES
+    )
+    return connection.execute(found).first() is not None
 
 
 _Found = tuple[int | None, float | None, dict[str, Any]]

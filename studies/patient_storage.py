@@ -16,7 +16,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import StorageAway, StorageError
-from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
+from studies.attributes import DEFAULTS_ORIGIN, FAILURE, RETRIES, WORKER
 from studies.full_disk import is_full, no_space
 from studies.gathering_storage import GatheringStorage
 from studies.storage import database_reason, describe, is_away, sqlite_path
@@ -33,7 +33,6 @@ UNREACHABLE = (
 """What a call of a storage raises while its database is away."""
 
 _MOST_RETRIES = 3
-_RETRIES = "retry_history"  # Optuna's own name, so that its functions read it
 _FIXED = "fixed_params"  # Optuna's, too: what an enqueued trial shall try
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 _PATIENCE_SECONDS = 900.0
@@ -242,7 +241,7 @@ def again_elsewhere(study: optuna.Study, trial: FrozenTrial) -> None:
 
     What it had found so far is left behind; a trial that dies every time is given up.
     """
-    history = [*trial.system_attrs.get(_RETRIES, []), trial.number]
+    history = [*trial.system_attrs.get(RETRIES, []), trial.number]
     is_defaults = trial.user_attrs.get("origin") == DEFAULTS_ORIGIN
     # One that died before it was known what it tries is not missed.
     known = trial.params or trial.system_attrs.get(_FIXED) or is_defaults
@@ -255,7 +254,7 @@ def again_elsewhere(study: optuna.Study, trial: FrozenTrial) -> None:
             params=trial.params,
             distributions=trial.distributions,
             user_attrs={k: v for k, v in trial.user_attrs.items() if k in kept},
-            system_attrs={"failed_trial": history[0], _RETRIES: history, **_fixed(trial)},
+            system_attrs={"failed_trial": history[0], RETRIES: history, **_fixed(trial)},
         )
     )
 

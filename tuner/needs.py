@@ -19,10 +19,12 @@ class Need:
     Attributes:
         share: of its trials that are finished or being run, from 0 to 1. From 1 to 2 for studies
             that have theirs and may go on: how much of what they have has brought nothing.
+        lost: it has its trials, and one besides that a dead worker has left.
     """
 
     study: str
     share: float
+    lost: bool = False
 
 
 def needs(rows: Sequence[StudyOverview], plans: Mapping[str, StudyPlan]) -> list[Need]:
@@ -35,6 +37,8 @@ def needs(rows: Sequence[StudyOverview], plans: Mapping[str, StudyPlan]) -> list
         taken = row.finished + row.trials.get("RUNNING", 0)
         if taken < plan.trials:
             found.append(Need(row.study, taken / plan.trials))
+        elif row.lost and plan.answers is None:
+            found.append(Need(row.study, 1.0, lost=True))
         elif plan.beyond and not is_stagnant(row.finished, row.best_number):
             # Trials that are being run count as vain until they are not, so that several workers
             # spread over the studies.

@@ -9,7 +9,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.lime_parameters import LimeParameters
-from studies.attributes import DEFAULTS_ORIGIN
+from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import best_trial
 from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
@@ -198,9 +198,13 @@ def has_room(study: optuna.Study, settings: TuningSettings) -> bool:
     """Whether one more trial is wanted when others run some at the same time.
 
     Two that look at the same moment may both begin the last one, so a study may end with a trial
-    more for each of its workers.
+    more for each of its workers. What a dead worker has left is tried again even if others have
+    begun trials in its stead; it may have been the best.
     """
     trials = study.get_trials(deepcopy=False)
+    waiting = next((t for t in trials if t.state == TrialState.WAITING), None)
+    if waiting is not None and RETRIES in waiting.system_attrs and settings.answers is None:
+        return True
     taken = sum(t.state in (*_FINISHED, TrialState.RUNNING) for t in trials)
     return (settings.beyond or taken < settings.trials) and not is_done(study, settings)
 

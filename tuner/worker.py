@@ -162,7 +162,7 @@ class Worker:
         }
         # A study may be done before it has its trials, when its answers are spent.
         done = {name for name, plan in self._done.items() if plans.get(name) == plan}
-        found = [need for need in needs(rows, plans) if need.study not in done]
+        found = [need for need in needs(rows, plans) if need.lost or need.study not in done]
         name = neediest(found, self.refused)
         if name is None:
             # While trials are begun Optuna does it by itself.

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
+from studies.attributes import RETRIES
 from studies.overview import overview
 from studies.patient_storage import PatientStorage, again_elsewhere, until_reachable
 from studies.storage import open_storage
@@ -93,6 +94,22 @@ def test_it_does_what_is_left_and_ends(planned: str, cli: Cli) -> None:
     assert out.strip() == "6 trials"
     assert [row.finished for row in overview(planned, None)] == [4, 4]
     assert cli.ok("worker", "--storage", planned, "--idle-exit", "0").strip() == "0 trials"
+
+
+def test_what_is_left_when_others_have_filled_in_is_done_all_the_same(
+    planned: str, cli: Cli
+) -> None:
+    cli.ok("worker", "--storage", planned, "--idle-exit", "0")
+    study = optuna.load_study(study_name="demo/house", storage=open_storage(planned))
+    study.add_trial(optuna.create_trial(
+        state=TrialState.WAITING, system_attrs={RETRIES: [2], "fixed_params": {"num_features": 3}},
+    ))  # fmt: skip
+    study.enqueue_trial({"num_features": 4})  # what was never begun is not missed
+    assert [row.lost for row in overview(planned, None)] == [True, False]
+    assert cli.ok("worker", "--storage", planned, "--idle-exit", "0").strip() == "1 trials"
+    *_, again, waiting = study.get_trials()
+    assert again.params["num_features"] == 3
+    assert (again.number, waiting.state) == (4, TrialState.WAITING)
 
 
 def test_what_is_not_the_same_is_refused(planned: str, cli: Cli) -> None:
