@@ -29,7 +29,7 @@ from studies.trial_record import TrialRecord
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say
 from tuner.search_space import SearchSpace
 from tuner.study_runner import has_room
-from tuner.trial import TuningSettings, _rival
+from tuner.trial import TuningSettings
 
 _SEEDS = 10
 _STUDY = "load/{workers}"
@@ -48,7 +48,7 @@ def work(url: str, name: str, trials: int, cost: float) -> None:
     def objective(trial: optuna.Trial) -> float:
         nonlocal slept, count
         parameters = SearchSpace().suggest(trial)
-        _rival(study, settings.runtime_weight)
+        settings.goal.rival(study, 4.0)
         begun = time.perf_counter()
         time.sleep(cost)
         slept += time.perf_counter() - begun
