@@ -23,4 +23,4 @@ def test_every_benchmark_can_be_asked_what_it_does(
     with pytest.raises(SystemExit) as ended:
         module.main()
     assert not ended.value.code
-    assert f"python -m tests.benchmarks.{name}" in capsys.readouterr().out
+    assert f"tests.benchmarks.{name}" in capsys.readouterr().out
