@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,10 @@ def run_catalog_job(
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
     first = job.jobs[0]
     torch.set_num_threads(first.threads)
-    bank = PerturbationBank(first.bank or cache_folder() / "bank")
-    storage = open_storage(first.storage)
-    try:
+    with (
+        closing(PerturbationBank(first.bank or cache_folder() / "bank")) as bank,
+        closing(open_storage(first.storage)) as storage,
+    ):
         task = _catalog_task(job, bank)
         settings = _settings(job)
         facts = catalog_facts(
@@ -87,9 +89,6 @@ def run_catalog_job(
             study.set_user_attr(
                 TRANSFER, {**transfer.to_json(), "best": int(result.best["number"])}
             )
-    finally:
-        storage.close()
-        bank.close()
 
 
 def _catalog_task(job: CatalogJob, bank: Any) -> CatalogTask:

@@ -148,9 +148,10 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
     catalog = load_catalog(job.catalog)
     entry = catalog.only((job.key,)).images[0]
     image = load_study_image(catalog, entry, classifier.geometry, job.assets)
-    bank = PerturbationBank(job.bank or cache_folder() / "bank")
-    storage = open_storage(job.storage)
-    try:
+    with (
+        closing(PerturbationBank(job.bank or cache_folder() / "bank")) as bank,
+        closing(open_storage(job.storage)) as storage,
+    ):
         task = TuningTask(
             image=image.pixels,
             source=kept_engine(classifier, job.engine, image.pixels),
@@ -188,9 +189,6 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
         if study.user_attrs.get(PLAN) != plan:
             study.set_user_attr(PLAN, plan)
         yield OpenedJob(study, task, settings)
-    finally:
-        storage.close()
-        bank.close()
 
 
 def begin_job(job: TuneJob) -> str:
