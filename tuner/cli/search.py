@@ -153,6 +153,9 @@ def tune(
         from tuner.catalog_study import affordable
 
         chosen = affordable(chosen, most_runtime)
+    ends = None if until is None else until_clock(until, datetime.now())
+    scoped = scope_of(scope, aggregate, folds, 0.125 if most_runtime is None else most_runtime)
+    # What is written wrong is told before weights are downloaded.
     place = open_workplace(
         catalog=catalog, assets=assets, model=model, weights=weights, device=device,
         cam_layer=cam_layer, images=images,
@@ -181,12 +184,12 @@ def tune(
         seed=seed,
         space=chosen,
         calibrated=calibrated,
-        until=None if until is None else until_clock(until, datetime.now()),
+        until=ends,
         beyond=until is not None and total is None,
         cluster=setting("cluster", cluster),
         log=log_path(log, url),
         pareto=pareto,
-        scope=scope_of(scope, aggregate, folds, 0.125 if most_runtime is None else most_runtime),
+        scope=scoped,
         objective=objective,
         portfolio=portfolio_members(portfolio, setting("storage", storage, DEFAULT_STORAGE)),
     )
