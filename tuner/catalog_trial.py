@@ -9,11 +9,11 @@ import numpy as np
 import optuna
 
 from explainers.lime_parameters import LimeParameters
-from studies.trial_record import TrialRecord
 from tuner.catalog_arms import BestSoFar, paired
 from tuner.catalog_task import CatalogTask
 from tuner.stopping import Rival
 from tuner.trial import TuningSettings
+from tuner.trial_draft import TrialDraft, failure_reason
 
 __all__ = ["best_so_far", "run_catalog_trial"]
 
@@ -45,20 +45,12 @@ def run_catalog_trial(
     Raises:
         optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
     """
-    asked_before = task.bank.counts.new
-    preset = trial.user_attrs.get("lime_parameters")
-    if preset is None:
-        parameters = settings.space.suggest(trial)
-    else:
-        parameters = LimeParameters.from_json(preset)
-        if settings.space.trial_values(parameters) is not None:
-            settings.space.suggest(trial)
-    foreseen = preset is None and replayed() >= parameters.num_samples
-    parts, ratio = task.runtime(parameters), task.runtime_ratio(parameters)
-    price = settings.runtime_weight * ratio
+    draft = TrialDraft.of(trial, task, settings.space)
+    parameters, preset = draft.parameters, draft.preset
+    foreseen = not preset and replayed() >= parameters.num_samples
+    price = settings.runtime_weight * draft.ratio
     best = best_so_far(study, settings.runtime_weight)
     ious: dict[str, list[float]] = {}
-    superpixels = task.view(parameters.segmentation).superpixels
 
     def value() -> float:
         return task.aggregate.of([float(np.mean(some)) for some in ious.values()]) - price
@@ -68,52 +60,40 @@ def run_catalog_trial(
         per_image = {key: float(np.mean(some)) for key, some in ious.items()}
         complete = min((len(some) for some in ious.values()), default=0)
         complete = complete if len(ious) == len(task.tasks) else 0
-        found = TrialRecord(
-            parameters=parameters,
-            iou=float(np.mean(list(per_image.values()))) if per_image else 0.0,
-            iou_per_seed=[
-                float(np.mean([some[seed] for some in ious.values()])) for seed in range(complete)
-            ],
-            seeds=range(complete),
-            runtime_seconds=parts.total,
-            runtime_ratio=ratio,
-            runtime_parts=parts.as_dict(),
-            superpixels=superpixels,
-            answers=task.bank.counts.new - asked_before,
+        draft.store(
+            float(np.mean(list(per_image.values()))) if per_image else 0.0,
+            [float(np.mean([some[seed] for some in ious.values()])) for seed in range(complete)],
+            complete,
             reason=reason,
             extra={
                 "iou_per_image": {key: round(v, 6) for key, v in per_image.items()},
                 **({} if notes is None else notes()),
             },
         )
-        for name, attribute in found.to_attributes().items():
-            if trial.user_attrs.get(name) != attribute:
-                trial.set_user_attr(name, attribute)
         return value() if ious else -price
 
-    usable = min(task.mask_rule.num_features, parameters.num_features)
-    if preset is None and superpixels < max(2, usable):
-        return record(f"{superpixels} superpixels, fewer than the mask can use ({usable})")
+    if draft.unusable:
+        return record(draft.unusable)
     try:
-        wanted = settings.seeds if preset is None else min(settings.default_seeds, settings.seeds)
+        wanted = settings.seeds if not preset else min(settings.default_seeds, settings.seeds)
         seed = 0
         while seed < wanted:
             for key, one in task.tasks.items():
                 ious.setdefault(key, []).append(one.iou(parameters, seed))
-                if preset is None and best is not None and not (foreseen and seed == 0):
+                if not preset and best is not None and not (foreseen and seed == 0):
                     why = _hopeless(task, parameters, ious, price, best, settings)
                     if why:
                         record(why)
                         raise optuna.TrialPruned
             trial.report(value(), step=seed)
             seed += 1
-            wins = preset is None and best is not None and value() > best.score
+            wins = not preset and best is not None and value() > best.score
             if wins and seed == wanted and wanted < settings.confirm_seeds:
                 wanted += 1  # it was chosen on the first seeds
     except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
         # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
         ious.clear()
-        return record(f"lime failed: {str(error).splitlines()[0][:200]}")
+        return record(failure_reason(error))
     return record()
 
 

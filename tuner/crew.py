@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
 from explainers.errors import InvalidInput, LimeTunerError
@@ -27,6 +28,11 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
 """What a process that works needs in its environment."""
+
+_NEEDED = (
+    "lime.lime_image", "sklearn.gaussian_process", "explainers.engines", "studies.patient_storage",
+    "tuner.tuning", "tuner.study_notes",
+)  # fmt: skip
 
 
 class LocalCrew:
@@ -145,7 +151,14 @@ def cluster_crew(address: str, *, one_host: bool) -> Iterator[_ClusterCrew]:
 
 
 def _warm_up(classifier_spec: dict[str, Any]) -> None:
+    """Load what every study needs.
+
+    loky takes for a leak what a process has grown by since its first call, this one, and replaces
+    it past 300 MB, which costs seconds. So what is not a leak had better be there by then.
+    """
     kept_classifier(classifier_spec)
+    for name in _NEEDED:
+        import_module(name)
 
 
 @contextmanager

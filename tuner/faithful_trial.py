@@ -8,13 +8,12 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
-from studies.trial_record import TrialRecord
 from tuner.faithfulness import Faithfulness, FaithfulnessMeter
 from tuner.objective import score
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings
+from tuner.trial_draft import TrialDraft, failure_reason
 
 __all__ = ["run_faithful_trial"]
 
@@ -36,67 +35,46 @@ def run_faithful_trial(
     Raises:
         optuna.TrialPruned: it cannot beat the best trial; what it found is stored.
     """
-    asked_before = task.bank.counts.new
-    preset = trial.user_attrs.get("lime_parameters")
-    if preset is None:
-        parameters = settings.space.suggest(trial)
-    else:
-        parameters = LimeParameters.from_json(preset)
-        if settings.space.trial_values(parameters) is not None:
-            settings.space.suggest(trial)
-    parts, ratio = task.runtime(parameters), task.runtime_ratio(parameters)
-    superpixels = task.view(parameters.segmentation).superpixels
+    draft = TrialDraft.of(trial, task, settings.space)
+    parameters, preset = draft.parameters, draft.preset
     usual = _defaults(study)
     found: Faithfulness | None = None
     spent = 0
 
     def record(reason: str = "") -> float:
         ious = task.ious(parameters, range(spent)) if task.reference.exists else []
-        stored = TrialRecord(
-            parameters=parameters,
-            iou=float(np.mean(ious)) if ious else math.nan,
-            iou_per_seed=ious,
-            seeds=range(spent),
-            runtime_seconds=parts.total,
-            runtime_ratio=ratio,
-            runtime_parts=parts.as_dict(),
-            superpixels=superpixels,
-            answers=task.bank.counts.new - asked_before,
-            reason=reason,
-            extra={} if found is None else {"faithful": found.to_json()},
+        extra = {} if found is None else {"faithful": found.to_json()}
+        draft.store(
+            float(np.mean(ious)) if ious else math.nan, ious, spent, reason=reason, extra=extra
         )
-        for name, value in stored.to_attributes().items():
-            if name not in trial.user_attrs or trial.user_attrs[name] != value:
-                trial.set_user_attr(name, value)
         return worth(found)
 
     def worth(of: Faithfulness | None) -> float:
         value = 0.0 if of is None else of.value
-        if of is not None and preset is None and usual is not None:
+        if of is not None and not preset and usual is not None:
             value -= of.shortfall(usual)
-        return score(value, ratio, settings.runtime_weight)
+        return score(value, draft.ratio, settings.runtime_weight)
 
-    usable = min(task.mask_rule.num_features, parameters.num_features)
-    if preset is None and superpixels < max(2, usable):
-        return record(f"{superpixels} superpixels, fewer than the mask can use ({usable})")
+    if draft.unusable:
+        return record(draft.unusable)
     try:
         best = study.best_value
     except ValueError:  # Optuna's way of saying that no trial is complete
         best = -math.inf
-    wanted = settings.seeds if preset is None else min(_DEFAULT_SEEDS, settings.seeds)
+    wanted = settings.seeds if not preset else min(_DEFAULT_SEEDS, settings.seeds)
     try:
         for seed in range(wanted):
             found, spent = meter.measure(parameters, range(seed + 1)), seed + 1
             hoped = Faithfulness(found.r2, found.gain, 1.0) if spent < wanted else found
             running = worth(hoped)
             trial.report(running, step=seed)
-            if preset is None and spent < wanted and running < best:
+            if not preset and spent < wanted and running < best:
                 record(f"cannot win after {spent} seeds")
                 raise optuna.TrialPruned
     except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
         # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
         found, spent = None, 0
-        return record(f"lime failed: {str(error).splitlines()[0][:200]}")
+        return record(failure_reason(error))
     return record()
 
 

@@ -26,7 +26,8 @@ from explainers.segmentation import Segmentation
 __all__ = ["RuntimeModel", "RuntimeParts", "calibrate", "device_name"]
 
 _DEFAULT_SEGMENTATION = Segmentation.of("quickshift", kernel_size=4, max_dist=200, ratio=0.2)
-_BATCHES = (1, 5, 10, 32)
+_BATCHES = (1, 2, 5, 10, 16, 32)
+_ROUNDS, _PREDICT_SECONDS = 7, 6.0
 _PROBES: Mapping[str, Segmentation] = {
     "quickshift": _DEFAULT_SEGMENTATION,
     "slic": Segmentation.of("slic", n_segments=20, compactness=10),
@@ -161,16 +162,10 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     height, width = image.shape[:2]
     pixels = height * width
     segmentation = {
-        name: _seconds(partial(probe, image), repeats=2) / probe.work(pixels)
+        name: _seconds(partial(probe, image), repeats=3) / probe.work(pixels)
         for name, probe in _PROBES.items()
     }
-    predict = {}
-    classifier.predict_proba(np.repeat(image[None], 2, axis=0))  # warm up
-    for batch in _BATCHES:
-        images = np.repeat(image[None], batch, axis=0)
-        repeats = max(3, 10 // batch)
-        predict[batch] = _seconds(partial(classifier.predict_proba, images), repeats) / batch
-
+    predict = _calibrate_predict(classifier, image)
     explainer = LimeImageExplainer(random_state=0)
     answer = np.full((1, 2), 0.5, dtype=np.float32)
 
@@ -184,7 +179,7 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
                 lambda: explainer.data_labels(
                     image, image, segments, lambda batch: answer.repeat(len(batch), 0), samples
                 ),
-                repeats=2,
+                repeats=3,
             )
             / samples
         )
@@ -213,6 +208,29 @@ def _no_bar() -> Iterator[None]:
         yield
     finally:
         lime_image.tqdm = drawn
+
+
+def _calibrate_predict(classifier: Classifier, image: NDArray[np.uint8]) -> dict[int, float]:
+    """Seconds a sample at each batch size.
+
+    The sizes take turns until the time is over, at least once, so that a slow moment of the
+    machine is nobody's fate. In its turn a size is asked several times in a row, as lime does, and
+    once before that, because memory of another size has just been in use.
+    """
+    turns: dict[int, list[float]] = {batch: [] for batch in _BATCHES}
+    begin = time.perf_counter()
+    for number in range(_ROUNDS):
+        if number and time.perf_counter() - begin > _PREDICT_SECONDS * number / (number + 1):
+            break  # another round would end too late
+        for batch in _BATCHES:
+            images = np.repeat(image[None], batch, axis=0)
+            classifier.predict_proba(images)
+            calls = max(2, 10 // batch)
+            start = time.perf_counter()
+            for _ in range(calls):
+                classifier.predict_proba(images)
+            turns[batch].append((time.perf_counter() - start) / calls)
+    return {batch: float(np.median(times)) / batch for batch, times in turns.items()}
 
 
 def _calibrate_fit() -> tuple[float, float]:

@@ -12,13 +12,13 @@ import optuna
 
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
-from studies.trial_record import TrialRecord
 from tuner.arms import FEW_SUPERPIXELS
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
 from tuner.goals import FrontGoal, Goal, ScoreGoal
 from tuner.search_space import SearchSpace
 from tuner.stopping import LOOKS, BoundsStopping, Rival, StoppingRule
 from tuner.task import TuningTask
+from tuner.trial_draft import TrialDraft, failure_reason
 
 __all__ = ["TuningSettings", "run_trial"]
 
@@ -105,62 +105,38 @@ def run_trial(
         optuna.TrialPruned: it cannot beat its rival, or has no place on a front because it is
             worth nothing; what it found is stored.
     """
-    asked_before = task.bank.counts.new
-    preset = trial.user_attrs.get("lime_parameters")
-    if preset is None:
-        parameters = settings.space.suggest(trial)
-    else:
-        parameters = LimeParameters.from_json(preset)
-        if settings.space.trial_values(parameters) is not None:
-            settings.space.suggest(trial)  # shown by the dashboard, known to the sampler
-    view = task.view(parameters.segmentation)
-    parts = task.runtime(parameters)
-    ratio = task.runtime_ratio(parameters)
+    draft = TrialDraft.of(trial, task, settings.space)
+    parameters, preset = draft.parameters, draft.preset
     goal = settings.goal
-    price = goal.price(ratio)
-    rival = goal.rival(study, parts.total)
+    price = goal.price(draft.ratio)
+    rival = goal.rival(study, draft.parts.total)
     ious: list[float] = []
 
     def record(reason: str = "") -> list[float]:
         """Store what was found so far; the values."""
         iou = float(np.mean(ious)) if ious else 0.0
-        found = TrialRecord(
-            parameters=parameters,
-            iou=iou,
-            iou_per_seed=ious,
-            seeds=range(len(ious)),
-            runtime_seconds=parts.total,
-            runtime_ratio=ratio,
-            runtime_parts=parts.as_dict(),
-            superpixels=view.superpixels,
-            answers=task.bank.counts.new - asked_before,
-            reason=reason,
-            extra={} if notes is None else notes(),
-        )
-        for name, value in found.to_attributes().items():
-            if trial.user_attrs.get(name) != value:
-                trial.set_user_attr(name, value)
-        return goal.values(iou, parts.total, ratio)
+        extra = {} if notes is None else notes()
+        draft.store(iou, ious, len(ious), reason=reason, extra=extra)
+        return goal.values(iou, draft.parts.total, draft.ratio)
 
     def worthless(reason: str) -> list[float]:
         values = record(reason)
-        if settings.pareto and preset is None:
+        if settings.pareto and not preset:
             # Being fast would put it on the front.
             raise optuna.TrialPruned
         return values
 
-    usable = min(task.mask_rule.num_features, parameters.num_features)
-    if preset is None and view.superpixels < max(2, usable):
-        return worthless(f"{view.superpixels} superpixels, fewer than the mask can use ({usable})")
-    if preset is None and rival is not None:
-        ceiling = view.ceiling(parameters.num_features)
+    if draft.unusable:
+        return worthless(draft.unusable)
+    if not preset and rival is not None:
+        ceiling = task.view(parameters.segmentation).ceiling(parameters.num_features)
         if ceiling - price < rival.score:
             record(f"ceiling {ceiling:.3f} cannot beat {goal.reached(rival)}")
             raise optuna.TrialPruned
 
-    wanted = settings.seeds if preset is None else min(settings.default_seeds, settings.seeds)
+    wanted = settings.seeds if not preset else min(settings.default_seeds, settings.seeds)
     try:
-        if preset is None and rival is not None:
+        if not preset and rival is not None:
             seen = _hopeless_look(task, parameters, settings, price, rival, replayed())
             if seen is not None:
                 goal.report(trial, float(np.mean(seen.ious)) - price, 0)
@@ -170,7 +146,7 @@ def run_trial(
             ious.append(task.iou(parameters, seed=len(ious)))
             running_score = float(np.mean(ious)) - price
             goal.report(trial, running_score, len(ious) - 1)
-            if preset is not None:
+            if preset:
                 if settings.pareto and (rival is None or running_score > rival.score):
                     # One lucky seed would keep its place on the front for ever.
                     wanted = min(len(ious) + 1, settings.seeds)
@@ -179,15 +155,15 @@ def run_trial(
                 record(f"cannot win after {len(ious)} seeds")
                 raise optuna.TrialPruned
             if len(ious) == wanted and (rival is None or running_score > rival.score):
-                wanted = _confirming(ious, trial.number, view.superpixels, settings)
+                wanted = _confirming(ious, trial.number, draft.superpixels, settings)
         lost = ""
         wins = rival is None or float(np.mean(ious)) - price > rival.score
-        if settings.constrain_fidelity and preset is None and wins:
+        if settings.constrain_fidelity and not preset and wins:
             lost = _lost_fidelity(trial, task, parameters, len(ious))
     except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
         # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
         ious.clear()
-        return worthless(f"lime failed: {str(error).splitlines()[0][:200]}")
+        return worthless(failure_reason(error))
     if lost:
         record(lost)
         raise optuna.TrialPruned

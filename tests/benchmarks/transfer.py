@@ -154,6 +154,8 @@ def _one_setting(
         "seconds": seconds,
         "default_seconds": usual,
         "share_of_the_defaults_time": seconds / usual,
+        # What marking the whole picture gives; less than that is no explanation.
+        "whole_picture_iou": float(np.mean([t.reference.mask.mean() for t in tasks.values()])),
         "iou_per_image": {v.key: round(float(np.mean(v.ious)), 4) for v, _ in verdicts},
     }
 

@@ -8,6 +8,11 @@ import pytest
 
 from tuner.cli import main
 
+FEW_MAPS = (
+    "--fix", "segmentation=slic", "--fix", "slic.sigma=0", "--fix", "slic.compactness=5",
+)  # fmt: skip
+"""Twelve superpixel maps instead of hundreds, for tests that are not about the search."""
+
 
 class Cli:
     """Runs commands in this process."""

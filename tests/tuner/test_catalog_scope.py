@@ -16,7 +16,7 @@ from explainers.lime_parameters import LimeParameters
 from explainers.perturbation_bank import PerturbationBank
 from explainers.replay import FlatSetting
 from explainers.segmentation import Segmentation
-from tests.tuner.command_line import Cli
+from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.catalog_arms import CatalogArms, Steps, paired
 from tuner.catalog_study import affordable, run_catalog_study, values_on
@@ -171,7 +171,7 @@ def test_folds_hold_every_image_once() -> None:
 def test_one_setting_under_every_key(here: Path, cli: Cli) -> None:
     arguments = [
         "--catalog", "demo", "--images", "house,key,umbrella", "--scope", "catalog",
-        "--trials", "3", "--seeds", "1", "--fix", "segmentation=slic", "--folds", "3",
+        "--trials", "3", "--seeds", "1", *FEW_MAPS, "--folds", "3",
     ]  # fmt: skip
     tuned = json.loads(cli.ok("tune", *arguments, "--json"))
     assert tuned["scope"] == "catalog"

@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 
 from explainers.engines import ENGINES
-from tests.tuner.command_line import Cli
+from tests.tuner.command_line import FEW_MAPS, Cli
 
 DEMO = ["--catalog", "demo"]
-FAST = ["--trials", "3", "--seeds", "2", "--images", "house,key", "--fix", "segmentation=slic"]
+FAST = ["--trials", "3", "--seeds", "2", "--images", "house,key", *FEW_MAPS]
 
 
 def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:

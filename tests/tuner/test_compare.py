@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy
 
 from explainers import comparison
-from tests.tuner.command_line import Cli
+from tests.tuner.command_line import FEW_MAPS, Cli
 
 DEMO = ["--catalog", "demo", "--model", "demo", "--images", "house,key"]
-FAST = ["--trials", "3", "--seeds", "2", "--fix", "segmentation=slic"]
+FAST = ["--trials", "3", "--seeds", "2", *FEW_MAPS]
 QUICK = ["--method", "gradcam", "--method", "ablationcam", "--seeds", "2"]
 
 

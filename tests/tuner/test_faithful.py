@@ -17,7 +17,7 @@ from explainers.reference import Reference
 from explainers.segmentation import Segmentation
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.trial_record import TrialRecord
-from tests.tuner.command_line import Cli
+from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, demo_task
 from tuner.faithfulness import Faithfulness, FaithfulnessMeter
 from tuner.fidelity_constraint import fidelity_of
@@ -99,7 +99,7 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     (here / "pictures").mkdir()
     Image.fromarray(draw_scene("key", DEMO_SEEDS["key"]).image).save(here / "pictures" / "key.png")
     box = ["--model", "function:faithful_box:classify", "--catalog", "pictures"]
-    fast = ["--trials", "3", "--seeds", "2", "--most-runtime", "0.1", "--fix", "segmentation=slic"]
+    fast = ["--trials", "3", "--seeds", "2", "--most-runtime", "0.1", *FEW_MAPS]
 
     line = cli.refused("tune", *box, *fast)
     assert "--objective faithful" in line

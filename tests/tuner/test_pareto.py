@@ -20,7 +20,7 @@ from studies.best_trial import point_of
 from studies.dashboard import dashboard_app
 from studies.front import FrontPoint, pareto_front
 from studies.storage import open_storage
-from tests.tuner.command_line import Cli
+from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
 from tests.tuner.test_dashboard import asked
 from tests.tuner.test_tuning import SCENE, outcome, tune_house
@@ -32,8 +32,7 @@ from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, tune
 
 URL = "sqlite:///lime-tuner.db"
-TUNE = ("tune", "--catalog", "demo", "--images", "house,key", "--seeds", "2", "--fix",
-        "segmentation=slic")  # fmt: skip
+TUNE = ("tune", "--catalog", "demo", "--images", "house,key", "--seeds", "2", *FEW_MAPS)
 
 
 def points_of(trials: list[FrozenTrial]) -> list[FrontPoint]:

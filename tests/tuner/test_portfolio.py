@@ -13,7 +13,7 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
-from tests.tuner.command_line import Cli
+from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.portfolio import Candidate, Portfolio, ScoredCandidates, choose, distinct, load_portfolio
 from tuner.trial import TuningSettings
@@ -94,7 +94,7 @@ def test_the_portfolio_is_tried_first(demo_classifier: Classifier) -> None:
 
 def test_from_studies_to_a_portfolio_to_a_study(here: Path, cli: Cli) -> None:
     common = ["--catalog", "demo", "--images", "house,key"]
-    fast = ["--fix", "segmentation=slic", "--fix", "num_samples=32", "--seeds", "1"]
+    fast = [*FEW_MAPS, "--fix", "num_samples=32", "--seeds", "1"]
     cli.ok("tune", *common, *fast, "--trials", "3")
     made = json.loads(
         cli.ok("portfolio", *common, "--size", "2", "--each", "2", "--seeds", "1",

@@ -11,10 +11,10 @@ import pytest
 from studies.overview import overview
 from studies.stagnation import is_stagnant
 from studies.storage import open_storage
-from tests.tuner.command_line import Cli
+from tests.tuner.command_line import FEW_MAPS, Cli
 
-_TUNE = ("tune", "--catalog", "demo", "--images", "house,key", "--seeds", "2",
-         "--fix", "segmentation=slic", "--device", "cpu")  # fmt: skip
+_TUNE = ("tune", "--catalog", "demo", "--images", "house,key", "--seeds", "2", *FEW_MAPS,
+         "--device", "cpu")  # fmt: skip
 
 
 def _in(**time: int) -> datetime:
