@@ -102,7 +102,9 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             options, keys[:1], folder / f"warming-{one_core}", warm, weights=weights, workers=1,
             trials=1, one_core=one_core, seeds=1,
         )  # fmt: skip
-    runs = [(count, False) for count in counts] + [(counts[0], True)]
+    runs = [(count, False) for count in counts]
+    if not options.no_one_thread:
+        runs.append((counts[0], True))
     seconds: dict[tuple[int, bool], list[float]] = {run: [] for run in runs}
     found: list[dict[str, Any]] = []
     for number in range(options.rounds):
@@ -120,15 +122,16 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             say(f"round {number + 1}, {_described(*run)}: {taken:.1f} s")
     medians = {run: statistics.median(taken) for run, taken in seconds.items()}
     first, alone = (counts[0], False), (counts[0], True)
+    against_one_thread = {
+        str(c): round(medians[alone] / medians[c, False], 3) for c in counts if alone in medians
+    }
     return {
         "images": len(keys),
         "trials": options.trials,
         "engine": options.engine,
         "seconds": {_described(*r): [round(s, 2) for s in t] for r, t in seconds.items()},
         "times_faster": {str(c): round(medians[first] / medians[c, False], 3) for c in counts[1:]},
-        "times_faster_than_one_thread": {
-            str(c): round(medians[alone] / medians[c, False], 3) for c in counts
-        },
+        "times_faster_than_one_thread": against_one_thread,
         "same_results": all(document == found[0] for document in found),
     }
 
@@ -144,6 +147,9 @@ def main() -> None:
     parser.add_argument("--trials", type=positive, default=20)
     parser.add_argument("--workers", default="1,2", help="compared with the first")
     parser.add_argument("--engine", default="auto")
+    parser.add_argument(
+        "--no-one-thread", action="store_true", help="leave out the single worker of one thread"
+    )
     parser.add_argument("--rounds", type=positive, default=1)
     parser.add_argument(
         "--warm-start",
