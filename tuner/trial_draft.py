@@ -19,12 +19,13 @@ __all__ = ["TrialDraft", "failure_reason"]
 
 @dataclass(frozen=True, eq=False)
 class TrialDraft:
-    """See :meth:`of`.
+    """What is known of a trial before its first explanation.
 
     Attributes:
         preset: whether the trial came with its parameters (lime's defaults, winners elsewhere).
         parts: modelled seconds of one explanation.
         ratio: the same relative to lime's defaults.
+        superpixels: how many there are; the mean of several images.
         asked_before: answers that the bank had asked for when the trial began.
     """
 
