@@ -44,13 +44,14 @@ def summarise(study: optuna.Study) -> StudySummary | None:
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     pruned = sum(t.state == TrialState.PRUNED for t in trials)
-    records = {t.number: TrialRecord.from_attributes(t.user_attrs) for t in complete}
-    scored = [(t, r) for t in complete if (r := records[t.number]) is not None]
+    scored = [
+        (t, r) for t in complete if (r := TrialRecord.from_attributes(t.user_attrs)) is not None
+    ]
     if not scored:
         return None
     weight = weight_of(study.user_attrs)
-    best = best_trial(study)
-    record = None if best is None else records[best.number]
+    best = best_trial(study)  # which a worker may have finished since the trials were read
+    record = None if best is None else TrialRecord.from_attributes(best.user_attrs)
     if best is None or record is None:
         best, record = scored[0]  # nothing that could win, or others' trials
     defaults = [pair for pair in scored if pair[1].parameters == LimeParameters()]
