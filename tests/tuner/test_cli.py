@@ -18,6 +18,9 @@ import torch
 from PIL import Image
 
 from explainers.engines import ENGINES
+from explainers.lime_parameters import LimeParameters
+from explainers.machine_load import LoadMeter
+from studies.export import export_pickle
 from tests.tuner.command_line import FEW_MAPS, Cli
 
 DEMO = ["--catalog", "demo"]
@@ -52,13 +55,25 @@ def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
     verified = json.loads(
         cli.ok("verify", "p.pkl", *DEMO, "--images", "house", "--seeds", "2", "--json")
     )
-    assert {"avg_iou", "avg_time", "images"} <= set(verified)
+    assert {"avg_iou", "avg_time", "images", "others_share"} <= set(verified)
     assert set(verified["images"]["house"]) == {"iou", "iou_std", "time", "label"}
     assert verified["images"]["house"]["label"] == "house"
     assert verified["defaults"]["avg_time"] > verified["avg_time"]
     with sqlite3.connect(here / "lime-tuner.db") as connection:
         rows = connection.execute("SELECT avg_iou FROM lime_tuner_verifications").fetchall()
     assert rows == [(verified["avg_iou"],)]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_seconds_of_a_busy_machine_are_told(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(LoadMeter, "others_share", lambda _: share)
+    export_pickle({"key": LimeParameters(num_samples=16)}, here / "p.pkl")
+    few = ["--images", "key", "--seeds", "1", "--baseline-seeds", "0"]
+    code, _, told = cli("verify", "p.pkl", *DEMO, *few)
+    assert code == 0
+    assert ("took 50% of this machine" in told) == (share > 0)
 
 
 def test_references_are_judged_and_doubtful_ones_left_out(here: Path, cli: Cli) -> None:

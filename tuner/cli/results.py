@@ -193,6 +193,7 @@ def run_verification(
         InvalidInput: the pickle has something that stock lime cannot work with, or there is no
             such calibration.
     """
+    from explainers.machine_load import BUSY, LoadMeter
     from explainers.masks import MASK_RULE
     from explainers.reference import Reference
     from studies.export import check_kwargs, settings_digest
@@ -229,6 +230,7 @@ def run_verification(
     verdicts, defaults = [], []
     fresh = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
     baseline = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + baseline_seeds)
+    load = LoadMeter()
     with work_progress("stock lime") as advance:
         for number, image in enumerate(loaded):
             advance(image.key, number, len(loaded))
@@ -245,10 +247,17 @@ def run_verification(
             verdicts.append(verdict)
             if usual is not None:
                 defaults.append(usual)
+    others = load.others_share()
+    if others is not None and others >= BUSY:
+        errors.print(
+            f"other processes took {others:.0%} of this machine meanwhile: seconds, and how many "
+            "times faster, mean little; IoU is as good as ever"
+        )
     result = summary(verdicts)
     if defaults:
         result["defaults"] = summary(defaults)
     result["seeds"] = seeds
+    result["others_share"] = None if others is None else round(others, 3)
     result["reference"] = "none" if blind else reference or place.catalog.reference
     # Recorded where the studies are, so that reports can quote it; never a reason to create one.
     # What reports quote is IoU and seconds.
