@@ -61,22 +61,31 @@ def enqueue_first(
 
 
 def faithful_starters(space: SearchSpace) -> list[LimeParameters]:
-    """For ``--objective faithful``: even superpixels from coarse to fine, all of them weighed.
+    """For ``--objective faithful``: settings of 13 to 40 superpixels, all of them weighed.
 
     A surrogate that may use every superpixel, fitted to several times as many samples, predicts
-    best; which fineness and colour ranks best depends on the image.
+    best; which superpixels rank best depends on the image. Of 44 settings with 240 samples, on five
+    photographs, each of these was among the best on one or more in both, held-out R² and insertion
+    minus deletion, relative to lime's defaults.
     """
-    samples = min(200, space.num_samples[1])
+    samples = min(240, space.num_samples[1])
+    even = {count: Segmentation.of("slic", n_segments=count, compactness=20, sigma=0)
+            for count in (15, 27, 40)}  # fmt: skip
+    uneven = Segmentation.of("slic", n_segments=50, compactness=5, sigma=0)
+    coarse = Segmentation.of("felzenszwalb", scale=100, sigma=1.0, min_size=300)
     return [
         LimeParameters(
-            segmentation=Segmentation.of("slic", n_segments=count, compactness=20, sigma=0),
+            segmentation=segmentation,
             hide_color=color,
             num_samples=samples,
             batch_size=5,
             top_labels=1,
         )
-        for count, color in ((18, 0), (18, None), (33, 127), (33, 0), (10, None), (50, None))
-    ]
+        for segmentation, color in (
+            (even[40], None), (even[27], None), (even[15], 127), (uneven, 127), (coarse, 127),
+            (even[27], 127), (even[40], 127), (even[15], None),
+        )
+    ]  # fmt: skip
 
 
 def enqueue_portfolio(
