@@ -17,7 +17,8 @@ from tuner.trial_draft import TrialDraft, failure_reason
 
 __all__ = ["run_faithful_trial"]
 
-_DEFAULT_SEEDS = 2  # of lime's defaults, whose agreement is worth something as well
+_DEFAULT_SEEDS = 3  # of lime's defaults, which every trial is held against
+_MORE_SEEDS = 4  # for one that is about to win
 
 
 def run_faithful_trial(
@@ -29,7 +30,8 @@ def run_faithful_trial(
 ) -> float:
     """Suggest, explain seed by seed, measure; the score.
 
-    A trial is stopped when it could not win even if all further seeds gave the same mask. IoU is
+    A trial is stopped when it could not win even if all further seeds gave the same mask. One that
+    is about to win was chosen on its seeds, so it has to go on winning on some more of them. IoU is
     recorded where the task has a reference, and decides nothing.
 
     Raises:
@@ -63,14 +65,17 @@ def run_faithful_trial(
         best = -math.inf
     wanted = settings.seeds if not preset else min(_DEFAULT_SEEDS, settings.seeds)
     try:
-        for seed in range(wanted):
-            found, spent = meter.measure(parameters, range(seed + 1)), seed + 1
+        while spent < wanted:
+            found, spent = meter.measure(parameters, range(spent + 1)), spent + 1
             hoped = Faithfulness(found.r2, found.gain, 1.0) if spent < wanted else found
             running = worth(hoped)
-            trial.report(running, step=seed)
+            trial.report(running, step=spent - 1)
             if not preset and spent < wanted and running < best:
                 record(f"cannot win after {spent} seeds")
                 raise optuna.TrialPruned
+            wins = not preset and running > best
+            if wins and spent == wanted < min(settings.confirm_seeds, settings.seeds + _MORE_SEEDS):
+                wanted += 1
     except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
         # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
         found, spent = None, 0

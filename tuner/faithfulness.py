@@ -9,7 +9,7 @@ Three measures, each in [0, 1], count alike:
   hangs on luck describes nothing.
 
 score = (R² + insertion - deletion + agreement) / 3 - runtime weight × relative runtime
-        - what is missing to the R² of lime's defaults, and to their insertion minus deletion
+        - 3 × what is missing to the R² of lime's defaults, and to their insertion minus deletion
 
 The last term keeps one measure from being bought with another: coarse superpixels are easily
 predicted and rank badly, fine ones the other way round.
@@ -39,6 +39,8 @@ AGREEMENT, FAITHFUL = "agreement", "faithful"
 OBJECTIVES = (AGREEMENT, FAITHFUL)
 """What a trial is worth: its IoU with the reference, or its faithfulness."""
 
+_MISSING_COUNTS = 3.0  # what one measure lacks would take as much again in each of the three
+
 
 @dataclass(frozen=True)
 class Faithfulness:
@@ -63,8 +65,10 @@ class Faithfulness:
         return sum(parts) / len(parts)
 
     def shortfall(self, usual: Faithfulness) -> float:
-        """What is missing to lime's defaults in R² and gain together; at least 0."""
-        return max(0.0, usual.r2 - self.r2) + max(0.0, usual.gain - self.gain)
+        """What is missing to lime's defaults in R² and gain together, three times; at least 0."""
+        return _MISSING_COUNTS * (
+            max(0.0, usual.r2 - self.r2) + max(0.0, usual.gain - self.gain)
+        )
 
     @classmethod
     def from_json(cls, document: Mapping[str, float | None]) -> Faithfulness:

@@ -227,7 +227,7 @@ def _faithful(
     tasks: Mapping[str, TuningTask], storage: Any,
 ) -> dict[str, Any]:  # fmt: skip
     settings = TuningSettings(
-        trials=options.faithful_trials, seeds=2, sampler="tpe", objective=FAITHFUL,
+        trials=options.faithful_trials, seeds=3, sampler="tpe", objective=FAITHFUL,
         space=affordable(SearchSpace(), _MOST_RUNTIME_FAITHFUL),
     )  # fmt: skip
     found = {}
@@ -305,7 +305,7 @@ def main() -> None:
     parser.add_argument("--parts", default="catalog,portfolio,faithful")
     parser.add_argument("--trials", type=positive, default=80, help="of the catalogue's study")
     parser.add_argument("--image-trials", type=positive, default=100, help="of each of the twenty")
-    parser.add_argument("--faithful-trials", type=positive, default=20, help="an image")
+    parser.add_argument("--faithful-trials", type=positive, default=40, help="an image")
     parser.add_argument("--folds", type=int, default=0, help="of a cross-validation; 0 for none")
     parser.add_argument("--reached", type=float, default=0.7375, help="IoU by 100 trials an image")
     parser.add_argument("--storage", help="database that keeps the studies")

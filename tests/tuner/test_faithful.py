@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
@@ -18,10 +20,12 @@ from explainers.segmentation import Segmentation
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
-from tests.tuner.scenes import RUNTIME_MODEL, demo_task
-from tuner.faithfulness import Faithfulness, FaithfulnessMeter
+from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
+from tuner.faithfulness import FAITHFUL, Faithfulness, FaithfulnessMeter
 from tuner.fidelity_constraint import fidelity_of
 from tuner.task import TuningTask
+from tuner.trial import TuningSettings
+from tuner.tuning import run_study
 
 _PARAMETERS = LimeParameters(
     segmentation=Segmentation.of("slic", n_segments=8, compactness=20),
@@ -40,8 +44,8 @@ def test_three_measures_count_alike() -> None:
 def test_one_measure_does_not_pay_for_another() -> None:
     usual = Faithfulness(0.5, 0.4, 0.9)
     assert Faithfulness(0.8, 0.5, 0.1).shortfall(usual) == 0
-    assert Faithfulness(0.3, 0.3, 1.0).shortfall(usual) == pytest.approx(0.3)
-    assert Faithfulness(0.9, -0.2, 1.0).shortfall(usual) == pytest.approx(0.6)
+    assert Faithfulness(0.3, 0.3, 1.0).shortfall(usual) == pytest.approx(0.9)
+    assert Faithfulness(0.9, -0.2, 1.0).shortfall(usual) == pytest.approx(1.8)
 
 
 def test_measures_are_those_of_the_constraint_and_asked_once(demo_classifier: Classifier) -> None:
@@ -54,6 +58,24 @@ def test_measures_are_those_of_the_constraint_and_asked_once(demo_classifier: Cl
     asked = task.bank.counts.new
     assert meter.measure(_PARAMETERS, range(2)) == found
     assert task.bank.counts.new == asked
+
+
+def test_who_wins_is_measured_on_more_seeds(demo_classifier: Classifier) -> None:
+    study = optuna.create_study(study_name="x/house", direction="maximize")
+    settings = TuningSettings(
+        trials=6, seeds=2, sampler="tpe", objective=FAITHFUL, space=SMALL_SPACE
+    )
+    run_study(study, demo_task(demo_classifier), settings)
+    best, seeds = -math.inf, []
+    for trial in study.get_trials(states=(TrialState.COMPLETE,)):
+        record = TrialRecord.from_attributes(trial.user_attrs)
+        assert record is not None
+        assert trial.value is not None
+        if trial.value > best and record.parameters != LimeParameters():
+            best = trial.value
+            seeds.append(len(record.seeds))
+    assert seeds
+    assert set(seeds) == {6}
 
 
 def test_an_image_may_have_no_reference(demo_classifier: Classifier) -> None:

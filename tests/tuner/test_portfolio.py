@@ -76,6 +76,14 @@ def test_a_file_gives_back_the_portfolio(tmp_path: Path) -> None:
         load_portfolio("nothing", "sqlite:///none.db")
 
 
+def test_one_comes_with_the_package() -> None:
+    shipped = load_portfolio("imagenet30", "sqlite:///none.db")
+    assert len(set(shipped.members)) == 5
+    assert all(member.num_samples <= 96 for member in shipped.members), "cheap to try"
+    assert len(shipped.made["images"]) == 30
+    assert {"command", "date", "classifier", "reference", "scores"} <= set(shipped.made)
+
+
 def test_the_portfolio_is_tried_first(demo_classifier: Classifier) -> None:
     study = optuna.create_study(study_name="x/house", direction="maximize")
     members = [_slic(5), _slic(7), _slic(12)]  # the space does not hold the second
