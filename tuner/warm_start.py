@@ -68,7 +68,7 @@ def faithful_starters(space: SearchSpace) -> list[LimeParameters]:
     photographs, each of these was among the best on one or more in both, held-out R² and insertion
     minus deletion, relative to lime's defaults.
     """
-    samples = min(240, space.num_samples[1])
+    samples = min(400, space.num_samples[1])  # few trials, so that each had better be certain
     even = {count: Segmentation.of("slic", n_segments=count, compactness=20, sigma=0)
             for count in (15, 27, 40)}  # fmt: skip
     uneven = Segmentation.of("slic", n_segments=50, compactness=5, sigma=0)

@@ -131,6 +131,8 @@ def _scored(
     bank = PerturbationBank(cache_folder() / "bank")
     try:
         tasks = _tasks(place, studies, bank, engine)
+        # Images that were left out with --images have no say, by what their studies found either.
+        studies = {key: found for key, found in studies.items() if key in {*tasks, CATALOG_KEY}}
         candidates = stored_candidates(studies, most_samples, each)
         everywhere = studies.get(CATALOG_KEY)
         best = {key: studies[key].best_value for key in tasks if key in studies}
