@@ -80,7 +80,8 @@ class StudyRunner:
         new = not study.get_trials(deepcopy=False)
         self._enqueue_defaults()
         if new:
-            enqueue_portfolio(study, settings.space, portfolio)
+            # One trial is the defaults'.
+            enqueue_portfolio(study, settings.space, portfolio, most=settings.trials - 1)
             if settings.objective == FAITHFUL:
                 starters = faithful_starters(settings.space)
                 enqueue_portfolio(study, settings.space, starters, "starter")

@@ -93,15 +93,20 @@ def enqueue_portfolio(
     space: SearchSpace,
     members: Iterable[LimeParameters],
     origin: str = "portfolio",
+    most: int | None = None,
 ) -> int:
     """Enqueue every member that the space holds, in order; ordinary trials, like any other.
 
     Together they are worth more than each of them, so none is left out by its ceiling.
 
+    Args:
+        most: how many at most; all by default.
+
     Returns:
         How many were enqueued.
     """
     fitting = [values for one in members if (values := space.trial_values(one)) is not None]
-    for values in fitting:
+    enqueued = fitting[:most]
+    for values in enqueued:
         study.enqueue_trial(values, user_attrs={"origin": origin})
-    return len(fitting)
+    return len(enqueued)

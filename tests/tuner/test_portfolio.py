@@ -13,6 +13,7 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
+from studies.attributes import DEFAULTS_ORIGIN
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.portfolio import Candidate, Portfolio, ScoredCandidates, choose, distinct, load_portfolio
@@ -98,6 +99,18 @@ def test_the_portfolio_is_tried_first(demo_classifier: Classifier) -> None:
         for t in study.get_trials()
     ]
     assert tried[:2] == [("portfolio", members[0]), ("portfolio", members[2])]
+
+
+def test_there_are_no_more_trials_than_wanted(demo_classifier: Classifier) -> None:
+    study = optuna.create_study(study_name="x/house", direction="maximize")
+    run_study(
+        study,
+        demo_task(demo_classifier),
+        TuningSettings(trials=2, seeds=1, space=SMALL_SPACE),
+        portfolio=[_slic(5), _slic(12)],
+    )
+    origins = [t.user_attrs.get("origin") for t in study.get_trials()]
+    assert origins == ["portfolio", DEFAULTS_ORIGIN]
 
 
 def test_from_studies_to_a_portfolio_to_a_study(here: Path, cli: Cli) -> None:
