@@ -53,8 +53,10 @@ def run_faithful_trial(
 
     def worth(of: Faithfulness | None) -> float:
         value = 0.0 if of is None else of.value
-        if of is not None and not preset and usual is not None:
+        if of is not None and usual is not None:
             value -= of.shortfall(usual)
+        elif of is not None and preset:
+            value -= of.shortfall(of)  # no lead over themselves: what equals them may be faster
         return score(value, draft.ratio, settings.runtime_weight)
 
     if draft.unusable:
