@@ -106,4 +106,5 @@ class TrialDraft:
 
 def failure_reason(error: Exception) -> str:
     """What is stored of parameters that lime refuses."""
-    return f"lime failed: {str(error).splitlines()[0][:200]}"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"lime failed: {lines[0][:200]}"
