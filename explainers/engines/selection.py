@@ -22,7 +22,7 @@ from explainers.engines.function_engine import FunctionEngine
 from explainers.engines.interface import Engine, cpu_batches, fastest_batch
 from explainers.engines.onnx_engine import OnnxEngine
 from explainers.engines.openvino_engine import OpenVinoEngine
-from explainers.engines.torch_engine import TorchEngine
+from explainers.engines.torch_engine import ACCELERATOR_BATCHES, TorchEngine
 from explainers.errors import InvalidInput
 from explainers.machine_load import LoadMeter
 from explainers.perturbation import Perturbation
@@ -36,7 +36,6 @@ ENGINES = ("auto", "torch", *(engine.name for engine in _COMPILED))
 """Names for ``--engine``; ``auto`` is the first compiled one that is installed, or torch."""
 
 _TOLERANCE = 1e-4
-_ACCELERATOR_BATCHES = (32, 64, 128, 256)
 _CHECKED_IMAGES = 8
 _CHECK_GRID = 6  # superpixels a side
 
@@ -89,7 +88,7 @@ def make_engine(
                 return made
     engine = TorchEngine(classifier)
     if not on_cpu:
-        engine.batch_size = fastest_batch(engine.predict_proba, image, _ACCELERATOR_BATCHES)
+        engine.batch_size = fastest_batch(engine.predict_proba, image, ACCELERATOR_BATCHES)
     return engine
 
 

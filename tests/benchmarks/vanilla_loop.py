@@ -7,6 +7,9 @@ their ceiling, or stopped early, are run in full by the vanilla loop, which cann
 all of them, ours runs them in full as well afterwards, not timed: once with the engine, once with
 PyTorch.
 
+``engine_share`` is the part of our seconds in which the engine answered; on CUDA ``forward_share``
+is the part in which the device computed forward passes.
+
 Two limits are printed. *By limit*: our seconds relative to the distinct answers that the whole
 sequence needs, at the engine's raw throughput; without stopping trials nobody can be faster. *By
 asked*: relative to the answers that ours really asked for.
@@ -28,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 from optuna.trial import TrialState
@@ -62,12 +66,18 @@ _ROUNDING = 1e-12
 
 
 class TimedEngine:
-    """An engine that knows how long it computed."""
+    """An engine that knows how long it computed.
+
+    Attributes:
+        seconds: spent in it; on an accelerator with building the images there.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.name, self.batch_size = engine.name, engine.batch_size
         self.seconds = 0.0
+        if isinstance(engine, TorchEngine) and engine.on_accelerator:
+            self.predict_perturbed = self._perturbed
 
     @property
     def fingerprint(self) -> str:
@@ -80,6 +90,45 @@ class TimedEngine:
         answer: NDArray[Any] = self._engine.predict_proba(images)
         self.seconds += time.perf_counter() - start
         return answer
+
+    def _perturbed(
+        self, perturbation: Perturbation, rows: NDArray[np.integer], /
+    ) -> NDArray[Any]:
+        assert isinstance(self._engine, TorchEngine)
+        start = time.perf_counter()
+        answer: NDArray[Any] = self._engine.predict_perturbed(perturbation, rows)
+        self.seconds += time.perf_counter() - start
+        return answer
+
+
+class _ForwardClock:
+    """Seconds an accelerator spends in an engine's forward passes; elsewhere it measures nothing.
+
+    By events in the device's own queue, which hold nothing up.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._hooks = []
+        if isinstance(engine, TorchEngine) and engine.device.type == "cuda":
+            self._hooks = [
+                engine.module.register_forward_pre_hook(lambda *_: self._begin()),
+                engine.module.register_forward_hook(lambda *_: self._events[-1][1].record()),
+            ]
+
+    def _begin(self) -> None:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        self._events.append((start, end))
+        start.record()
+
+    def seconds(self) -> float | None:
+        """Of all passes so far, after which nothing more is measured."""
+        if not self._hooks:
+            return None
+        for hook in self._hooks:
+            hook.remove()
+        torch.cuda.synchronize()
+        return sum(start.elapsed_time(end) for start, end in self._events) / 1000
 
 
 class _Brightness:
@@ -161,7 +210,8 @@ def _differences(ours: list[list[float]], theirs: list[list[float]]) -> list[flo
 def _raw(task: TuningTask, engine: Engine) -> float:
     """Images a second of the engine alone, on perturbed images of lime's default superpixels."""
     segments = task.segments(None)
-    rows = np.random.default_rng(0).integers(0, 2, (_RAW_IMAGES, int(segments.max()) + 1))
+    count = max(_RAW_IMAGES, 4 * engine.batch_size)
+    rows = np.random.default_rng(0).integers(0, 2, (count, int(segments.max()) + 1))
     return raw_throughput(engine, Perturbation(task.image, segments, None).images(rows))
 
 
@@ -176,21 +226,25 @@ def _one(
     settings = TuningSettings(
         trials=options.trials, seeds=options.seeds, confirm_seeds=0, sampler=options.sampler,
     )  # fmt: skip
+    clock = _ForwardClock(engine)
     study, ours = run_ours(task, classifier, image, settings)
+    in_forward = clock.seconds()
     counts = task.bank.counts
     task.bank.close()
     raw = max(raw, _raw(task, engine))
     trials = [t for t in study.trials if "lime_parameters" in t.user_attrs][: options.trials]
     sets = [LimeParameters.from_json(t.user_attrs["lime_parameters"]) for t in trials]
     say(f"{image.key}: ours {ours:.1f} s, {counts.new} answers; vanilla runs {len(sets)} trials")
-    forward = timed.seconds
+    shares = {"engine_share": round(timed.seconds / ours, 3)}
+    if in_forward is not None:
+        shares["forward_share"] = round(in_forward / ours, 3)
     if options.speed_only:
         _, vanilla = run_vanilla(task, classifier, sets, 1)
         vanilla *= options.seeds
         counting = PerturbationBank()
         _explained(task, _Brightness(), counting, sets, options.seeds)
-        figures = _figures(ours, vanilla, counts, counting.counts.new, raw, forward)
-        return {**_sizes(trials, sets, options.seeds), **figures}
+        figures = _figures(ours, vanilla, counts, counting.counts.new, raw)
+        return {**_sizes(trials, sets, options.seeds), **figures, **shares}
     theirs, vanilla = run_vanilla(task, classifier, sets, options.seeds)
     stored = [list(t.user_attrs["iou_per_seed"]) for t in trials]
     # What ours never asked (refused and stopped trials) is asked now: every trial is compared.
@@ -211,7 +265,8 @@ def _one(
         "largest_difference": max(engine_differs),
         "different_trials_torch": sum(d > _ROUNDING for d in torch_differs),
         "largest_difference_torch": max(torch_differs),
-        **_figures(ours, vanilla, counts, sequence, raw, forward),
+        **_figures(ours, vanilla, counts, sequence, raw),
+        **shares,
         "rerun_seconds": round(rerun, 3),
         "rerun_ratio": round(vanilla / rerun, 1),
     }
@@ -228,7 +283,7 @@ def _sizes(
 
 
 def _figures(
-    ours: float, vanilla: float, counts: BankCounts, sequence: int, raw: float, forward: float
+    ours: float, vanilla: float, counts: BankCounts, sequence: int, raw: float
 ) -> dict[str, float]:
     """What is said of every run.
 
@@ -236,7 +291,6 @@ def _figures(
         counts: of our study.
         sequence: distinct answers that all trials in full need.
         raw: the engine's images a second.
-        forward: seconds that it computed.
     """
     return {
         "ours_seconds": round(ours, 2),
@@ -251,7 +305,6 @@ def _figures(
         "ours_by_limit": round(ours * raw / sequence, 3),
         "asked_seconds": round(counts.new / raw, 2),
         "ours_by_asked": round(ours * raw / counts.new, 3),
-        "forward_share": round(forward / ours, 3),
     }
 
 

@@ -170,6 +170,27 @@ def test_images_built_on_the_device_are_the_same(demo_classifier: Classifier) ->
         assert np.abs(found - expected).max() < 1e-5
 
 
+class _OnAccelerator(TorchEngine):
+    """Treats the CPU as an accelerator."""
+
+    on_accelerator = True  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("images", "asked"), [(1, 32), (33, 64), (64, 64), (257, 512)])
+def test_an_accelerator_sees_few_sizes_of_batch(
+    images: int, asked: int, demo_classifier: Classifier
+) -> None:
+    engine = _OnAccelerator(demo_classifier)
+    seen: list[int] = []
+    engine.module.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    some = np.resize(_SCENES[:, :32, :32], (images, 32, 32, 3))
+    found = engine.predict_proba(some)
+    assert seen == [asked]
+    assert found.shape == (images, len(demo_classifier.class_names))
+    assert np.abs(found - demo_classifier.predict_proba(some)).max() < 1e-5
+    assert engine.fingerprint != TorchEngine(demo_classifier).fingerprint
+
+
 @compiled
 def test_photograph(
     kind: _CompiledEngine, mobilenet: Classifier, assets: Path, caplog: pytest.LogCaptureFixture
