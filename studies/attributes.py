@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 __all__ = [
-    "DEFAULTS_ORIGIN", "FAILURE", "PICTURES", "RETRIES", "STUDY_ATTRIBUTES", "TRIAL_ATTRIBUTES",
-    "WORKER",
+    "DEFAULTS_ORIGIN", "FAILURE", "PICTURES", "RETRIES", "STUDY_ATTRIBUTES", "TRANSFER",
+    "TRIAL_ATTRIBUTES", "WORKER",
 ]  # fmt: skip
 
 DEFAULTS_ORIGIN = "lime defaults"
 """``origin`` of the trial that holds lime's own defaults; other trials may have other origins."""
+
+TRANSFER = "transfer"
+"""Study attribute of a catalogue's study: what cross-validation over images has found."""
 
 PICTURES = "pictures"
 """Study attribute: paths of its pictures in the dashboard, by what they show."""

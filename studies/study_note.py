@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from explainers.faithfulness import Faithfulness
 from explainers.reliability import Reliability
 from studies.parameter_code import parameter_code
-from studies.study_pictures import LEGEND
+from studies.study_pictures import legend
 from studies.trial_record import TrialRecord
 
 __all__ = ["ScoredTrial", "study_note"]
@@ -30,6 +32,12 @@ class ScoredTrial:
     def iou(self) -> float:
         """Mean over its seeds."""
         return self.record.iou
+
+    @property
+    def quality(self) -> float:
+        """What the score takes the price of the runtime from: IoU, or the mean of what is
+        faithful."""
+        return self.record.iou if self.record.faithful is None else self.record.faithful.value
 
     @property
     def runtime_seconds(self) -> float:
@@ -58,29 +66,31 @@ def study_note(
     """
     parts = [
         f"## {_text(attributes.get('image_key') or 'image')}: {_headline(best, default)}",
-        _gallery(pictures),
+        _gallery(pictures, has_reference=not math.isnan(best.record.iou)),
         _numbers(best, default),
         _front(front),
-        _facts(attributes, finished, stopped),
+        _facts(attributes, best.record, finished, stopped),
         f"```python\n{parameter_code(best.record.parameters)}\n```",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _headline(best: ScoredTrial, default: ScoredTrial | None) -> str:
-    found = f"IoU {best.record.iou:.2f} in {_number(best.record.runtime_seconds, 2)} s"
+    what = "IoU" if best.record.faithful is None else "faithfulness"
+    found = f"{what} {best.quality:.2f} in {_number(best.record.runtime_seconds, 2)} s"
     if default is None:
         return found
-    usual = default.record
-    return f"{found}; lime's defaults {usual.iou:.2f} in {_number(usual.runtime_seconds, 2)} s"
+    seconds = _number(default.record.runtime_seconds, 2)
+    return f"{found}; lime's defaults {default.quality:.2f} in {seconds} s"
 
 
-def _gallery(pictures: Mapping[str, str]) -> str:
+def _gallery(pictures: Mapping[str, str], *, has_reference: bool) -> str:
     if not pictures:
         return ""
     titles = [_text(title) for title in pictures]
     shown = [f"![{title}]({path})" for title, path in zip(titles, pictures.values(), strict=True)]
-    return f"{_row(titles)}\n{_row(['---'] * len(titles))}\n{_row(shown)}\n\n*{LEGEND}*"
+    colours = legend(has_reference=has_reference)
+    return f"{_row(titles)}\n{_row(['---'] * len(titles))}\n{_row(shown)}\n\n*{colours}*"
 
 
 def _numbers(best: ScoredTrial, default: ScoredTrial | None) -> str:
@@ -89,13 +99,33 @@ def _numbers(best: ScoredTrial, default: ScoredTrial | None) -> str:
     rows = [
         ["", f"{_GAP}best (trial {best.number})", f"{_GAP}lime's defaults"][: 1 + len(columns)],
         ["---", *["---:" for _ in columns]],
-        ["IoU with the reference", *[_spread(record) for record in records]],
+        *_qualities(records),
         ["seconds, by the runtime model", *[_number(r.runtime_seconds, 3) for r in records]],
         ["relative to the defaults' seconds", *[_number(r.runtime_ratio, 3) for r in records]],
         ["score", *[f"{each.score:.3f}" for each in columns]],
         ["superpixels", *[str(r.superpixels) for r in records]],
     ]
     return "\n".join(_row(row) for row in rows)
+
+
+def _qualities(records: Sequence[TrialRecord]) -> list[list[str]]:
+    """What the score is made of."""
+    rows = []
+    if not any(math.isnan(record.iou) for record in records):
+        rows.append(["IoU with the reference", *[_spread(record) for record in records]])
+    found = [record.faithful for record in records if record.faithful is not None]
+    if len(found) == len(records):
+        rows += [
+            ["held-out R² of the surrogate", *[f"{each.r2:.3f}" for each in found]],
+            ["insertion − deletion", *[f"{each.gain:.3f}" for each in found]],
+            ["agreement of the seeds' masks", *[_agreement(each) for each in found]],
+            ["faithfulness, their mean", *[f"{each.value:.3f}" for each in found]],
+        ]
+    return rows
+
+
+def _agreement(found: Faithfulness) -> str:
+    return "" if math.isnan(found.stability) else f"{found.stability:.3f}"
 
 
 def _front(front: Sequence[ScoredTrial]) -> str:
@@ -120,13 +150,17 @@ def _spread(record: TrialRecord) -> str:
     return f"{record.iou:.3f} ± {record.iou_std:.3f} ({seeds} seeds)"
 
 
-def _facts(attributes: Mapping[str, Any], finished: int, stopped: int) -> str:
+def _facts(attributes: Mapping[str, Any], best: TrialRecord, finished: int, stopped: int) -> str:
+    faithful, has_reference = best.faithful, not math.isnan(best.iou)
+    lead = "" if faithful is None else ", and what is missing to a clear lead over lime's defaults"
     classifier = attributes.get("classifier") or {}
     lines = [
-        f"{finished} trials, {stopped} of them stopped early; the score is the IoU less "
-        f"{attributes.get('runtime_weight', 0.1):g} × relative seconds.",
-        f"Reference: {_reference(attributes.get('reference') or {})}",
+        f"{finished} trials, {stopped} of them stopped early; the score is the "
+        f"{'IoU' if faithful is None else 'faithfulness'} less "
+        f"{attributes.get('runtime_weight', 0.1):g} × relative seconds{lead}.",
     ]
+    if has_reference:
+        lines.append(f"Reference: {_reference(attributes.get('reference') or {})}")
     if attributes.get("class_name"):
         probability = attributes.get("probability")
         certain = "" if probability is None else f" ({probability:.0%})"

@@ -11,11 +11,10 @@ from skimage.segmentation import find_boundaries
 from explainers.overlay import REFERENCE_COLOUR, mask_overlay
 
 __all__ = [
-    "DEFAULTS_PICTURE", "LEGEND", "PHOTOGRAPH_PICTURE", "explanation_picture",
+    "DEFAULTS_PICTURE", "PHOTOGRAPH_PICTURE", "explanation_picture", "legend",
     "photograph_picture", "trial_picture",
 ]  # fmt: skip
 
-LEGEND = "White: the reference. Green: what LIME marks with its first seed."
 PHOTOGRAPH_PICTURE, DEFAULTS_PICTURE = "photograph", "lime defaults"
 """Under these, and under that of its best trial, a study knows its pictures
 (:data:`studies.attributes.PICTURES`)."""
@@ -29,37 +28,50 @@ def trial_picture(number: int) -> str:
     return f"trial {number}"
 
 
-def photograph_picture(image: NDArray[np.uint8], reference: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def legend(*, has_reference: bool) -> str:
+    """What the colours mean."""
+    white = "White: the reference. " if has_reference else ""
+    return f"{white}Green: what LIME marks with its first seed."
+
+
+def photograph_picture(
+    image: NDArray[np.uint8], reference: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
     """The photograph with the outline of the reference, white on a dark edge.
 
     Args:
-        image: (H, W, 3) uint8; reference: (H, W) bool.
+        image: (H, W, 3) uint8.
+        reference: (H, W) bool; ``None`` where there is none.
 
     Returns:
         (k·H, k·W, 3) uint8.
     """
     factor = _factor(image)
-    picture, outlined = _enlarged(image, factor), _enlarged(reference, factor)
+    picture = _enlarged(image, factor)
+    if reference is None:
+        return picture
+    outlined = _enlarged(reference, factor)
     picture[find_boundaries(outlined, mode="outer")] = _EDGE
     picture[find_boundaries(outlined, mode="inner")] = REFERENCE_COLOUR
     return picture
 
 
 def explanation_picture(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], reference: NDArray[np.bool_]
+    image: NDArray[np.uint8], mask: NDArray[np.bool_], reference: NDArray[np.bool_] | None
 ) -> NDArray[np.uint8]:
     """The photograph darkened outside LIME's mask, with the outlines of both.
 
     Args:
-        image: (H, W, 3) uint8; mask, reference: (H, W) bool.
+        image: (H, W, 3) uint8.
+        mask: (H, W) bool.
+        reference: (H, W) bool; ``None`` where there is none.
 
     Returns:
         (k·H, k·W, 3) uint8.
     """
     factor = _factor(image)
-    return mask_overlay(
-        _enlarged(image, factor), _enlarged(mask, factor), reference=_enlarged(reference, factor)
-    )
+    outlined = None if reference is None else _enlarged(reference, factor)
+    return mask_overlay(_enlarged(image, factor), _enlarged(mask, factor), reference=outlined)
 
 
 def _factor(image: NDArray[np.uint8]) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from explainers.faithfulness import Faithfulness
 from explainers.lime_parameters import LimeParameters
 
 __all__ = ["TrialRecord"]
@@ -26,6 +27,8 @@ class TrialRecord:
         superpixels: how many the segmentation gave.
         answers: classifier answers that were new in this trial, its proposal's probes included.
         reason: why the trial is worth nothing, or was stopped; empty otherwise.
+        faithful: means over the seeds, where the score is made of them.
+        extra: further attributes to write.
     """
 
     parameters: LimeParameters
@@ -38,6 +41,7 @@ class TrialRecord:
     superpixels: int
     answers: int = 0
     reason: str = ""
+    faithful: Faithfulness | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_attributes(self) -> dict[str, Any]:
@@ -55,6 +59,8 @@ class TrialRecord:
         }
         if self.reason:
             attributes["reason"] = self.reason
+        if self.faithful is not None:
+            attributes["faithful"] = self.faithful.to_json()
         return {**attributes, **self.extra}
 
     @classmethod
@@ -62,6 +68,7 @@ class TrialRecord:
         """The inverse; ``None`` when the trial has no result."""
         if "iou" not in attributes or "lime_parameters" not in attributes:
             return None
+        faithful = attributes.get("faithful")
         return cls(
             parameters=LimeParameters.from_json(attributes["lime_parameters"]),
             iou=math.nan if attributes["iou"] is None else attributes["iou"],
@@ -73,6 +80,7 @@ class TrialRecord:
             superpixels=attributes["superpixels"],
             answers=attributes.get("answers", 0),
             reason=attributes.get("reason", ""),
+            faithful=None if faithful is None else Faithfulness.from_json(faithful),
         )
 
     @property
@@ -84,11 +92,13 @@ class TrialRecord:
 
     def summary(self, number: int, score: float) -> dict[str, Any]:
         """The shape of ``tune --json``: number, score, iou, iou_std, runtime, parameters."""
+        faithful = {} if self.faithful is None else {"faithful": self.faithful.to_json()}
         return {
             "number": number,
             "score": score,
             "iou": self.iou,
             "iou_std": self.iou_std,
+            **faithful,
             "runtime_seconds": self.runtime_seconds,
             "runtime_ratio": self.runtime_ratio,
             "parameters": json.loads(self.parameters.to_json()),

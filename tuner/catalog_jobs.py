@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from studies.attributes import TRANSFER
 from tuner.jobs import TuneJob
 
 if TYPE_CHECKING:
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from tuner.catalog_task import CatalogTask
     from tuner.trial import TuningSettings
 
-__all__ = ["TRANSFER", "CatalogJob", "run_catalog_job"]
-
-TRANSFER = "transfer"
-"""The study attribute that cross-validation is stored in."""
+__all__ = ["CatalogJob", "run_catalog_job"]
 
 
 @dataclass(frozen=True)

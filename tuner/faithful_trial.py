@@ -8,8 +8,10 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
+from explainers.faithfulness import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN
-from tuner.faithfulness import Faithfulness, FaithfulnessMeter
+from studies.trial_record import TrialRecord
+from tuner.faithfulness import FaithfulnessMeter
 from tuner.objective import score
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings
@@ -45,10 +47,8 @@ def run_faithful_trial(
 
     def record(reason: str = "") -> float:
         ious = task.ious(parameters, range(spent)) if task.reference.exists else []
-        extra = {} if found is None else {"faithful": found.to_json()}
-        draft.store(
-            float(np.mean(ious)) if ious else math.nan, ious, spent, reason=reason, extra=extra
-        )
+        mean = float(np.mean(ious)) if ious else math.nan
+        draft.store(mean, ious, spent, reason=reason, faithful=found)
         return worth(found)
 
     def worth(of: Faithfulness | None) -> float:
@@ -88,7 +88,7 @@ def run_faithful_trial(
 def _defaults(study: optuna.Study) -> Faithfulness | None:
     """Of lime's defaults, once their trial is done; with the usual samplers it is the first."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        found = trial.user_attrs.get("faithful")
+        found = TrialRecord.from_attributes(trial.user_attrs)
         if trial.user_attrs.get("origin") == DEFAULTS_ORIGIN and found is not None:
-            return Faithfulness.from_json(found)
+            return found.faithful
     return None

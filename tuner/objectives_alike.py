@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from explainers.faithfulness import Faithfulness
 from explainers.lime import explain, explanation_mask
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
-from tuner.faithfulness import Faithfulness, FaithfulnessMeter
+from tuner.faithfulness import FaithfulnessMeter
 from tuner.task import TuningTask
 
 __all__ = ["Alike", "alike", "mean_alike"]

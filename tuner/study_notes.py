@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,18 +67,23 @@ class StudyNotes:
     def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Artifacts) -> None:
         self._study, self._task = study, task
         self._store = artifacts
-        self._active = is_installed() and task.reference.exists
+        self._reference = task.reference.mask if task.reference.exists else None
+        self._active = is_installed()
         self._source = _BankedAnswers(task.source.fingerprint)
         self._shown_next: int | None = None
         self._weight = weight_of(study.user_attrs)
 
-    def on_score(self, trial: optuna.Trial) -> None:
+    def on_score(self, trial: optuna.Trial, values: Sequence[float]) -> None:
         """Give a trial its picture if it is about to be the best, or to be on the front: a finished
-        one takes none."""
+        one takes none.
+
+        Args:
+            values: what the study is about to be told.
+        """
         record = TrialRecord.from_attributes(trial.user_attrs)
         if not self._active or record is None or record.reason:
             return
-        wins = self._wins(record)
+        wins = self._wins(record, values)
         if not wins and not self._reaches_front(trial.number, record):
             return
         self._shown_next = trial.number
@@ -133,10 +138,11 @@ class StudyNotes:
         save_note(self._study, note)
         save_plot(self._study, _PLOT, runtime_plot(scored, best, default))
 
-    def _wins(self, record: TrialRecord) -> bool:
+    def _wins(self, record: TrialRecord, values: Sequence[float]) -> bool:
         best = best_trial(self._study)
         beaten = None if best is None else trial_score(best, self._weight)
-        own = score(record.iou, record.runtime_ratio, self._weight)
+        one = len(values) == 1
+        own = values[0] if one else score(record.iou, record.runtime_ratio, self._weight)
         return beaten is None or own > beaten
 
     def _reaches_front(self, number: int, record: TrialRecord) -> bool:
@@ -148,7 +154,7 @@ class StudyNotes:
     def _photograph(self) -> str:
         found = self._known(PHOTOGRAPH_PICTURE)
         if found is None:
-            picture = photograph_picture(self._task.image, self._task.reference.mask)
+            picture = photograph_picture(self._task.image, self._reference)
             found = self._keep(PHOTOGRAPH_PICTURE, self._study, "photograph", picture)
         return found
 
@@ -172,7 +178,7 @@ class StudyNotes:
         except _NotBanked:
             return None
         mask = explanation_mask(explanation, task.mask_rule)
-        return explanation_picture(task.image, mask, task.reference.mask)
+        return explanation_picture(task.image, mask, self._reference)
 
     def _known(self, key: str) -> str | None:
         """The path of a picture that is there. A study that was renamed or copied has none."""

@@ -61,7 +61,7 @@ class StudyRunner:
         task: SearchTask,
         settings: TuningSettings,
         on_trial: Callable[[FrozenTrial], None] | None = None,
-        on_score: Callable[[optuna.Trial], None] | None = None,
+        on_score: Callable[[optuna.Trial, Sequence[float]], None] | None = None,
     ) -> None:
         self.study, self._task, self._settings = study, task, settings
         self._on_trial, self._on_score = on_trial, on_score
@@ -168,7 +168,7 @@ class StudyRunner:
         with accounted(self.study.study_name, trial):
             values = self.run_trial(trial)
             if self._on_score is not None:
-                self._on_score(trial)
+                self._on_score(trial, values)
         return values
 
     def run_trial(self, trial: optuna.Trial) -> list[float]:

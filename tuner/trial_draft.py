@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 
+from explainers.faithfulness import Faithfulness
 from explainers.lime_parameters import LimeParameters
 from studies.trial_record import TrialRecord
 from tuner.runtime_model import RuntimeParts
@@ -75,6 +76,7 @@ class TrialDraft:
         seeds: int,
         *,
         reason: str = "",
+        faithful: Faithfulness | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """Write what was found so far to the trial; what stands there already is not repeated.
@@ -83,6 +85,7 @@ class TrialDraft:
             iou: mean, ``nan`` where there is no reference.
             seeds: explainer seeds that were spent on all images.
             reason: why it was given up.
+            faithful: where that is what the score is made of.
             extra: further attributes.
         """
         found = TrialRecord(
@@ -96,6 +99,7 @@ class TrialDraft:
             superpixels=self.superpixels,
             answers=self.task.bank.counts.new - self.asked_before,
             reason=reason,
+            faithful=faithful,
             extra={} if extra is None else dict(extra),
         )
         known = self.trial.user_attrs

@@ -167,7 +167,7 @@ def run_study(
     settings: TuningSettings,
     on_trial: Callable[[FrozenTrial], None] | None = None,
     winners: Sequence[LimeParameters] = (),
-    on_score: Callable[[optuna.Trial], None] | None = None,
+    on_score: Callable[[optuna.Trial, Sequence[float]], None] | None = None,
     portfolio: Sequence[LimeParameters] = (),
 ) -> TuningResult:
     """Run until the study has ``settings.trials`` finished trials, or time or answers are spent.
@@ -178,7 +178,8 @@ def run_study(
 
     Args:
         winners: what won on other images, tried first in a study that is new.
-        on_score: told of every trial that gets a score while it can still be written to.
+        on_score: told of every trial that gets a score, and of that, while it can still be written
+            to.
         portfolio: tried before them; see ``tuner.portfolio``.
     """
     deadline = None if settings.timeout is None else time.monotonic() + settings.timeout

@@ -117,7 +117,10 @@ function start() {
   $("lead").textContent =
     `Drop photographs, and LIME's parameters are found with which it marks what the classifier ${about.model} looks at.`;
   $("images-limits").textContent =
-    `At most ${limits.images}, each up to ${limits.image_mb} MB and ${limits.megapixels} megapixels.`;
+    `At most ${limits.images}, each up to ${limits.image_mb} MB and ${limits.megapixels} megapixels.` +
+    (limits.kept_days === null
+      ? ""
+      : ` Studies are removed ${limits.kept_days === 1 ? "a day" : `${limits.kept_days} days`} after they have ended.`);
   $("trials").max = limits.trials;
   if (!$("trials").value) $("trials").value = about.trials;
   $("minutes").max = limits.timeout / 60;

@@ -251,6 +251,26 @@ class Jobs:
             )  # fmt: skip
             session.commit()
 
+    def ended_for(self, kept: timedelta) -> list[str]:
+        """The studies whose images have all ended, the last one longer ago than that."""
+        query = (
+            sqlalchemy.select(JobRow.study)
+            .group_by(JobRow.study)
+            .having(
+                sqlalchemy.func.count(JobRow.ended_at) == sqlalchemy.func.count(),
+                sqlalchemy.func.max(JobRow.ended_at) < _now() - kept,
+            )
+            .order_by(sqlalchemy.func.min(JobRow.id))
+        )
+        with Session(self._engine) as session:
+            return list(session.scalars(query))
+
+    def forget(self, study: str) -> None:
+        """Remove the jobs of a study, whose name is then free."""
+        with Session(self._engine) as session:
+            session.execute(sqlalchemy.delete(JobRow).where(JobRow.study == study))
+            session.commit()
+
 
 def _mine(job: int, worker: str | None) -> sqlalchemy.Update:
     return sqlalchemy.update(JobRow).where(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from studies.attributes import DEFAULTS_ORIGIN
 from studies.best_trial import weight_of
-from studies.catalog_names import is_catalog_study
+from studies.catalog_names import CATALOG_KEY
 from studies.constraint_cost import ConstraintCost, constraint_cost
 from studies.overview import StudyOverview, best_parameters, overview, study_attributes
 from studies.storage import describe, open_storage
+from studies.trial_record import TrialRecord
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -40,6 +42,23 @@ class StudyFacts:
     verified: VerifiedImage | None = None
 
     @property
+    def best(self) -> TrialRecord | None:
+        """What the best trial found."""
+        return self._record(lambda trial: trial.number == self.overview.best_number)
+
+    @property
+    def default(self) -> TrialRecord | None:
+        """What lime's own defaults gave."""
+        return self._record(
+            lambda trial: trial.state.name == "COMPLETE"
+            and trial.user_attrs.get("origin") == DEFAULTS_ORIGIN
+        )
+
+    def _record(self, wanted: Callable[[FrozenTrial], bool]) -> TrialRecord | None:
+        found = next((trial for trial in self.trials if wanted(trial)), None)
+        return None if found is None else TrialRecord.from_attributes(found.user_attrs)
+
+    @property
     def weight(self) -> float:
         """The study's runtime weight."""
         return weight_of(self.attributes)
@@ -59,6 +78,7 @@ class ReportFacts:
     Attributes:
         storage: without a password.
         comparison: the newest of this study prefix; ``None`` when none was recorded.
+        everywhere: the study that looked for one setting for all images, if there is one.
     """
 
     storage: str
@@ -66,6 +86,7 @@ class ReportFacts:
     studies: tuple[StudyFacts, ...]
     comparison: ComparisonRun | None
     other_prefixes: tuple[str, ...] = field(default=())
+    everywhere: StudyFacts | None = None
 
 
 def gather(storage: str, prefix: str) -> ReportFacts:
@@ -79,11 +100,7 @@ def gather(storage: str, prefix: str) -> ReportFacts:
     from studies.records import latest_comparison
 
     rows = overview(storage, None)
-    mine = [
-        row
-        for row in rows
-        if row.study.startswith(f"{prefix}/") and not is_catalog_study(row.study)
-    ]
+    mine = [row for row in rows if row.study.startswith(f"{prefix}/")]
     others = sorted({row.study.rsplit("/", 1)[0] for row in rows} - {prefix})
     attributes = study_attributes(storage, [row.study for row in mine])
     parameters = best_parameters(storage, prefix)
@@ -100,8 +117,14 @@ def gather(storage: str, prefix: str) -> ReportFacts:
                     verified.get(key),
                 )
             )  # fmt: skip
+    everywhere = [each for each in studies if each.key == CATALOG_KEY]
     return ReportFacts(
-        describe(storage), prefix, tuple(studies), latest_comparison(storage, prefix), tuple(others)
+        describe(storage),
+        prefix,
+        tuple(each for each in studies if each.key != CATALOG_KEY),
+        latest_comparison(storage, prefix),
+        tuple(others),
+        everywhere[0] if everywhere else None,
     )
 
 

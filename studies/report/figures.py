@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from explainers.comparison import LIME_TUNED
 from studies.analysis import agreement_matrix, agreement_with_cams, methods_of, values_of
 from studies.records import ComparisonRun
 from studies.report.palette import INK, MUTED, TYPE_COLOURS, method_colour
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "agreement_by_type", "agreement_heat_map", "dumbbells", "importance_bars", "side_by_side",
+    "agreement_by_type", "agreement_heat_map", "dumbbells", "fronts", "importance_bars",
+    "side_by_side",
     "study_histories", "time_against_fidelity",
 ]  # fmt: skip
 
@@ -60,6 +62,37 @@ def dumbbells(
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    return figure
+
+
+def fronts(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Pareto fronts, image by image on the same axes.
+
+    Args:
+        points: (seconds, IoU) by image, fastest first.
+    """
+    columns = min(3, len(points))
+    rows = -(-len(points) // columns)
+    figure, panels = _new(
+        _WIDTH, 0.6 + 1.9 * rows, nrows=rows, ncols=columns, sharex=True, sharey=True, squeeze=False
+    )
+    for axes, (key, front) in zip(panels.flat, points.items(), strict=False):
+        seconds, ious = zip(*front, strict=True)
+        axes.plot(
+            seconds, ious, color=method_colour(LIME_TUNED), marker="D", markersize=4,
+            drawstyle="steps-post",
+        )  # fmt: skip
+        axes.set_title(key, fontsize="small")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in "25" else "")
+        axes.set_ylim(0, 1)
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+    for axes in list(panels.flat)[len(points) :]:
+        axes.set_visible(False)
+    figure.supxlabel("seconds, by the runtime model", fontsize="medium")
+    figure.supylabel("IoU with the reference", fontsize="medium")
     return figure
 
 

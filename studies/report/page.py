@@ -15,6 +15,7 @@ from studies.report.panels import class_panels, panels
 from studies.report.search import importances
 from studies.report.sections import sections
 from studies.report.tables import all_tables, write_tables
+from studies.report.wording import counted
 
 __all__ = ["drawings", "page", "write_report"]
 
@@ -93,6 +94,6 @@ def page(facts: ReportFacts, parts: Sequence[Section]) -> str:
     when = "" if run is None else f" Compared on {run.at:%Y-%m-%d}."
     return environment.from_string(source).render(
         title=f"LIME settings for {facts.prefix}",
-        lead=f"{len(facts.studies)} studies in {facts.storage}.{when}",
+        lead=f"{counted(len(facts.studies), 'image')} tuned in {facts.storage}.{when}",
         sections=parts,
     )

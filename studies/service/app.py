@@ -59,9 +59,12 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        tidying = asyncio.create_task(desk.keep_tidy())
         try:
             yield
         finally:
+            tidying.cancel()
+            await asyncio.gather(tidying, return_exceptions=True)
             await desk.close()
 
     # No docs_url: its page loads scripts from elsewhere.
@@ -280,6 +283,7 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
                 "images": limits.images, "image_mb": limits.image_mb, "trials": limits.trials,
                 "upload_mb": limits.upload_mb, "megapixels": limits.megapixels,
                 "timeout": limits.timeout, "queue": limits.queue,
+                "kept_days": limits.kept_days,
             },
         }  # fmt: skip
 

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,11 +25,13 @@ from studies.service.folder import ServiceFolder
 from studies.service.limits import ServiceLimits
 from studies.service.progress import Progress
 from studies.service.reports import Reports
+from studies.service.retention import Retention
 from studies.service.uploads import Defaults, checked_request
 
 __all__ = ["Desk", "Service", "Shown"]
 
 _RETRY_SECONDS = 30
+_TIDY_SECONDS = 3600.0
 
 Shown = Literal["photo", "default", "best", "reference"]
 """The pictures of an image."""
@@ -68,6 +71,18 @@ class Desk:
         self.uploads = asyncio.Semaphore(service.limits.uploads)
         self.progress = Progress(self.look)
         self._adding = threading.Lock()
+
+    async def keep_tidy(self) -> None:
+        """Remove old studies now and every hour, if there is a limit; never ends."""
+        days = self.service.limits.kept_days
+        if days is None:
+            return
+        retention = Retention(
+            self.service.storage, self.folder, self.jobs, timedelta(days=days)
+        )
+        while True:
+            await asyncio.to_thread(retention.sweep)
+            await asyncio.sleep(_TIDY_SECONDS)
 
     async def close(self) -> None:
         """Close what was opened."""

@@ -88,7 +88,7 @@ class ServiceFolder:
             raise StorageError(f"what was uploaded cannot be kept ({error.strerror})") from error
 
     def forget(self, study: str) -> None:
-        """Remove what was uploaded for a study that could not be queued."""
+        """Remove what was uploaded for a study, and all that was drawn of it."""
         shutil.rmtree(self.root / study, ignore_errors=True)
 
 

@@ -26,6 +26,7 @@ class ServiceLimits:
         trials, timeout: the most of a study; seconds an image.
         uploads: that are received at a time.
         listeners: of progress, at a time.
+        kept_days: that a study stays after it has ended; ``None``: until somebody removes it.
     """
 
     images: int = 24
@@ -37,6 +38,7 @@ class ServiceLimits:
     timeout: float = 86_400.0
     uploads: int = 4
     listeners: int = 200
+    kept_days: float | None = None
 
 
 def image_key(file_name: str) -> str:

@@ -20,7 +20,7 @@ _TUNE = (
     "tune", "--catalog", "demo", "--images", ",".join(KEYS), "--trials", str(TRIALS), "--seeds",
     "3", "--fix", "segmentation=slic", "--device", "cpu",
 )  # fmt: skip
-_SECONDS = 150
+_SECONDS = 400
 
 
 def _finished(url: str) -> int:

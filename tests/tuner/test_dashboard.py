@@ -118,6 +118,25 @@ def test_a_tuned_study_is_worth_looking_at(here: Path, cli: Cli) -> None:
     assert ask(app, "/api/studies/1", "DELETE", {})[0] == 204
 
 
+def test_a_study_without_a_reference_is_worth_looking_at(here: Path, cli: Cli) -> None:
+    shown = cli.ok(*TUNE, "4", "--objective", "faithful")
+    assert "default R²" in shown
+    assert "nan" not in shown
+    found = asked(dashboard_app(URL), "/api/studies/1")
+    note, (best,) = found["note"]["body"], found["best_trials"]
+    assert re.search(r"## house: faithfulness 0\.\d\d in", note)
+    assert "held-out R² of the surrogate" in note
+    assert "eference" not in note
+    assert len(re.findall(r"!\[[^]]*\]\(/artifacts/", note)) == 3
+    assert [own["filename"] for own in best["artifacts"]] == ["explanation.png"]
+    (plot,) = found["plotly_graph_objects"]
+    figure = json.loads(plot["graph_object"])
+    assert figure["layout"]["yaxis"]["title"]["text"] == "faithfulness"
+    (starred,) = figure["data"][-1]["y"]
+    (measured,) = re.findall(r"faithfulness, their mean \| (\d\.\d+) ", note)
+    assert starred == pytest.approx(float(measured), abs=6e-4)
+
+
 def small_task() -> TuningTask:
     """A task whose classifier answers at once, with an empty bank."""
     reference = np.zeros((48, 40), dtype=bool)

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
+from explainers.faithfulness import Faithfulness
 from explainers.lime_parameters import LimeParameters
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference
@@ -21,7 +22,7 @@ from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
-from tuner.faithfulness import FAITHFUL, Faithfulness, FaithfulnessMeter
+from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
 from tuner.fidelity_constraint import fidelity_of
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings
@@ -92,13 +93,18 @@ def test_an_image_may_have_no_reference(demo_classifier: Classifier) -> None:
 
 
 def test_a_record_without_agreement_is_plain_json() -> None:
-    record = TrialRecord(_PARAMETERS, math.nan, [], range(2), 1.0, 0.1, {}, 8)
+    measured = Faithfulness(0.6, 0.3, math.nan)
+    record = TrialRecord(
+        _PARAMETERS, math.nan, [], range(2), 1.0, 0.1, {}, 8, faithful=measured
+    )
     attributes = record.to_attributes()
     assert attributes["iou"] is None
     json.dumps(attributes, allow_nan=False)
     again = TrialRecord.from_attributes(attributes)
     assert again is not None
     assert math.isnan(again.iou)
+    assert again.faithful is not None
+    assert again.faithful.to_json() == measured.to_json()
 
 
 _BOX = """
@@ -130,6 +136,7 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     best = tuned["images"]["key"]["best"]
     assert best["iou"] is None
     assert best["score"] >= tuned["images"]["key"]["default"]["score"]
+    assert set(best["faithful"]) == {"r2", "gain", "stability"}
     assert best["parameters"]["num_samples"] <= 100
     more = ["--trials", "4", "--reference", "pictures"]
     code, _, told = cli("tune", *box, *fast, *more)

@@ -23,7 +23,7 @@ from tuner.plan import PLAN, StudyPlan
 
 KEYS = ("house", "key")
 TRIALS, WORKERS = 25, 3
-_SECONDS = 150
+_SECONDS = 400
 
 
 @contextmanager

@@ -89,9 +89,9 @@ def catalog_summary(storage: str, prefix: str) -> dict[str, Any]:
     """What a catalogue's study holds."""
     import optuna
 
+    from studies.attributes import TRANSFER
     from studies.catalog_names import catalog_study
     from studies.storage import open_storage
-    from tuner.catalog_jobs import TRANSFER
     from tuner.tuning import result_of
 
     study = optuna.load_study(

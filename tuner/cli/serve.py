@@ -69,6 +69,13 @@ def serve(
     max_mb: Annotated[float, typer.Option(help="Megabytes of an image.")] = 20.0,
     max_megapixels: Annotated[float, typer.Option(help="Of an image.")] = 50.0,
     queue: Annotated[int, typer.Option(help="Images that may wait or be at work.")] = 100,
+    keep_days: Annotated[
+        int | None,
+        typer.Option(
+            help="Remove a study, uploads and all, so many days after it has ended.  "
+            "[default: keep everything]"
+        ),
+    ] = None,
 ) -> None:
     """Serve the API, the page, the dashboard and the reports; worker processes do the jobs.
 
@@ -100,6 +107,7 @@ def serve(
             "workers": (workers, 0), "threads": (threads or 1, 1), "trials": (usual, 1),
             "seeds": (each, 1), "max-trials": (max_trials, 1), "max-images": (max_images, 1),
             "max-mb": (max_mb, 1), "max-megapixels": (max_megapixels, 1), "queue": (queue, 1),
+            "keep-days": (1 if keep_days is None else keep_days, 1),
         }
     )  # fmt: skip
     token = _token(open_to_others=not is_loopback(host))
@@ -127,7 +135,7 @@ def serve(
             model=plan.model,
             limits=ServiceLimits(
                 images=max_images, queue=queue, image_mb=max_mb, megapixels=max_megapixels,
-                trials=max_trials,
+                trials=max_trials, kept_days=keep_days,
             ),
             defaults=Defaults(min(usual, max_trials), rule),
             token=token,

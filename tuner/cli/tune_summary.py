@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from explainers.errors import InvalidInput
 from tuner.cli.output import console, table
 
 __all__ = ["show_summary", "summary_of"]
+
+_AGREEMENT: dict[str, Callable[[dict[str, Any]], float]] = {"IoU": lambda found: found["iou"]}
+_FAITHFUL: dict[str, Callable[[dict[str, Any]], float]] = {
+    "R²": lambda found: _measure(found, "r2"),
+    "ins − del": lambda found: _measure(found, "gain"),
+    "stability": lambda found: _measure(found, "stability"),
+}
+"""What is shown of a trial's summary beside its seconds."""
 
 
 def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
@@ -29,24 +39,38 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
 
 def show_summary(summary: dict[str, Any]) -> None:
     """The same as a table; tuning seeds, modelled seconds."""
+    images = summary["images"].values()
+    faithful = bool(images) and all("faithful" in found["best"] for found in images)
+    measures = _FAITHFUL if faithful else _AGREEMENT
     shown = table(
         f"{summary['study']}: best against lime's defaults (tuning seeds, modelled seconds)",
-        "image", "trials", "default IoU", "best IoU", "default s", "best s", "reliability",
+        "image", "trials",
+        *(f"{which} {name}" for name in measures for which in ("default", "best")),
+        "default s", "best s", "reliability",
     )  # fmt: skip
-    totals = [0.0] * 4
+    rows = []
     for key, found in summary["images"].items():
-        best, default = found["best"], found["default"]
-        values = [default["iou"], best["iou"], default["runtime_seconds"], best["runtime_seconds"]]
-        totals = [t + v for t, v in zip(totals, values, strict=True)]
+        pair = (found["default"], found["best"])
+        values = [read(each) for read in measures.values() for each in pair]
+        rows.append([*values, *(each["runtime_seconds"] for each in pair)])
+        reliability = found["reliability"]
         shown.add_row(
-            key, str(found["trials"]), f"{values[0]:.3f}", f"{values[1]:.3f}",
-            f"{values[2]:.2f}", f"{values[3]:.2f}",
-            "" if found["reliability"] is None else f"{found['reliability']:.2f}",
+            key, str(found["trials"]), *_cells(rows[-1]),
+            "" if reliability is None else f"{reliability:.2f}",
         )  # fmt: skip
-    count = max(1, len(summary["images"]))
-    means = [t / count for t in totals]
     shown.add_section()
-    shown.add_row(
-        "mean", "", f"{means[0]:.3f}", f"{means[1]:.3f}", f"{means[2]:.2f}", f"{means[3]:.2f}"
-    )
+    means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    shown.add_row("mean", "", *_cells(means))
     console.print(shown)
+
+
+def _measure(found: dict[str, Any], name: str) -> float:
+    value = found.get("faithful", {}).get(name)
+    return math.nan if value is None else float(value)
+
+
+def _cells(values: list[float]) -> list[str]:
+    """The last two are seconds; what one seed cannot tell is left out."""
+    digits = [3] * (len(values) - 2) + [2] * 2
+    pairs = zip(values, digits, strict=False)
+    return ["" if math.isnan(value) else f"{value:.{places}f}" for value, places in pairs]

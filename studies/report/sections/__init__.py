@@ -14,6 +14,7 @@ from studies.report.sections.methods import (
     public_claims,
     time_and_fidelity,
 )
+from studies.report.sections.objectives import faithfulness, fronts, one_setting
 from studies.report.sections.pictures import several_classes, side_by_side, what_the_model_sees
 from studies.report.sections.summary import summary
 from studies.report.sections.tuning import (
@@ -38,12 +39,19 @@ def sections(
     """
     run = facts.comparison
     nothing = [Missing("No dissection is recorded in this storage. Run lime-tuner dissect.")]
+    # Few people ask for these, so they are there only when somebody has.
+    further = [
+        Section("Faithfulness", faithfulness(facts)),
+        Section("Pareto fronts", fronts(facts)),
+        Section("One setting for all images", one_setting(facts)),
+    ]
     return [
         Section("Summary", summary(facts)),
         Section("What the model sees", what_the_model_sees(run)),
         Section("Side by side", side_by_side(run)),
         Section("Several classes", several_classes(run)),
         Section("IoU per image", iou_per_image(facts)),
+        *(each for each in further if each.blocks),
         Section("Verified", verified(facts)),
         Section("IoU by type", iou_by_type(run)),
         Section("Time and fidelity", time_and_fidelity(run)),

@@ -7,18 +7,20 @@ from explainers.reliability import DOUBTFUL
 from studies.analysis import by_method, lost_fidelity, methods_of
 from studies.report.blocks import Block, Marks, Missing, Text
 from studies.report.facts import ReportFacts, StudyFacts
-from studies.report.wording import around
+from studies.report.wording import around, counted
 from studies.statistics import mean
 
 __all__ = ["summary"]
 
 
 def _finished(facts: ReportFacts) -> list[StudyFacts]:
-    return [study for study in facts.studies if study.overview.best_iou is not None]
+    return [study for study in facts.studies if study.overview.best_score is not None]
 
 
 def summary(facts: ReportFacts) -> list[Block]:
     """The page in a few sentences, with marks at what is doubtful."""
+    if not facts.studies and facts.everywhere is not None:
+        return [Text("One setting was looked for that suits all images; none was tuned by itself.")]
     if not facts.studies:
         others = ", ".join(facts.other_prefixes)
         there = f" It holds studies of {others}: name one with --study." if others else ""
@@ -32,14 +34,21 @@ def summary(facts: ReportFacts) -> list[Block]:
         {str(study.attributes.get("reference", {}).get("rule", "")) for study in facts.studies}
         - {""}
     )
+    goal = f"the IoU with the reference {', '.join(rules) or 'that was given'}"
+    if first.get("objective") == "faithful":
+        goal = "how faithful explanations are to the classifier"
     blocks: list[Block] = [
         Text(
             f"LIME's parameters were tuned for {len(done)} of {len(facts.studies)} images in "
-            f"{trials} finished trials on {model}, scored by the IoU with the reference "
-            f"{', '.join(rules) or 'that was given'} minus a penalty for runtime."
+            f"{trials} finished trials on {model}, scored by {goal} minus a penalty for "
+            "runtime."
         )
     ]
-    both = [s.overview for s in done if s.overview.default_iou is not None]
+    both = [
+        s.overview
+        for s in done
+        if s.overview.default_iou is not None and s.overview.best_iou is not None
+    ]
     if both:
         usual, tuned = (
             mean([getattr(o, name) for o in both]) for name in ("default_iou", "best_iou")
@@ -51,12 +60,12 @@ def summary(facts: ReportFacts) -> list[Block]:
         blocks.append(
             Text(
                 f"Mean IoU rose from {around(usual)} with lime's defaults to {around(tuned)} "
-                f"({len(both)} images; 95 % bootstrap intervals), at {seconds[1]:.2f} s instead of "
-                f"{seconds[0]:.2f} s an explanation by the runtime model. These are the studies' "
-                "own figures, on the seeds that chose the winners."
+                f"({counted(len(both), 'image')}; 95 % bootstrap intervals), at "
+                f"{seconds[1]:.2f} s instead of {seconds[0]:.2f} s an explanation by the runtime "
+                "model. These are the studies' own figures, on the seeds that chose the winners."
             )
         )
-    waiting = [study.key for study in facts.studies if study.overview.best_iou is None]
+    waiting = [study.key for study in facts.studies if study.overview.best_score is None]
     if waiting:
         blocks.append(Text(f"No trial is complete yet for {', '.join(waiting)}."))
     run = facts.comparison

@@ -25,6 +25,8 @@ def iou_per_image(facts: ReportFacts) -> list[Block]:
         for study in facts.studies
         if study.overview.best_iou is not None
     ]
+    if not rows and any(study.overview.best_score is not None for study in facts.studies):
+        return [Missing("These studies have no reference: see Faithfulness.")]
     if not rows:
         return [Missing("No study has a complete trial yet.")]
     better = sum(best > usual for _, usual, best in rows if usual is not None and best is not None)
@@ -168,6 +170,8 @@ def search(facts: ReportFacts, importance: Mapping[str, float]) -> list[Block]:
 def chosen_parameters(facts: ReportFacts) -> list[Block]:
     """The winners' arguments."""
     chosen = {s.key: json.loads(s.parameters) for s in facts.studies if s.parameters}
+    if facts.everywhere is not None and facts.everywhere.best is not None:
+        chosen["all images"] = json.loads(facts.everywhere.best.parameters.to_json())
     if not chosen:
         return [Missing("No study has a complete trial yet.")]
     names = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,11 +11,15 @@ import optuna
 import pytest
 
 from explainers.errors import InvalidInput, StorageError
+from explainers.faithfulness import Faithfulness
 from explainers.lime_parameters import LimeParameters
+from studies.attributes import DEFAULTS_ORIGIN, TRANSFER
+from studies.catalog_names import catalog_study
 from studies.export import settings_digest
 from studies.records import add_comparison, add_verification
 from studies.report import write_report
 from studies.storage import open_storage
+from studies.trial_record import TrialRecord
 from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
 
@@ -143,6 +148,82 @@ def test_another_catalogue_s_storage_and_an_empty_one(tmp_path: Path) -> None:
     random_studies(url, "demo", KEYS, 2)
     assert "It holds studies of demo" in _index(url, "tml25", tmp_path / "other")
     assert not (tmp_path / "other" / "figures").exists()
+
+
+def _add(study: optuna.Study, values: list[float], record: TrialRecord, **further: object) -> None:
+    attributes = {**record.to_attributes(), **further}
+    study.add_trial(optuna.trial.create_trial(values=values, user_attrs=attributes))
+
+
+def _record(iou: float, seconds: float, faithful: Faithfulness | None = None) -> TrialRecord:
+    parameters = LimeParameters(num_samples=round(1000 * seconds / 16))
+    return TrialRecord(
+        parameters, iou, [] if math.isnan(iou) else [iou], [0], seconds, seconds / 16, {}, 7,
+        faithful=faithful,
+    )  # fmt: skip
+
+
+def test_without_a_reference(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    study = optuna.create_study(
+        study_name="box/dog", storage=open_storage(url), direction="maximize"
+    )
+    study.set_user_attr("objective", "faithful")
+    usual, own = Faithfulness(0.25, 0.5, 0.75), Faithfulness(0.5, 0.625, math.nan)
+    _add(study, [0.4], _record(math.nan, 16.0, usual), origin=DEFAULTS_ORIGIN)
+    _add(study, [0.5], _record(math.nan, 2.0, own))
+    text = _index(url, "box", tmp_path / "one")
+    assert "tuned for 1 of 1 images" in text
+    assert "scored by how faithful explanations are to the classifier" in text
+    assert "No trial is complete" not in text
+    assert "no complete trial" not in text
+    assert "R² is 0.500 instead of 0.250 and insertion minus deletion 0.625 instead of" in text
+    assert "both are better on 1 of 1 image" in text
+    assert "Pareto fronts" not in text
+
+
+def test_two_objectives(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    study = optuna.create_study(
+        study_name="two/dog", storage=open_storage(url), directions=["maximize", "minimize"]
+    )
+    for iou, seconds in ((0.25, 16.0), (0.5, 1.0), (0.75, 4.0), (0.5, 2.0)):
+        _add(study, [iou, seconds], _record(iou, seconds))
+    text = _index(url, "two", tmp_path / "one")
+    assert "from 1 s to 4 s an explanation" in text
+    assert (tmp_path / "one" / "figures" / "fronts.svg").is_file()
+    rows = re.search(r"On the fronts</caption>.*?</table>", text, re.DOTALL)
+    assert rows is not None
+    assert re.findall(r">(\d\.\d{3})<", rows[0]) == ["1.000", "0.500", "4.000", "0.750"]
+
+
+def test_one_setting_for_all(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    study = optuna.create_study(
+        study_name=catalog_study("tml25"), storage=open_storage(url), direction="maximize"
+    )
+    spread = {"mean": 0.375, "low": 0.25, "high": 0.5, "size": 2}
+    for name, value in {
+        "aggregate": "q25", "reference_areas": {"dog": 0.875, "cat": 0.625},
+        TRANSFER: {"folds": 2, "left_out": spread, "gap": spread | {"mean": 0.125}},
+    }.items():  # fmt: skip
+        study.set_user_attr(name, value)
+    _add(
+        study, [0.2], _record(0.25, 16.0), origin=DEFAULTS_ORIGIN,
+        iou_per_image={"dog": 0.125, "cat": 0.375},
+    )  # fmt: skip
+    _add(study, [0.5], _record(0.5, 2.0), iou_per_image={"dog": 0.75, "cat": 0.25})
+    text = _index(url, "tml25", tmp_path / "one")
+    assert "One setting was looked for that suits all images" in text
+    assert "One setting for 2 images, chosen by the q25 in 2 trials: IoU 0.500" in text
+    assert "2.00 s instead of 16.00 s" in text
+    assert "Marking every whole picture would have an IoU of 0.750" in text
+    assert "(2 folds, fresh seeds) such a setting has 0.375 [0.250, 0.500]; the gap is" in text
+    assert "all images" in text
+    random_studies(url, "tml25", KEYS[:1], 4)
+    both = _index(url, "tml25", tmp_path / "two")
+    assert "tuned for 1 of 1 images" in both
+    assert "One setting for 2 images" in both
 
 
 def test_what_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:

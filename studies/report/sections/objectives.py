@@ -1,0 +1,151 @@
+"""What studies found that were asked for something else than one image's IoU minus its runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from explainers.faithfulness import Faithfulness
+from studies.attributes import TRANSFER
+from studies.report import figures
+from studies.report.blocks import Block, Chart, Marks, Table, Text
+from studies.report.drawing import draw
+from studies.report.facts import ReportFacts, StudyFacts
+from studies.report.wording import around, counted, number
+from studies.statistics import Interval, mean
+from studies.trial_record import TrialRecord
+
+__all__ = ["faithfulness", "fronts", "one_setting"]
+
+_MEASURES = {"R²": "r2", "gain": "gain", "stability": "stability"}
+
+
+def one_setting(facts: ReportFacts) -> list[Block]:
+    """One setting for all images (``tune --scope catalog``); nothing where none was looked for."""
+    study = facts.everywhere
+    best = None if study is None else study.best
+    if study is None or best is None:
+        return []
+    found, usual = _per_image(study, best=True), _per_image(study, best=False)
+    areas: Mapping[str, float] = study.attributes.get("reference_areas", {})
+    ious, shares = mean(list(found.values())), mean(list(areas.values()))
+    text = (
+        f"One setting for {counted(len(found), 'image')}, chosen by the "
+        f"{study.attributes.get('aggregate', 'mean')} in {study.overview.finished} trials: IoU "
+        f"{around(ious)}"
+    )
+    default = study.default
+    if default is not None:
+        text += (
+            f", {around(mean(list(usual.values())))} with lime's defaults, in "
+            f"{best.runtime_seconds:.2f} s instead of {default.runtime_seconds:.2f} s an "
+            "explanation by the runtime model"
+        )
+    text += ". Marking every whole picture has the IoU of its reference's share."
+    blocks: list[Block] = [Text(text)]
+    if areas and ious.mean <= shares.mean:
+        mark = f"Marking every whole picture would have an IoU of {shares.mean:.3f}, no less."
+        if study.attributes.get("aggregate", "mean") == "mean":
+            mark += (
+                " lime-tuner tune --scope catalog --aggregate q25 looks for a setting that is "
+                "good where references are small."
+            )
+        blocks.append(Marks([mark]))
+    transfer = study.attributes.get(TRANSFER)
+    if transfer:
+        left_out, gap = (Interval(**transfer[name]) for name in ("left_out", "gap"))
+        blocks.append(
+            Text(
+                f"On images that had no say in it ({transfer['folds']} folds, fresh seeds) such a "
+                f"setting has {around(left_out)}; the gap is {around(gap)}."
+            )
+        )
+    rows = [
+        [key, number(areas.get(key)), number(usual.get(key)), number(iou)]
+        for key, iou in sorted(found.items())
+    ]
+    header = ["image", "reference's share", "IoU, defaults", "IoU"]
+    return [*blocks, Table("The setting on each image", header, rows)]
+
+
+def _per_image(study: StudyFacts, *, best: bool) -> Mapping[str, float]:
+    wanted = study.best if best else study.default
+    for trial in study.trials:
+        if wanted is not None and TrialRecord.from_attributes(trial.user_attrs) == wanted:
+            per_image: Mapping[str, float] = trial.user_attrs.get("iou_per_image", {})
+            return per_image
+    return {}
+
+
+def fronts(facts: ReportFacts) -> list[Block]:
+    """What IoU costs in seconds (``tune --pareto``); nothing where no study has two objectives."""
+    found = {s.key: s.overview.front for s in facts.studies if s.overview.front}
+    if not found:
+        return []
+    points = {
+        key: [(point.runtime_seconds, point.iou) for point in front]
+        for key, front in found.items()
+    }
+    fastest, best = (
+        [front[place].runtime_seconds for front in found.values()] for place in (0, -1)
+    )
+    chart = Chart(
+        draw("fronts", figures.fronts, points),
+        f"IoU against seconds of the trials that no other beats in both, for "
+        f"{counted(len(found), 'image')}. The table below has the figures.",
+        f"Pareto fronts: from {min(fastest):.2g} s to {max(best):.2g} s an explanation by the "
+        "runtime model. lime-tuner export --budget SECONDS or --weight W chooses on them.",
+    )
+    rows = [
+        [key, str(point.number), number(point.runtime_seconds), number(point.iou)]
+        for key, front in found.items()
+        for point in front
+    ]
+    return [chart, Table("On the fronts", ["image", "trial", "seconds", "IoU"], rows)]
+
+
+def faithfulness(facts: ReportFacts) -> list[Block]:
+    """Without a reference (``tune --objective faithful``); nothing where all studies had one."""
+    found = {
+        study.key: (None if study.default is None else study.default.faithful, best.faithful, best)
+        for study in facts.studies
+        if (best := study.best) is not None and best.faithful is not None
+    }
+    if not found:
+        return []
+    pairs = [(usual, own) for usual, own, _ in found.values() if usual is not None and own]
+    blocks: list[Block] = []
+    if pairs:
+        better = sum(own.r2 > usual.r2 and own.gain > usual.gain for usual, own in pairs)
+        blocks.append(
+            Text(
+                "Scored by how well the explanation describes the classifier: R² on perturbations "
+                "it was not fitted to, insertion minus deletion (gain), and the agreement of the "
+                f"masks of several seeds (stability). R² is {_change(pairs, 'r2')} and insertion "
+                f"minus deletion {_change(pairs, 'gain')}; both are better on {better} of "
+                f"{counted(len(pairs), 'image')}. These are the studies' own figures, on the seeds "
+                "that chose the winners."
+            )
+        )
+    rows = []
+    for key, (usual, own, best) in found.items():
+        study = next(each for each in facts.studies if each.key == key)
+        cells = [
+            number(None if each is None else getattr(each, name))
+            for name in _MEASURES.values()
+            for each in (usual, own)
+        ]
+        seconds = (study.overview.default_seconds, best.runtime_seconds)
+        rows.append([key, *cells, *(number(each, 2) for each in seconds)])
+    header = [
+        "image", *(f"{name}, {which}" for name in _MEASURES for which in ("lime", "tuned")),
+        "s, lime", "s, tuned",
+    ]  # fmt: skip
+    return [*blocks, Table("Without a reference", header, rows)]
+
+
+def _change(pairs: Sequence[tuple[Faithfulness, Faithfulness]], name: str) -> str:
+    def values(of: int) -> Any:
+        return mean([getattr(pair[of], name) for pair in pairs])
+
+    return f"{around(values(1))} instead of {around(values(0))}"
