@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +26,6 @@ def runtime_plot(
         ``data`` and ``layout`` as Plotly.js takes them; plain values.
     """
     what = "IoU" if best.record.faithful is None else "faithfulness"
-    # A trial that failed has neither, in a study that goes by faithfulness.
-    trials = [trial for trial in trials if not math.isnan(trial.quality)]
     data = [
         _trace("complete trials", trials, {"color": _TRIALS, "size": 6, "opacity": 0.7}, what),
         {

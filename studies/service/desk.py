@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ __all__ = ["Desk", "Service", "Shown"]
 
 _RETRY_SECONDS = 30
 _TIDY_SECONDS = 3600.0
+
+_logger = logging.getLogger("lime_tuner.serve")
 
 Shown = Literal["photo", "default", "best", "reference"]
 """The pictures of an image."""
@@ -77,11 +80,13 @@ class Desk:
         days = self.service.limits.kept_days
         if days is None:
             return
-        retention = Retention(
-            self.service.storage, self.folder, self.jobs, timedelta(days=days)
-        )
+        kept = timedelta(days=days)
+        retention = Retention(self.service.storage, self.folder, self.jobs, kept)
         while True:
-            await asyncio.to_thread(retention.sweep)
+            try:
+                await asyncio.to_thread(retention.sweep)
+            except Exception:  # told, and the service goes on
+                _logger.exception("old studies could not be removed")
             await asyncio.sleep(_TIDY_SECONDS)
 
     async def close(self) -> None:

@@ -22,6 +22,10 @@ from studies.storage import open_storage
 
 __all__ = ["Retention"]
 
+_TROUBLE = (
+    LimeTunerError, OSError, sqlalchemy.exc.SQLAlchemyError,
+    optuna.exceptions.StorageInternalError,
+)  # fmt: skip
 _logger = logging.getLogger("lime_tuner.serve")
 
 
@@ -43,11 +47,9 @@ class Retention:
             for study in self._jobs.ended_for(self._kept):
                 self._remove(study)
                 removed.append(study)
-        except (LimeTunerError, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        except _TROUBLE as error:
             reason = " ".join(str(error).split())[:300]
             _logger.error("old studies cannot be removed now: %s", reason)
-        except optuna.exceptions.StorageInternalError as error:
-            _logger.error("old studies cannot be removed now: %s", error)
         if removed:
             days = self._kept / timedelta(days=1)
             _logger.info(

@@ -50,7 +50,7 @@ def test_a_trial_that_was_taken_for_dead_is_let_be(
         monkeypatch.setattr(TuningTask, "iou", iou_and_take)
     runner = StudyRunner(
         study, task, TuningSettings(trials=3, seeds=2, space=SMALL_SPACE, sampler="random"),
-        on_score=lambda trial: take(trial.number),
+        on_score=lambda trial, _: take(trial.number),
     )  # fmt: skip
     runner.begin()
     for _ in range(3):
