@@ -13,11 +13,10 @@ __all__ = ["show_summary", "summary_of"]
 
 _AGREEMENT: dict[str, Callable[[dict[str, Any]], float]] = {"IoU": lambda found: found["iou"]}
 _FAITHFUL: dict[str, Callable[[dict[str, Any]], float]] = {
-    "R²": lambda found: _measure(found, "r2"),
-    "ins − del": lambda found: _measure(found, "gain"),
-    "stability": lambda found: _measure(found, "stability"),
+    "R²": lambda found: _measured(found["faithful"]["r2"]),
+    "ins − del": lambda found: _measured(found["faithful"]["gain"]),
 }
-"""What is shown of a trial's summary beside its seconds."""
+"""What is shown of a trial's summary beside its seconds; more would be too wide for terminals."""
 
 
 def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
@@ -40,13 +39,16 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
 def show_summary(summary: dict[str, Any]) -> None:
     """The same as a table; tuning seeds, modelled seconds."""
     images = summary["images"].values()
-    faithful = bool(images) and all("faithful" in found["best"] for found in images)
+    faithful = bool(images) and all(
+        "faithful" in found["best"] and "faithful" in found["default"] for found in images
+    )
+    judged = any(found["reliability"] is not None for found in images)
     measures = _FAITHFUL if faithful else _AGREEMENT
     shown = table(
         f"{summary['study']}: best against lime's defaults (tuning seeds, modelled seconds)",
         "image", "trials",
         *(f"{which} {name}" for name in measures for which in ("default", "best")),
-        "default s", "best s", "reliability",
+        "default s", "best s", *(["reliability"] if judged else []),
     )  # fmt: skip
     rows = []
     for key, found in summary["images"].items():
@@ -56,7 +58,7 @@ def show_summary(summary: dict[str, Any]) -> None:
         reliability = found["reliability"]
         shown.add_row(
             key, str(found["trials"]), *_cells(rows[-1]),
-            "" if reliability is None else f"{reliability:.2f}",
+            *([_number(reliability)] if judged else []),
         )  # fmt: skip
     shown.add_section()
     means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
@@ -64,13 +66,17 @@ def show_summary(summary: dict[str, Any]) -> None:
     console.print(shown)
 
 
-def _measure(found: dict[str, Any], name: str) -> float:
-    value = found.get("faithful", {}).get(name)
-    return math.nan if value is None else float(value)
+def _measured(value: float | None) -> float:
+    """A classifier that always answers the same has no R²."""
+    return math.nan if value is None else value
 
 
 def _cells(values: list[float]) -> list[str]:
-    """The last two are seconds; what one seed cannot tell is left out."""
+    """The last two are seconds."""
     digits = [3] * (len(values) - 2) + [2] * 2
     pairs = zip(values, digits, strict=False)
     return ["" if math.isnan(value) else f"{value:.{places}f}" for value, places in pairs]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
