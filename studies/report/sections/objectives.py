@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from explainers.faithfulness import Faithfulness
 from studies.attributes import TRANSFER
@@ -106,14 +105,14 @@ def fronts(facts: ReportFacts) -> list[Block]:
 
 def faithfulness(facts: ReportFacts) -> list[Block]:
     """Without a reference (``tune --objective faithful``); nothing where all studies had one."""
-    found = {
-        study.key: (None if study.default is None else study.default.faithful, best.faithful, best)
+    found = [
+        (study, best, best.faithful, None if study.default is None else study.default.faithful)
         for study in facts.studies
         if (best := study.best) is not None and best.faithful is not None
-    }
+    ]
     if not found:
         return []
-    pairs = [(usual, own) for usual, own, _ in found.values() if usual is not None and own]
+    pairs = [(usual, own) for _, _, own, usual in found if usual is not None]
     blocks: list[Block] = []
     if pairs:
         better = sum(own.r2 > usual.r2 and own.gain > usual.gain for usual, own in pairs)
@@ -128,15 +127,14 @@ def faithfulness(facts: ReportFacts) -> list[Block]:
             )
         )
     rows = []
-    for key, (usual, own, best) in found.items():
-        study = next(each for each in facts.studies if each.key == key)
-        cells = [
+    for study, best, own, usual in found:
+        measures = [
             number(None if each is None else getattr(each, name))
             for name in _MEASURES.values()
             for each in (usual, own)
         ]
         seconds = (study.overview.default_seconds, best.runtime_seconds)
-        rows.append([key, *cells, *(number(each, 2) for each in seconds)])
+        rows.append([study.key, *measures, *(number(each, 2) for each in seconds)])
     header = [
         "image", *(f"{name}, {which}" for name in _MEASURES for which in ("lime", "tuned")),
         "s, lime", "s, tuned",
@@ -145,7 +143,5 @@ def faithfulness(facts: ReportFacts) -> list[Block]:
 
 
 def _change(pairs: Sequence[tuple[Faithfulness, Faithfulness]], name: str) -> str:
-    def values(of: int) -> Any:
-        return mean([getattr(pair[of], name) for pair in pairs])
-
-    return f"{around(values(1))} instead of {around(values(0))}"
+    usual, own = (mean([getattr(pair[place], name) for pair in pairs]) for place in (0, 1))
+    return f"{around(own)} instead of {around(usual)}"
