@@ -18,8 +18,9 @@ __all__ = ["ACCELERATOR_BATCHES", "TorchEngine"]
 ACCELERATOR_BATCHES = (32, 64, 128, 256)
 """The batches that an accelerator is given; fewer images are filled up with black ones.
 
-cuDNN plans every convolution anew for every size of batch, which took 0.5 s for mobilenet_v2, while
-an H200 needs no longer for 32 images than for 8.
+cuDNN plans every convolution anew for every size of batch, which took 0.5 s for mobilenet_v2.
+Filling up costs milliseconds: with 32 images instead of 8 an H200 took 4.1 instead of 3.2 ms for
+mobilenet_v2, 14.0 instead of 5.5 for resnet50.
 """
 
 

@@ -56,7 +56,7 @@ def dumbbells(
     for name, marker in zip(names, "oD", strict=True):
         axes.scatter([], [], color=method_colour(name), marker=marker, s=36, label=name)
     axes.set_yticks(range(len(rows)), [row[0] for row in rows])
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel(label)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
