@@ -16,7 +16,7 @@ from explainers.perturbation import Perturbation
 __all__ = ["ACCELERATOR_BATCHES", "TorchEngine"]
 
 ACCELERATOR_BATCHES = (32, 64, 128, 256)
-"""The batches that an accelerator is given; fewer images are filled up with black ones.
+"""The batches that an accelerator is given; fewer images are filled up with blank ones.
 
 cuDNN plans every convolution anew for every size of batch, which took 0.5 s for mobilenet_v2.
 Filling up costs milliseconds: with 32 images instead of 8 an H200 took 4.1 instead of 3.2 ms for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -42,21 +42,26 @@ class StudyFacts:
     verified: VerifiedImage | None = None
 
     @property
+    def best_trial(self) -> FrozenTrial | None:
+        """The best one, as the overview has it."""
+        number = self.overview.best_number
+        return next((trial for trial in self.trials if trial.number == number), None)
+
+    @property
+    def default_trial(self) -> FrozenTrial | None:
+        """That of lime's own defaults, when it is done."""
+        done = (trial for trial in self.trials if trial.state.name == "COMPLETE")
+        return next((t for t in done if t.user_attrs.get("origin") == DEFAULTS_ORIGIN), None)
+
+    @property
     def best(self) -> TrialRecord | None:
         """What the best trial found."""
-        return self._record(lambda trial: trial.number == self.overview.best_number)
+        return _record(self.best_trial)
 
     @property
     def default(self) -> TrialRecord | None:
         """What lime's own defaults gave."""
-        return self._record(
-            lambda trial: trial.state.name == "COMPLETE"
-            and trial.user_attrs.get("origin") == DEFAULTS_ORIGIN
-        )
-
-    def _record(self, wanted: Callable[[FrozenTrial], bool]) -> TrialRecord | None:
-        found = next((trial for trial in self.trials if wanted(trial)), None)
-        return None if found is None else TrialRecord.from_attributes(found.user_attrs)
+        return _record(self.default_trial)
 
     @property
     def weight(self) -> float:
@@ -69,6 +74,10 @@ class StudyFacts:
         if not self.attributes.get("constraints"):
             return None
         return constraint_cost(self.trials, float(self.attributes.get("runtime_weight", 0.0)))
+
+
+def _record(trial: FrozenTrial | None) -> TrialRecord | None:
+    return None if trial is None else TrialRecord.from_attributes(trial.user_attrs)
 
 
 @dataclass(frozen=True, eq=False)

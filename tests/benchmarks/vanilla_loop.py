@@ -26,6 +26,7 @@ import argparse
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class TimedEngine:
         self.name, self.batch_size = engine.name, engine.batch_size
         self.seconds = 0.0
         if isinstance(engine, TorchEngine) and engine.on_accelerator:
-            self.predict_perturbed = self._perturbed
+            self.predict_perturbed = partial(self._timed, engine.predict_perturbed)
 
     @property
     def fingerprint(self) -> str:
@@ -86,17 +87,11 @@ class TimedEngine:
 
     def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
         """(N, H, W, 3) uint8 → (N, C) probabilities."""
-        start = time.perf_counter()
-        answer: NDArray[Any] = self._engine.predict_proba(images)
-        self.seconds += time.perf_counter() - start
-        return answer
+        return self._timed(self._engine.predict_proba, images)
 
-    def _perturbed(
-        self, perturbation: Perturbation, rows: NDArray[np.integer], /
-    ) -> NDArray[Any]:
-        assert isinstance(self._engine, TorchEngine)
+    def _timed(self, ask: Callable[..., NDArray[Any]], *given: Any) -> NDArray[Any]:
         start = time.perf_counter()
-        answer: NDArray[Any] = self._engine.predict_perturbed(perturbation, rows)
+        answer = ask(*given)
         self.seconds += time.perf_counter() - start
         return answer
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from explainers.faithfulness import Faithfulness
 from studies.attributes import TRANSFER
 from studies.report import figures
 from studies.report.blocks import Block, Chart, Marks, Table, Text
 from studies.report.drawing import draw
-from studies.report.facts import ReportFacts, StudyFacts
+from studies.report.facts import ReportFacts
 from studies.report.wording import around, counted, number
 from studies.statistics import Interval, mean
-from studies.trial_record import TrialRecord
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 __all__ = ["faithfulness", "fronts", "one_setting"]
 
@@ -25,7 +28,7 @@ def one_setting(facts: ReportFacts) -> list[Block]:
     best = None if study is None else study.best
     if study is None or best is None:
         return []
-    found, usual = _per_image(study, best=True), _per_image(study, best=False)
+    found, usual = _per_image(study.best_trial), _per_image(study.default_trial)
     areas: Mapping[str, float] = study.attributes.get("reference_areas", {})
     ious, shares = mean(list(found.values())), mean(list(areas.values()))
     text = (
@@ -67,13 +70,8 @@ def one_setting(facts: ReportFacts) -> list[Block]:
     return [*blocks, Table("The setting on each image", header, rows)]
 
 
-def _per_image(study: StudyFacts, *, best: bool) -> Mapping[str, float]:
-    wanted = study.best if best else study.default
-    for trial in study.trials:
-        if wanted is not None and TrialRecord.from_attributes(trial.user_attrs) == wanted:
-            per_image: Mapping[str, float] = trial.user_attrs.get("iou_per_image", {})
-            return per_image
-    return {}
+def _per_image(trial: FrozenTrial | None) -> Mapping[str, float]:
+    return {} if trial is None else trial.user_attrs.get("iou_per_image", {})
 
 
 def fronts(facts: ReportFacts) -> list[Block]:
