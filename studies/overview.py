@@ -7,7 +7,7 @@ not. Only tables that Optuna documents in its schema are read, and nothing is wr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy
 
 from explainers.errors import StorageAway, StorageError
+from explainers.faithfulness import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
 from studies.front import ByWeight, Choice, FrontPoint
@@ -39,6 +40,7 @@ class StudyOverview:
         reliability: of the study's reference, in [0, 1]; ``None`` for masks that were not judged.
         front: of a study with two objectives, fastest first; ``None`` where there is one.
         lost: whether the next trial in line is one that a dead worker has left.
+        best_faithful, default_faithful: of a study without a reference.
     """
 
     study: str
@@ -54,6 +56,8 @@ class StudyOverview:
     reliability: float | None = None
     front: tuple[FrontPoint, ...] | None = None
     lost: bool = False
+    best_faithful: Faithfulness | None = None
+    default_faithful: Faithfulness | None = None
 
     @property
     def finished(self) -> int:
@@ -144,7 +148,14 @@ def _one(
         reliability=reliability_of(_study_attribute(connection, meta, study_id, "reference")),
         front=front,
         lost=bool(counts.get("WAITING")) and _is_lost(connection, meta, study_id),
+        best_faithful=_faithful(found),
+        default_faithful=_faithful(usual),
     )
+
+
+def _faithful(attributes: Mapping[str, Any]) -> Faithfulness | None:
+    found = attributes.get("faithful")
+    return None if found is None else Faithfulness.from_json(found)
 
 
 def _is_lost(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int) -> bool:
@@ -222,7 +233,7 @@ def _trial_attributes(
     connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, trial_id: int
 ) -> dict[str, Any]:
     attributes = meta.tables["trial_user_attributes"]
-    wanted = ("iou", "runtime_seconds", "runtime_ratio", "lime_parameters")
+    wanted = ("iou", "runtime_seconds", "runtime_ratio", "lime_parameters", "faithful")
     rows = connection.execute(
         sqlalchemy.select(attributes.c.key, attributes.c.value_json).where(
             attributes.c.trial_id == trial_id, attributes.c.key.in_(wanted)

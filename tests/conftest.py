@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from explainers.classifier import Classifier
 
 
+_SMALL = 2**20  # bytes
+
 # No deadline: an example may be the one that imports scikit-learn. No folder of examples either.
 settings.register_profile("suite", deadline=None, database=None)
 settings.load_profile("suite")
@@ -45,24 +47,47 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.fixture(scope="session")
-def measured_runtimes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runtime models that tests have measured: seconds of waiting, the same for all."""
-    return tmp_path_factory.mktemp("runtimes")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What tests have measured and converted: seconds of waiting, the same for all."""
+    return tmp_path_factory.mktemp("measured")
+
+
+def _copy(source: Path, target: Path) -> None:
+    for name in ("runtime", "engines"):
+        for file in sorted((source / name).glob("*")):
+            # The demo network's are small; a large one is not copied for every test.
+            if file.stat().st_size < _SMALL:
+                (target / name).mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, target / name)
 
 
 @pytest.fixture(autouse=True)
 def cache(
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-    measured_runtimes: Path,
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, measured: Path
 ) -> Iterator[Path]:
-    """The cache folder of this test, empty but for runtimes; nothing touches the user's own."""
+    """The cache folder of this test, empty but for what is ``measured``; never the user's own."""
+    from explainers.machine_load import LoadMeter
+
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("LIME_TUNER_CACHE", str(folder))
-    shutil.copytree(measured_runtimes, folder / "runtime")
+    # Tests in another process keep the machine busy, and nobody here goes by the seconds.
+    monkeypatch.setattr(LoadMeter, "was_quiet", lambda meter: True)
+    _copy(measured, folder)
     yield folder
-    if (folder / "runtime").is_dir():
-        shutil.copytree(folder / "runtime", measured_runtimes, dirs_exist_ok=True)
+    _copy(folder, measured)
+
+
+@pytest.fixture
+def demo_measured(cache: Path, demo_classifier: Classifier) -> Path:
+    """``cache`` with the demo network's engine and seconds, for commands in other processes."""
+    from explainers.engines import make_engine
+    from studies.demo_scenes import DEMO_SEEDS, draw_scene
+    from tuner.calibration import runtime_model_for
+
+    image = draw_scene("house", DEMO_SEEDS["house"]).image
+    make_engine(demo_classifier, "auto", image=image, cache=cache / "engines")
+    runtime_model_for(demo_classifier, image)
+    return cache
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from studies.attributes import TRANSFER
+from tuner.freed_memory import keep_freed_memory
 from tuner.jobs import TuneJob
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def run_catalog_job(
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
     first = job.jobs[0]
     torch.set_num_threads(first.threads)
+    keep_freed_memory()
     with (
         closing(PerturbationBank(first.bank or cache_folder() / "bank")) as bank,
         closing(open_storage(first.storage)) as storage,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,20 +13,11 @@ from typing import Any, TypeAlias, TypeVar
 from explainers.errors import InvalidInput, LimeTunerError
 from tuner.loading import kept_classifier
 
-__all__ = ["WORKER_ENVIRONMENT", "Crew", "LocalCrew", "cluster_crew"]
+__all__ = ["Crew", "LocalCrew", "cluster_crew"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 _CONNECT_SECONDS = 10
-
-# glibc gives every large tensor back to the kernel, which then clears fresh pages for the next
-# layer: up to half of a small network's time. Keeping 32 MB blocks costs some memory instead.
-# Other C libraries ignore these names.
-WORKER_ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-}
-"""What a process that works needs in its environment."""
 
 _NEEDED = (
     "lime.lime_image", "sklearn.gaussian_process", "explainers.engines", "studies.patient_storage",
@@ -68,10 +58,9 @@ class LocalCrew:
         import joblib
 
         # The same number every time: so joblib keeps the processes, and they what they have loaded.
-        with _environment(WORKER_ENVIRONMENT):
-            found: list[_R] = joblib.Parallel(n_jobs=self.workers, backend="loky", batch_size=1)(
-                joblib.delayed(work)(item) for item in items
-            )
+        found: list[_R] = joblib.Parallel(n_jobs=self.workers, backend="loky", batch_size=1)(
+            joblib.delayed(work)(item) for item in items
+        )
         return found
 
 
@@ -159,15 +148,3 @@ def _warm_up(classifier_spec: dict[str, Any]) -> None:
     kept_classifier(classifier_spec)
     for name in _NEEDED:
         import_module(name)
-
-
-@contextmanager
-def _environment(additions: Mapping[str, str]) -> Iterator[None]:
-    """Variables that processes started within inherit; what the user has set goes before."""
-    added = {name: value for name, value in additions.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)

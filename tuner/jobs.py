@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuner.crew import Crew
+from tuner.freed_memory import keep_freed_memory
 from tuner.loading import kept_classifier, kept_engine
 from tuner.log_file import join_log
 from tuner.plan import PLAN, StudyPlan
@@ -144,6 +145,7 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
     torch.set_num_threads(job.threads)
+    keep_freed_memory()
     classifier = kept_classifier(job.classifier_spec)
     catalog = load_catalog(job.catalog)
     entry = catalog.only((job.key,)).images[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -13,7 +12,6 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from explainers.errors import InvalidInput, LimeTunerError
-from tuner.crew import WORKER_ENVIRONMENT
 from tuner.service_jobs import ServicePlan
 
 __all__ = ["ServiceCrew"]
@@ -94,7 +92,6 @@ class ServiceCrew:
         process = subprocess.Popen(
             [sys.executable, "-m", "tuner.service_worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
-            env={**WORKER_ENVIRONMENT, **os.environ},
         )  # fmt: skip
         place.process, place.started = process, time.monotonic()
         assert process.stdin is not None

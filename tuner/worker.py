@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from explainers.errors import InvalidInput, LimeTunerError
+from tuner.freed_memory import keep_freed_memory
 from tuner.needs import neediest, needs
 from tuner.plan import StudyPlan
 
@@ -226,6 +227,7 @@ class Worker:
         check_versions(facts["package_versions"])
         machine = self.machine
         torch.set_num_threads(machine.threads)
+        keep_freed_memory()
         try:
             classifier = kept_classifier(
                 {

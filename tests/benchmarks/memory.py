@@ -3,8 +3,7 @@
 ``python -m tests.benchmarks.memory [--trials 200] [--image goldfish]``
 
 A fresh process runs the job that a worker of ``tune`` would run, with the converted engine and
-the runtime model taken from the cache. ``MALLOC_*`` variables are inherited: give those of
-``tuner.jobs`` to see a worker among several rather than ``--workers 1``. Linux only.
+the runtime model taken from the cache. Linux only.
 """
 
 from __future__ import annotations

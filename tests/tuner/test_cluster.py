@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 
 from studies.overview import overview
@@ -21,6 +22,8 @@ _TUNE = (
     "3", "--fix", "segmentation=slic", "--device", "cpu",
 )  # fmt: skip
 _SECONDS = 400
+
+pytestmark = pytest.mark.usefixtures("demo_measured")
 
 
 def _finished(url: str) -> int:

@@ -142,7 +142,10 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     code, _, told = cli("tune", *box, *fast, *more)
     assert code == 2
     assert "made with --objective faithful, not agreement" in told
-    cli.ok("status")
+    seen = json.loads(cli.ok("status", "--json"))["pictures/key"]
+    assert seen["best"]["faithful"] == best["faithful"]
+    assert seen["default"]["faithful"] == tuned["images"]["key"]["default"]["faithful"]
+    assert f"{best['faithful']['r2']:.3f}" in cli.ok("status")
     cli.ok("export", "--catalog", "pictures", "-o", "p.pkl")
     verified = json.loads(cli.ok("verify", "p.pkl", *box, "--seeds", "1", "--json"))
     assert verified["avg_iou"] is None

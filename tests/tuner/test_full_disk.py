@@ -45,8 +45,10 @@ def tune(storage: Path, cache: Path, workers: int = 2) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path: Path, workers: int) -> None:
-    cache = tmp_path / "cache"
+def test_a_full_disk_is_told_and_the_same_command_goes_on(
+    tmp_path: Path, demo_measured: Path, workers: int
+) -> None:
+    cache = demo_measured
     with small_disk(tmp_path / "disk", 16_000) as disk:
         storage, filler = disk / "tuning.db", disk / "filler"
         filler.write_bytes(bytes(15_700_000))
@@ -81,9 +83,11 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path: Path, worker
 
 
 @pytest.mark.parametrize("kilobytes", [16, 200])
-def test_a_bank_whose_disk_is_full_ends_nothing(tmp_path: Path, kilobytes: int) -> None:
+def test_a_bank_whose_disk_is_full_ends_nothing(
+    tmp_path: Path, demo_measured: Path, kilobytes: int
+) -> None:
     """Too small for its tables, or for its answers."""
-    cache = tmp_path / "cache"
+    cache = demo_measured
     with small_disk(cache / "bank", kilobytes):
         done = tune(tmp_path / "tuning.db", cache, 1)
         assert done.returncode == 0, done.stderr

@@ -61,8 +61,10 @@ def sound_chunks(bank: Path) -> int:
 @pytest.mark.parametrize(
     ("kills", "trials"), [SHORT, pytest.param(*LONG, marks=pytest.mark.chaos)]
 )
-def test_killed_and_resumed(tmp_path: Path, kills: int, trials: int) -> None:
-    database, cache = tmp_path / "tuning.db", tmp_path / "cache"
+def test_killed_and_resumed(
+    tmp_path: Path, demo_measured: Path, kills: int, trials: int
+) -> None:
+    database, cache = tmp_path / "tuning.db", demo_measured
     command = [
         sys.executable, "-m", "tuner", "tune", "--catalog", "demo", "--images", "house,key",
         "--trials", str(trials), "--seeds", "3", "--workers", "2", "--fix", "segmentation=slic",

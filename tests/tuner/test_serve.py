@@ -29,6 +29,8 @@ from tests.tuner.command_line import Cli
 KEYS = tuple(DEMO_SEEDS)[:3]
 _WORDS = ("--model", "demo", "--device", "cpu", "--seeds", "1", "--port", "0")
 
+pytestmark = pytest.mark.usefixtures("demo_measured")
+
 
 @contextmanager
 def _server(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:

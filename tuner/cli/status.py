@@ -16,12 +16,14 @@ from tuner.cli.settings import setting
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from explainers.faithfulness import Faithfulness
     from studies.activity import StudyActivity
     from studies.overview import StudyOverview
 
 __all__ = ["status"]
 
 _EVERY = 2.0  # seconds between two looks
+_MEASURES = "R², ins − del"
 
 
 def status(
@@ -94,8 +96,12 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
         "best": {
             "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
             "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
+            **_measures(row.best_faithful),
         },
-        "default": {"iou": row.default_iou, "runtime_seconds": row.default_seconds},
+        "default": {
+            "iou": row.default_iou, "runtime_seconds": row.default_seconds,
+            **_measures(row.default_faithful),
+        },
         "front": None if row.front is None else front_document(row.front),
         "reliability": row.reliability,
         "last_activity": row.last_activity and str(row.last_activity),
@@ -136,10 +142,12 @@ def _view(
         scope = "" if study is None else f" named {study}/…"
         return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
     fronts = any(row.front is not None for row in rows)
+    faithful = any(row.best_faithful is not None for row in rows)
     shown = table(
         f"{describe(url)} (modelled seconds, UTC)",
-        "study", "finished", "running", "failed", "default IoU", "best IoU", "default s",
-        "best s", "reliability", "best since", "last activity",
+        "study", "finished", "running", "failed", "default IoU", "best IoU",
+        *([f"default {_MEASURES}", f"best {_MEASURES}"] if faithful else []),
+        "default s", "best s", "reliability", "best since", "last activity",
         *(["front"] if fronts else []),
     )  # fmt: skip
     for row in rows:
@@ -150,6 +158,7 @@ def _view(
             str(row.trials.get("FAIL", 0)),
             _number(row.default_iou, 3),
             _number(row.best_iou, 3),
+            *([_two(row.default_faithful), _two(row.best_faithful)] if faithful else []),
             _number(row.default_seconds, 2),
             _number(row.best_seconds, 2),
             _number(row.reliability, 2),
@@ -186,6 +195,14 @@ def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[s
                 f"{row.study}: {len(failures)} failed, the last, trial {last.number}: {last.reason}"
             )
     return lines
+
+
+def _measures(found: Faithfulness | None) -> dict[str, Any]:
+    return {} if found is None else {"faithful": found.to_json()}
+
+
+def _two(found: Faithfulness | None) -> str:
+    return "" if found is None else f"{found.r2:.3f}, {found.gain:.3f}"
 
 
 def _number(value: float | None, digits: int) -> str:
