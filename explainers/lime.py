@@ -19,7 +19,7 @@ from explainers.images import array_digest
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import MASK_RULE, MaskRule
 from explainers.perturbation_bank import AnswerSource, PerturbationBank
-from explainers.segmentation import lime_default_segmentation
+from explainers.segmentation import lime_algorithm
 from explainers.surrogate import FastLimeBase
 
 __all__ = ["draw_rows", "explain", "explanation_mask", "segment"]
@@ -48,12 +48,9 @@ def segment(
     random_seed = parameters.random_seed
     if random_seed is None:
         random_seed = int(random_state.randint(0, high=1000))
-    algorithm = (
-        lime_default_segmentation(random_seed)
-        if parameters.segmentation is None
-        else parameters.segmentation.as_lime()
+    return bank.superpixels(
+        image, lime_algorithm(parameters.segmentation, random_seed), image_digest
     )
-    return bank.superpixels(image, algorithm, image_digest)
 
 
 def draw_rows(

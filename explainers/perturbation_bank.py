@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -79,6 +81,21 @@ class _Entry:
                 count += 1
 
 
+def _map_key(
+    image: NDArray[np.uint8], algorithm: Any, image_digest: str | None
+) -> tuple[str, str] | None:
+    """Equal for equal maps; ``None`` where nothing is known of what a map depends on."""
+    name = getattr(algorithm, "algo_type", None)
+    if name is None:
+        return None
+    digest = array_digest(image) if image_digest is None else image_digest
+    return digest, json.dumps([name, sorted(algorithm.target_params.items()), _SKIMAGE_VERSION])
+
+
+def _computed(algorithm: Any, image: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.asarray(algorithm(image), dtype=np.int64)
+
+
 class PerturbationBank:
     """Answers in memory, and on disk when a folder is given.
 
@@ -95,10 +112,16 @@ class PerturbationBank:
         self._originals: dict[tuple[str, str], NDArray[Any]] = {}
         # In the smallest type: a study looks at hundreds of maps.
         self._maps: dict[tuple[str, str], NDArray[np.unsignedinteger]] = {}
+        self._expected: dict[tuple[str, str], Future[NDArray[np.int64]]] = {}
+        self._ahead: ThreadPoolExecutor | None = None
         self.counts = BankCounts()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and wait for no map that was expected."""
+        if self._ahead is not None:
+            self._ahead.shutdown(wait=False, cancel_futures=True)
+            self._ahead = None
+        self._expected.clear()
         if self._store is not None:
             self._store.close()
 
@@ -115,23 +138,51 @@ class PerturbationBank:
         Returns:
             (H, W) int64 labels.
         """
-        name = getattr(algorithm, "algo_type", None)
-        if name is None:
+        key = _map_key(image, algorithm, image_digest)
+        if key is None:
             labels: NDArray[np.int64] = algorithm(image)
             return labels
-        digest = array_digest(image) if image_digest is None else image_digest
-        description = json.dumps([name, sorted(algorithm.target_params.items()), _SKIMAGE_VERSION])
-        key = (digest, description)
+        found = self._known_map(key)
+        if found is None:
+            expected = self._expected.pop(key, None)
+            found = _computed(algorithm, image) if expected is None else expected.result()
+            if self._store is not None:
+                self._store.save_superpixels(*key, found)
+            self._keep_map(key, found)
+        return found
+
+    def expect(
+        self,
+        image: NDArray[np.uint8],
+        algorithms: Sequence[Any],
+        threads: int,
+        image_digest: str | None = None,
+    ) -> None:
+        """Begin with maps that will be asked for soon; scikit-image computes without the GIL.
+
+        Args:
+            image, algorithms: as for :meth:`superpixels`.
+            threads: how many maps are computed at a time; the first call decides.
+        """
+        for algorithm in algorithms:
+            key = _map_key(image, algorithm, image_digest)
+            if key is None or key in self._expected or self._known_map(key) is not None:
+                continue
+            if self._ahead is None:
+                self._ahead = ThreadPoolExecutor(threads)
+            self._expected[key] = self._ahead.submit(_computed, algorithm, image)
+
+    def _known_map(self, key: tuple[str, str]) -> NDArray[np.int64] | None:
         kept = self._maps.get(key)
         if kept is not None:
             return kept.astype(np.int64)
         found = None if self._store is None else self._store.load_superpixels(*key)
-        if found is None:
-            found = np.asarray(algorithm(image), dtype=np.int64)
-            if self._store is not None:
-                self._store.save_superpixels(*key, found)
-        self._maps[key] = found.astype(np.min_scalar_type(int(found.max(initial=0))))
+        if found is not None:
+            self._keep_map(key, found)
         return found
+
+    def _keep_map(self, key: tuple[str, str], labels: NDArray[np.int64]) -> None:
+        self._maps[key] = labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
 
     def original(
         self, source: AnswerSource, image: NDArray[np.uint8], image_digest: str

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidParameters
 
-__all__ = ["SEGMENTERS", "Segmentation", "Segmenter", "lime_default_segmentation"]
+__all__ = [
+    "SEGMENTERS", "Segmentation", "Segmenter", "lime_algorithm", "lime_default_segmentation",
+]  # fmt: skip
 
 Number = int | float
 
@@ -147,6 +149,13 @@ class Segmentation:
         """(H, W, 3) uint8 → (H, W) labels, contiguous from 0, by lime's own wrapper."""
         segments: NDArray[np.int64] = self.as_lime()(image)
         return segments
+
+
+def lime_algorithm(segmentation: Segmentation | None, random_seed: int) -> SegmentationAlgorithm:
+    """What stock lime calls; ``None`` is its default."""
+    if segmentation is None:
+        return lime_default_segmentation(random_seed)
+    return segmentation.as_lime()
 
 
 def lime_default_segmentation(random_seed: int) -> SegmentationAlgorithm:

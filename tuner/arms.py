@@ -83,6 +83,7 @@ class Arms:
         self._pixels = task.images[0].image.shape[0] * task.images[0].image.shape[1]
         self._possible: list[Arm] = []
         self._seen: set[tuple[bytes, bytes]] = set()
+        self._priced: dict[Segmentation | None, float] = {}
         self._waiting = self._in_order()
         self._spent = dict.fromkeys(self._waiting, 0.0)
         self._promise: dict[str, float] = {}
@@ -107,11 +108,11 @@ class Arms:
         ceilings are, its maps spread over its grid. So the first trials see a coarse choice of
         maps and later ones all of it, and a resumed study sees the same.
         """
-        while sum(self._spent.values()) < seconds:
-            algorithm = self._next_algorithm()
-            if algorithm is None:
-                return
-            segmentation = self._waiting[algorithm].pop(0)
+        while coming := self._coming(seconds):
+            if self._task.threads > 1:
+                self._task.expect([segmentation for _, segmentation in coming])
+            algorithm, segmentation = coming[0]
+            self._waiting[algorithm].pop(0)
             self._spent[algorithm] += self._seconds(segmentation)
             view = self._task.view(segmentation)
             same = (view.inside.tobytes(), view.outside.tobytes())
@@ -124,28 +125,45 @@ class Arms:
                 self._possible.sort(key=lambda arm: -self.upper(arm))
             self._promise[algorithm] = max(upper, self._promise.get(algorithm, -math.inf))
 
-    def _next_algorithm(self) -> str | None:
-        """Whose turn it is to have a map looked at; ``None`` when all are."""
+    def _coming(self, seconds: float) -> list[tuple[str, Segmentation | None]]:
+        """Whose map is looked at next, and who follows if no promise changes: one for a thread.
+
+        Empty when the seconds are spent or all maps looked at.
+        """
         leader = max(self._promise.values(), default=0.0)
+        spent, taken = dict(self._spent), dict.fromkeys(self._waiting, 0)
 
         def due(algorithm: str) -> float:
             promise = self._promise.get(algorithm)
             if promise is None:
-                return -1.0
+                return math.inf if taken[algorithm] else -1.0
             share = max(_LEAST_SHARE, math.exp((promise - leader) / _SHARE_FALLS_BY))
-            return (self._spent[algorithm] + self._seconds(self._waiting[algorithm][0])) / share
+            following = self._waiting[algorithm][taken[algorithm]]
+            return (spent[algorithm] + self._seconds(following)) / share
 
-        waiting = [algorithm for algorithm, maps in self._waiting.items() if maps]
-        return min(waiting, key=due, default=None)
+        found: list[tuple[str, Segmentation | None]] = []
+        while len(found) < self._task.threads and sum(spent.values()) < seconds:
+            left = [name for name, maps in self._waiting.items() if taken[name] < len(maps)]
+            if not left:
+                break
+            algorithm = min(left, key=due)
+            following = self._waiting[algorithm][taken[algorithm]]
+            found.append((algorithm, following))
+            taken[algorithm] += 1
+            spent[algorithm] += self._seconds(following)
+        return found
 
     def possible(self) -> list[Arm]:
         """Arms looked at, by falling ceiling; maps that no mask rule could use are left out."""
         return self._possible
 
     def _seconds(self, segmentation: Segmentation | None) -> float:
-        parameters = LimeParameters(segmentation=segmentation)
-        # Superpixels do not matter here, and asking for them would compute them.
-        return self._task.runtime_model.parts(parameters, 1, self._pixels).segmentation
+        if segmentation not in self._priced:
+            parameters = LimeParameters(segmentation=segmentation)
+            # Superpixels do not matter here, and asking for them would compute them.
+            parts = self._task.runtime_model.parts(parameters, 1, self._pixels)
+            self._priced[segmentation] = parts.segmentation
+        return self._priced[segmentation]
 
     def _in_order(self) -> dict[str, list[Segmentation | None]]:
         """By algorithm, coarse to fine."""

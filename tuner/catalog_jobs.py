@@ -117,6 +117,7 @@ def _catalog_task(job: CatalogJob, bank: Any) -> CatalogTask:
             bank=bank,
             runtime_model=RuntimeModel.from_json(stored or each.runtime_model),
             mask_rule=MASK_RULE if each.mask_rule is None else MaskRule(**each.mask_rule),
+            threads=each.threads,
         )
     return CatalogTask(tasks, Aggregate.parse(job.aggregate))
 

@@ -108,6 +108,17 @@ class CatalogTask:
         return self.images[0].mask_rule
 
     @property
+    def threads(self) -> int:
+        """Of all images."""
+        return self.images[0].threads
+
+    def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
+        """Begin with superpixel maps that will be looked at soon, of every image."""
+        for segmentation in segmentations:
+            for task in self.images:
+                task.expect([segmentation])
+
+    @property
     def digest(self) -> str:
         """Hex sha256 over the images, their keys and references."""
         digest = hashlib.sha256()

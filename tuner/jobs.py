@@ -161,6 +161,7 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
             bank=bank,
             runtime_model=RuntimeModel.from_json(job.runtime_model),
             mask_rule=MASK_RULE if job.mask_rule is None else MaskRule(**job.mask_rule),
+            threads=job.threads,
         )
         settings = TuningSettings(
             trials=job.trials,

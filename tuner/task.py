@@ -17,7 +17,7 @@ from explainers.lime_parameters import LimeParameters
 from explainers.masks import MASK_RULE, MaskRule, selected_superpixels
 from explainers.perturbation_bank import AnswerSource, PerturbationBank
 from explainers.reference import Reference
-from explainers.segmentation import Segmentation
+from explainers.segmentation import Segmentation, lime_algorithm
 from tuner.runtime_model import RuntimeModel, RuntimeParts
 
 __all__ = ["MapView", "SearchTask", "TuningTask"]
@@ -61,6 +61,12 @@ class SearchTask(Protocol):
     @property
     def mask_rule(self) -> MaskRule: ...
 
+    @property
+    def threads(self) -> int: ...
+
+    def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
+        """Begin with superpixel maps that will be looked at soon."""
+
     def view(self, segmentation: Segmentation | None) -> MapView:
         """Superpixels and ceilings; of several images their means."""
 
@@ -80,6 +86,7 @@ class TuningTask:
         source: who answers the bank's questions.
         runtime_model: prices parameter sets.
         mask_rule: how masks are read.
+        threads: how many superpixel maps may be computed at a time.
     """
 
     image: NDArray[np.uint8]
@@ -88,6 +95,7 @@ class TuningTask:
     bank: PerturbationBank
     runtime_model: RuntimeModel
     mask_rule: MaskRule = MASK_RULE
+    threads: int = 1
     digest: str = field(init=False)
     _views: dict[Segmentation | None, MapView] = field(default_factory=dict)
 
@@ -120,6 +128,11 @@ class TuningTask:
                 ),
             )
         return found
+
+    def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
+        """Begin with superpixel maps that will be looked at soon."""
+        algorithms = [lime_algorithm(each, 0) for each in segmentations if each not in self._views]
+        self.bank.expect(self.image, algorithms, self.threads, self.digest)
 
     def segments(self, segmentation: Segmentation | None) -> NDArray[np.int64]:
         """(H, W) superpixels."""

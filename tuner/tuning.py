@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import torch
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
@@ -283,6 +284,7 @@ def tune(
         reference=known,
         bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
         runtime_model=runtime_model or runtime_model_for(classifier, image),
+        threads=torch.get_num_threads(),
     )
     opened = None
     if storage is not None:

@@ -254,6 +254,7 @@ class Worker:
             bank=bank,
             runtime_model=RuntimeModel.from_json(facts["runtime_model"]),
             mask_rule=MaskRule(**facts["mask_rule"]),
+            threads=machine.threads,
         )
         settings = plan.settings(facts)
         notes = StudyNotes(study, task, artifact_store(self.storage))

@@ -203,6 +203,7 @@ def tuning_task(
         reference=parse_reference(REFERENCE).of(classifier, image.pixels, image.key),
         bank=PerturbationBank(bank),
         runtime_model=runtime_model or runtime_model_for(classifier, image.pixels),
+        threads=torch.get_num_threads(),
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from explainers.classifier import Classifier
+from explainers.segmentation import Segmentation
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.arms import Arms
 from tuner.objective import score
@@ -32,6 +35,28 @@ def test_maps_are_looked_at_in_an_order_that_does_not_depend_on_when(
     assert bit_by_bit.possible() == at_once.possible()
     uppers = [at_once.upper(arm) for arm in at_once.possible()]
     assert uppers == sorted(uppers, reverse=True)
+
+
+@pytest.mark.parametrize("threads", [2, 16])
+def test_threads_change_nothing_but_who_computes(
+    demo_classifier: Classifier, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, together = demo_task(demo_classifier), demo_task(demo_classifier)
+    together.threads = threads
+    expected: list[Segmentation | None] = []
+    begin = together.expect
+
+    def noted(maps: Sequence[Segmentation | None]) -> None:
+        expected.extend(maps)
+        begin(maps)
+
+    monkeypatch.setattr(together, "expect", noted)
+    one, many = Arms(alone, SMALL_SPACE, _WEIGHT), Arms(together, SMALL_SPACE, _WEIGHT)
+    for seconds in (*np.linspace(0, 0.1, 6), _EVER):
+        one.look_at(float(seconds))
+        many.look_at(float(seconds))
+        assert many.possible() == one.possible()
+    assert set(expected) == set(SMALL_SPACE.segmentations())
 
 
 def test_every_algorithm_is_seen_early(demo_classifier: Classifier) -> None:
