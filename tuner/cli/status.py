@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["status"]
 
 _EVERY = 2.0  # seconds between two looks
-_MEASURES = "R², ins − del"
+_MEASURES = "IoU, or R² and insertion − deletion; "
 
 
 def status(
@@ -143,11 +143,12 @@ def _view(
         return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
     fronts = any(row.front is not None for row in rows)
     faithful = any(row.best_faithful is not None for row in rows)
+    # A study has one or the other, and there is no room for both.
+    what, more = ("", _MEASURES) if faithful else (" IoU", "")
     shown = table(
-        f"{describe(url)} (modelled seconds, UTC)",
-        "study", "finished", "running", "failed", "default IoU", "best IoU",
-        *([f"default {_MEASURES}", f"best {_MEASURES}"] if faithful else []),
-        "default s", "best s", "reliability", "best since", "last activity",
+        f"{describe(url)} ({more}modelled seconds, UTC)",
+        "study", "finished", "running", "failed", f"default{what}", f"best{what}", "default s",
+        "best s", "reliability", "best since", "last activity",
         *(["front"] if fronts else []),
     )  # fmt: skip
     for row in rows:
@@ -156,9 +157,8 @@ def _view(
             str(row.finished),
             str(row.trials.get("RUNNING", 0)),
             str(row.trials.get("FAIL", 0)),
-            _number(row.default_iou, 3),
-            _number(row.best_iou, 3),
-            *([_two(row.default_faithful), _two(row.best_faithful)] if faithful else []),
+            _measured(row.default_iou, row.default_faithful),
+            _measured(row.best_iou, row.best_faithful),
             _number(row.default_seconds, 2),
             _number(row.best_seconds, 2),
             _number(row.reliability, 2),
@@ -201,8 +201,8 @@ def _measures(found: Faithfulness | None) -> dict[str, Any]:
     return {} if found is None else {"faithful": found.to_json()}
 
 
-def _two(found: Faithfulness | None) -> str:
-    return "" if found is None else f"{found.r2:.3f}, {found.gain:.3f}"
+def _measured(iou: float | None, found: Faithfulness | None) -> str:
+    return _number(iou, 3) if found is None else f"{found.r2:.3f}, {found.gain:.3f}"
 
 
 def _number(value: float | None, digits: int) -> str:
