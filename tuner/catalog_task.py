@@ -114,7 +114,7 @@ class CatalogTask:
 
     def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
         """Begin with superpixel maps that will be looked at soon, of every image."""
-        for segmentation in segmentations:
+        for segmentation in segmentations:  # all images need the first before any the second
             for task in self.images:
                 task.expect([segmentation])
 

@@ -230,7 +230,10 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
         photograph_picture(image.pixels, reference.mask),
         folder.picture(job.study, job.key, "reference"),
     )
-    model = known.get("runtime_model") or kept_runtime_model(classifier, image.pixels).to_json()
+    # Measured even where it is not needed: from the first study on, this process keeps freed memory,
+    # and stock lime's would not.
+    measured = kept_runtime_model(classifier, image.pixels).to_json()
+    model = known.get("runtime_model") or measured
     return TuneJob(
         catalog=str(folder.catalog(job.study).resolve()),
         key=job.key,

@@ -47,6 +47,7 @@ class SearchTask(Protocol):
 
     Attributes:
         images: the task of each image; one has only itself.
+        threads: how many superpixel maps may be computed at a time.
     """
 
     @property

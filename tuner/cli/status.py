@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["status"]
 
 _EVERY = 2.0  # seconds between two looks
-_MEASURES = "IoU, or R² and insertion − deletion; "
+_IN_BOTH = "IoU, or R² and insertion − deletion; "
 
 
 def status(
@@ -96,11 +96,11 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
         "best": {
             "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
             "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
-            **_measures(row.best_faithful),
+            **_faithful(row.best_faithful),
         },
         "default": {
             "iou": row.default_iou, "runtime_seconds": row.default_seconds,
-            **_measures(row.default_faithful),
+            **_faithful(row.default_faithful),
         },
         "front": None if row.front is None else front_document(row.front),
         "reliability": row.reliability,
@@ -144,7 +144,7 @@ def _view(
     fronts = any(row.front is not None for row in rows)
     faithful = any(row.best_faithful is not None for row in rows)
     # A study has one or the other, and there is no room for both.
-    what, more = ("", _MEASURES) if faithful else (" IoU", "")
+    what, more = ("", _IN_BOTH) if faithful else (" IoU", "")
     shown = table(
         f"{describe(url)} ({more}modelled seconds, UTC)",
         "study", "finished", "running", "failed", f"default{what}", f"best{what}", "default s",
@@ -197,7 +197,7 @@ def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[s
     return lines
 
 
-def _measures(found: Faithfulness | None) -> dict[str, Any]:
+def _faithful(found: Faithfulness | None) -> dict[str, Any]:
     return {} if found is None else {"faithful": found.to_json()}
 
 
