@@ -230,8 +230,8 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
         photograph_picture(image.pixels, reference.mask),
         folder.picture(job.study, job.key, "reference"),
     )
-    # Measured even where it is not needed: from the first study on, this process keeps freed memory,
-    # and stock lime's would not.
+    # Measured even where it is not needed: from its first study on this process keeps freed
+    # memory, and stock lime's would not.
     measured = kept_runtime_model(classifier, image.pixels).to_json()
     model = known.get("runtime_model") or measured
     return TuneJob(
