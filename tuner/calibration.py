@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from explainers.errors import InvalidInput
 from explainers.machine_load import LoadMeter
-from tuner.runtime_model import RuntimeModel, calibrate, device_name
+from tuner.runtime_measurement import PROBES, calibrate, device_name
+from tuner.runtime_model import RuntimeModel
 
 if TYPE_CHECKING:
     from explainers.classifier import Classifier
@@ -27,7 +29,8 @@ _logger = logging.getLogger(__name__)
 def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     """Measured for this classifier on this device, or read back from an earlier run.
 
-    What was measured while others used the machine is not kept for later runs.
+    What was measured while others used the machine is not kept for later runs. Where its seconds
+    are not to be trusted, that is told, here and wherever they are shown.
 
     Args:
         image: (H, W, 3) uint8 of the study's geometry.
@@ -43,6 +46,9 @@ def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> Runti
         return stored
     load = LoadMeter()
     model = calibrate(classifier, image)
+    if model.doubt is not None:
+        _logger.warning("modelled seconds are not to be trusted: %s", model.doubt)
+        return model
     if not load.was_quiet():
         _logger.info("the machine was busy: runtimes were measured, but are not kept")
         return model
@@ -58,6 +64,7 @@ def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> Runti
 
 def _read(path: Path) -> RuntimeModel | None:
     try:
-        return RuntimeModel.from_json(path.read_text())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # missing, or of another version
+        model = RuntimeModel.from_json(path.read_text())
+    except (OSError, UnicodeDecodeError, InvalidInput):
+        return None  # missing, damaged, or of another version
+    return model if set(PROBES) <= set(model.segmentation) else None

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from explainers.classifier import Classifier
 from explainers.lime_parameters import LimeParameters
 from tests.tuner.scenes import RUNTIME_MODEL
-from tuner.runtime_model import RuntimeModel, calibrate
+from tuner.runtime_measurement import calibrate
+from tuner.runtime_model import RuntimeModel
 
 
 def test_json_round_trip() -> None:
