@@ -5,13 +5,30 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["BUSY", "LoadMeter"]
+__all__ = ["BUSY", "LoadMeter", "busy_sentence"]
 
 BUSY = 0.1
 """Share from which timings are not to be trusted: PyTorch's threads wait for each other after every
 layer, so one busy neighbour on a small machine makes it several times slower."""
 
 _Seconds = tuple[float, float, float]
+
+
+def busy_sentence(share: float | None) -> str | None:
+    """What to say beside seconds that were measured while others used the machine.
+
+    Args:
+        share: :meth:`LoadMeter.others_share` of the time of measuring.
+
+    Returns:
+        ``None`` where they may be trusted, as far as is known.
+    """
+    if share is None or share < BUSY:
+        return None
+    return (
+        f"other processes took {share:.0%} of this machine meanwhile: seconds, and how many times "
+        "faster, mean little; IoU is as good as ever"
+    )
 
 
 class LoadMeter:

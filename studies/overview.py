@@ -20,6 +20,7 @@ from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
 from studies.front import ByWeight, Choice, FrontPoint
 from studies.front_rows import TABLES, front_in, number_by, objectives_in
+from studies.runtime_doubt import runtime_doubt
 from studies.storage import check_storage, database_reason, describe, is_away
 
 __all__ = [
@@ -41,6 +42,7 @@ class StudyOverview:
         front: of a study with two objectives, fastest first; ``None`` where there is one.
         lost: whether the next trial in line is one that a dead worker has left.
         best_faithful, default_faithful: of a study without a reference.
+        runtime_doubt: why its modelled seconds are not to be trusted.
     """
 
     study: str
@@ -58,6 +60,7 @@ class StudyOverview:
     lost: bool = False
     best_faithful: Faithfulness | None = None
     default_faithful: Faithfulness | None = None
+    runtime_doubt: str | None = None
 
     @property
     def finished(self) -> int:
@@ -150,6 +153,9 @@ def _one(
         lost=bool(counts.get("WAITING")) and _is_lost(connection, meta, study_id),
         best_faithful=_faithful(found),
         default_faithful=_faithful(usual),
+        runtime_doubt=runtime_doubt(
+            _study_attribute(connection, meta, study_id, "runtime_model")
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from explainers.faithfulness import Faithfulness
 from explainers.reliability import Reliability
 from studies.parameter_code import parameter_code
+from studies.runtime_doubt import runtime_doubt
 from studies.study_pictures import legend
 from studies.trial_record import TrialRecord
 
@@ -168,6 +169,9 @@ def _facts(attributes: Mapping[str, Any], best: TrialRecord, finished: int, stop
             f"Class: {_text(attributes['class_name'])}{certain}, by "
             f"{_text(classifier.get('name') or 'the classifier')}."
         )
+    doubt = runtime_doubt(attributes.get("runtime_model"))
+    if doubt is not None:
+        lines.append(f"The seconds are **not to be trusted**: {_text(doubt)}.")
     if "fidelity" in attributes.get("constraints", ()):
         lines.append("Nothing could win that explains less than lime's defaults.")
     return "\n".join(f"- {line}" for line in lines)

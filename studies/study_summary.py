@@ -9,6 +9,7 @@ from explainers.lime_parameters import LimeParameters
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.front import FrontPoint, front_document
 from studies.overview import reliability_of
+from studies.runtime_doubt import runtime_doubt
 from studies.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -70,17 +71,18 @@ def summarise(study: optuna.Study) -> StudySummary | None:
 def image_document(study: optuna.Study) -> dict[str, Any]:
     """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
     found = summarise(study)
-    reliability = reliability_of(study.user_attrs.get("reference"))
+    common = {
+        "reliability": reliability_of(study.user_attrs.get("reference")),
+        "runtime_doubt": runtime_doubt(study.user_attrs.get("runtime_model")),
+    }
     if found is None:
-        return {
-            "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": reliability
-        }  # fmt: skip
+        return {"trials": 0, "pruned": 0, "best": None, "default": None, **common}
     document = {
         "trials": found.trials,
         "pruned": found.pruned,
         "best": found.best,
         "default": found.default if found.compared else None,
-        "reliability": reliability,
+        **common,
     }
     if found.front is not None:
         document["front"] = front_document(found.front)

@@ -37,7 +37,7 @@ from explainers.machine_load import BUSY, LoadMeter
 from explainers.segmentation import Segmentation
 from tuner.runtime_model import DEFAULT_SEGMENTATION, RuntimeModel
 
-__all__ = ["PROBES", "calibrate", "device_name"]
+__all__ = ["PROBES", "calibrate", "device_name", "ordered_by_batch"]
 
 PROBES: Mapping[str, Segmentation] = {
     "quickshift": DEFAULT_SEGMENTATION,
@@ -89,7 +89,7 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
         else:
             predict = predict or _predict_seconds(classifier, image, time.perf_counter)
             doubt = f"other processes used {share:.0%} of the machine while they were measured"
-    ordered, disorder = _ordered(predict)
+    ordered, disorder = ordered_by_batch(predict)
     if disorder > _DISORDER:
         doubt = doubt or f"batches of different sizes contradict each other by {disorder:.0%}"
     return RuntimeModel(
@@ -175,7 +175,7 @@ def _predict_seconds(
     return {batch: min(times) / batch for batch, times in calls.items()}
 
 
-def _ordered(predict: Mapping[int, float]) -> tuple[dict[int, float], float]:
+def ordered_by_batch(predict: Mapping[int, float]) -> tuple[dict[int, float], float]:
     """Seconds a sample, so that a larger batch costs no less in all than a smaller one.
 
     Returns:

@@ -351,10 +351,11 @@ function drawCard(found, key, image) {
     $("cards").append(card);
   }
   const reliability = image.reliability === null ? "" : `; reference trusted ${number(image.reliability, 2)}`;
+  const doubt = image.runtime_doubt ? `; seconds are not to be trusted: ${image.runtime_doubt}` : "";
   card.querySelector(".image-state").textContent =
     image.state === "running" && !image.trials
       ? "at work: finding the reference, and how fast LIME is here"
-      : `${WORDS[image.state]}, ${plural(image.trials, "trial")}${reliability}${image.state === "failed" ? `: ${image.reason}` : ""}`;
+      : `${WORDS[image.state]}, ${plural(image.trials, "trial")}${reliability}${doubt}${image.state === "failed" ? `: ${image.reason}` : ""}`;
   const folder = `${pathOf(found.study)}/images/${encodeURIComponent(key)}`;
   for (const figure of card.querySelectorAll("figure")) {
     let shown = figure.dataset.shown;

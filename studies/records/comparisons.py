@@ -141,15 +141,22 @@ def add_compared_image(storage: str, run: int, position: int, image: ComparedIma
         session.commit()
 
 
-def finish_comparison(storage: str, run: int) -> None:
+def finish_comparison(storage: str, run: int, others_share: float | None = None) -> None:
     """Say that a begun run has all its images.
+
+    Args:
+        others_share: of the machine that other processes used meanwhile, in [0, 1].
 
     Raises:
         StorageError: the database cannot be written.
     """
-    done = sqlalchemy.update(RunRow).where(RunRow.id == run).values(finished=True)
     with records(storage) as engine, Session(engine) as session:
-        session.execute(done)
+        row = session.get_one(RunRow, run)
+        row.finished = True
+        # Beside what was asked for: a finished run is not looked for by its arguments any more.
+        row.arguments = json.dumps(
+            {**json.loads(row.arguments), "others_share": others_share}, sort_keys=True
+        )
         session.commit()
 
 

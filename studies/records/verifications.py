@@ -25,12 +25,15 @@ class VerifiedImage:
         seeds: how many fresh ones.
         found: ``iou``, ``iou_std``, ``time`` in seconds, ``label``.
         defaults: the same of lime's defaults; ``None`` where they were not run.
+        others_share: of the machine that other processes used meanwhile, in [0, 1]; ``None``
+            where that is not known.
     """
 
     reference: str
     seeds: int
     found: Mapping[str, Any]
     defaults: Mapping[str, Any] | None
+    others_share: float | None = None
 
 
 def add_verification(
@@ -93,8 +96,9 @@ def verified_images(
             for key, wanted in settings.items():
                 if known.get(key) == wanted and key in result.get("images", {}):
                     found[key] = VerifiedImage(
-                        row.reference, row.seeds, result["images"][key], usual.get(key)
-                    )
+                        row.reference, row.seeds, result["images"][key], usual.get(key),
+                        result.get("others_share"),
+                    )  # fmt: skip
     return found
 
 

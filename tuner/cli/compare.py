@@ -141,6 +141,7 @@ def run_comparison(
     from explainers.comparison import compare as compare_methods
     from explainers.engines import make_engine
     from explainers.heat_map_rules import parse_heat_map_rule
+    from explainers.machine_load import LoadMeter
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
     from studies.records import (
@@ -191,6 +192,7 @@ def run_comparison(
             f"{len(loaded)} images are done"
         )
     bank = PerturbationBank(cache_folder() / "bank")
+    load = LoadMeter()
     try:
         with work_progress("comparing") as advance:
             for position, image in enumerate(loaded):
@@ -237,8 +239,13 @@ def run_comparison(
                 advance(image.key, position + 1, len(loaded))
     finally:
         bank.close()
-    finish_comparison(storage, number)
-    return replace(run, images=tuple(compared[image.key] for image in loaded))
+    others = load.others_share()
+    finish_comparison(storage, number, others)
+    return replace(
+        run,
+        images=tuple(compared[image.key] for image in loaded),
+        arguments={**run.arguments, "others_share": others},
+    )
 
 
 def _still_holds(

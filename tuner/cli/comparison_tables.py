@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from explainers.machine_load import busy_sentence
 from tuner.cli.output import console, table
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ def comparison_document(run: ComparisonRun, costs: Mapping[str, ConstraintCost])
     """What ``compare --json`` prints."""
     return {
         "study": run.study,
+        "others_share": run.arguments.get("others_share"),
         "constraint": {
             key: {
                 "iou": cost.iou,
@@ -74,6 +76,9 @@ def show_comparison(run: ComparisonRun) -> None:
         cells = [found[m][name].mean for m in methods]
         shown.add_row(measure.title, better, *(_cell(value) for value in cells))
     console.print(shown)
+    busy = busy_sentence(run.arguments.get("others_share"))
+    if busy is not None:
+        console.print(busy)
 
     agreement = agreement_matrix(run)
     shown = table("IoU of masks, mean over images", "", *methods)

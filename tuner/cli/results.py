@@ -193,7 +193,7 @@ def run_verification(
         InvalidInput: the pickle has something that stock lime cannot work with, or there is no
             such calibration.
     """
-    from explainers.machine_load import BUSY, LoadMeter
+    from explainers.machine_load import LoadMeter, busy_sentence
     from explainers.masks import MASK_RULE
     from explainers.reference import Reference
     from studies.export import check_kwargs, settings_digest
@@ -248,11 +248,9 @@ def run_verification(
             if usual is not None:
                 defaults.append(usual)
     others = load.others_share()
-    if others is not None and others >= BUSY:
-        errors.print(
-            f"other processes took {others:.0%} of this machine meanwhile: seconds, and how many "
-            "times faster, mean little; IoU is as good as ever"
-        )
+    busy = busy_sentence(others)
+    if busy is not None:
+        errors.print(busy)
     result = summary(verdicts)
     if defaults:
         result["defaults"] = summary(defaults)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explainers.errors import InvalidInput, LimeTunerError
+from studies.runtime_doubt import doubtful_seconds
 from studies.stagnation import is_stagnant
 from tuner.cli import options
 from tuner.cli.output import console, table, write_json
@@ -104,6 +105,7 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
         },
         "front": None if row.front is None else front_document(row.front),
         "reliability": row.reliability,
+        "runtime_doubt": row.runtime_doubt,
         "last_activity": row.last_activity and str(row.last_activity),
         "last_improvement": {
             "trial": row.best_number,
@@ -194,7 +196,7 @@ def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[s
             lines.append(
                 f"{row.study}: {len(failures)} failed, the last, trial {last.number}: {last.reason}"
             )
-    return lines
+    return lines + doubtful_seconds({row.study: row.runtime_doubt for row in rows})
 
 
 def _faithful(found: Faithfulness | None) -> dict[str, Any]:

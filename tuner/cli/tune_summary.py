@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from explainers.errors import InvalidInput
+from studies.runtime_doubt import doubtful_seconds
 from tuner.cli.output import console, table
 
 __all__ = ["show_summary", "summary_of"]
@@ -64,6 +65,8 @@ def show_summary(summary: dict[str, Any]) -> None:
     means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
     shown.add_row("mean", "", *_cells(means))
     console.print(shown)
+    for line in doubtful_seconds({k: i["runtime_doubt"] for k, i in summary["images"].items()}):
+        console.print(line)
 
 
 def _measured(value: float | None) -> float:

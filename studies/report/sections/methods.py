@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from explainers.comparison import LIME_DEFAULT, LIME_TUNED
+from explainers.machine_load import busy_sentence
 from explainers.measures import MEASURES
 from studies.analysis import by_method, methods_of
 from studies.records import ComparisonRun
@@ -53,7 +54,12 @@ def time_and_fidelity(run: ComparisonRun | None) -> list[Block]:
         "seconds.",
     )
     caption = f"Mean over {len(run.images)} images, 95 % bootstrap interval"
-    return [chart, Table(caption, ["measure", "better", *methods], rows, (1,))]
+    busy = busy_sentence(run.arguments.get("others_share"))
+    return [
+        chart,
+        Table(caption, ["measure", "better", *methods], rows, (1,)),
+        *([] if busy is None else [Text(f"{busy[0].upper()}{busy[1:]}.")]),
+    ]
 
 
 def agreement(run: ComparisonRun | None) -> list[Block]:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from explainers.comparison import LIME_DEFAULT, LIME_TUNED
+from explainers.machine_load import busy_sentence
 from studies.report import figures
 from studies.report.blocks import Block, Chart, Missing, Table, Text
 from studies.report.drawing import draw
 from studies.report.facts import ReportFacts, StudyFacts
 from studies.report.search import FEWEST_FOR_IMPORTANCE, histories
 from studies.report.wording import around, counted, number
+from studies.runtime_doubt import doubtful_seconds
 from studies.statistics import mean
 
 __all__ = ["chosen_parameters", "constraint", "iou_per_image", "search", "verified"]
@@ -54,7 +56,8 @@ def iou_per_image(facts: ReportFacts) -> list[Block]:
             for s in facts.studies
         ],
     )  # fmt: skip
-    return [chart, table]
+    doubts = doubtful_seconds({s.key: s.overview.runtime_doubt for s in facts.studies})
+    return [chart, table, *(Text(f"{doubt[0].upper()}{doubt[1:]}.") for doubt in doubts)]
 
 
 def verified(facts: ReportFacts) -> list[Block]:
@@ -96,7 +99,13 @@ def verified(facts: ReportFacts) -> list[Block]:
         "image", "IoU, defaults", "IoU, tuned", "± seeds", "in its study", "s, defaults",
         "s, tuned", "seeds", "reference",
     ]  # fmt: skip
-    return [Text(text), Table("Stock lime, by the clock", header, rows, (8,))]
+    shares = [each.others_share for each in found if each.others_share is not None]
+    busy = busy_sentence(max(shares, default=None))
+    return [
+        Text(text),
+        Table("Stock lime, by the clock", header, rows, (8,)),
+        *([] if busy is None else [Text(f"{busy[0].upper()}{busy[1:]}.")]),
+    ]
 
 
 def _rule(study: StudyFacts) -> str:

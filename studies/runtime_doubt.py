@@ -1,0 +1,35 @@
+"""Why the modelled seconds of a study are not to be trusted, as its runtime model says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["doubtful_seconds", "runtime_doubt"]
+
+
+def runtime_doubt(stored: Any) -> str | None:
+    """The doubt in a study's attribute ``runtime_model`` (JSON text); ``None`` where is none."""
+    try:
+        document = json.loads(stored)
+    except (TypeError, ValueError):
+        return None  # missing or damaged, which is told where the model is needed
+    doubt = document.get("doubt") if isinstance(document, dict) else None
+    return None if doubt is None else str(doubt)
+
+
+def doubtful_seconds(doubts: Mapping[str, str | None]) -> list[str]:
+    """One sentence for each doubt that some studies have.
+
+    Args:
+        doubts: by the study's or the image's name.
+    """
+    named: dict[str, list[str]] = {}
+    for name, doubt in doubts.items():
+        if doubt is not None:
+            named.setdefault(doubt, []).append(name)
+    return [
+        f"modelled seconds of {', '.join(names)} are not to be trusted: {doubt}"
+        for doubt, names in named.items()
+    ]
