@@ -71,7 +71,7 @@ def summarise(study: optuna.Study) -> StudySummary | None:
 def image_document(study: optuna.Study) -> dict[str, Any]:
     """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
     found = summarise(study)
-    common = {
+    common: dict[str, Any] = {
         "reliability": reliability_of(study.user_attrs.get("reference")),
         "runtime_doubt": runtime_doubt(study.user_attrs.get("runtime_model")),
     }
