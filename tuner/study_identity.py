@@ -35,8 +35,8 @@ __all__ = [
 _SCORE = (StudyDirection.MAXIMIZE,)
 _FRONT = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # What was stored first stays. Newer packages and another engine may go on; the first runtime model
-# prices every trial.
-_RECORDED = frozenset({"package_versions", "runtime_model", "engine"})
+# prices every trial. Areas follow from the masks.
+_RECORDED = frozenset({"package_versions", "runtime_model", "engine", "reference_areas"})
 # Where these are missing in a study of ours, it was made before there was a choice.
 _BEFORE = {"objective": AGREEMENT, "constraints": [], "calibration": None}
 # Studies made before these were facts of their own have them in their plan.
