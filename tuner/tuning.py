@@ -345,12 +345,21 @@ def answered(task: TuningTask, key: str) -> NDArray[np.float32]:
         key: of the image.
 
     Raises:
-        InvalidInput: it is not finite.
+        InvalidInput: see :func:`check_answer`.
     """
     original = task.bank.original(task.source, task.image, task.digest)
-    if not np.isfinite(original).all():
+    check_answer(original, key)
+    return original
+
+
+def check_answer(answer: NDArray[np.float32], key: str) -> None:
+    """Refuse a classifier that answers NaN or infinity about an image, which nothing is like.
+
+    Raises:
+        InvalidInput: it does.
+    """
+    if not np.isfinite(answer).all():
         raise InvalidInput(
             f"the classifier's answer about '{key}' is not finite (NaN or infinity): check its "
             "weights, and what it does with the image"
         )
-    return original

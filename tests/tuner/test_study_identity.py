@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.study import StudyDirection
+from PIL import Image
 
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference
 from studies.patient_storage import PatientStorage
 from studies.storage import open_storage
+from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tuner.plan import PLAN, StudyPlan
 from tuner.runtime_model import RuntimeModel
@@ -366,3 +369,78 @@ def test_a_damaged_plan_is_told(change: dict[str, Any]) -> None:
     assert StudyPlan.of({PLAN: _OLD_PLAN}) is not None
     with pytest.raises(InvalidInput, match=f"plan is damaged \\({next(iter(change))} is"):
         StudyPlan.of({PLAN: {**_OLD_PLAN, **change}})
+
+
+_CATALOG = "".join(
+    f'[[image]]\nkey = "{key}"\nfile = "{key}.png"\nmask = "masks/{key}.png"\n' for key in "ab"
+)
+
+
+def _draw(path: Path, row: int) -> None:
+    picture = np.zeros((128, 128), dtype=np.uint8)
+    picture[row : row + 60, 40:90] = 255
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+def _everything(url: str) -> str:
+    """All that a database says about studies, and how many trials they have."""
+    with closing(open_storage(url)) as storage:
+        return repr([
+            (study.study_name, study.user_attrs, len(storage.get_all_trials(study._study_id)))
+            for study in storage.get_all_studies()
+        ])  # fmt: skip
+
+
+def test_every_command_compares_before_it_writes(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "sqlite:///lime-tuner.db"
+    Path("two.toml").write_text(_CATALOG)
+    for path in ("a.png", "b.png", "masks/a.png", "masks/b.png"):
+        _draw(Path(path), 20)
+    tune = ["tune", "--catalog", "two.toml", "--model", "demo", "--seeds", "1", *FEW_MAPS]
+    only, own = ["--images", "b"], ["--reference", "masks"]
+    cli.ok(*tune, *only, *own, "--trials", "1")
+    with monkeypatch.context() as patched:  # prices that are stored are not measured again
+        patched.setattr("tuner.calibration.runtime_model_for", lambda *_: pytest.fail("measured"))
+        cli.ok(*tune, *only, *own, "--trials", "1")
+        cli.ok(*tune, *only, "--reference", str(here / "masks"), "--trials", "1")
+    before = _everything(url)
+
+    # Done or not: and the first image, which has no study, gets none.
+    for trials, option, value in (("1", "runtime-weight", "0.5"), ("2", "sampler", "tpe")):
+        line = cli.refused(*tune, *own, "--trials", trials, f"--{option}", value)
+        assert f"study 'two/b' was made with {option.replace('-', '_')}=" in line
+    _draw(Path("masks/b.png"), 40)
+    for reference in ("masks", str(here / "masks")):
+        line = cli.refused(*tune, "--reference", reference, "--trials", "1")
+        assert "study 'two/b' was made with reference=masks (sha256 " in line
+    assert _everything(url) == before
+
+    # A worker goes by the study's own mask, and refuses what does not fit together.
+    with closing(open_storage(url)) as storage:
+        study = optuna.load_study(study_name="two/b", storage=storage)
+        plan = StudyPlan.of(study.user_attrs)
+        assert plan is not None
+        study.set_user_attr(PLAN, {**plan.to_json(), "trials": 2, "sampler": "tpe"})
+        assert "sampler=ceiling, not tpe" in _worker_says(cli)
+        study.set_user_attr(PLAN, {**plan.to_json(), "trials": 2})
+        for fact, value, said in (
+            ("probability", 2.0, "probability=2.0, not "),
+            ("reference", [], "the reference that is stored with study 'two/b' is damaged"),
+            ("search_space", "[]", "is damaged"),
+        ):
+            kept = study.user_attrs[fact]
+            study.set_user_attr(fact, value)
+            assert said in _worker_says(cli)
+            study.set_user_attr(fact, kept)
+    assert cli.ok("worker", "--idle-exit", "0").strip() == "1 trials"
+
+
+def _worker_says(cli: Cli) -> str:
+    """Its first line, where it may do nothing."""
+    code, out, err = cli("worker", "--idle-exit", "0")
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+    return err.splitlines()[0]
