@@ -25,7 +25,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """Stored with each study; the last ``tune`` decides.
+    """Stored with each study; the last ``tune`` decides, but not what the study's facts say, too.
 
     Attributes:
         catalog: as ``--catalog`` said; a shipped name means the same everywhere, a path may not.

@@ -298,7 +298,8 @@ def _digests_differ(name: str, this: Mapping[str, Any], that: Mapping[str, Any])
         f"{_short(each.get(called))} (sha256 {_short(digest)[:12]})"
         for each, digest in zip((this, that), digests, strict=True)
     ]
-    return f"{name}={shown[0]}, not {shown[1]}"
+    changed = ", which has been changed" if this.get(called) == that.get(called) else ""
+    return f"{name}={shown[0]}, not {shown[1]}{changed}"
 
 
 def _entries_differ(name: str, this: Mapping[str, Any], that: Mapping[str, Any]) -> str:

@@ -133,7 +133,7 @@ def test_a_mask_is_its_pixels_and_a_computed_one_its_rule() -> None:
     before = _FACTS["reference"]["sha256"]
     assert line == (
         f"reference=drawn/a.png (sha256 {before[:12]}), not drawn/a.png (sha256 "
-        f"{edited['sha256'][:12]})"
+        f"{edited['sha256'][:12]}), which has been changed"
     )
     computed = {**_FACTS, "reference": _reference(rule="gradcam@0.3")}
     assert _differences({"reference": _reference(5, "gradcam@0.3")}, computed) == []
