@@ -38,12 +38,12 @@ def jobs_of(
     """
     import torch
 
-    from explainers.engines import ENGINES
+    from explainers.engines import ENGINES, make_engine
     from explainers.reference import Reference
+    from studies.assets import cache_folder
     from studies.storage import absolute_url
     from tuner.cli.calibrated import server_reference
     from tuner.jobs import TuneJob
-    from tuner.loading import kept_engine
     from tuner.tuning import check_answer
 
     images = place.load_images()
@@ -54,7 +54,9 @@ def jobs_of(
         for image in images
     }
     # Converted and checked once, here; workers find it in the cache.
-    engine = kept_engine(place.classifier, request.engine, images[0].pixels).name
+    engine = make_engine(
+        place.classifier, request.engine, image=images[0].pixels, cache=cache_folder() / "engines"
+    ).name
     rule, called = request.reference or place.catalog.reference, request.calibrated or ""
     if calibration is not None and request.reference is None:
         rule = server_reference(called, calibration, place.catalog.reference)
