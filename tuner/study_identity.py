@@ -235,7 +235,7 @@ def stored_runtime_model(name: str, facts: Mapping[str, Any]) -> RuntimeModel | 
     try:
         json.loads(text, parse_constant=_no_number)
         return RuntimeModel.from_json(text)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (InvalidInput, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(name, "runtime_model", facts) from error
 
 
