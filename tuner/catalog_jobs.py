@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from studies.attributes import TRANSFER
 from tuner.freed_memory import keep_freed_memory
@@ -16,7 +16,6 @@ from tuner.jobs import TuneJob
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from tuner.catalog_task import CatalogTask
     from tuner.trial import TuningSettings
 
 __all__ = ["CatalogJob", "run_catalog_job"]
@@ -54,9 +53,10 @@ def run_catalog_job(
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
     from studies.storage import open_storage
-    from tuner.catalog_study import catalog_facts, run_catalog_study
+    from tuner.catalog_study import catalog_facts, run_catalog_study, with_stored_prices
+    from tuner.catalog_task import Aggregate, CatalogTask
     from tuner.cross_validation import cross_validate
-    from tuner.loading import kept_classifier
+    from tuner.loading import kept_classifier, load_catalog_image
     from tuner.tuning import open_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -64,22 +64,28 @@ def run_catalog_job(
     first = job.jobs[0]
     torch.set_num_threads(first.threads)
     keep_freed_memory()
+    classifier = kept_classifier(first.classifier_spec)
     with (
         closing(PerturbationBank(first.bank or cache_folder() / "bank")) as bank,
         closing(open_storage(first.storage)) as storage,
     ):
-        task = _catalog_task(job, bank)
+        tasks = {}
+        for each in job.jobs:
+            catalog, image = load_catalog_image(each.catalog, each.key, classifier, each.assets)
+            tasks[each.key] = each.task(classifier, image.pixels, bank)
+        task = CatalogTask(tasks, Aggregate.parse(job.aggregate))
         settings = _settings(job)
         facts = catalog_facts(
             task,
-            kept_classifier(first.classifier_spec),
+            classifier,
             settings,
-            catalog=_catalog_name(first),
+            catalog=catalog.name,
             rule=first.reference["rule"],
             most_runtime=job.most_runtime,
             calibration=first.calibration,
         )
         study = open_study(job.study, storage, facts)
+        task = with_stored_prices(task, study)
         result = run_catalog_study(study, task, settings, on_trial, first.plan.first())
         known = study.user_attrs.get(TRANSFER, {})
         if job.folds and (known.get("folds"), known.get("best")) != (
@@ -89,51 +95,6 @@ def run_catalog_job(
             study.set_user_attr(
                 TRANSFER, {**transfer.to_json(), "best": int(result.best["number"])}
             )
-
-
-def _catalog_task(job: CatalogJob, bank: Any) -> CatalogTask:
-    from explainers.masks import MASK_RULE, MaskRule
-    from explainers.reference import Reference
-    from studies.assets import load_study_image
-    from studies.catalog import load_catalog
-    from tuner.catalog_task import Aggregate, CatalogTask
-    from tuner.loading import kept_classifier, kept_engine
-    from tuner.runtime_model import RuntimeModel
-    from tuner.task import TuningTask
-
-    tasks = {}
-    # Where the study goes on, its first price list does: scores must compare.
-    stored = _stored_runtime_model(job)
-    for each in job.jobs:
-        classifier = kept_classifier(each.classifier_spec)
-        catalog = load_catalog(each.catalog)
-        image = load_study_image(
-            catalog, catalog.only((each.key,)).images[0], classifier.geometry, each.assets
-        )
-        tasks[each.key] = TuningTask(
-            image=image.pixels,
-            source=kept_engine(classifier, each.engine, image.pixels),
-            reference=Reference.from_json(each.reference),
-            bank=bank,
-            runtime_model=RuntimeModel.from_json(stored or each.runtime_model),
-            mask_rule=MASK_RULE if each.mask_rule is None else MaskRule(**each.mask_rule),
-            threads=each.threads,
-        )
-    return CatalogTask(tasks, Aggregate.parse(job.aggregate))
-
-
-def _stored_runtime_model(job: CatalogJob) -> str | None:
-    from studies.overview import study_attributes
-
-    found = study_attributes(job.jobs[0].storage, [job.study]).get(job.study, {})
-    model = found.get("runtime_model")
-    return None if model is None else str(model)
-
-
-def _catalog_name(job: TuneJob) -> str:
-    from studies.catalog import load_catalog
-
-    return load_catalog(job.catalog).name
 
 
 def _settings(job: CatalogJob) -> TuningSettings:

@@ -25,11 +25,15 @@ from tuner.catalog_trial import best_so_far, run_catalog_trial
 from tuner.ceiling_sampler import CeilingSampler
 from tuner.samplers import derived_seed
 from tuner.search_space import SearchSpace
+from tuner.study_identity import stored_runtime_model
 from tuner.study_runner import StudyRunner, is_done
 from tuner.trial import TuningSettings
-from tuner.tuning import TuningResult, package_versions, result_of
+from tuner.tuning import TuningResult, answered, package_versions, result_of, search_facts
 
-__all__ = ["CatalogSampler", "affordable", "catalog_facts", "run_catalog_study", "values_on"]
+__all__ = [
+    "CatalogSampler", "affordable", "catalog_facts", "run_catalog_study", "values_on",
+    "with_stored_prices",
+]  # fmt: skip
 
 _KIND_COUNTS = 0.02  # as much of the ceiling as one more probe of a kind is worth less
 
@@ -140,7 +144,12 @@ def catalog_facts(
     Args:
         rule: of the references.
         most_runtime: see :func:`affordable`.
+
+    Raises:
+        InvalidInput: the classifier's answer about an image is no probabilities.
     """
+    for key, one in task.tasks.items():
+        answered(one, key)
     return {
         **({} if calibration is None else {"calibration": dict(calibration)}),
         "scope": "catalog",
@@ -160,9 +169,24 @@ def catalog_facts(
         "runtime_model": task.runtime_model.to_json(),
         "search_space": settings.space.to_json(),
         "constraints": [],
+        "cam_layer": getattr(classifier, "cam_layer", None),
+        **search_facts(settings),
         "engine": getattr(task.images[0].source, "name", "classifier"),
         "package_versions": package_versions(),
     }
+
+
+def with_stored_prices(task: CatalogTask, study: optuna.Study) -> CatalogTask:
+    """The task with the runtime model that all of the study's trials are priced with.
+
+    Raises:
+        InvalidInput: what is stored is damaged.
+    """
+    model = stored_runtime_model(study.study_name, study.user_attrs)
+    if model is None or model == task.runtime_model:
+        return task
+    priced = {key: replace(one, runtime_model=model) for key, one in task.tasks.items()}
+    return CatalogTask(priced, task.aggregate)
 
 
 def affordable(space: SearchSpace, most_runtime: float) -> SearchSpace:

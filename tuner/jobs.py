@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from tuner.crew import Crew
 from tuner.freed_memory import keep_freed_memory
-from tuner.loading import kept_classifier, kept_engine
+from tuner.loading import kept_classifier, kept_engine, load_catalog_image
 from tuner.log_file import join_log
 from tuner.plan import PLAN, StudyPlan
 from tuner.search_space import SearchSpace
 
 if TYPE_CHECKING:
+    import numpy as np
     import optuna
+    from numpy.typing import NDArray
 
+    from explainers.classifier import Classifier
     from explainers.lime_parameters import LimeParameters
+    from explainers.perturbation_bank import PerturbationBank
     from tuner.task import TuningTask
     from tuner.trial import TuningSettings
 
@@ -102,6 +106,68 @@ class TuneJob:
             portfolio=self.portfolio,
         )
 
+    @property
+    def settings(self) -> TuningSettings:
+        """How its study is run."""
+        from tuner.trial import TuningSettings
+
+        return TuningSettings(
+            trials=self.trials,
+            seeds=self.seeds,
+            confirm_seeds=3 * self.seeds,
+            runtime_weight=self.runtime_weight,
+            sampler=self.sampler,
+            timeout=self.timeout,
+            answers=self.answers,
+            beyond=self.beyond,
+            seed=self.seed,
+            space=self.space,
+            constrain_fidelity=self.constrain_fidelity,
+            pareto=self.pareto,
+            objective=self.objective,
+        )
+
+    def task(
+        self, classifier: Classifier, pixels: NDArray[np.uint8], bank: PerturbationBank
+    ) -> TuningTask:
+        """What its trials need.
+
+        Args:
+            pixels: (H, W, 3) uint8 of its image, in the classifier's geometry.
+        """
+        from explainers.masks import MASK_RULE, MaskRule
+        from explainers.reference import Reference
+        from tuner.runtime_model import RuntimeModel
+        from tuner.task import TuningTask
+
+        return TuningTask(
+            image=pixels,
+            source=kept_engine(classifier, self.engine, pixels),
+            reference=Reference.from_json(self.reference),
+            bank=bank,
+            runtime_model=RuntimeModel.from_json(self.runtime_model),
+            mask_rule=MASK_RULE if self.mask_rule is None else MaskRule(**self.mask_rule),
+            threads=self.threads,
+        )
+
+    def facts(self, task: TuningTask, classifier: Classifier, catalog: str) -> dict[str, Any]:
+        """What its study is made of; see :func:`tuner.tuning.study_facts`.
+
+        Args:
+            catalog: its catalogue's name.
+        """
+        from tuner.tuning import study_facts
+
+        return study_facts(
+            task,
+            classifier,
+            self.settings,
+            catalog=catalog,
+            key=self.key,
+            class_index=self.class_index,
+            calibration=self.calibration,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class OpenedJob:
@@ -132,66 +198,28 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
     import optuna
     import torch
 
-    from explainers.masks import MASK_RULE, MaskRule
     from explainers.perturbation_bank import PerturbationBank
-    from explainers.reference import Reference
-    from studies.assets import cache_folder, load_study_image
-    from studies.catalog import load_catalog
+    from studies.assets import cache_folder
     from studies.storage import open_storage
-    from tuner.runtime_model import RuntimeModel
-    from tuner.task import TuningTask
-    from tuner.tuning import TuningSettings, open_study, study_facts
+    from tuner.tuning import as_stored, open_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
     torch.set_num_threads(job.threads)
     keep_freed_memory()
     classifier = kept_classifier(job.classifier_spec)
-    catalog = load_catalog(job.catalog)
-    entry = catalog.only((job.key,)).images[0]
-    image = load_study_image(catalog, entry, classifier.geometry, job.assets)
+    catalog, image = load_catalog_image(job.catalog, job.key, classifier, job.assets)
     with (
         closing(PerturbationBank(job.bank or cache_folder() / "bank")) as bank,
         closing(open_storage(job.storage)) as storage,
     ):
-        task = TuningTask(
-            image=image.pixels,
-            source=kept_engine(classifier, job.engine, image.pixels),
-            reference=Reference.from_json(job.reference),
-            bank=bank,
-            runtime_model=RuntimeModel.from_json(job.runtime_model),
-            mask_rule=MASK_RULE if job.mask_rule is None else MaskRule(**job.mask_rule),
-            threads=job.threads,
-        )
-        settings = TuningSettings(
-            trials=job.trials,
-            seeds=job.seeds,
-            confirm_seeds=3 * job.seeds,
-            runtime_weight=job.runtime_weight,
-            sampler=job.sampler,
-            timeout=job.timeout,
-            answers=job.answers,
-            beyond=job.beyond,
-            seed=job.seed,
-            space=job.space,
-            constrain_fidelity=job.constrain_fidelity,
-            pareto=job.pareto,
-            objective=job.objective,
-        )
-        facts = study_facts(
-            task,
-            classifier,
-            settings,
-            catalog=catalog.name,
-            key=job.key,
-            class_index=job.class_index,
-            calibration=job.calibration,
-        )
+        task = job.task(classifier, image.pixels, bank)
+        facts = job.facts(task, classifier, catalog.name)
         study = open_study(job.study, storage, facts, pareto=job.pareto)
         plan = job.plan.to_json()
         if study.user_attrs.get(PLAN) != plan:
             study.set_user_attr(PLAN, plan)
-        yield OpenedJob(study, task, settings)
+        yield OpenedJob(study, as_stored(task, study), job.settings)
 
 
 def begin_job(job: TuneJob) -> str:

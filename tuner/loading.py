@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
 
     from explainers.classifier import Classifier
     from explainers.engines import Engine
+    from studies.assets import StudyImage
+    from studies.catalog import Catalog
     from tuner.runtime_model import RuntimeModel
 
-__all__ = ["kept_classifier", "kept_engine", "kept_runtime_model"]
+__all__ = ["kept_classifier", "kept_engine", "kept_runtime_model", "load_catalog_image"]
 
 _models: dict[tuple[str, tuple[int, ...], int], RuntimeModel] = {}
 _engines: dict[tuple[str, str, tuple[int, ...], int], Engine] = {}
@@ -65,3 +68,22 @@ def kept_runtime_model(classifier: Classifier, image: NDArray[np.uint8]) -> Runt
     if key not in _models:
         _models[key] = runtime_model_for(classifier, image)
     return _models[key]
+
+
+def load_catalog_image(
+    source: str, key: str, classifier: Classifier, assets: Path | None = None
+) -> tuple[Catalog, StudyImage]:
+    """One image of a catalogue, in the classifier's geometry, with the catalogue cut down to it.
+
+    Args:
+        source: as ``--catalog`` says.
+
+    Raises:
+        InvalidInput, MissingAsset, InvalidImage: see :mod:`studies.catalog` and
+            :mod:`studies.assets`.
+    """
+    from studies.assets import load_study_image
+    from studies.catalog import load_catalog
+
+    catalog = load_catalog(source).only((key,))
+    return catalog, load_study_image(catalog, catalog.images[0], classifier.geometry, assets)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import NoneType
 from typing import Any
 
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
-from tuner.faithfulness import AGREEMENT
-from tuner.search_space import SearchSpace
-from tuner.trial import TuningSettings
+from studies.foreign_text import one_line
 
 __all__ = ["PLAN", "StudyPlan"]
 
 PLAN = "plan"
 """The study attribute that it is stored in."""
 
+_KINDS = {
+    "catalog": (str,), "model": (str,), "weights": (str, NoneType), "cam_layer": (str, NoneType),
+    "trials": (int,), "seeds": (int,), "sampler": (str,), "answers": (int, NoneType),
+    "warm_start": (bool,), "seed": (int,), "beyond": (bool,), "pareto": (bool,),
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """Stored with each study; the last ``tune`` decides.
+    """Stored with each study; the last ``tune`` decides, but not what the study's facts say, too.
 
     Attributes:
         catalog: as ``--catalog`` said; a shipped name means the same everywhere, a path may not.
@@ -58,34 +63,20 @@ class StudyPlan:
         if not isinstance(found, Mapping):
             return None
         try:
-            return cls(**{**found, "portfolio": tuple(found.get("portfolio", ()))})
+            plan = cls(**{**found, "portfolio": tuple(found.get("portfolio", ()))})
         except TypeError as error:
             raise InvalidInput(
                 f"the study's plan was written by another version of lime-tuner ({error}): run "
                 "lime-tuner tune with this one"
             ) from error
+        for name, kinds in _KINDS.items():
+            if type(value := getattr(plan, name)) not in kinds:
+                raise InvalidInput(
+                    f"the study's plan is damaged ({name} is {one_line(repr(value), 40)}): run "
+                    "lime-tuner tune with the same settings, which writes it again"
+                )
+        return plan
 
     def first(self) -> list[LimeParameters]:
         """The portfolio."""
         return [LimeParameters.from_json(text) for text in self.portfolio]
-
-    def settings(self, attributes: Mapping[str, Any]) -> TuningSettings:
-        """What a run of the study needs.
-
-        Args:
-            attributes: the study's, which say what it was made from.
-        """
-        return TuningSettings(
-            trials=self.trials,
-            seeds=self.seeds,
-            confirm_seeds=3 * self.seeds,
-            runtime_weight=float(attributes["runtime_weight"]),
-            sampler=self.sampler,
-            answers=self.answers,
-            beyond=self.beyond,
-            seed=self.seed,
-            space=SearchSpace.from_json(attributes["search_space"]),
-            objective=attributes.get("objective", AGREEMENT),
-            constrain_fidelity="fidelity" in attributes.get("constraints", []),
-            pareto=self.pareto,
-        )

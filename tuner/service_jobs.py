@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,36 +206,30 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
 def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
     """Decode the image, make its reference and two pictures, unless an earlier attempt did."""
     from explainers.overlay import save_png
-    from explainers.reference import Reference
-    from studies.assets import load_study_image
-    from studies.catalog import load_catalog
-    from studies.overview import study_attributes
     from studies.service.folder import ServiceFolder
     from studies.study_pictures import photograph_picture
     from tuner.jobs import TuneJob
-    from tuner.loading import kept_classifier, kept_runtime_model
+    from tuner.loading import kept_classifier, kept_runtime_model, load_catalog_image
     from tuner.search_space import SearchSpace
+    from tuner.study_identity import read_studies, stored_runtime_model
 
     folder = ServiceFolder(Path(plan.folder))
     classifier = kept_classifier(plan.classifier_spec)
-    catalog = load_catalog(str(folder.catalog(job.study))).only((job.key,))
-    image = load_study_image(catalog, catalog.images[0], classifier.geometry)
+    source = folder.catalog(job.study)
+    catalog, image = load_catalog_image(str(source), job.key, classifier)
     save_png(image.pixels, folder.picture(job.study, job.key, "photo"))
-    known = study_attributes(plan.storage, [job.study_name]).get(job.study_name, {})
-    if "reference" in known:
-        reference = Reference.from_json(known["reference"])
-    else:
-        reference = _reference(job, catalog, image, classifier)
+    known = read_studies(plan.storage, [job.study_name]).get(job.study_name, {})
+    reference = _reference(job, catalog, image, classifier, known)
     save_png(
         photograph_picture(image.pixels, reference.mask),
         folder.picture(job.study, job.key, "reference"),
     )
     # Measured even where it is not needed: from its first study on this process keeps freed
     # memory, and stock lime's would not.
-    measured = kept_runtime_model(classifier, image.pixels).to_json()
-    model = known.get("runtime_model") or measured
+    measured = kept_runtime_model(classifier, image.pixels)
+    model = stored_runtime_model(job.study_name, known) or measured
     return TuneJob(
-        catalog=str(folder.catalog(job.study).resolve()),
+        catalog=str(source.resolve()),
         key=job.key,
         study=job.study_name,
         storage=plan.storage,
@@ -244,7 +238,7 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
         engine=plan.engine,
         class_index=None,
         reference=reference.to_json(),
-        runtime_model=model,
+        runtime_model=model.to_json(),
         threads=plan.threads,
         trials=job.settings.trials,
         seeds=plan.seeds,
@@ -259,12 +253,22 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
     )
 
 
-def _reference(job: Job, catalog: Any, image: Any, classifier: Any) -> Reference:
+def _reference(
+    job: Job, catalog: Any, image: Any, classifier: Any, known: Mapping[str, Any]
+) -> Reference:
+    """Of a job's image; a computed one that is stored is not made again.
+
+    Args:
+        known: the facts of its study, where there is one.
+    """
     from explainers.reference import parse_reference
     from tuner.references import own_mask
+    from tuner.study_identity import stored_reference
 
     if job.settings.reference == "masks":
         return own_mask(catalog, image)
-    return parse_reference(job.settings.reference).of(
-        classifier, image.pixels, image.key, at_scale=image.at_scale, judged=True
-    )
+    rule = parse_reference(job.settings.reference)
+    stored = stored_reference(job.study_name, known)
+    if stored is not None and stored.rule == rule.text:
+        return stored
+    return rule.of(classifier, image.pixels, image.key, at_scale=image.at_scale, judged=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,25 @@ from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
 from studies.assets import cache_folder
-from studies.best_trial import has_front
 from studies.front import FrontPoint
+from studies.patient_storage import PatientStorage
+from studies.storage import open_storage
 from studies.study_summary import summarise
 from tuner.calibration import runtime_model_for
-from tuner.faithfulness import AGREEMENT
 from tuner.runtime_model import RuntimeModel
 from tuner.search_space import SearchSpace
+from tuner.study_identity import (
+    StudyIdentity,
+    check_identity,
+    read_studies,
+    stored_reference,
+    stored_runtime_model,
+)
 from tuner.study_runner import StudyRunner, is_done
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings
 
-__all__ = ["TuningResult", "TuningSettings", "open_study", "run_study", "tune"]
+__all__ = ["TuningResult", "TuningSettings", "as_stored", "open_study", "run_study", "tune"]
 
 _PACKAGES = ("lime", "optuna", "torch", "torchvision", "scikit-image", "scikit-learn", "numpy")
 _logger = logging.getLogger(__name__)
@@ -81,80 +87,57 @@ def open_study(
 ) -> optuna.Study:
     """Create a study, or resume it when it was made from the same things.
 
+    Of two calls that make one at the same time one is first, and the other is compared with it.
+
     Args:
-        facts: user attributes that identify the study (image, classifier, reference rule, ...).
+        facts: user attributes that identify the study (image, classifier, reference, ...); those
+            that a stored one lacks are added.
         pareto: IoU and seconds as two objectives, instead of the score as one.
 
     Raises:
         InvalidInput: a study of that name exists and differs in one of the facts, or in its
-            objectives.
+            objectives, or is somebody else's.
     """
-    study = optuna.create_study(
-        study_name=name,
-        storage=storage,
-        directions=["maximize", "minimize"] if pareto else ["maximize"],
-        load_if_exists=True,
-        pruner=optuna.pruners.NopPruner(),
-    )
-    check_objectives(name, has_front(study), pareto)
-    stored = study.user_attrs
-    if stored and stored.get("calibration") != facts.get("calibration"):
-        made, wanted = (_calibrated(each.get("calibration")) for each in (stored, facts))
-        raise InvalidInput(
-            f"study '{name}' was made with {made}, not with {wanted}, so their seconds do not "
-            "compare: give another name with --study"
-        )
-    if stored:
-        made_for, wanted_for = (
-            str(each.get("objective", AGREEMENT)) for each in (stored, facts)
-        )
-        if made_for != wanted_for:
-            raise InvalidInput(
-                f"study '{name}' was made with --objective {made_for}, not {wanted_for}, so their "
-                "scores do not compare: give another name with --study"
-            )
-    for fact, value in facts.items():
-        if fact in ("package_versions", "runtime_model", "reference", "engine"):
-            continue  # what was stored first stays; a run on newer packages may go on
-        if fact in stored and stored[fact] != value:
-            raise InvalidInput(
-                f"study '{name}' was made with {fact}={_short(stored[fact])}, not "
-                f"{_short(value)}: give another name with --study, or the same settings"
-            )
-    if "reference" in stored and stored["reference"]["rule"] != facts["reference"]["rule"]:
-        raise InvalidInput(
-            f"study '{name}' was made with the reference {stored['reference']['rule']}, not "
-            f"{facts['reference']['rule']}: give another name with --study"
-        )
-    for fact, value in facts.items():
-        if fact not in stored:
-            study.set_user_attr(fact, value)
-    return study
+    kept = optuna.storages.InMemoryStorage() if storage is None else storage
+    wanted = StudyIdentity.of(facts, pareto=pareto)
+    while not _made_or_resumed(name, kept, wanted):
+        pass  # somebody was quicker: what they wrote is compared, too
+    return optuna.load_study(study_name=name, storage=kept, pruner=optuna.pruners.NopPruner())
 
 
-def check_objectives(name: str, made_with_front: bool, pareto: bool) -> None:
-    """Refuse to go on with a study of other objectives.
+def _made_or_resumed(
+    name: str, storage: optuna.storages.BaseStorage, wanted: StudyIdentity
+) -> bool:
+    """Whether all of the facts are stored; not where somebody wrote one in the meantime."""
+    stored = check_identity(storage, name, wanted)
+    whole = isinstance(storage, PatientStorage)
+    if stored is None:
+        if whole:
+            return storage.create_whole_study(name, wanted.directions, wanted.facts)
+        study_id, missing = storage.create_new_study(wanted.directions, name), wanted.facts
+    else:
+        study_id, missing = stored.study_id, stored.identity.missing(wanted)
+        if whole:
+            return not missing or storage.add_study_attributes(study_id, missing)
+    for fact, value in missing.items():
+        storage.set_study_user_attr(study_id, fact, value)
+    return True
+
+
+def as_stored(task: TuningTask, study: optuna.Study) -> TuningTask:
+    """The task with the mask and the prices that all of the study's trials have.
+
+    A computed mask may be some pixels another here, and runtimes measured anew are never the same.
 
     Raises:
-        InvalidInput: with what to do.
+        InvalidInput: what is stored is damaged.
     """
-    if made_with_front != pareto:
-        made, now = ("with", "without") if made_with_front else ("without", "with")
-        raise InvalidInput(
-            f"study '{name}' was made {made} --pareto and cannot go on {now} it: give another "
-            "name with --study"
-        )
-
-
-def _calibrated(identity: Mapping[str, str] | None) -> str:
-    if identity is None:
-        return "the runtime model of this machine"
-    return f"calibration {identity['name']} ({identity['runtime_sha256']})"
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    name, facts = study.study_name, study.user_attrs
+    reference = stored_reference(name, facts) or task.reference
+    model = stored_runtime_model(name, facts) or task.runtime_model
+    if reference.sha256 == task.reference.sha256 and model == task.runtime_model:
+        return task
+    return replace(task, reference=reference, runtime_model=model, _views={})
 
 
 def package_versions() -> dict[str, str]:
@@ -251,7 +234,8 @@ def tune(
         study: its name in the storage.
         bank: folder for classifier answers; ``None`` keeps them in memory.
         runtime_model: of this machine when ``None``; measured once, which takes a few seconds,
-            and kept in the cache folder beside the converted engine.
+            and kept in the cache folder beside the converted engine. A stored study goes on with
+            its own.
 
     Returns:
         The result; ``result.parameters.as_kwargs()`` goes into stock ``explain_instance``.
@@ -283,16 +267,26 @@ def tune(
         source=make_engine(classifier, engine, image=image, cache=cache_folder() / "engines"),
         reference=known,
         bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
-        runtime_model=runtime_model or runtime_model_for(classifier, image),
+        runtime_model=_prices(storage, study, runtime_model)
+        or runtime_model_for(classifier, image),
         threads=torch.get_num_threads(),
     )
-    opened = None
-    if storage is not None:
-        from studies.storage import open_storage
-
-        opened = open_storage(storage)
     facts = study_facts(task, classifier, settings, catalog="", key=study, class_index=None)
-    return run_study(open_study(study, opened, facts, pareto=pareto), task, settings, on_trial)
+    opened = open_study(study, None if storage is None else open_storage(storage), facts,
+                        pareto=pareto)  # fmt: skip
+    return run_study(opened, as_stored(task, opened), settings, on_trial)
+
+
+def _prices(storage: str | None, study: str, given: RuntimeModel | None) -> RuntimeModel | None:
+    """The runtime model that a stored study has, or what was given; nothing is measured."""
+    facts = {} if storage is None else read_studies(storage, [study]).get(study, {})
+    stored = stored_runtime_model(study, facts)
+    if stored is not None and given is not None and stored != given:
+        _logger.warning(
+            "study '%s' goes on with the runtime model that it was made with, not with the one "
+            "that was given", study,
+        )  # fmt: skip
+    return stored or given
 
 
 def study_facts(
@@ -309,8 +303,11 @@ def study_facts(
 
     Args:
         calibration: which one the runtime model comes from; ``None`` for this machine's own.
+
+    Raises:
+        InvalidInput: the classifier's answer is no probabilities.
     """
-    original = task.bank.original(task.source, task.image, task.digest)
+    original = answered(task, key)
     index = int(np.argmax(original)) if class_index is None else class_index
     return {
         # First, so that a study that was cut off while it was made cannot lack it.
@@ -323,12 +320,46 @@ def study_facts(
         "class_name": classifier.class_name(index),
         "probability": round(float(original[index]), 4),
         "reference": task.reference.to_json(),
+        "cam_layer": getattr(classifier, "cam_layer", None),
         "mask_rule": task.mask_rule.as_kwargs(),
         "runtime_weight": settings.runtime_weight,
         "runtime_model": task.runtime_model.to_json(),
         "search_space": settings.space.to_json(),
         "constraints": ["fidelity"] if settings.constrain_fidelity else [],
         "objective": settings.objective,
+        **search_facts(settings),
         "engine": getattr(task.source, "name", "classifier"),
         "package_versions": package_versions(),
     }
+
+
+def search_facts(settings: TuningSettings) -> dict[str, Any]:
+    """What the search is made of, beside its space; how long it goes on may change."""
+    return {"sampler": settings.sampler, "seeds": settings.seeds, "seed": settings.seed}
+
+
+def answered(task: TuningTask, key: str) -> NDArray[np.float32]:
+    """(K,) what the classifier answers about the whole image.
+
+    Args:
+        key: of the image.
+
+    Raises:
+        InvalidInput: see :func:`check_answer`.
+    """
+    original = task.bank.original(task.source, task.image, task.digest)
+    check_answer(original, key)
+    return original
+
+
+def check_answer(answer: NDArray[np.float32], key: str) -> None:
+    """Refuse a classifier that answers NaN or infinity about an image, which nothing is like.
+
+    Raises:
+        InvalidInput: it does.
+    """
+    if not np.isfinite(answer).all():
+        raise InvalidInput(
+            f"the classifier's answer about '{key}' is not finite (NaN or infinity): check its "
+            "weights, and what it does with the image"
+        )

@@ -13,16 +13,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from explainers.errors import InvalidInput, LimeTunerError
+from explainers.errors import InvalidInput, LimeTunerError, StorageError
+from studies.foreign_text import one_line
+from tuner.faithfulness import AGREEMENT
 from tuner.freed_memory import keep_freed_memory
 from tuner.needs import neediest, needs
 from tuner.plan import StudyPlan
+from tuner.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from explainers.perturbation_bank import PerturbationBank
     from studies.patient_storage import PatientStorage
+    from tuner.jobs import TuneJob
     from tuner.study_notes import StudyNotes
     from tuner.study_runner import StudyRunner
     from tuner.trial import TuningSettings
@@ -156,11 +160,7 @@ class Worker:
             if self.only is None or row.study in self.only
         ]
         attributes = study_attributes(self.storage, [row.study for row in rows])
-        plans = {
-            name: plan
-            for name, found in attributes.items()
-            if (plan := StudyPlan.of(found)) is not None
-        }
+        plans = self._plans(attributes)
         # A study may be done before it has its trials, when its answers are spent.
         done = {name for name, plan in self._done.items() if plans.get(name) == plan}
         found = [need for need in needs(rows, plans) if need.lost or need.study not in done]
@@ -174,6 +174,21 @@ class Worker:
                 f"{self.refused[found[0].study]}"
             )
         return None if name is None else (name, plans[name])
+
+    def _plans(self, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, StudyPlan]:
+        """The plans of studies, by name; of one that is damaged nothing but a line is heard."""
+        plans = {}
+        for name, found in attributes.items():
+            try:
+                plan = StudyPlan.of(found)
+            except InvalidInput as error:
+                if name not in self.refused:
+                    self.refused[name] = str(error)
+                    self.told(f"{name}: {error}")
+                continue
+            if plan is not None:
+                plans[name] = plan
+        return plans
 
     def _slice(self, name: str, plan: StudyPlan) -> int:
         """Some trials of a study; how many."""
@@ -209,60 +224,101 @@ class Worker:
         import optuna
         import torch
 
-        from explainers.masks import MaskRule
         from explainers.perturbation_bank import PerturbationBank
-        from explainers.reference import Reference
         from studies.artifacts import artifact_store
-        from studies.assets import cache_folder, load_study_image
-        from studies.catalog import load_catalog
+        from studies.assets import cache_folder
         from tuner.jobs import winners_of
-        from tuner.loading import kept_classifier, kept_engine
-        from tuner.runtime_model import RuntimeModel
+        from tuner.loading import kept_classifier, load_catalog_image
+        from tuner.study_identity import StudyIdentity, check_identity
         from tuner.study_notes import StudyNotes
         from tuner.study_runner import StudyRunner
-        from tuner.task import TuningTask
 
-        study = optuna.load_study(study_name=name, storage=self._storage())
-        facts = study.user_attrs
-        check_versions(facts["package_versions"])
-        machine = self.machine
-        torch.set_num_threads(machine.threads)
+        storage = self._storage()
+        study = optuna.load_study(study_name=name, storage=storage)
+        torch.set_num_threads(self.machine.threads)
         keep_freed_memory()
+        bank = PerturbationBank(cache_folder() / "bank")
         try:
-            classifier = kept_classifier(
-                {
+            facts = study.user_attrs
+            job = self._job(name, plan, facts)
+            check_versions(facts.get("package_versions"))
+            classifier = kept_classifier(job.classifier_spec)
+            _, image = load_catalog_image(job.catalog, job.key, classifier, job.assets)
+            check_same("classifier", classifier.name, facts["classifier"]["sha256"],
+                       classifier.fingerprint)  # fmt: skip
+            check_same("picture", image.key, facts["image_sha256"], image.digest)
+            task = job.task(classifier, image.pixels, bank)
+            here = job.facts(task, classifier, facts["catalog"])
+            here.pop("cam_layer")  # no mask is made here
+            check_identity(storage, name, StudyIdentity.of(here, pareto=plan.pareto))
+        except LimeTunerError as error:
+            bank.close()
+            if isinstance(error, (Mismatch, StorageError)):
+                raise
+            raise Mismatch(str(error)) from error
+        except BaseException:
+            bank.close()
+            raise
+        notes = StudyNotes(study, task, artifact_store(self.storage))
+        runner = StudyRunner(study, task, job.settings, notes.on_trial, notes.on_score)
+        runner.begin(
+            winners_of(self.storage, name) if plan.warm_start else [], plan.first()
+        )
+        return _Prepared(plan, runner, job.settings, bank, notes)
+
+    def _job(self, name: str, plan: StudyPlan, facts: Mapping[str, Any]) -> TuneJob:
+        """What a study says of itself, for this machine.
+
+        Raises:
+            Mismatch: it says too little, or nonsense.
+        """
+        from tuner.jobs import TuneJob
+        from tuner.study_identity import stored_reference, stored_runtime_model
+
+        machine = self.machine
+        reference, model = stored_reference(name, facts), stored_runtime_model(name, facts)
+        if reference is None or model is None:
+            raise Mismatch("the study does not say what it was made from: run lime-tuner tune")
+        try:
+            return TuneJob(
+                catalog=machine.catalog or plan.catalog,
+                key=facts["image_key"],
+                study=name,
+                storage=self.storage,
+                assets=machine.assets,
+                classifier_spec={
                     "model": machine.model or plan.model,
                     "weights": machine.weights or plan.weights,
                     "device": machine.device,
                     "cam_layer": machine.cam_layer or plan.cam_layer,
-                }
+                },
+                engine=machine.engine,
+                class_index=facts["class_index"],
+                reference=reference.to_json(),
+                runtime_model=model.to_json(),
+                threads=machine.threads,
+                trials=plan.trials,
+                seeds=plan.seeds,
+                runtime_weight=float(facts["runtime_weight"]),
+                sampler=plan.sampler,
+                timeout=None,
+                answers=plan.answers,
+                warm_start=plan.warm_start,
+                constrain_fidelity="fidelity" in facts.get("constraints", []),
+                seed=plan.seed,
+                space=SearchSpace.from_json(facts["search_space"]),
+                beyond=plan.beyond,
+                mask_rule=facts["mask_rule"],
+                calibration=facts.get("calibration"),
+                pareto=plan.pareto,
+                portfolio=tuple(plan.portfolio),
+                objective=facts.get("objective", AGREEMENT),
             )
-            catalog = load_catalog(machine.catalog or plan.catalog).only((facts["image_key"],))
-            image = load_study_image(
-                catalog, catalog.images[0], classifier.geometry, machine.assets
-            )
-        except LimeTunerError as error:
-            raise Mismatch(str(error)) from error
-        check_same("classifier", classifier.name, facts["classifier"]["sha256"],
-                   classifier.fingerprint)  # fmt: skip
-        check_same("picture", image.key, facts["image_sha256"], image.digest)
-        bank = PerturbationBank(cache_folder() / "bank")
-        task = TuningTask(
-            image=image.pixels,
-            source=kept_engine(classifier, machine.engine, image.pixels),
-            reference=Reference.from_json(facts["reference"]),
-            bank=bank,
-            runtime_model=RuntimeModel.from_json(facts["runtime_model"]),
-            mask_rule=MaskRule(**facts["mask_rule"]),
-            threads=machine.threads,
-        )
-        settings = plan.settings(facts)
-        notes = StudyNotes(study, task, artifact_store(self.storage))
-        runner = StudyRunner(study, task, settings, notes.on_trial, notes.on_score)
-        runner.begin(
-            winners_of(self.storage, name) if plan.warm_start else [], plan.first()
-        )
-        return _Prepared(plan, runner, settings, bank, notes)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Mismatch(
+                f"what the study says that it was made from is damaged ({type(error).__name__}: "
+                f"{one_line(str(error))}): begin another with lime-tuner tune"
+            ) from error
 
 
 def check_same(what: str, name: str, recorded: str, found: str) -> None:
@@ -278,14 +334,19 @@ def check_same(what: str, name: str, recorded: str, found: str) -> None:
         )
 
 
-def check_versions(recorded: Mapping[str, str]) -> None:
+def check_versions(recorded: Any) -> None:
     """Refuse packages that explain or segment differently.
 
+    Args:
+        recorded: versions by name, as the study has them.
+
     Raises:
-        Mismatch: a version differs.
+        Mismatch: a version differs, or none are known.
     """
     from importlib import metadata
 
+    if not isinstance(recorded, Mapping):
+        raise Mismatch("the study does not say with which packages it was made: begin another")
     for package in _SAME_RESULTS:
         here, there = metadata.version(package), recorded.get(package)
         if there is not None and here != there:

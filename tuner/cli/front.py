@@ -9,9 +9,8 @@ from explainers.errors import InvalidInput
 
 if TYPE_CHECKING:
     from studies.front import Choice, FrontPoint
-    from studies.overview import StudyOverview
 
-__all__ = ["choice_of", "refuse_other_objectives", "shown_front"]
+__all__ = ["choice_of", "shown_front"]
 
 
 def choice_of(budget: float | None, weight: float | None) -> Choice | None:
@@ -27,21 +26,6 @@ def choice_of(budget: float | None, weight: float | None) -> Choice | None:
     if budget is not None:
         return WithinBudget(budget)
     return None if weight is None else ByWeight(weight)
-
-
-def refuse_other_objectives(
-    rows: Sequence[StudyOverview], studies: Sequence[str], pareto: bool
-) -> None:
-    """Studies of a name that are there must have been made with or without ``--pareto``, as now.
-
-    Raises:
-        InvalidInput: one was not.
-    """
-    from tuner.tuning import check_objectives
-
-    for row in rows:
-        if row.study in studies:
-            check_objectives(row.study, row.front is not None, pareto)
 
 
 def shown_front(front: Sequence[FrontPoint] | None) -> str:

@@ -70,7 +70,7 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
 
     studies = [job.study for job in jobs]
     names = [job.key for job in jobs]
-    before = _counts(request.storage, studies, request.pareto)
+    before = _counts(request.storage, request.study, studies)
     open_storage(request.storage).close()  # makes its tables once, not every worker at once
     todo = [j for j in jobs if request.beyond or before.get(j.study, 0) < request.trials]
     already = sum(before.values())
@@ -95,14 +95,15 @@ def _run(request: TuneRequest, jobs: list[TuneJob], crew: Crew) -> list[str]:
     return names
 
 
-def _counts(storage: str, studies: list[str], pareto: bool) -> dict[str, int]:
-    """Finished trials by study; refuses studies of other objectives."""
+def _counts(storage: str, prefix: str, studies: list[str]) -> dict[str, int]:
+    """Finished trials by study.
+
+    Args:
+        prefix: of the studies' names.
+    """
     from studies.overview import overview
     from studies.storage import holds_studies
-    from tuner.cli.front import refuse_other_objectives
 
     if not holds_studies(storage):
         return {}
-    rows = overview(storage, None)
-    refuse_other_objectives(rows, studies, pareto)
-    return {row.study: row.finished for row in rows if row.study in studies}
+    return {row.study: row.finished for row in overview(storage, prefix) if row.study in studies}
