@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from explainers.explanation import Explanation, Surrogate
 from explainers.fidelity import Predict, deletion_curve, held_out_r2, insertion_curve
 from explainers.images import array_digest
-from explainers.lime import explain
+from explainers.lime import explain, explained_label
 from explainers.localisation import (
     background_reliance,
     centre_distance,
@@ -110,7 +110,7 @@ def measure_surrogate(
             image, source, parameters, seed=seed, bank=bank, first_label_only=True,
             image_digest=digest,
         )  # fmt: skip
-        local = dict(found.local_exp[found.top_labels[0]])
+        local = dict(found.local_exp[explained_label(found)])
         masks.append(_mask(found.segments, local))
         # lime's own superpixels may depend on the seed; numbers then mean different places.
         if np.array_equal(found.segments, segments):

@@ -53,11 +53,13 @@ def explain_with_stock_lime(
     """
     from lime.lime_image import LimeImageExplainer
 
+    from explainers.lime import explained_label
+
     explainer = LimeImageExplainer(random_state=seed)
     start = time.perf_counter()
     explanation = explainer.explain_instance(image, predict, **kwargs)
     seconds = time.perf_counter() - start
-    label = int(explanation.top_labels[0])
+    label = explained_label(explanation)
     _, shown = explanation.get_image_and_mask(label, **mask_rule)
     mask = shown > 0
     union = np.count_nonzero(mask | reference)

@@ -54,7 +54,7 @@ def summarise(study: optuna.Study) -> StudySummary | None:
     record = None if best is None else TrialRecord.from_attributes(best.user_attrs)
     if best is None or record is None:
         best, record = scored[0]  # nothing that could win, or others' trials
-    defaults = [pair for pair in scored if pair[1].parameters == LimeParameters()]
+    defaults = [pair for pair in scored if pair[1].parameters.are_default]
     default, default_record = defaults[0] if defaults else (best, record)
     return StudySummary(
         parameters=record.parameters,

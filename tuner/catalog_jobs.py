@@ -118,6 +118,7 @@ def _catalog_task(job: CatalogJob, bank: Any) -> CatalogTask:
             runtime_model=RuntimeModel.from_json(stored or each.runtime_model),
             mask_rule=MASK_RULE if each.mask_rule is None else MaskRule(**each.mask_rule),
             threads=each.threads,
+            class_index=each.class_index,
         )
     return CatalogTask(tasks, Aggregate.parse(job.aggregate))
 

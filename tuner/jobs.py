@@ -162,6 +162,7 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
             runtime_model=RuntimeModel.from_json(job.runtime_model),
             mask_rule=MASK_RULE if job.mask_rule is None else MaskRule(**job.mask_rule),
             threads=job.threads,
+            class_index=job.class_index,
         )
         settings = TuningSettings(
             trials=job.trials,
@@ -184,7 +185,6 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
             settings,
             catalog=catalog.name,
             key=job.key,
-            class_index=job.class_index,
             calibration=job.calibration,
         )
         study = open_study(job.study, storage, facts, pareto=job.pareto)

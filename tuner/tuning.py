@@ -25,6 +25,7 @@ from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
 from studies.assets import cache_folder
+from studies.attributes import LABEL, LABELS
 from studies.best_trial import has_front
 from studies.front import FrontPoint
 from studies.study_summary import summarise
@@ -113,6 +114,7 @@ def open_study(
                 f"study '{name}' was made with --objective {made_for}, not {wanted_for}, so their "
                 "scores do not compare: give another name with --study"
             )
+    check_label(name, stored, facts)
     for fact, value in facts.items():
         if fact in ("package_versions", "runtime_model", "reference", "engine"):
             continue  # what was stored first stays; a run on newer packages may go on
@@ -144,6 +146,21 @@ def check_objectives(name: str, made_with_front: bool, pareto: bool) -> None:
             f"study '{name}' was made {made} --pareto and cannot go on {now} it: give another "
             "name with --study"
         )
+
+
+def check_label(name: str, stored: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Refuse to go on with a study of before ``--target catalog`` reached the masks.
+
+    Raises:
+        InvalidInput: its trials explain the likeliest class, whatever its reference is of.
+    """
+    for fact in (LABEL, LABELS):
+        if stored and fact not in stored and facts.get(fact) not in (None, {}):
+            raise InvalidInput(
+                f"study '{name}' was made by an earlier lime-tuner, which scored explanations of "
+                "the classifier's first class instead of the catalogue's: give another name with "
+                "--study"
+            )
 
 
 def _calibrated(identity: Mapping[str, str] | None) -> str:
@@ -291,7 +308,7 @@ def tune(
         from studies.storage import open_storage
 
         opened = open_storage(storage)
-    facts = study_facts(task, classifier, settings, catalog="", key=study, class_index=None)
+    facts = study_facts(task, classifier, settings, catalog="", key=study)
     return run_study(open_study(study, opened, facts, pareto=pareto), task, settings, on_trial)
 
 
@@ -302,7 +319,6 @@ def study_facts(
     *,
     catalog: str,
     key: str,
-    class_index: int | None,
     calibration: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The user attributes that say what a study was made from.
@@ -310,8 +326,7 @@ def study_facts(
     Args:
         calibration: which one the runtime model comes from; ``None`` for this machine's own.
     """
-    original = task.bank.original(task.source, task.image, task.digest)
-    index = int(np.argmax(original)) if class_index is None else class_index
+    index = task.explained
     return {
         # First, so that a study that was cut off while it was made cannot lack it.
         **({} if calibration is None else {"calibration": dict(calibration)}),
@@ -321,7 +336,8 @@ def study_facts(
         "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
         "class_index": index,
         "class_name": classifier.class_name(index),
-        "probability": round(float(original[index]), 4),
+        "probability": round(float(task.original[index]), 4),
+        LABEL: task.label,
         "reference": task.reference.to_json(),
         "mask_rule": task.mask_rule.as_kwargs(),
         "runtime_weight": settings.runtime_weight,

@@ -214,6 +214,7 @@ class Worker:
         from explainers.reference import Reference
         from studies.artifacts import artifact_store
         from studies.assets import cache_folder, load_study_image
+        from studies.attributes import LABEL
         from studies.catalog import load_catalog
         from tuner.jobs import winners_of
         from tuner.loading import kept_classifier, kept_engine
@@ -221,6 +222,7 @@ class Worker:
         from tuner.study_notes import StudyNotes
         from tuner.study_runner import StudyRunner
         from tuner.task import TuningTask
+        from tuner.tuning import check_label
 
         study = optuna.load_study(study_name=name, storage=self._storage())
         facts = study.user_attrs
@@ -255,7 +257,9 @@ class Worker:
             runtime_model=RuntimeModel.from_json(facts["runtime_model"]),
             mask_rule=MaskRule(**facts["mask_rule"]),
             threads=machine.threads,
+            class_index=facts.get("class_index"),
         )
+        check_label(name, facts, {LABEL: task.label})
         settings = plan.settings(facts)
         notes = StudyNotes(study, task, artifact_store(self.storage))
         runner = StudyRunner(study, task, settings, notes.on_trial, notes.on_score)
