@@ -7,7 +7,7 @@ not. Only tables that Optuna documents in its schema are read, and nothing is wr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from explainers.errors import StorageAway, StorageError
 from explainers.faithfulness import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
+from studies.explained_class import CLASS_ATTRIBUTES, ExplainedClass
 from studies.front import ByWeight, Choice, FrontPoint
 from studies.front_rows import TABLES, front_in, number_by, objectives_in
 from studies.storage import check_storage, database_reason, describe, is_away
@@ -41,6 +42,7 @@ class StudyOverview:
         front: of a study with two objectives, fastest first; ``None`` where there is one.
         lost: whether the next trial in line is one that a dead worker has left.
         best_faithful, default_faithful: of a study without a reference.
+        explained: the class; ``None`` of a catalogue's study.
     """
 
     study: str
@@ -58,6 +60,7 @@ class StudyOverview:
     lost: bool = False
     best_faithful: Faithfulness | None = None
     default_faithful: Faithfulness | None = None
+    explained: ExplainedClass | None = None
 
     @property
     def finished(self) -> int:
@@ -150,6 +153,9 @@ def _one(
         lost=bool(counts.get("WAITING")) and _is_lost(connection, meta, study_id),
         best_faithful=_faithful(found),
         default_faithful=_faithful(usual),
+        explained=ExplainedClass.of(
+            _study_attributes(connection, meta, study_id, CLASS_ATTRIBUTES)
+        ),
     )
 
 
@@ -220,13 +226,20 @@ def _study_attribute(
     connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, key: str
 ) -> Any:
     """``None`` where the study has none of that name."""
+    return _study_attributes(connection, meta, study_id, (key,)).get(key)
+
+
+def _study_attributes(
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, keys: Sequence[str]
+) -> dict[str, Any]:
+    """Those that the study has."""
     attributes = meta.tables["study_user_attributes"]
-    value = connection.execute(
-        sqlalchemy.select(attributes.c.value_json).where(
-            attributes.c.study_id == study_id, attributes.c.key == key
+    rows = connection.execute(
+        sqlalchemy.select(attributes.c.key, attributes.c.value_json).where(
+            attributes.c.study_id == study_id, attributes.c.key.in_(keys)
         )
-    ).scalar()
-    return None if value is None else json.loads(value)
+    )
+    return {key: json.loads(value) for key, value in rows}
 
 
 def _trial_attributes(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from explainers.lime_parameters import LimeParameters
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
+from studies.explained_class import ExplainedClass
 from studies.front import FrontPoint, front_document
 from studies.overview import reliability_of
 from studies.trial_record import TrialRecord
@@ -70,17 +71,19 @@ def summarise(study: optuna.Study) -> StudySummary | None:
 def image_document(study: optuna.Study) -> dict[str, Any]:
     """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
     found = summarise(study)
-    reliability = reliability_of(study.user_attrs.get("reference"))
+    explained = ExplainedClass.of(study.user_attrs)
+    facts = {
+        "reliability": reliability_of(study.user_attrs.get("reference")),
+        "class": None if explained is None else explained.to_json(),
+    }
     if found is None:
-        return {
-            "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": reliability
-        }  # fmt: skip
+        return {"trials": 0, "pruned": 0, "best": None, "default": None, **facts}
     document = {
         "trials": found.trials,
         "pruned": found.pruned,
         "best": found.best,
         "default": found.default if found.compared else None,
-        "reliability": reliability,
+        **facts,
     }
     if found.front is not None:
         document["front"] = front_document(found.front)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from explainers.errors import InvalidInput
+from studies.explained_class import ExplainedClass, classes_line
 from tuner.cli.output import console, table
 
 __all__ = ["show_summary", "summary_of"]
@@ -64,6 +65,15 @@ def show_summary(summary: dict[str, Any]) -> None:
     means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
     shown.add_row("mean", "", *_cells(means))
     console.print(shown)
+    console.print(
+        classes_line(
+            {
+                key: None if found["class"] is None else ExplainedClass(**found["class"])
+                for key, found in summary["images"].items()
+            }
+        ),
+        markup=False,
+    )
 
 
 def _measured(value: float | None) -> float:
