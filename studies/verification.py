@@ -62,6 +62,8 @@ class ImageVerdict:
     Attributes:
         ious: in [0, 1]. seconds: of ``explain_instance`` on a warmed-up classifier.
         label: the class explained, by name.
+        never_hidden: lime could not hide a part of the picture, because its superpixels are not
+            numbered from 0.
         r2s, gains: held-out R², and insertion minus deletion; in place of ``ious`` where there is
             no reference.
     """
@@ -72,6 +74,7 @@ class ImageVerdict:
     label: str
     r2s: tuple[float, ...] = ()
     gains: tuple[float, ...] = ()
+    never_hidden: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The server's own field names."""
@@ -155,7 +158,7 @@ def verify_image(
     found, usual = (
         ImageVerdict(
             case.key, tuple(part["ious"]), tuple(part["seconds"]), part["label"],
-            tuple(part["r2s"]), tuple(part["gains"]),
+            tuple(part["r2s"]), tuple(part["gains"]), part["never_hidden"],
         )
         for part in (document["given"], document["defaults"])
     )  # fmt: skip
@@ -203,6 +206,7 @@ def _run(folder: Path) -> None:
             "r2s": [r2 for r2, _ in faithful],
             "gains": [gain for _, gain in faithful],
             "seconds": [f.seconds for f in found],
+            "never_hidden": any(f.never_hidden for f in found),
             "label": classifier.class_name(found[-1].label) if found else "",
         }
 

@@ -211,7 +211,7 @@ def write_explanations(
             weights = [[int(s), float(w)] for s, w in explanation.local_exp[label]]
             facts[image.key] = {
                 "label": place.classifier.class_name(label),
-                "superpixels": int(explanation.segments.max()) + 1,
+                "superpixels": len(np.unique(explanation.segments)),
                 "surrogate_r2": float(explanation.score),
                 "seconds": round(seconds, 3),
                 "weights": weights,

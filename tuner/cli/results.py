@@ -257,6 +257,13 @@ def run_verification(
             verdicts.append(verdict)
             if usual is not None:
                 defaults.append(usual)
+    numbered = [verdict.key for verdict in verdicts if verdict.never_hidden]
+    if numbered:
+        errors.print(
+            f"{file.name}: {', '.join(numbered)}: the superpixels are not numbered from 0, so lime "
+            "never hides the last one, and a feature has no pixel: give slic start_label=0",
+            markup=False,
+        )
     others = load.others_share()
     if others is not None and others >= BUSY:
         errors.print(
