@@ -65,7 +65,7 @@ class Comparison:
     """A picture's explanations.
 
     Attributes:
-        explanations: of the likeliest class.
+        explanations: of the likeliest class, or of the one that was asked for.
         agreement: IoU of masks by (method, method).
         other_classes: explanations of the next likely classes by one heat map and one LIME, where
             they were asked for; nothing is measured of them.
@@ -105,7 +105,9 @@ def compare(
     at_scale: AtScale | None = None,
     told: Callable[[str], None] = lambda what: None,
 ) -> Comparison:
-    """Explain the likeliest class by every method and measure all of them.
+    """Explain one class by every method and measure all of them.
+
+    It is the class that ``tuned`` was made for, and the likeliest where it was made for any.
 
     Heat maps and LIME run as a user would call them, on the classifier itself and by the clock;
     further seeds, for the stability, take their answers from the bank.
@@ -123,14 +125,15 @@ def compare(
         told: called with the name of what comes next.
     """
     facts = picture_facts(classifier, image)
-    index = facts.top_classes[0][0]
+    label = None if tuned is None else tuned.label
+    index = facts.top_classes[0][0] if label is None else label
     classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
     cam = partial(explain_by_cam, classifier, image, rule=rule, at_scale=at_scale)
     explanations = []
     for method in cams:
         told(method)
         explanations.append(cam(method=method, class_index=index))
-    settings = {LIME_DEFAULT: LimeParameters(), LIME_TUNED: tuned}
+    settings = {LIME_DEFAULT: LimeParameters().about(label), LIME_TUNED: tuned}
     for name, parameters in settings.items():
         if parameters is not None:
             told(name)
@@ -146,7 +149,7 @@ def compare(
             )
         measured.append(Measured(explanation, found))
     others: list[Explanation] = []
-    indices = [index for index, _ in facts.top_classes[1:classes]]
+    indices = [other for other, _ in facts.top_classes if other != index][: classes - 1]
     if indices:
         told("other classes")
         others = [cam(method=method, class_index=index) for method in cams[:1] for index in indices]

@@ -17,7 +17,7 @@ from explainers.fidelity import superpixel_map
 from explainers.heat_map_rules import HeatMapRule
 from explainers.heat_maps import heat_map
 from explainers.images import AtScale
-from explainers.lime import explanation_mask
+from explainers.lime import explained_label, explanation_mask
 from explainers.lime_parameters import LimeParameters
 
 __all__ = ["Explanation", "Surrogate", "explain_by_cam", "explain_by_lime", "lime_explanation"]
@@ -88,7 +88,7 @@ def explain_by_lime(
     seed: int,
     name: str = "lime",
 ) -> Explanation:
-    """Stock lime on the user's own classifier, by the clock; the class is the likeliest.
+    """Stock lime on the user's own classifier, by the clock.
 
     Args:
         name: what the explanation is called.
@@ -99,7 +99,7 @@ def explain_by_lime(
     start = time.perf_counter()
     found = explainer.explain_instance(image, classifier.predict_proba, **parameters.as_kwargs())
     seconds = time.perf_counter() - start
-    return lime_explanation(found, int(found.top_labels[0]), parameters, seed, name, seconds)
+    return lime_explanation(found, explained_label(found), parameters, seed, name, seconds)
 
 
 def lime_explanation(

@@ -22,7 +22,9 @@ from explainers.perturbation_bank import AnswerSource, PerturbationBank
 from explainers.segmentation import lime_algorithm
 from explainers.surrogate import FastLimeBase
 
-__all__ = ["draw_rows", "explain", "explanation_mask", "segment"]
+__all__ = [
+    "draw_rows", "explain", "explained_label", "explanation_mask", "segment", "top_label",
+]  # fmt: skip
 
 _KERNEL_WIDTH = 0.25  # of LimeImageExplainer()
 
@@ -51,6 +53,25 @@ def segment(
     return bank.superpixels(
         image, lime_algorithm(parameters.segmentation, random_seed), image_digest
     )
+
+
+def top_label(answer: NDArray[np.floating]) -> int:
+    """The class that lime takes for the likeliest; of equal ones not always the first.
+
+    Args:
+        answer: (C,) probabilities.
+    """
+    return int(np.argsort(answer)[-1])
+
+
+def explained_label(explanation: Any) -> int:
+    """The class whose mask is read: the top label, or the first of ``labels`` where these count.
+
+    Args:
+        explanation: lime's own ``ImageExplanation``.
+    """
+    top = getattr(explanation, "top_labels", None)
+    return int(top[0] if top else next(iter(explanation.local_exp)))
 
 
 def draw_rows(
@@ -82,8 +103,8 @@ def explain(
         parameters: everything else that ``explain_instance`` takes.
         seed: ``random_state`` of the explainer.
         bank: where answers are kept; a fresh one in memory when ``None``.
-        first_label_only: fit the surrogate of ``top_labels[0]`` only, which is the one masks are
-            read from. ``score`` and ``local_pred``, which lime overwrites label by label, are
+        first_label_only: fit the surrogate of :func:`explained_label` only, which is the one masks
+            are read from. ``score`` and ``local_pred``, which lime overwrites label by label, are
             then that label's.
         image_digest: :func:`explainers.images.array_digest` of the image, when known.
 
@@ -112,15 +133,17 @@ def explain(
     if parameters.top_labels:
         explained = [int(c) for c in np.argsort(original)[-parameters.top_labels :]]
         explanation.top_labels = explained[::-1]
-        if first_label_only:
-            explained = explanation.top_labels[:1]
+        first = explanation.top_labels[:1]
     else:
         explained = list(parameters.labels)
+        first = explained[:1]
         if any(label >= len(original) for label in explained):
             raise InvalidInput(
                 f"labels={parameters.labels} are not all below {len(original)}, "
                 "the number of the classifier's classes"
             )
+    if first_label_only:
+        explained = first
     answers = bank.answers(
         source,
         image,
@@ -156,8 +179,8 @@ def explain(
 def explanation_mask(
     explanation: Any, rule: MaskRule = MASK_RULE, label: int | None = None
 ) -> NDArray[np.bool_]:
-    """(H, W) bool: the mask as the grading protocol reads it, of the top label or another one."""
-    label = explanation.top_labels[0] if label is None else label
+    """(H, W) bool: the mask as the grading protocol reads it, of the explained label or another."""
+    label = explained_label(explanation) if label is None else label
     _, mask = explanation.get_image_and_mask(label, **rule.as_kwargs())
     positive: NDArray[np.bool_] = mask > 0
     return positive

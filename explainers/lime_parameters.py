@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from explainers.errors import InvalidParameters
@@ -132,6 +132,25 @@ class LimeParameters:
                 f"distance_metric={self.distance_metric!r} does not work with lime: "
                 f"use one of {', '.join(DISTANCE_METRICS)}"
             )
+
+    @property
+    def label(self) -> int | None:
+        """The class that is explained; ``None`` for the likeliest, whichever that is."""
+        return None if self.top_labels is not None or not self.labels else self.labels[0]
+
+    def about(self, label: int | None) -> LimeParameters:
+        """The same settings for the explanation of a class; ``None`` is the likeliest.
+
+        lime looks at ``labels`` only where ``top_labels`` is not given.
+        """
+        if label is not None:
+            return replace(self, labels=(label,), top_labels=None)
+        return self if self.top_labels is not None else replace(self, labels=(1,), top_labels=1)
+
+    @property
+    def are_default(self) -> bool:
+        """Whether these are lime's own settings, of whatever class."""
+        return self == LimeParameters().about(self.label)
 
     def as_kwargs(self) -> dict[str, Any]:
         """The ten keyword arguments, as fresh stock objects that pickle without this package."""

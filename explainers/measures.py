@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from explainers.explanation import Explanation, Surrogate
 from explainers.fidelity import Predict, deletion_curve, held_out_r2, insertion_curve
 from explainers.images import array_digest
-from explainers.lime import explain
+from explainers.lime import explain, explained_label
 from explainers.localisation import (
     background_reliance,
     centre_distance,
@@ -19,7 +19,7 @@ from explainers.localisation import (
     pointing_game,
 )
 from explainers.masks import intersection_over_union, selected_superpixels
-from explainers.perturbation import HideColor
+from explainers.perturbation import HideColor, as_lime_hides
 from explainers.perturbation_bank import AnswerSource, PerturbationBank
 from explainers.stability import mask_stability, rank_stability
 
@@ -110,7 +110,7 @@ def measure_surrogate(
             image, source, parameters, seed=seed, bank=bank, first_label_only=True,
             image_digest=digest,
         )  # fmt: skip
-        local = dict(found.local_exp[found.top_labels[0]])
+        local = dict(found.local_exp[explained_label(found)])
         masks.append(_mask(found.segments, local))
         # lime's own superpixels may depend on the seed; numbers then mean different places.
         if np.array_equal(found.segments, segments):
@@ -138,20 +138,24 @@ def surrogate_r2(
     """Held-out R² of a linear model of superpixels, on perturbations no explainer draws.
 
     Args:
-        segments: (H, W) labels, contiguous from 0.
+        segments: (H, W) labels; where they are not contiguous from 0, what lime never hides is not
+            hidden here either.
         weights, intercept: the model's.
         image: (H, W, 3) uint8.
         source, bank: who answers, and where answers are kept.
     """
     digest = array_digest(image)
+    segments, features = as_lime_hides(segments)
+    shown = int(segments.max()) + 1 - features  # a column more where something is never hidden
 
     def ask(rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        rows = np.pad(rows, ((0, 0), (0, shown)), constant_values=1)
         answers: NDArray[np.floating] = bank.answers(
             source, image, segments, hide_color, rows, np.array([class_index]), digest
         )[:, 0]
         return answers
 
-    return held_out_r2(int(segments.max()) + 1, weights, intercept, ask, _HELD_OUT_SEED)
+    return held_out_r2(features, weights, intercept, ask, _HELD_OUT_SEED)
 
 
 def agreement(explanations: Sequence[Explanation]) -> dict[tuple[str, str], float]:

@@ -7,9 +7,31 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
 
-__all__ = ["HideColor", "Perturbation", "hidden_image"]
+__all__ = ["HideColor", "Perturbation", "as_lime_hides", "hidden_image"]
 
 HideColor = int | tuple[int, int, int] | None
+
+
+def as_lime_hides(segments: NDArray[np.integer]) -> tuple[NDArray[np.int64], int]:
+    """Superpixels of any numbering, numbered by what lime does with them.
+
+    lime counts the labels with ``np.unique``, n of them, and hides feature i by ``segments == i``.
+    So a label outside 0 to n - 1 is never hidden, and a number that no pixel has is a feature
+    without effect: where labels begin with 1, the last and the first.
+
+    Args:
+        segments: (H, W) labels of anybody's segmentation.
+
+    Returns:
+        (H, W) labels, in which n stands for all that is never hidden; and n, the features.
+    """
+    low, high = int(segments.min()), int(segments.max())
+    if low >= 0 and high < segments.size:  # np.unique is slow
+        features = int(np.count_nonzero(np.bincount(segments.ravel())))
+    else:
+        features = len(np.unique(segments))
+    hidden = (segments >= 0) & (segments < features)
+    return np.where(hidden, segments, features).astype(np.int64), features
 
 
 def hidden_image(

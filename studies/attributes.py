@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "DEFAULTS_ORIGIN", "FAILURE", "PICTURES", "RETRIES", "STUDY_ATTRIBUTES", "TRANSFER",
-    "TRIAL_ATTRIBUTES", "WORKER",
+    "DEFAULTS_ORIGIN", "FAILURE", "LABEL", "LABELS", "PICTURES", "RETRIES", "STUDY_ATTRIBUTES",
+    "TRANSFER", "TRIAL_ATTRIBUTES", "WORKER",
 ]  # fmt: skip
 
 DEFAULTS_ORIGIN = "lime defaults"
@@ -12,6 +12,13 @@ DEFAULTS_ORIGIN = "lime defaults"
 
 TRANSFER = "transfer"
 """Study attribute of a catalogue's study: what cross-validation over images has found."""
+
+LABEL = "label"
+"""Study attribute: the class that lime is asked for by its number (``labels=(k,)``), or null where
+the explained class is the classifier's likeliest, which lime explains unasked."""
+
+LABELS = "labels"
+"""Study attribute of a catalogue's study: the same by image key, of images that have one."""
 
 PICTURES = "pictures"
 """Study attribute: paths of its pictures in the dashboard, by what they show."""

@@ -181,6 +181,8 @@ def _from_toml(name: str, text: str, folder: Path | None) -> Catalog:
         _known(entry, _IMAGE_FIELDS, f"an image of catalogue '{name}'")
         if "key" not in entry and "file" in entry:
             entry = {"key": Path(str(entry["file"])).stem, **entry}
+        if type(entry.get("class_name")) is int:
+            entry = {**entry, "class_name": str(entry["class_name"])}
         if "key" not in entry or not all(isinstance(v, str) for v in entry.values()):
             raise InvalidInput(
                 f"catalogue '{name}': every [[image]] needs a key or a file, and text values"

@@ -18,7 +18,8 @@ from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters
 from studies.restricted_pickle import load_restricted
 
 __all__ = [
-    "Complaint", "check_kwargs", "export_pickle", "pickled", "read_pickle", "settings_digest",
+    "Complaint", "check_kwargs", "explained_class", "export_pickle", "pickled", "read_pickle",
+    "settings_digest", "ungraded",
 ]  # fmt: skip
 
 # Protocol 4 loads in every Python that lime runs on.
@@ -49,7 +50,8 @@ def pickled(parameters: Mapping[str, LimeParameters]) -> bytes:
     """
     document = {key: value.as_kwargs() for key, value in parameters.items()}
     data = pickle.dumps(document, protocol=_PROTOCOL)
-    complaints = [c for c in check_kwargs(load_restricted(data), tuple(parameters)) if c.fatal]
+    read = load_restricted(data)
+    complaints = [c for c in check_kwargs(read, tuple(parameters), graded=False) if c.fatal]
     if complaints:
         raise InvalidParameters(f"the export would not load: {complaints[0]}")
     return data
@@ -109,6 +111,37 @@ def read_pickle(path: Path) -> dict[str, dict[str, Any]]:
     return document
 
 
+def explained_class(kwargs: Mapping[str, Any]) -> int | None:
+    """The class that arguments ask lime for; ``None`` for the likeliest.
+
+    lime looks at ``labels`` only where there are no ``top_labels``.
+    """
+    labels = kwargs.get("labels", (1,))
+    if kwargs.get("top_labels", 5) or labels is None or not len(labels):
+        return None
+    return int(labels[0])
+
+
+def ungraded(labels: Mapping[str, int | None]) -> str:
+    """What to tell about entries that no server can grade which reads lime's top label.
+
+    Args:
+        labels: by key, as :func:`explained_class` gives them.
+
+    Returns:
+        One line; empty where every entry explains the likeliest class.
+    """
+    asked = {key: label for key, label in labels.items() if label is not None}
+    if not asked:
+        return ""
+    key, label = next(iter(asked.items()))
+    more = f" and {len(asked) - 1} more" if len(asked) > 1 else ""
+    return (
+        f"'{key}'{more} asks for a class by its number (labels=({label},), top_labels=None): stock "
+        "lime and verify explain it, but a grading server that reads the top label cannot grade it"
+    )
+
+
 def settings_digest(kwargs: Mapping[str, Any]) -> str:
     """sha256 of what keyword arguments say; the same for equal arguments, however they came about.
 
@@ -127,11 +160,15 @@ def settings_digest(kwargs: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_kwargs(document: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[Complaint]:
+def check_kwargs(
+    document: Mapping[str, Mapping[str, Any]], keys: Sequence[str], *, graded: bool = True
+) -> list[Complaint]:
     """What is wrong with a pickle's content, one line each; empty when nothing is.
 
     Args:
         keys: the keys that the catalogue has.
+        graded: by a server that reads the mask of lime's top label, so that there must be one;
+            otherwise ``labels`` may name the class.
     """
     complaints = [
         Complaint(key, "is missing: the catalogue has it, the pickle does not", True)
@@ -159,6 +196,8 @@ def check_kwargs(document: Mapping[str, Mapping[str, Any]], keys: Sequence[str])
                 )
         for name in LIME_ARGUMENTS:
             problem = _problem(name, kwargs[name]) if name in kwargs else None
+            if name == "top_labels" and not graded and explained_class(kwargs) is not None:
+                problem = None
             if problem:
                 complaints.append(Complaint(key, f"{name}={_short(kwargs[name])} {problem}", True))
     return complaints
@@ -182,7 +221,10 @@ def _problem(name: str, value: Any) -> str | None:
     if name in ("num_features", "num_samples", "batch_size"):
         return None if _whole(value, 1) else "must be a whole number from 1"
     if name == "top_labels":
-        return None if _whole(value, 1) else "must be a whole number from 1: masks are read for it"
+        return None if _whole(value, 1) else (
+            "must be a whole number from 1: a server reads the mask of the first of them, "
+            "whatever labels say"
+        )
     if name == "random_seed":
         return None if value is None or _whole(value, 0) else "must be None or a whole number"
     if name == "labels":

@@ -7,7 +7,7 @@ not. Only tables that Optuna documents in its schema are read, and nothing is wr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from explainers.errors import StorageAway, StorageError
 from explainers.faithfulness import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
+from studies.explained_class import CLASS_ATTRIBUTES, ExplainedClass
 from studies.front import ByWeight, Choice, FrontPoint
 from studies.front_rows import TABLES, front_in, number_by, objectives_in
 from studies.runtime_doubt import runtime_doubt
@@ -43,6 +44,7 @@ class StudyOverview:
         lost: whether the next trial in line is one that a dead worker has left.
         best_faithful, default_faithful: of a study without a reference.
         runtime_doubt: why its modelled seconds are not to be trusted.
+        explained: the class; ``None`` of a catalogue's study.
     """
 
     study: str
@@ -61,6 +63,7 @@ class StudyOverview:
     best_faithful: Faithfulness | None = None
     default_faithful: Faithfulness | None = None
     runtime_doubt: str | None = None
+    explained: ExplainedClass | None = None
 
     @property
     def finished(self) -> int:
@@ -156,6 +159,9 @@ def _one(
         runtime_doubt=runtime_doubt(
             _study_attribute(connection, meta, study_id, "runtime_model")
         ),
+        explained=ExplainedClass.of(
+            _study_attributes(connection, meta, study_id, CLASS_ATTRIBUTES)
+        ),
     )
 
 
@@ -226,13 +232,20 @@ def _study_attribute(
     connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, key: str
 ) -> Any:
     """``None`` where the study has none of that name."""
+    return _study_attributes(connection, meta, study_id, (key,)).get(key)
+
+
+def _study_attributes(
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, keys: Sequence[str]
+) -> dict[str, Any]:
+    """Those that the study has."""
     attributes = meta.tables["study_user_attributes"]
-    value = connection.execute(
-        sqlalchemy.select(attributes.c.value_json).where(
-            attributes.c.study_id == study_id, attributes.c.key == key
+    rows = connection.execute(
+        sqlalchemy.select(attributes.c.key, attributes.c.value_json).where(
+            attributes.c.study_id == study_id, attributes.c.key.in_(keys)
         )
-    ).scalar()
-    return None if value is None else json.loads(value)
+    )
+    return {key: json.loads(value) for key, value in rows}
 
 
 def _trial_attributes(

@@ -52,11 +52,14 @@ class Call:
         function: symbol of what is called.
         arguments: symbol of a tuple.
         state: what would be given to ``__setstate__`` or ``__dict__``; ``None`` when nothing.
+        pairs, items: what would be put into it, as into a dict or a list.
     """
 
     function: Any
     arguments: Any
     state: Any = None
+    pairs: list[tuple[Any, Any]] = field(default_factory=list)
+    items: list[Any] = field(default_factory=list)
 
 
 class _Mark:
@@ -67,7 +70,7 @@ _CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = frozenset({
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
     "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE",
-    "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
 })  # fmt: skip
 
 
@@ -123,6 +126,10 @@ class _Machine:
             "SETITEMS": lambda _: self._set(self._since_mark()),
             "GLOBAL": self._global, "STACK_GLOBAL": lambda _: self._stack_global(),
             "REDUCE": lambda _: self._call(), "NEWOBJ": lambda _: self._call(),
+            "NEWOBJ_EX": lambda _: self._call_with_keywords(),
+            "EMPTY_SET": lambda _: self._stack.append(_set_of([])),
+            "FROZENSET": lambda _: self._stack.append(_set_of(self._since_mark())),
+            "ADDITEMS": lambda _: self._append(self._since_mark()),
             "BUILD": lambda _: self._build(),
             "PUT": self._put, "BINPUT": self._put, "LONG_BINPUT": self._put,
             "MEMOIZE": lambda _: self._put(len(self._memo)),
@@ -169,16 +176,17 @@ class _Machine:
                 return taken
         raise UnsafePickle("the file is not a complete pickle: a mark is missing")
 
-    def _top(self, kind: type[Any]) -> Any:
-        if not self._stack or not isinstance(self._stack[-1], kind):
+    def _top(self, *kinds: type[Any]) -> Any:
+        if not self._stack or not isinstance(self._stack[-1], kinds):
             raise UnsafePickle("the pickle fills something that is neither a list nor a dict")
         return self._stack[-1]
 
     def _append(self, items: list[Any]) -> None:
-        self._top(Sequence).items.extend(items)
+        self._top(Sequence, Call).items.extend(items)
 
     def _set(self, items: list[Any]) -> None:
-        self._top(Pairs).items.extend(_paired(items))
+        filled = self._top(Pairs, Call)
+        (filled.pairs if isinstance(filled, Call) else filled.items).extend(_paired(items))
 
     def _global(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
@@ -193,6 +201,10 @@ class _Machine:
     def _call(self) -> None:
         self._stack.append(Call(*self._last(2)))
 
+    def _call_with_keywords(self) -> None:
+        function, arguments, _ = self._last(3)
+        self._stack.append(Call(function, arguments))
+
     def _build(self) -> None:
         (state,) = self._last(1)
         self._top(Call).state = state
@@ -202,6 +214,10 @@ class _Machine:
 
     def _get(self, place: int) -> None:
         self._stack.append(self._memo[place])
+
+
+def _set_of(items: list[Any]) -> Call:
+    return Call(Global("builtins", "set"), Sequence(tuple, []), items=items)
 
 
 def _paired(items: list[Any]) -> list[tuple[Any, Any]]:

@@ -19,8 +19,11 @@ from explainers.segmentation import SEGMENTERS
 
 __all__ = [
     "parameters_digest", "plain_kwargs", "stock_kwargs", "stock_regressor", "stock_segmentation",
+    "without_own_attributes",
 ]  # fmt: skip
 
+_SEVERAL = ("sigma", "spacing")
+"""Parameters of segmentations that may have a number for each dimension."""
 _MOST_NUMBERS = 3
 """In a parameter of a segmentation, e.g. slic's ``spacing``; a list of rows would be a map."""
 
@@ -86,7 +89,8 @@ def stock_segmentation(algorithm: Any, parameters: Mapping[str, Any]) -> Any:
             f"{', '.join(SEGMENTERS)}"
         )
     for name, value in parameters.items():
-        numbers = list(value) if isinstance(value, (list, tuple)) else [value]
+        several = isinstance(value, (list, tuple)) and name in _SEVERAL
+        numbers = list(value) if several else [value]
         if len(numbers) > _MOST_NUMBERS or not all(_is_scalar(item) for item in numbers):
             raise InvalidParameters(
                 f"segmentation_fn's {name[:60]} is no number: a segmentation looks at the image "
@@ -117,13 +121,30 @@ def stock_regressor(name: Any, parameters: Mapping[str, Any]) -> Any:
         if parameter not in known:
             raise InvalidParameters(
                 f"model_regressor carries {parameter[:60]!r}, which {name}'s constructor does not "
-                "take: give one that was never fitted"
+                f"take: it takes {', '.join(known) or 'none'}"
             )
         if not _is_scalar(value):
             raise InvalidParameters(
                 f"model_regressor's {parameter} is a {type(value).__name__}: give a number or text"
             )
     return kind(**parameters)
+
+
+def without_own_attributes(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """An unfitted regressor's attributes without those that are no parameters of its constructor.
+
+    A ``Lasso`` has the ``l1_ratio`` of the ``ElasticNet`` that it is.
+
+    Args:
+        name: one of ``REGRESSORS``.
+    """
+    from sklearn import linear_model
+
+    fresh = getattr(linear_model, name)()
+    own = {key: value for key, value in vars(fresh).items() if key not in fresh.get_params()}
+    return {
+        key: value for key, value in values.items() if key not in own or own[key] != value
+    }
 
 
 def _is_scalar(value: Any) -> bool:

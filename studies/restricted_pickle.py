@@ -3,12 +3,15 @@
 The pickle is read as symbols (:mod:`studies.pickle_reader`), and only what LIME parameters consist
 of is made of them, by us: numbers, text, lists, tuples, dicts with text keys, lime's
 ``SegmentationAlgorithm`` (also where skimage's function or a ``functools.partial`` of it was
-saved) and scikit-learn's linear models, unfitted. Everything else is refused, by name.
+saved) and scikit-learn's linear models, without what they have fitted. An ``OrderedDict`` or
+``defaultdict`` is read as a dict, numpy's numbers, texts and short arrays as plain ones, a
+``range`` as a tuple. Everything else is refused, by name.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +21,11 @@ from explainers.errors import InvalidParameters, UnsafePickle
 from explainers.lime_parameters import REGRESSORS
 from explainers.segmentation import SEGMENTERS
 from studies.pickle_reader import Call, Global, Pairs, Sequence, read_symbols
-from studies.plain_parameters import stock_regressor, stock_segmentation
+from studies.plain_parameters import (
+    stock_regressor,
+    stock_segmentation,
+    without_own_attributes,
+)
 
 __all__ = ["MAX_PICKLE_BYTES", "load_restricted"]
 
@@ -28,11 +35,42 @@ _MOST_VALUES = 50_000
 _DEEPEST = 12
 _LONGEST_TEXT = 1_000
 _LARGEST_NUMBER = 2**64
+_MOST_IN_AN_ARRAY = 1_000
 _NUMPY_CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
+_NUMPY_BUFFER = ("numpy.core.numeric", "numpy._core.numeric")
+_DICTS = (("collections", "OrderedDict"), ("collections", "defaultdict"))
+_RANGES = (("builtins", "range"), ("__builtin__", "xrange"))
+_OTHER_FILES: Mapping[bytes, str] = {
+    b"\x1f\x8b": "compressed with gzip",
+    b"x\x01": "compressed with zlib, as joblib does",
+    b"x\x9c": "compressed with zlib, as joblib does",
+    b"x\xda": "compressed with zlib, as joblib does",
+    b"x^": "compressed with zlib, as joblib does",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"PK": "a zip archive, as torch.save and numpy.savez write",
+    b"\x93NUMPY": "an array of numpy",
+    b"\x89HDF": "an HDF5 file",
+    b"{": "text, perhaps JSON",
+}
+"""How files begin that people take for a pickle."""
+_WAYS_OUT: Mapping[str, str] = {
+    "pandas": "use frame.to_dict(orient='index')",
+    "optuna": "use dict(trial.params)",
+    "types": "use vars(...), a dict",
+    "argparse": "use vars(...), a dict",
+    "collections": "use dict(...) or list(...)",
+    "builtins": "use a tuple or a list",
+    "joblib": "use pickle.dump",
+    "cloudpickle": "use lime's SegmentationAlgorithm instead of a function of your own",
+    "dill": "use lime's SegmentationAlgorithm instead of a function of your own",
+    "__main__": "use dict(...) and lime's SegmentationAlgorithm instead of classes of your own",
+    "torch": "use plain numbers, e.g. int(...)",
+}
+"""By the package of what is refused."""
 _SCALAR_TYPES = (
     "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8",
 )  # fmt: skip
-_NOT_SETTINGS = "_sklearn_version"  # scikit-learn adds it to what it pickles
 
 
 def load_restricted(data: bytes) -> Any:
@@ -45,8 +83,13 @@ def load_restricted(data: bytes) -> Any:
     if len(data) > MAX_PICKLE_BYTES:
         raise UnsafePickle(
             f"the pickle has {len(data):,} bytes; LIME parameters need a few thousand, "
-            f"at most {MAX_PICKLE_BYTES:,} are read"
+            f"at most {MAX_PICKLE_BYTES:,} are read (regressors carry what they have fitted)"
         )
+    for begin, what in _OTHER_FILES.items():
+        if data.startswith(begin):
+            raise UnsafePickle(
+                f"the file is {what}, no plain pickle: write a dictionary with pickle.dump"
+            )
     return _Values().of(read_symbols(data), 0)
 
 
@@ -87,11 +130,17 @@ class _Values:
             raise UnsafePickle("the pickle gives an object a state that is no dictionary")
         made: dict[str, Any] = {}
         for key, value in symbol.items:
-            if not isinstance(key, str):
+            name = self.of(key, depth + 1) if isinstance(key, Call) else key
+            if not isinstance(name, str):
+                way_out = "use key.decode()" if isinstance(key, bytes) else "use str(key)"
                 raise UnsafePickle(
-                    f"the pickle has a dictionary with a {_kind(key)} as a key: keys are text"
+                    f"the pickle has a dictionary with a {_kind(key)} as a key: keys are text, "
+                    f"{way_out}"
                 )
-            made[str(_checked(key))] = self.of(value, depth + 1)
+            found = self.of(value, depth + 1)
+            # An array of one is a number, but labels are several, also where there is one.
+            several = name == "labels" and isinstance(value, Call) and _is_number(found)
+            made[str(_checked(name))] = (found,) if several else found
         return made
 
     def _made(self, call: Call, depth: int) -> Any:
@@ -105,6 +154,14 @@ class _Values:
             return _segmentation(state.get("algo_type"), parameters)
         if maker.module.startswith("sklearn.linear_model") and maker.name in REGRESSORS:
             return self._regressor(maker.name, call.state or Pairs(), depth)
+        if name in _DICTS and call.state is None:
+            return self._mapping(Pairs(call.pairs), depth)
+        if name in _RANGES:
+            return self._range(call)
+        if (maker.module in _NUMPY_CORE and maker.name == "_reconstruct") or (
+            maker.module in _NUMPY_BUFFER and maker.name == "_frombuffer"
+        ):
+            return self._array(call, maker)
         if name == ("functools", "partial"):
             return self._partial(call, depth)
         if maker.module in _NUMPY_CORE and maker.name == "scalar":
@@ -112,13 +169,48 @@ class _Values:
         raise _refused(maker)
 
     def _regressor(self, name: str, state: Any, depth: int) -> Any:
+        # What was fitted is told by its name, and its values are not looked at.
         settings = state
         if isinstance(state, Pairs):
-            settings = Pairs([pair for pair in state.items if pair[0] != _NOT_SETTINGS])
-            # What was fitted is told by its name, before its values are looked at.
-            names = [str(_checked(key)) for key, _ in settings.items if isinstance(key, str)]
-            _told(stock_regressor, name, dict.fromkeys(names))
-        return _told(stock_regressor, name, self._mapping(settings, depth + 1))
+            settings = Pairs([(k, v) for k, v in state.items if not _is_fitted(k)])
+        found = self._mapping(settings, depth + 1)
+        return _told(stock_regressor, name, without_own_attributes(name, found))
+
+    def _range(self, call: Call) -> tuple[int, ...]:
+        """``range(1, 4)`` as a tuple."""
+        bounds = call.arguments.items if isinstance(call.arguments, Sequence) else []
+        if not 1 <= len(bounds) <= 3 or not all(type(each) is int for each in bounds):
+            raise UnsafePickle("the pickle makes a range of something else than whole numbers")
+        if len(bounds) == 3 and bounds[2] == 0:
+            raise UnsafePickle("the pickle makes a range with a step of 0")
+        made = range(*(_checked(each) for each in bounds))
+        if len(made[: _MOST_IN_AN_ARRAY + 1]) > _MOST_IN_AN_ARRAY:
+            raise UnsafePickle(
+                f"the pickle makes a range of more than {_MOST_IN_AN_ARRAY:,} numbers"
+            )
+        self._left -= len(made)
+        return tuple(made)
+
+    def _array(self, call: Call, maker: Global) -> Any:
+        """A short numpy array of numbers as a tuple, of one number as that number."""
+        state = call.state.items if isinstance(call.state, Sequence) else []
+        given = call.arguments.items if isinstance(call.arguments, Sequence) else []
+        if maker.name == "_frombuffer":
+            raw, dtype, shape = (*given, None, None, None)[:3]
+        else:
+            _, shape, dtype, _, raw = state if len(state) == 5 else (None,) * 5
+        sizes = shape.items if isinstance(shape, Sequence) else [None]
+        kind = _dtype(dtype)
+        data = _raw(raw, 8 * _MOST_IN_AN_ARRAY)
+        one_row = len(sizes) <= 1 and all(type(size) is int for size in sizes)
+        if kind is None or data is None or not one_row:
+            raise _refused(maker)
+        count = sizes[0] if sizes else 1
+        if not 0 < count <= _MOST_IN_AN_ARRAY or len(data) != count * kind.itemsize:
+            raise _refused(maker)
+        self._left -= count
+        numbers = tuple(_checked(each) for each in np.frombuffer(data, kind).tolist())
+        return numbers[0] if count == 1 else numbers
 
     def _state_without_function(self, call: Call, depth: int) -> dict[str, Any]:
         """The state of lime's wrapper; the function in it must be the one it is named after."""
@@ -182,12 +274,14 @@ def _refused(symbol: Global) -> UnsafePickle:
     if symbol.module.split(".")[0] == "numpy":
         return UnsafePickle(
             f"the pickle carries an array or a type of numpy ({name}): LIME parameters are "
-            "numbers, and a segmentation looks at the image"
+            "numbers, or a few in a row, and a segmentation looks at the image"
         )
+    way_out = _WAYS_OUT.get(symbol.module.split(".")[0])
     return UnsafePickle(
-        f"the pickle refers to {name}, which LIME parameters do not need: only lime's "
-        "SegmentationAlgorithm, skimage segmentation functions, scikit-learn linear models, "
-        "numpy scalars and plain containers are loaded"
+        f"the pickle refers to {name}, which LIME parameters do not need: "
+        + (f"{way_out}; " if way_out else "")
+        + "only lime's SegmentationAlgorithm, skimage segmentation functions, scikit-learn linear "
+        f"models ({', '.join(REGRESSORS)}), numpy scalars and plain containers are loaded"
     )
 
 
@@ -212,22 +306,55 @@ def _checked(value: Any) -> Any:
     return value
 
 
-def _numpy_scalar(call: Call) -> bool | int | float:
-    """``numpy.int64(20)`` as a plain number."""
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_fitted(name: Any) -> bool:
+    """Whether scikit-learn calls an attribute so that ``fit`` or pickling adds."""
+    return isinstance(name, str) and (name.endswith("_") or name.startswith("_sklearn"))
+
+
+def _numpy_scalar(call: Call) -> bool | int | float | str:
+    """``numpy.int64(20)`` as a plain number, ``numpy.str_`` as text."""
     arguments = call.arguments.items if isinstance(call.arguments, Sequence) else []
-    kind = arguments[0] if len(arguments) == 2 else None
-    named = kind.arguments.items if isinstance(kind, Call) and _is_dtype(kind) else [None]
-    raw = _raw(arguments[1]) if len(arguments) == 2 else None
-    if not named or named[0] not in _SCALAR_TYPES or raw is None:
-        raise UnsafePickle("the pickle holds a numpy value that is no plain number")
-    dtype: np.dtype[Any] = np.dtype(f"<{named[0]}")
+    symbol, value = arguments if len(arguments) == 2 else (None, None)
+    raw, dtype = _raw(value, 4 * _LONGEST_TEXT), _dtype(symbol)
+    text = re.fullmatch("U[0-9]{1,9}", _dtype_name(symbol))
+    if raw is not None and text is not None:
+        order = "be" if _is_big_endian(symbol) else "le"
+        try:
+            return str(_checked(raw.decode(f"utf-32-{order}").rstrip("\0")))
+        except UnicodeDecodeError as error:
+            raise UnsafePickle("the pickle holds a text of numpy that is none") from error
+    if dtype is None or raw is None:
+        raise UnsafePickle(
+            f"the pickle holds a numpy value of type '{_dtype_name(symbol)[:20]}' that is no plain "
+            "number: use int(...) or float(...)"
+        )
     if len(raw) != dtype.itemsize:
         raise UnsafePickle("the pickle holds a numpy number of the wrong length")
-    # The byte order is in the dtype's state: (3, '<', ...).
-    state = kind.state.items if isinstance(kind, Call) and isinstance(kind.state, Sequence) else []
-    dtype = dtype.newbyteorder(">") if len(state) > 1 and state[1] == ">" else dtype
-    value: bool | int | float = np.frombuffer(raw, dtype)[0].item()
-    return _checked(value)  # type: ignore[no-any-return]
+    return _checked(np.frombuffer(raw, dtype)[0].item())  # type: ignore[no-any-return]
+
+
+def _dtype(symbol: Any) -> np.dtype[Any] | None:
+    """A type of plain numbers; ``None`` for any other."""
+    name = _dtype_name(symbol)
+    if name not in _SCALAR_TYPES:
+        return None
+    return np.dtype(f"{'>' if _is_big_endian(symbol) else '<'}{name}")
+
+
+def _dtype_name(symbol: Any) -> str:
+    """Empty where it is no type of numpy."""
+    arguments = symbol.arguments.items if isinstance(symbol, Call) and _is_dtype(symbol) else []
+    return arguments[0] if arguments and isinstance(arguments[0], str) else ""
+
+
+def _is_big_endian(symbol: Any) -> bool:
+    """The byte order is in the type's state: (3, '<', ...)."""
+    state = symbol.state.items if isinstance(symbol.state, Sequence) else []
+    return len(state) > 1 and state[1] == ">"
 
 
 def _is_dtype(call: Call) -> bool:
@@ -238,16 +365,16 @@ def _is_dtype(call: Call) -> bool:
     )
 
 
-def _raw(symbol: Any) -> bytes | None:
-    """Bytes; older protocols write them as text for ``_codecs.encode``."""
-    if isinstance(symbol, bytes):
-        return symbol
+def _raw(symbol: Any, most: int) -> bytes | None:
+    """Bytes, not more than that; older protocols write them as text for ``_codecs.encode``."""
+    if isinstance(symbol, (bytes, bytearray)):
+        return bytes(symbol) if len(symbol) <= most else None
     if isinstance(symbol, Call) and isinstance(symbol.function, Global):
         arguments = symbol.arguments.items if isinstance(symbol.arguments, Sequence) else []
         encodes = (symbol.function.module, symbol.function.name) == ("_codecs", "encode")
         if encodes and len(arguments) == 2 and arguments[1] == "latin1":
             text = arguments[0]
-            if isinstance(text, str) and len(text) <= 16 and all(ord(c) < 256 for c in text):
+            if isinstance(text, str) and len(text) <= most and all(ord(c) < 256 for c in text):
                 return text.encode("latin1")
     return None
 

@@ -32,6 +32,14 @@ class StockExplanation:
     label: int
     explanation: Any = None
 
+    @property
+    def never_hidden(self) -> bool:
+        """Whether lime could not hide a part of the picture, because of how it is numbered."""
+        from explainers.perturbation import as_lime_hides
+
+        segments, features = as_lime_hides(np.asarray(self.explanation.segments))
+        return bool((segments == features).any())
+
 
 def explain_with_stock_lime(
     image: NDArray[np.uint8],
@@ -53,11 +61,13 @@ def explain_with_stock_lime(
     """
     from lime.lime_image import LimeImageExplainer
 
+    from explainers.lime import explained_label
+
     explainer = LimeImageExplainer(random_state=seed)
     start = time.perf_counter()
     explanation = explainer.explain_instance(image, predict, **kwargs)
     seconds = time.perf_counter() - start
-    label = int(explanation.top_labels[0])
+    label = explained_label(explanation)
     _, shown = explanation.get_image_and_mask(label, **mask_rule)
     mask = shown > 0
     union = np.count_nonzero(mask | reference)
@@ -82,6 +92,7 @@ def stock_faithfulness(
     """
     from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
     from explainers.measures import surrogate_r2
+    from explainers.perturbation import as_lime_hides
     from explainers.perturbation_bank import PerturbationBank
 
     class Source:
@@ -91,7 +102,7 @@ def stock_faithfulness(
             return predict(images)
 
     weights = {int(s): float(w) for s, w in explanation.local_exp[label]}
-    segments = np.asarray(explanation.segments, dtype=np.int64)
+    segments, _ = as_lime_hides(np.asarray(explanation.segments))
     r2 = surrogate_r2(
         segments, weights, float(explanation.intercept[label]), hide_color, label, image,
         Source(), PerturbationBank(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from explainers.lime_parameters import LimeParameters
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
+from studies.explained_class import ExplainedClass
 from studies.front import FrontPoint, front_document
 from studies.overview import reliability_of
 from studies.runtime_doubt import runtime_doubt
@@ -55,7 +56,7 @@ def summarise(study: optuna.Study) -> StudySummary | None:
     record = None if best is None else TrialRecord.from_attributes(best.user_attrs)
     if best is None or record is None:
         best, record = scored[0]  # nothing that could win, or others' trials
-    defaults = [pair for pair in scored if pair[1].parameters == LimeParameters()]
+    defaults = [pair for pair in scored if pair[1].parameters.are_default]
     default, default_record = defaults[0] if defaults else (best, record)
     return StudySummary(
         parameters=record.parameters,
@@ -71,8 +72,10 @@ def summarise(study: optuna.Study) -> StudySummary | None:
 def image_document(study: optuna.Study) -> dict[str, Any]:
     """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
     found = summarise(study)
+    explained = ExplainedClass.of(study.user_attrs)
     common: dict[str, Any] = {
         "reliability": reliability_of(study.user_attrs.get("reference")),
+        "class": None if explained is None else explained.to_json(),
         "runtime_doubt": runtime_doubt(study.user_attrs.get("runtime_model")),
     }
     if found is None:

@@ -13,7 +13,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from explainers.errors import LimeTunerError
 from explainers.masks import MASK_RULE, MaskRule
+from studies.export import explained_class
 from studies.restricted_pickle import load_restricted
 from studies.stock_lime import explain_with_stock_lime, stock_faithfulness
 
@@ -61,6 +62,8 @@ class ImageVerdict:
     Attributes:
         ious: in [0, 1]. seconds: of ``explain_instance`` on a warmed-up classifier.
         label: the class explained, by name.
+        never_hidden: lime could not hide a part of the picture, because its superpixels are not
+            numbered from 0.
         r2s, gains: held-out R², and insertion minus deletion; in place of ``ious`` where there is
             no reference.
     """
@@ -71,6 +74,7 @@ class ImageVerdict:
     label: str
     r2s: tuple[float, ...] = ()
     gains: tuple[float, ...] = ()
+    never_hidden: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The server's own field names."""
@@ -107,7 +111,8 @@ def verify_image(
     """Explain one image with stock lime in a process of its own, once per seed.
 
     Args:
-        baseline_seeds: seeds for lime's defaults, explained in the same process afterwards.
+        baseline_seeds: seeds for lime's defaults, which explain the same class in the same process
+            afterwards.
 
     Returns:
         The verdict, and that of lime's defaults when there are seeds for it.
@@ -120,12 +125,15 @@ def verify_image(
         np.save(root / "image.npy", case.image)
         np.save(root / "reference.npy", case.reference)
         (root / "kwargs.pkl").write_bytes(pickle.dumps(dict(case.kwargs), protocol=4))
+        label = explained_class(case.kwargs)
         request = {
             "classifier": dict(case.classifier_spec),
             "seeds": list(seeds),
             "baseline_seeds": list(baseline_seeds),
             "mask_rule": case.mask_rule.as_kwargs(),
             "has_reference": case.has_reference,
+            # lime's defaults explain the likeliest class unless they are asked for another.
+            "defaults": {} if label is None else {"labels": [label], "top_labels": None},
         }
         (root / "request.json").write_text(json.dumps(request))
         environment = {**os.environ, "TQDM_DISABLE": "1"}
@@ -150,7 +158,7 @@ def verify_image(
     found, usual = (
         ImageVerdict(
             case.key, tuple(part["ious"]), tuple(part["seconds"]), part["label"],
-            tuple(part["r2s"]), tuple(part["gains"]),
+            tuple(part["r2s"]), tuple(part["gains"]), part["never_hidden"],
         )
         for part in (document["given"], document["defaults"])
     )  # fmt: skip
@@ -169,14 +177,15 @@ def _run(folder: Path) -> None:
     classifier = load_classifier(**request["classifier"])
     classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
 
-    def explained(pickled: bytes | None, seeds: Sequence[int]) -> dict[str, Any]:
+    def explained(
+        kwargs_of: Callable[[], dict[str, Any]], seeds: Sequence[int]
+    ) -> dict[str, Any]:
         found = [
             explain_with_stock_lime(
                 image,
                 reference,
                 classifier.predict_proba,
-                # Regressors keep what they fitted, so every seed gets fresh ones.
-                {} if pickled is None else load_restricted(pickled),
+                kwargs_of(),  # regressors keep what they fitted, so every seed gets fresh ones
                 seed=seed,
                 mask_rule=request["mask_rule"],
             )
@@ -184,7 +193,7 @@ def _run(folder: Path) -> None:
         ]
         faithful: list[tuple[float, float]] = []
         if not request["has_reference"]:
-            hidden = {} if pickled is None else load_restricted(pickled)
+            hidden = kwargs_of()
             faithful = [
                 stock_faithfulness(
                     f.explanation, f.label, image, hidden.get("hide_color"),
@@ -197,12 +206,14 @@ def _run(folder: Path) -> None:
             "r2s": [r2 for r2, _ in faithful],
             "gains": [gain for _, gain in faithful],
             "seconds": [f.seconds for f in found],
+            "never_hidden": any(f.never_hidden for f in found),
             "label": classifier.class_name(found[-1].label) if found else "",
         }
 
+    pickled = (folder / "kwargs.pkl").read_bytes()
     answer = {
-        "given": explained((folder / "kwargs.pkl").read_bytes(), request["seeds"]),
-        "defaults": explained(None, request["baseline_seeds"]),
+        "given": explained(lambda: load_restricted(pickled), request["seeds"]),
+        "defaults": explained(lambda: request["defaults"], request["baseline_seeds"]),
     }
     temporary = folder / "answer.tmp"
     temporary.write_text(json.dumps(answer))

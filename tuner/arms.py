@@ -294,7 +294,6 @@ class Arms:
             only: pairs of metric and number of samples to look at; all when ``None``.
         """
         space, view = self._space, task.view(arm.segmentation)
-        label = int(np.argmax(task.bank.original(task.source, task.image, task.digest)))
         low, _ = space.num_samples
         steps = sorted({s for s in self.sample_steps if low <= s < samples} | {samples})
         counts = [None if k == ALL_FEATURES else int(str(k)) for k in space.num_features]
@@ -308,7 +307,7 @@ class Arms:
             task.segments(arm.segmentation),
             HIDE_COLORS[arm.hide_color],
             rows,
-            np.array([label]),
+            np.array([task.explained]),
             task.digest,
         )[:, 0]
         yield from replay(

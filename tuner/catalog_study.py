@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
+from studies.attributes import LABELS
 from tuner.arms import Arm
 from tuner.catalog_arms import CatalogArms
 from tuner.catalog_task import CatalogTask
@@ -159,6 +160,7 @@ def catalog_facts(
         "reference_areas": {
             key: round(float(one.reference.mask.mean()), 6) for key, one in task.tasks.items()
         },
+        LABELS: {key: one.label for key, one in task.tasks.items() if one.label is not None},
         "aggregate": task.aggregate.text,
         "most_runtime": most_runtime,
         "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},

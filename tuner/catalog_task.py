@@ -147,6 +147,10 @@ class CatalogTask:
             )
         return found
 
+    def about(self, parameters: LimeParameters) -> LimeParameters:
+        """Of the likeliest class: every image's own task knows its class."""
+        return parameters.about(None)
+
     def runtime(self, parameters: LimeParameters) -> RuntimeParts:
         """Mean seconds of one explanation by the runtime model."""
         parts = [task.runtime(parameters).as_dict() for task in self.images]

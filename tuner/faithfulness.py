@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from explainers.faithfulness import Faithfulness
 from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
-from explainers.lime import explain
+from explainers.lime import explained_label
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import selected_superpixels
 from explainers.measures import surrogate_r2
@@ -72,11 +72,8 @@ class FaithfulnessMeter:
 
     def _explained(self, parameters: LimeParameters, seed: int) -> _OneSeed:
         task = self._task
-        found = explain(
-            task.image, task.source, parameters, seed=seed, bank=task.bank,
-            first_label_only=True, image_digest=task.digest,
-        )  # fmt: skip
-        label = int(found.top_labels[0])
+        found = task.explain(parameters, seed)
+        label = explained_label(found)
         local = [(int(s), float(w)) for s, w in found.local_exp[label]]
         r2 = surrogate_r2(
             found.segments, dict(local), float(found.intercept[label]), parameters.hide_color,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
-from explainers.lime import explain
+from explainers.lime import explained_label
 from explainers.lime_parameters import LimeParameters
 from explainers.measures import surrogate_r2
 from tuner.task import TuningTask
@@ -58,11 +58,8 @@ def fidelity_of(task: TuningTask, parameters: LimeParameters, seeds: Sequence[in
 
     r2s, gains = [], []
     for seed in seeds:
-        found = explain(
-            task.image, task.source, parameters, seed=seed, bank=task.bank,
-            first_label_only=True, image_digest=task.digest,
-        )  # fmt: skip
-        label = int(found.top_labels[0])
+        found = task.explain(parameters, seed)
+        label = explained_label(found)
         weights = {int(s): float(w) for s, w in found.local_exp[label]}
         r2s.append(
             surrogate_r2(

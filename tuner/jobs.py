@@ -148,6 +148,7 @@ class TuneJob:
             runtime_model=RuntimeModel.from_json(self.runtime_model),
             mask_rule=MASK_RULE if self.mask_rule is None else MaskRule(**self.mask_rule),
             threads=self.threads,
+            class_index=self.class_index,
         )
 
     def facts(self, task: TuningTask, classifier: Classifier, catalog: str) -> dict[str, Any]:
@@ -164,7 +165,6 @@ class TuneJob:
             self.settings,
             catalog=catalog,
             key=self.key,
-            class_index=self.class_index,
             calibration=self.calibration,
         )
 

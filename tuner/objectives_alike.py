@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from explainers.faithfulness import Faithfulness
-from explainers.lime import explain, explanation_mask
+from explainers.lime import explanation_mask
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
 from tuner.faithfulness import FaithfulnessMeter
@@ -49,15 +49,9 @@ def alike(
     agreements = []
     for seed in seeds:
         masks = [
-            explanation_mask(
-                explain(
-                    task.image, task.source, parameters, seed=seed, bank=task.bank,
-                    first_label_only=True, image_digest=task.digest,
-                ),
-                task.mask_rule,
-            )
+            explanation_mask(task.explain(parameters, seed), task.mask_rule)
             for parameters in (first, second)
-        ]  # fmt: skip
+        ]
         agreements.append(intersection_over_union(*masks))
     one, other = (float(np.mean(task.ious(each, seeds))) for each in (first, second))
     return Alike(

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
 from studies.catalog_names import CATALOG_KEY
 from studies.trial_record import TrialRecord
 from tuner.catalog_arms import CatalogArms, Steps
@@ -52,9 +51,9 @@ def stored_candidates(
         )
         arms: set[Any] = set()
         for _, _, record in ranked:
-            parameters = record.parameters
+            parameters = record.parameters.about(None)  # of whatever class
             arm = (parameters.segmentation, parameters.hide_color)
-            if parameters == LimeParameters() or arm in arms:
+            if parameters.are_default or arm in arms:
                 continue
             arms.add(arm)
             samples = min(parameters.num_samples, most_samples)

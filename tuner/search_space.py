@@ -119,6 +119,11 @@ class SearchSpace:
                 raise InvalidInput(
                     f"search space: num_features {count!r}: use whole numbers from 1, or 'all'"
                 )
+        if not all(isinstance(count, int) for count in self.top_labels):
+            raise InvalidInput(
+                "search space: top_labels without a number would explain another class than the "
+                "reference's: use numbers from 1, and --target catalog for a class of your own"
+            )
         try:  # every remaining value is checked by making parameters of it
             for regressor in self.regressor:
                 _parse_regressor(regressor)
@@ -181,11 +186,16 @@ class SearchSpace:
         )
 
     def trial_values(self, parameters: LimeParameters) -> dict[str, Any] | None:
-        """The inverse of :meth:`parameters`; ``None`` when the space does not hold them."""
+        """The inverse of :meth:`parameters`; ``None`` when the space does not hold them.
+
+        Parameters that were made for a class count as those of the likeliest.
+        """
         values: dict[str, Any] = {
             "num_samples": parameters.num_samples,
             "batch_size": parameters.batch_size,
-            "top_labels": parameters.top_labels,
+            "top_labels": parameters.top_labels or min(
+                k for k in self.top_labels if isinstance(k, int)
+            ),
             "distance_metric": parameters.distance_metric,
             "num_features": (
                 ALL_FEATURES if parameters.num_features == _ALL else parameters.num_features
@@ -212,7 +222,7 @@ class SearchSpace:
             and values["segmentation"] in self.maps
             and all(values[name] in getattr(self, name) for name in CATEGORICAL_DIMENSIONS)
             and parameters.random_seed == self.random_seed[0]
-            and parameters.labels == tuple(self.labels)
+            and (parameters.label is not None or parameters.labels == tuple(self.labels))
         )
         return values if fits else None
 

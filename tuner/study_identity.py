@@ -19,7 +19,7 @@ from optuna.study import StudyDirection
 
 from explainers.errors import InvalidInput
 from explainers.reference import Reference, parse_reference
-from studies.attributes import PICTURES, TRANSFER
+from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
 from studies.foreign_text import one_line
 from studies.patient_storage import trouble_told
 from studies.storage import holds_studies, open_storage
@@ -38,7 +38,7 @@ _FRONT = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # prices every trial. Areas follow from the masks.
 _RECORDED = frozenset({"package_versions", "runtime_model", "engine", "reference_areas"})
 # Where these are missing in a study of ours, it was made before there was a choice.
-_BEFORE = {"objective": AGREEMENT, "constraints": [], "calibration": None}
+_BEFORE = {"objective": AGREEMENT, "constraints": [], "calibration": None, LABEL: None, LABELS: {}}
 # Studies made before these were facts of their own have them in their plan.
 _PLANNED = ("sampler", "seeds", "seed")
 # No study of ours has trials without these.
@@ -273,6 +273,8 @@ def _difference(name: str, made: Mapping[str, Any], asked: Mapping[str, Any]) ->
         return ""
     if name == "calibration":
         return f"{_calibrated(this)}, not with {_calibrated(that)}, so their seconds do not compare"
+    if name in (LABEL, LABELS):
+        return f"explanations of {_explained(this)}, not of {_explained(that)}"
     if name == "cam_layer" and not _is_computed(made.get("reference")):
         return ""  # anybody's own mask, for which no layer is looked at
     if name == "probability" and isinstance(this, float) and abs(this - that) < _SAME_PROBABILITY:
@@ -323,6 +325,10 @@ def _document(text: Any) -> Any:
         return json.loads(text)
     except (ValueError, TypeError):
         return text
+
+
+def _explained(label: Any) -> str:
+    return f"class {_short(label)}" if label or label == 0 else "the likeliest class"
 
 
 def _calibrated(identity: Any) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import LimeTunerError
-from explainers.lime import explain, explanation_mask
+from explainers.lime import explanation_mask
 from explainers.lime_parameters import LimeParameters
 from studies.artifacts import Artifacts, add_picture
 from studies.attributes import DEFAULTS_ORIGIN, PICTURES
@@ -171,10 +171,7 @@ class StudyNotes:
         """The explanation of the first seed, unless that would need new answers."""
         task = self._task
         try:
-            explanation = explain(
-                task.image, self._source, parameters, seed=0, bank=task.bank,
-                first_label_only=True, image_digest=task.digest,
-            )  # fmt: skip
+            explanation = task.explain(parameters, 0, self._source)
         except _NotBanked:
             return None
         mask = explanation_mask(explanation, task.mask_rule)

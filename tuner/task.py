@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from explainers.ceiling import overlap_counts, reachable_iou
 from explainers.errors import InvalidInput
 from explainers.images import array_digest
-from explainers.lime import explain, segment
+from explainers.lime import explain, explained_label, segment, top_label
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import MASK_RULE, MaskRule, selected_superpixels
 from explainers.perturbation_bank import AnswerSource, PerturbationBank
@@ -71,6 +72,9 @@ class SearchTask(Protocol):
     def view(self, segmentation: Segmentation | None) -> MapView:
         """Superpixels and ceilings; of several images their means."""
 
+    def about(self, parameters: LimeParameters) -> LimeParameters:
+        """What explanations are asked for with, where the class is the task's to say."""
+
     def runtime(self, parameters: LimeParameters) -> RuntimeParts:
         """Seconds of one explanation by the runtime model."""
 
@@ -88,6 +92,7 @@ class TuningTask:
         runtime_model: prices parameter sets.
         mask_rule: how masks are read.
         threads: how many superpixel maps may be computed at a time.
+        class_index: the class that is explained; ``None`` for the likeliest.
     """
 
     image: NDArray[np.uint8]
@@ -97,6 +102,7 @@ class TuningTask:
     runtime_model: RuntimeModel
     mask_rule: MaskRule = MASK_RULE
     threads: int = 1
+    class_index: int | None = None
     digest: str = field(init=False)
     _views: dict[Segmentation | None, MapView] = field(default_factory=dict)
 
@@ -112,6 +118,54 @@ class TuningTask:
     def images(self) -> Sequence[TuningTask]:
         """Only this one."""
         return (self,)
+
+    @cached_property
+    def original(self) -> NDArray[np.floating]:
+        """(C,) the classifier's answer to the image."""
+        return self.bank.original(self.source, self.image, self.digest)
+
+    @cached_property
+    def label(self) -> int | None:
+        """The class that lime must be asked for; ``None`` where it is the likeliest anyway."""
+        asked = self.class_index
+        if asked is not None and asked >= len(self.original):
+            raise InvalidInput(
+                f"class {asked} does not exist: the classifier has classes 0 to "
+                f"{len(self.original) - 1}"
+            )
+        return None if asked == self._top else asked
+
+    @property
+    def explained(self) -> int:
+        """The class that is explained."""
+        return self._top if self.label is None else self.label
+
+    @cached_property
+    def _top(self) -> int:
+        return top_label(self.original)
+
+    def about(self, parameters: LimeParameters) -> LimeParameters:
+        """The parameters for the class of the task, whatever class they were made for."""
+        if self.class_index is None:
+            return parameters.about(None)
+        return parameters.about(self.label)
+
+    def explain(self, parameters: LimeParameters, seed: int, source: AnswerSource | None = None
+    ) -> Any:
+        """lime's explanation of the task's class; see :func:`explainers.lime.explain`.
+
+        Args:
+            source: who answers what is not banked; the task's own where ``None``.
+        """
+        return explain(
+            self.image,
+            self.source if source is None else source,
+            self.about(parameters),
+            seed=seed,
+            bank=self.bank,
+            first_label_only=True,
+            image_digest=self.digest,
+        )
 
     def view(self, segmentation: Segmentation | None) -> MapView:
         """How well the superpixels of an algorithm can cover the reference; computed once."""
@@ -145,7 +199,7 @@ class TuningTask:
         """Seconds of one explanation by the runtime model."""
         pixels = self.image.shape[0] * self.image.shape[1]
         superpixels = self.view(parameters.segmentation).superpixels
-        return self.runtime_model.parts(parameters, superpixels, pixels)
+        return self.runtime_model.parts(self.about(parameters), superpixels, pixels)
 
     def runtime_ratio(self, parameters: LimeParameters) -> float:
         """Seconds relative to lime's defaults on this image."""
@@ -159,16 +213,8 @@ class TuningTask:
         """
         if not self.reference.exists:
             raise InvalidInput("the image has no reference that a mask could be compared with")
-        explanation = explain(
-            self.image,
-            self.source,
-            parameters,
-            seed=seed,
-            bank=self.bank,
-            first_label_only=True,
-            image_digest=self.digest,
-        )
-        weights = explanation.local_exp[explanation.top_labels[0]]
+        explanation = self.explain(parameters, seed)
+        weights = explanation.local_exp[explained_label(explanation)]
         chosen = selected_superpixels(weights, self.mask_rule)
         view = self.view(parameters.segmentation)
         union = int(view.inside.sum()) + int(view.outside[chosen].sum())

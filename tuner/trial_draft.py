@@ -50,6 +50,7 @@ class TrialDraft:
             parameters = LimeParameters.from_json(given)
             if space.trial_values(parameters) is not None:
                 space.suggest(trial)  # shown by the dashboard, known to the sampler
+        parameters = task.about(parameters)
         return cls(
             trial=trial,
             task=task,

@@ -24,6 +24,7 @@ from explainers.masks import check_reference
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference, parse_reference
 from studies.assets import cache_folder
+from studies.attributes import LABEL
 from studies.front import FrontPoint
 from studies.patient_storage import PatientStorage
 from studies.storage import open_storage
@@ -271,7 +272,7 @@ def tune(
         or runtime_model_for(classifier, image),
         threads=torch.get_num_threads(),
     )
-    facts = study_facts(task, classifier, settings, catalog="", key=study, class_index=None)
+    facts = study_facts(task, classifier, settings, catalog="", key=study)
     opened = open_study(study, None if storage is None else open_storage(storage), facts,
                         pareto=pareto)  # fmt: skip
     return run_study(opened, as_stored(task, opened), settings, on_trial)
@@ -296,7 +297,6 @@ def study_facts(
     *,
     catalog: str,
     key: str,
-    class_index: int | None,
     calibration: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The user attributes that say what a study was made from.
@@ -307,8 +307,8 @@ def study_facts(
     Raises:
         InvalidInput: the classifier's answer is no probabilities.
     """
-    original = answered(task, key)
-    index = int(np.argmax(original)) if class_index is None else class_index
+    answered(task, key)
+    index = task.explained
     return {
         # First, so that a study that was cut off while it was made cannot lack it.
         **({} if calibration is None else {"calibration": dict(calibration)}),
@@ -318,7 +318,8 @@ def study_facts(
         "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
         "class_index": index,
         "class_name": classifier.class_name(index),
-        "probability": round(float(original[index]), 4),
+        "probability": round(float(task.original[index]), 4),
+        LABEL: task.label,
         "reference": task.reference.to_json(),
         "cam_layer": getattr(classifier, "cam_layer", None),
         "mask_rule": task.mask_rule.as_kwargs(),

@@ -46,7 +46,7 @@ def enqueue_first(
     hopeful: dict[object, tuple[float, str, dict[str, object]]] = {}
     for parameters in dict.fromkeys(candidates):
         values = space.trial_values(parameters)
-        if values is None or parameters == LimeParameters():
+        if values is None or parameters.are_default:
             continue
         ceiling = task.view(parameters.segmentation).ceiling(parameters.num_features)
         upper = score(ceiling, task.runtime_ratio(parameters), runtime_weight)

@@ -48,6 +48,7 @@ class ComparedImage:
         catalog_class: what the catalogue says it shows, when it does.
         pixels: (H, W, 3) uint8.
         class_names: of ``comparison.facts.top_classes``, in order.
+        class_name: of the class that is explained; empty for the likeliest.
         reliability, doubt: of the reference; ``None`` and empty where it was not judged.
     """
 
@@ -61,6 +62,12 @@ class ComparedImage:
     comparison: Comparison
     reliability: float | None = None
     doubt: str = ""
+    class_name: str = ""
+
+    @property
+    def explained(self) -> str:
+        """Name of the class that is explained."""
+        return self.class_name or self.class_names[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +236,8 @@ def _run_row(run: ComparisonRun, *, finished: bool) -> RunRow:
 
 def _image_row(position: int, image: ComparedImage) -> ImageRow:
     comparison, facts = image.comparison, image.comparison.facts
-    index, _ = facts.top_classes[0]
+    explained = [each.explanation.class_index for each in comparison.explanations]
+    index = explained[0] if explained else facts.top_classes[0][0]
     top = [
         [name, number, probability]
         for name, (number, probability) in zip(image.class_names, facts.top_classes, strict=True)
@@ -242,7 +250,7 @@ def _image_row(position: int, image: ComparedImage) -> ImageRow:
         sha256=array_digest(image.pixels),
         picture_png=_png(image.pixels),
         class_index=index,
-        class_name=image.class_names[0],
+        class_name=image.explained,
         top_classes=json.dumps(top),
         edge_density=facts.edge_density,
         entropy=facts.entropy,
@@ -290,6 +298,7 @@ def _image(row: ImageRow) -> ComparedImage:
         ),
         reliability=row.reference.reliability,
         doubt=row.reference.doubt,
+        class_name=row.class_name,
     )
 
 

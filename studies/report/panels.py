@@ -63,12 +63,12 @@ def outlined(
 
 def panels(image: ComparedImage) -> list[Panel]:
     """The photograph, then every explanation in the order it was made."""
-    shown = image.class_names[0]
-    probability = image.comparison.facts.top_classes[0][1]
+    explained = [each.explanation.class_index for each in image.comparison.explanations]
+    first = explained[0] if explained else image.comparison.facts.top_classes[0][0]
     found = [
         Panel(
             "photograph",
-            f"{shown} ({probability:.0%})",
+            _class(image, first)[1],
             f"The photograph {image.key} with the outline of its reference mask, which covers "
             f"{image.reference.mean():.0%} of it.",
             outlined(image.pixels, None, image.reference),
@@ -95,20 +95,14 @@ def class_panels(image: ComparedImage) -> list[Panel]:
     others = image.comparison.other_classes
     methods = list(dict.fromkeys(each.method for each in others))
     firsts = [each.explanation for each in image.comparison.explanations]
-    classes = {
-        index: (name, probability)
-        for name, (index, probability) in zip(
-            image.class_names, image.comparison.facts.top_classes, strict=True
-        )
-    }
     found = []
     ordered = [e for method in methods for e in [*firsts, *others] if e.method == method]
     for explanation in ordered:
-        name, probability = classes[explanation.class_index]
+        name, title = _class(image, explanation.class_index)
         pixels, kind = _drawn(image, explanation)
         found.append(
             Panel(
-                f"{name} ({probability:.0%})",
+                title,
                 explanation.method,
                 f"{explanation.method} of {image.key} for the class {name}: {kind}, the mask "
                 "outlined in black.",
@@ -116,6 +110,16 @@ def class_panels(image: ComparedImage) -> list[Panel]:
             )
         )
     return found
+
+
+def _class(image: ComparedImage, index: int) -> tuple[str, str]:
+    """A class's name, and the same with its probability where it is one of the likeliest."""
+    for name, (likely, probability) in zip(
+        image.class_names, image.comparison.facts.top_classes, strict=True
+    ):
+        if likely == index:
+            return name, f"{name} ({probability:.0%})"
+    return image.explained, image.explained
 
 
 def _drawn(image: ComparedImage, explanation: Explanation) -> tuple[NDArray[np.uint8], str]:

@@ -49,7 +49,7 @@ def _studied(
         trials=options.trials, runtime_weight=weight, sampler=options.sampler,
         seed=options.study_seed, pareto=pareto,
     )  # fmt: skip
-    facts = study_facts(task, classifier, settings, catalog="", key=image.key, class_index=None)
+    facts = study_facts(task, classifier, settings, catalog="", key=image.key)
     start = time.perf_counter()
     result = run_study(open_study(image.key, None, facts, pareto=pareto), task, settings)
     return result, {

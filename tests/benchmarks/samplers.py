@@ -196,7 +196,7 @@ def _studied(job: dict[str, Any]) -> dict[str, Any]:
         stopping=_STOPPING[job["stopping"]],
     )  # fmt: skip
     key = f"{image.key}/{job['seed']}"
-    facts = study_facts(task, classifier, settings, catalog="", key=key, class_index=None)
+    facts = study_facts(task, classifier, settings, catalog="", key=key)
     study = open_study(key, None, facts)
     held: list[tuple[int, int, LimeParameters]] = []
 

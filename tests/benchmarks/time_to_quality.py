@@ -95,7 +95,7 @@ def _ours(
     settings = TuningSettings(trials=1000, timeout=options.own_seconds, seed=options.study_seed)
     held: list[tuple[float, int, int, LimeParameters]] = []
     start = time.perf_counter()
-    facts = study_facts(task, classifier, settings, catalog="", key=image.key, class_index=None)
+    facts = study_facts(task, classifier, settings, catalog="", key=image.key)
     study = open_study(image.key, None, facts)
 
     def on_trial(trial: optuna.trial.FrozenTrial) -> None:

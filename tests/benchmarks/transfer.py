@@ -174,7 +174,7 @@ def _image_studies(
     studies = {}
     for key, task in twenty.tasks.items():
         facts = study_facts(
-            task, classifier, settings, catalog="extra", key=key, class_index=None
+            task, classifier, settings, catalog="extra", key=key
         )
         studies[key] = open_study(f"{_NAME}-images/{key}", storage, facts)
         result = run_study(studies[key], task, settings)
@@ -243,7 +243,7 @@ def _faithful(
             known.runtime_model,
         )  # fmt: skip
         facts = study_facts(
-            task, classifier, settings, catalog="tml25", key=image.key, class_index=None
+            task, classifier, settings, catalog="tml25", key=image.key
         )
         study = open_study(f"{_NAME}-faithful/{image.key}", storage, facts)
         result = run_study(study, task, settings)

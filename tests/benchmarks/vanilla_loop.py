@@ -142,7 +142,7 @@ def run_ours(
     task: TuningTask, classifier: Classifier, image: StudyImage, settings: TuningSettings
 ) -> tuple[optuna.Study, float]:
     """A study in memory, and its seconds."""
-    facts = study_facts(task, classifier, settings, catalog="", key=image.key, class_index=None)
+    facts = study_facts(task, classifier, settings, catalog="", key=image.key)
     start = time.perf_counter()
     study = open_study(image.key, None, facts)
     run_study(study, task, settings)

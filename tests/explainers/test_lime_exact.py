@@ -18,7 +18,7 @@ from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.lime import draw_rows, explain, explanation_mask
+from explainers.lime import draw_rows, explain, explained_label, explanation_mask, top_label
 from explainers.lime_parameters import DISTANCE_METRICS, LimeParameters, Regressor
 from explainers.masks import selected_superpixels
 from explainers.perturbation_bank import PerturbationBank
@@ -246,17 +246,30 @@ def test_first_label_only_gives_the_first_label_of_the_full_explanation(
     regressor: Regressor | None,
 ) -> None:
     image, source = picture(7), QuarterColours(40)
-    for features in (4, 9):
+    for features, label in ((4, None), (9, None), (4, 31), (9, 31)):
         parameters = LimeParameters(
             segmentation=_FEW, num_samples=90, num_features=features, regressor=regressor
-        )
+        ).about(label)
         stock = _stock(image, source, parameters, 2)
         ours = explain(image, source, parameters, seed=2, first_label_only=True)
-        top = stock.top_labels[0]
-        assert ours.top_labels == stock.top_labels
+        top = stock.top_labels[0] if label is None else label
+        assert explained_label(ours) == explained_label(stock) == top
+        assert getattr(ours, "top_labels", None) == getattr(stock, "top_labels", None)
         assert list(ours.local_exp) == [top]
         assert ours.local_exp[top] == stock.local_exp[top]
         assert ours.intercept[top] == stock.intercept[top]
+
+
+def test_of_equal_answers_the_top_label_is_lime_s() -> None:
+    """numpy's sorting decides, and does not take the first."""
+    for answer in (np.full(4, 0.25), np.array([0.1, 0.4, 0.4, 0.1])):
+        def same(images: NDArray[np.uint8], answer: Any = answer) -> NDArray[Any]:
+            return np.repeat(answer[None], len(images), 0)
+
+        stock = LimeImageExplainer(random_state=0).explain_instance(
+            picture(1), same, num_samples=5, segmentation_fn=_FEW.as_lime()
+        )
+        assert top_label(answer) == stock.top_labels[0]
 
 
 def test_mask_is_the_union_of_the_selected_superpixels() -> None:

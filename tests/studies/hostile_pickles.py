@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import skimage.segmentation
 from lime.wrappers.scikit_image import SegmentationAlgorithm
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Lasso, Ridge
 
 from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
@@ -72,8 +72,16 @@ def _holding_itself() -> bytes:
     return pickle.dumps({"one": entry(labels=loop)})
 
 
-def _fitted() -> Any:
-    return Ridge().fit([[0.0], [1.0]], [0.0, 1.0])
+def _array_declaring(count: int) -> bytes:
+    """Eight bytes that call themselves so many numbers."""
+    honest = pickle.dumps({"one": entry(labels=np.arange(3))}, protocol=2)
+    return honest.replace(b"K\x03\x85", b"\x8a\x05" + count.to_bytes(5, "little", signed=True)
+                          + b"\x85")  # fmt: skip
+
+
+def _with(made: Any, **attributes: Any) -> Any:
+    vars(made).update(attributes)
+    return made
 
 
 def unreadable(canary: Path) -> dict[str, bytes]:
@@ -105,7 +113,20 @@ def unreadable(canary: Path) -> dict[str, bytes]:
         ),
         "dotted": b"\x80\x04\x8c\x08builtins\x8c\x13dict.__class__.mro\x93.",
         "numpy.load": pickle.dumps({"one": np.load}),
-        "numpy array": pickle.dumps({"one": entry(hide_color=np.zeros(3))}),
+        "numpy array": pickle.dumps({"one": entry(hide_color=np.zeros((8, 8)))}),
+        "long numpy array": pickle.dumps({"one": entry(labels=np.zeros(2000, dtype=int))}),
+        "array of objects": pickle.dumps(
+            {"one": entry(labels=np.array([_Calls(os.system, touch)]))}),
+        "array of another length": _array_declaring(10**9),
+        "array of less than nothing": _array_declaring(-1),
+        "long range": pickle.dumps({"one": entry(labels=range(10**18))}),
+        "range of steps of nothing": pickle.dumps(
+            {"one": entry(labels=_Calls(range, 0, 9, 0))}),
+        "factory that is called": b"\x80\x04" + _called("collections", "defaultdict", _called(
+            "os", "system", _string(touch[:200]))) + b"K\x01K\x02s.",
+        "dict that is built on": b"\x80\x04" + _called("collections", "OrderedDict")
+        + b"}(" + _string("a") + b"K\x01ub.",
+        "long numpy text": pickle.dumps({"one": entry(distance_metric=np.str_("x" * 2000))}),
         "object scalar": b"\x80\x04"
         + _called("numpy._core.multiarray", "scalar", _called("numpy", "dtype", _string("O")))
         + b".",
@@ -144,7 +165,10 @@ def unreadable(canary: Path) -> dict[str, bytes]:
             segmentation_fn=_carrying(np.copy))}),
         "quickshift under slic's name": pickle.dumps({"one": entry(
             segmentation_fn=_carrying(skimage.segmentation.quickshift))}),
-        "fitted regressor": pickle.dumps({"one": entry(model_regressor=_fitted())}),
+        "regressor with a setting of its own": pickle.dumps(
+            {"one": entry(model_regressor=_with(Ridge(), kernel="rbf"))}),
+        "lasso that mixes": pickle.dumps(
+            {"one": entry(model_regressor=_with(Lasso(), l1_ratio=0.5))}),
     }  # fmt: skip
 
 

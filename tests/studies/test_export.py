@@ -18,9 +18,23 @@ from lime.lime_image import LimeImageExplainer
 from sklearn.linear_model import Ridge
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters, Regressor
-from explainers.segmentation import Segmentation
-from studies.export import check_kwargs, export_pickle, read_pickle, settings_digest
+from explainers.lime_parameters import (
+    DISTANCE_METRICS,
+    LIME_ARGUMENTS,
+    REGRESSORS,
+    LimeParameters,
+    Regressor,
+)
+from explainers.segmentation import SEGMENTERS, Segmentation
+from studies.export import (
+    check_kwargs,
+    explained_class,
+    export_pickle,
+    read_pickle,
+    settings_digest,
+    ungraded,
+)
+from studies.plain_parameters import plain_kwargs
 from studies.verification import ImageVerdict, summary
 
 PARAMETERS = {
@@ -196,3 +210,65 @@ def test_settings_digest_sees_what_is_said_not_how_it_came_about() -> None:
     ]
     digests = {settings_digest(other.as_kwargs()) for other in [parameters, *others]}
     assert len(digests) == len(others) + 1
+
+
+def _everything_that_is_exported() -> dict[str, LimeParameters]:
+    usual = LimeParameters(num_samples=20)
+    regressors = {
+        f"{name} {alpha}": Regressor(
+            name, tuple((p, max(alpha, 1.5) if p == "epsilon" else alpha) for p in allowed)
+        )
+        for name, allowed in REGRESSORS.items()
+        for alpha in (0.0, 0.001, 1.0)
+    }
+    return {
+        **{key: replace(usual, regressor=each) for key, each in regressors.items()},
+        **{
+            f"{name} {edge}": replace(usual, segmentation=Segmentation.of(
+                name, **{p: kind(bounds[edge]) for p, (kind, *bounds) in known.parameters.items()}))
+            for name, known in SEGMENTERS.items()
+            for edge in (0, 1)
+        },
+        **{f"hide {c}": replace(usual, hide_color=c) for c in (None, 0, 255, (0, 127, 255))},
+        **{f"class {k}": usual.about(k) for k in (None, 0, 1, 999)},
+        **{f"labels {k}": replace(usual, labels=k) for k in ((), (0,), tuple(range(10)))},
+        **{f"metric {name}": replace(usual, distance_metric=name) for name in DISTANCE_METRICS},
+        "largest": replace(usual, num_features=10**9, random_seed=2**32 - 1, top_labels=10**5),
+    }  # fmt: skip
+
+
+def test_whatever_is_exported_reads_back(tmp_path: Path) -> None:
+    file, exported = tmp_path / "p.pkl", _everything_that_is_exported()
+    export_pickle(exported, file)
+    read = read_pickle(file)
+    assert list(read) == list(exported)
+    for key, parameters in exported.items():
+        kwargs = parameters.as_kwargs()
+        assert settings_digest(read[key]) == settings_digest(kwargs), key
+        assert plain_kwargs(read[key]) == plain_kwargs(kwargs), key
+        assert explained_class(read[key]) == parameters.label, key
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, None),
+        ({"labels": (3,), "top_labels": 1}, None),
+        ({"labels": (3, 4), "top_labels": None}, 3),
+        ({"labels": [0], "top_labels": 0}, 0),
+        ({"labels": (), "top_labels": None}, None),
+        ({"labels": None, "top_labels": None}, None),
+    ],
+)
+def test_a_class_by_its_number_is_for_verify_and_not_for_a_server(
+    changes: dict[str, Any], label: int | None
+) -> None:
+    document = {"one": {**LimeParameters().as_kwargs(), **changes}}
+    assert explained_class(document["one"]) == label
+    usual = document["one"]["top_labels"] not in (None, 0)
+    graded, verified = (
+        [c for c in check_kwargs(document, ("one",), graded=graded) if c.fatal]
+        for graded in (True, False)
+    )
+    assert (not graded, not verified) == (usual, usual or label is not None)
+    assert bool(ungraded({"one": explained_class(document["one"])})) == (label is not None)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import bz2
+import collections
 import functools
+import gzip
+import lzma
 import pickle
 import pickletools
 import random
 import time
+import types
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import skimage.segmentation
+import sklearn.linear_model
 from lime.wrappers.scikit_image import SegmentationAlgorithm
 from sklearn.linear_model import HuberRegressor, Ridge
 
 from explainers.errors import InvalidParameters, UnsafePickle
-from explainers.lime_parameters import LimeParameters, Regressor
+from explainers.lime_parameters import REGRESSORS, LimeParameters, Regressor
 from explainers.segmentation import SEGMENTERS, Segmentation
 from studies.plain_parameters import parameters_digest, plain_kwargs, stock_kwargs
 from studies.restricted_pickle import load_restricted
@@ -81,7 +88,8 @@ def test_nothing_that_is_not_lime_is_loaded_or_run(tmp_path: Path) -> None:
         ("os.system", r"(posix|nt)\.system"),
         ("stored map", "array"),
         ("stored map as lists", "mask is no number"),
-        ("fitted regressor", "never fitted"),
+        ("regressor with a setting of its own", "it takes alpha"),
+        ("lasso that mixes", "l1_ratio"),
         ("memo bomb", "values"),
         ("million nested tuples", "opcodes"),
         ("NaN", "finite"),
@@ -90,6 +98,88 @@ def test_nothing_that_is_not_lime_is_loaded_or_run(tmp_path: Path) -> None:
 def test_the_reason_is_named(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(UnsafePickle, match=says):
         load_restricted(unreadable(tmp_path / "canary")[name])
+
+
+def _data(name: str, **settings: Any) -> Any:
+    rows = np.eye(5)
+    return getattr(sklearn.linear_model, name)(**settings).fit(rows, rows[0])
+
+
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize(
+    ("form", "meant"),
+    [
+        (collections.OrderedDict, dict),
+        (lambda kwargs: collections.defaultdict(dict, kwargs), dict),
+        (lambda kwargs: {np.str_(key): value for key, value in kwargs.items()}, dict),
+        (lambda kwargs: {**kwargs, "distance_metric": np.str_("cosine")}, dict),
+        (lambda kwargs: {**kwargs, "num_samples": np.array([20])}, dict),
+        (lambda kwargs: {**kwargs, "num_samples": np.array(20, dtype=">i4")}, dict),
+        (lambda kwargs: {**kwargs, "labels": np.array([3])}, {"labels": (3,)}),
+        (lambda kwargs: {**kwargs, "labels": np.arange(3)}, {"labels": (0, 1, 2)}),
+        (lambda kwargs: {**kwargs, "labels": range(1, 7, 2)}, {"labels": (1, 3, 5)}),
+        (lambda kwargs: {**kwargs, "labels": None}, {"labels": None}),
+        (lambda kwargs: {**kwargs, "hide_color": [1, 2, 3]}, {"hide_color": [1, 2, 3]}),
+        (lambda kwargs: {**kwargs, "hide_color": np.array([1, 2, 3], dtype=np.uint8)},
+         {"hide_color": (1, 2, 3)}),
+        (lambda kwargs: {**kwargs, "hide_color": np.array([0.0])}, {"hide_color": 0.0}),
+        (lambda kwargs: {**kwargs, "model_regressor": _data("Ridge", alpha=np.float64(2))},
+         {"model_regressor": sklearn.linear_model.Ridge(alpha=2.0)}),
+        (lambda kwargs: {**kwargs, "model_regressor": _data("ElasticNet", l1_ratio=0.3)},
+         {"model_regressor": sklearn.linear_model.ElasticNet(l1_ratio=0.3)}),
+        (lambda kwargs: {**kwargs, "segmentation_fn": functools.partial(
+            skimage.segmentation.slic, n_segments=np.int64(9), sigma=np.array([1.5]))},
+         {"segmentation_fn": SegmentationAlgorithm("slic", n_segments=9, sigma=1.5)}),
+    ],
+)  # fmt: skip
+def test_what_people_write_means_what_it_says(form: Any, meant: Any, protocol: int) -> None:
+    usual = entry()
+    found = load_restricted(pickle.dumps({"one": form(usual)}, protocol=protocol))["one"]
+    assert type(found) is dict
+    expected = usual if meant is dict else {**usual, **meant}
+    assert _alike(found, expected)
+    assert [(type(found[n]), type(v)) for n, v in expected.items() if type(found[n]) is not type(v)
+            ] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_regressors_come_back_fitted_or_not(name: str) -> None:
+    for made in (getattr(sklearn.linear_model, name)(), _data(name)):
+        found = load_restricted(pickle.dumps(made))
+        assert type(found) is type(made)
+        assert found.get_params() == made.get_params()
+        assert vars(found) == vars(type(made)())  # nothing that was fitted
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (types.SimpleNamespace(a=1), r"types\.SimpleNamespace.*use vars"),
+        (collections.Counter(a=1), r"collections\.Counter.*use dict"),
+        (collections.deque([1]), r"collections\.deque.*list"),
+        ({1}, r"builtins\.set.*use a tuple"),
+        ({b"num_samples": 1}, r"a bytes as a key.*key\.decode"),
+        ({1: 1}, r"a int as a key.*str\(key\)"),
+        (np.complex128(1), "type 'c16'.*float"),
+        (np.array(["a"]), "array or a type of numpy"),
+        (sklearn.linear_model.LassoLars(), "LassoLars.*Ridge, LinearRegression"),
+        (1j, "builtins.complex"),
+    ],
+)
+def test_what_is_refused_is_named_with_a_way_out(value: Any, says: str) -> None:
+    with pytest.raises(UnsafePickle, match=says) as told:
+        load_restricted(pickle.dumps({"one": value}))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("pack", "says"),
+    [(gzip.compress, "gzip"), (zlib.compress, "zlib"), (bz2.compress, "bzip2"),
+     (lzma.compress, "xz"), (lambda data: b'{"one": {}}', "JSON")],
+)  # fmt: skip
+def test_other_files_are_named(pack: Any, says: str) -> None:
+    with pytest.raises(UnsafePickle, match=f"{says}.*pickle.dump"):
+        load_restricted(pack(pickle.dumps({"one": entry()})))
 
 
 @pytest.mark.filterwarnings("ignore:invalid escape sequence")

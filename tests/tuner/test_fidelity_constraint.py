@@ -54,7 +54,7 @@ def test_a_study_keeps_its_constraint(demo_classifier: Classifier) -> None:
 
     def facts(settings: TuningSettings) -> dict[str, object]:
         return study_facts(
-            task, demo_classifier, settings, catalog="demo", key="house", class_index=None
+            task, demo_classifier, settings, catalog="demo", key="house"
         )
 
     open_study("s", storage, facts(BOUND))

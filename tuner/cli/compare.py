@@ -156,7 +156,10 @@ def run_comparison(
 
     loaded = place.load_images()
     tuned = _tuned(storage, study, place)
-    references = place.references(loaded, reference, judged=True)
+    labels = {key: parameters.label for key, parameters in tuned.items()}
+    references = place.references(
+        loaded, reference, lambda image: labels.get(image.key), judged=True
+    )
     parsed, classifier = parse_heat_map_rule(rule), place.classifier
     run = ComparisonRun(
         at=datetime.now(timezone.utc),
@@ -234,6 +237,9 @@ def run_comparison(
                     comparison=found,
                     reliability=None if judged is None else judged.score,
                     doubt="" if judged is None else judged.doubt,
+                    class_name=classifier.class_name(
+                        found.explanations[0].explanation.class_index
+                    ),
                 )
                 add_compared_image(storage, number, position, compared[image.key])
                 advance(image.key, position + 1, len(loaded))

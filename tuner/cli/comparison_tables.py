@@ -32,7 +32,7 @@ def comparison_document(run: ComparisonRun, costs: Mapping[str, ConstraintCost])
         "images": {
             image.key: {
                 "type": image.type,
-                "class": image.class_names[0],
+                "class": image.explained,
                 "complexity": {
                     "edge_density": image.comparison.facts.edge_density,
                     "entropy": image.comparison.facts.entropy,

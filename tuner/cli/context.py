@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from explainers.class_names import class_number
 from explainers.errors import InvalidInput
 from studies.catalog import Catalog, load_catalog
 from tuner.cli.settings import setting
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_CATALOG", "Workplace", "open_workplace"]
 
 DEFAULT_CATALOG = "tml25"
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,16 +130,24 @@ def catalog_class(image: StudyImage, classifier: Classifier) -> int:
     """The class that the catalogue says an image shows, as the classifier numbers it.
 
     Raises:
-        InvalidInput: the catalogue names none, or the classifier does not know it.
+        InvalidInput: the catalogue names none, or not one of the classifier's.
     """
     name = image.entry.class_name
-    names = [n.lower() for n in classifier.class_names]
-    if name is None or name.lower() not in names:
+    if name is None:
         raise InvalidInput(
-            f"the class '{name}' of '{image.key}' is not one of {classifier.name}'s: "
-            "leave out --target catalog to explain the classifier's first class"
+            f"the catalogue does not say what '{image.key}' shows: give it a class_name, or leave "
+            "out --target catalog to explain the classifier's first class"
         )
-    return names.index(name.lower())
+    try:
+        number, loose = class_number(name, classifier.class_names)
+    except InvalidInput as error:
+        raise InvalidInput(f"'{image.key}', with {classifier.name}: {error}") from error
+    if loose:
+        _logger.warning(
+            "%s: class '%s' is taken for '%s' (%d)",
+            image.key, name, classifier.class_name(number), number,
+        )  # fmt: skip
+    return number
 
 
 def open_workplace(

@@ -41,8 +41,17 @@ def compare_objectives(
             f"no image of the catalogue has finished trials in both {prefixes[0]}/… and "
             f"{prefixes[1]}/…: run lime-tuner tune for both objectives"
         )
+    chosen = {
+        key: (LimeParameters.from_json(first[key]), LimeParameters.from_json(second[key]))
+        for key in keys
+    }
+    for key, (one, other) in chosen.items():
+        if one.label != other.label:
+            raise InvalidInput(
+                f"the studies of '{key}' explain different classes: compare studies of one --target"
+            )
     loaded = [image for image in place.load_images() if image.key in keys]
-    references = place.references(loaded, reference)
+    references = place.references(loaded, reference, lambda image: chosen[image.key][0].label)
     source = make_engine(
         place.classifier, engine, image=loaded[0].pixels, cache=cache_folder() / "engines"
     )
@@ -58,11 +67,11 @@ def compare_objectives(
                     reference=references[image.key],
                     bank=bank,
                     runtime_model=runtime_model_for(place.classifier, image.pixels),
+                    class_index=chosen[image.key][0].label,
                 )
                 found[image.key] = alike(
                     task,
-                    LimeParameters.from_json(first[image.key]),
-                    LimeParameters.from_json(second[image.key]),
+                    *chosen[image.key],
                     range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds),
                 )
     finally:

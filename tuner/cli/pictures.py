@@ -175,18 +175,20 @@ def write_explanations(
     import numpy as np
     from lime.lime_image import LimeImageExplainer
 
-    from explainers.lime import explanation_mask
+    from explainers.lime import explained_label, explanation_mask
     from explainers.lime_parameters import LimeParameters
     from explainers.masks import intersection_over_union
     from explainers.overlay import mask_overlay, save_png, superpixel_overlay
-    from studies.export import check_kwargs
+    from studies.export import check_kwargs, explained_class
 
     if document is not None:
-        fatal = [c for c in check_kwargs(document, place.catalog.keys) if c.fatal]
+        fatal = [c for c in check_kwargs(document, place.catalog.keys, graded=False) if c.fatal]
         if fatal:
             raise InvalidInput(f"the parameters cannot be used: {fatal[0]}")
     loaded = place.load_images()
-    known = {} if reference is None else place.references(loaded, reference)
+    known = {} if reference is None else place.references(
+        loaded, reference, lambda image: explained_class((document or {}).get(image.key, {}))
+    )  # fmt: skip
     facts: dict[str, Any] = {}
     with work_progress("explaining") as advance:
         for number, image in enumerate(loaded):
@@ -197,7 +199,7 @@ def write_explanations(
                 image.pixels, place.classifier.predict_proba, **kwargs
             )
             seconds = time.perf_counter() - start
-            label = int(explanation.top_labels[0])
+            label = explained_label(explanation)
             mask = explanation_mask(explanation)
             shown = known[image.key].mask if image.key in known else None
             save_png(mask_overlay(image.pixels, mask, reference=shown), output / f"{image.key}.png")
@@ -209,7 +211,7 @@ def write_explanations(
             weights = [[int(s), float(w)] for s, w in explanation.local_exp[label]]
             facts[image.key] = {
                 "label": place.classifier.class_name(label),
-                "superpixels": int(explanation.segments.max()) + 1,
+                "superpixels": len(np.unique(explanation.segments)),
                 "surrogate_r2": float(explanation.score),
                 "seconds": round(seconds, 3),
                 "weights": weights,

@@ -173,6 +173,7 @@ def _tasks(
     from explainers.masks import MaskRule
     from explainers.reference import Reference
     from studies.assets import cache_folder
+    from studies.attributes import LABEL, LABELS
     from studies.catalog_names import CATALOG_KEY
     from tuner.runtime_model import RuntimeModel
     from tuner.task import TuningTask
@@ -199,9 +200,13 @@ def _tasks(
         for image in wanted
         if image.key in studies
     }
+    labels = {} if everywhere is None else dict(everywhere.user_attrs.get(LABELS, {}))
+    labels |= {key: study.user_attrs.get(LABEL) for key, study in studies.items()}
     missing = [image for image in wanted if image.key not in references]
     if missing:
-        references |= place.references(missing, facts["reference"]["rule"])
+        references |= place.references(
+            missing, facts["reference"]["rule"], lambda image: labels.get(image.key)
+        )
     return {
         image.key: TuningTask(
             image=image.pixels,
@@ -210,6 +215,7 @@ def _tasks(
             bank=bank,
             runtime_model=RuntimeModel.from_json(facts["runtime_model"]),
             mask_rule=MaskRule(**facts["mask_rule"]),
+            class_index=labels.get(image.key),
         )
         for image in wanted
     }

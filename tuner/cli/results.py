@@ -94,11 +94,13 @@ def run_export(
         InvalidInput: an image of the catalogue has no finished trial, or none that will do.
     """
     from explainers.lime_parameters import LimeParameters
+    from studies.attributes import LABELS
     from studies.catalog import load_catalog
-    from studies.catalog_names import CATALOG_KEY
-    from studies.export import export_pickle
-    from studies.overview import best_parameters
+    from studies.catalog_names import CATALOG_KEY, catalog_study
+    from studies.export import export_pickle, ungraded
+    from studies.overview import best_parameters, study_attributes
 
+    labels: dict[str, int] = {}
     catalog = load_catalog(catalog_source)
     prefix = study or catalog.name
     found = best_parameters(storage, prefix, choice)
@@ -111,6 +113,8 @@ def run_export(
         )
     if everywhere is not None and (scope == "catalog" or not (found or scope)):
         found = dict.fromkeys(catalog.keys, everywhere)
+        name = catalog_study(prefix)
+        labels = study_attributes(storage, [name])[name].get(LABELS, {})
     missing = [key for key in catalog.keys if key not in found]
     if missing and not (fill_defaults and found):
         raise InvalidInput(
@@ -121,7 +125,11 @@ def run_export(
         key: LimeParameters.from_json(found[key]) if key in found else LimeParameters()
         for key in catalog.keys
     }
+    parameters |= {key: parameters[key].about(label) for key, label in labels.items()
+                   if key in parameters}  # fmt: skip
     export_pickle(parameters, output)
+    if told := ungraded({key: value.label for key, value in parameters.items()}):
+        errors.print(f"lime-tuner: {told}", markup=False)
     return {key: value.to_json() for key, value in parameters.items()}
 
 
@@ -196,7 +204,7 @@ def run_verification(
     from explainers.machine_load import LoadMeter, busy_sentence
     from explainers.masks import MASK_RULE
     from explainers.reference import Reference
-    from studies.export import check_kwargs, settings_digest
+    from studies.export import check_kwargs, explained_class, settings_digest
     from studies.storage import DEFAULT_STORAGE, holds_studies
     from studies.verification import (
         FIRST_FRESH_SEED,
@@ -206,7 +214,7 @@ def run_verification(
     )
     from tuner.cli.calibrated import known_calibration
 
-    complaints = check_kwargs(document, place.catalog.keys)
+    complaints = check_kwargs(document, place.catalog.keys, graded=False)
     for complaint in complaints:
         errors.print(f"{file.name}: {complaint}")
     fatal = [complaint for complaint in complaints if complaint.fatal]
@@ -223,7 +231,9 @@ def run_verification(
     references = (
         {image.key: Reference.none(image.pixels.shape[:2]) for image in loaded}
         if blind
-        else place.references(loaded, reference)
+        else place.references(
+            loaded, reference, lambda image: explained_class(document[image.key])
+        )
     )
     spec = place.classifier.spec
     assert spec is not None
@@ -247,6 +257,13 @@ def run_verification(
             verdicts.append(verdict)
             if usual is not None:
                 defaults.append(usual)
+    numbered = [verdict.key for verdict in verdicts if verdict.never_hidden]
+    if numbered:
+        errors.print(
+            f"{file.name}: {', '.join(numbered)}: the superpixels are not numbered from 0, so lime "
+            "never hides the last one, and a feature has no pixel: give slic start_label=0",
+            markup=False,
+        )
     others = load.others_share()
     busy = busy_sentence(others)
     if busy is not None:

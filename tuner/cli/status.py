@@ -106,6 +106,7 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
         "front": None if row.front is None else front_document(row.front),
         "reliability": row.reliability,
         "runtime_doubt": row.runtime_doubt,
+        "class": row.explained and row.explained.to_json(),
         "last_activity": row.last_activity and str(row.last_activity),
         "last_improvement": {
             "trial": row.best_number,
@@ -179,8 +180,11 @@ def _since(row: StudyOverview, found: StudyActivity) -> str:
 
 
 def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[str]:
-    """Who runs what, and the last failure of each study."""
-    lines = []
+    """What is explained, who runs what, and the last failure of each study."""
+    from studies.explained_class import classes_line
+
+    classes = classes_line({row.study: row.explained for row in rows})
+    lines = [classes] if classes else []
     for row in rows:
         for trial in found[row.study].running:
             who = trial.worker or "a worker"

@@ -8,6 +8,7 @@ from typing import Any
 
 from explainers.errors import InvalidInput
 from studies.runtime_doubt import doubtful_seconds
+from studies.explained_class import ExplainedClass, classes_line
 from tuner.cli.output import console, table
 
 __all__ = ["show_summary", "summary_of"]
@@ -67,6 +68,15 @@ def show_summary(summary: dict[str, Any]) -> None:
     console.print(shown)
     for line in doubtful_seconds({k: i["runtime_doubt"] for k, i in summary["images"].items()}):
         console.print(line)
+    console.print(
+        classes_line(
+            {
+                key: None if found["class"] is None else ExplainedClass(**found["class"])
+                for key, found in summary["images"].items()
+            }
+        ),
+        markup=False,
+    )
 
 
 def _measured(value: float | None) -> float:

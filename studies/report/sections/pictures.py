@@ -28,7 +28,7 @@ def what_the_model_sees(run: ComparisonRun | None) -> list[Block]:
         if said is not None and said.lower() != image.class_names[0].lower():
             marks.append(
                 f"{image.key}: the first class is {image.class_names[0]}, the catalogue says "
-                f"{said}. The explanations are of {image.class_names[0]}."
+                f"{said}. The explanations are of {image.explained}."
             )
     header = ["image", *(f"{place}." for place in range(1, places + 1))]
     table = Table(

@@ -1,0 +1,102 @@
+"""Which class is meant by a name: one plain meaning, or a refusal that says what there is.
+
+Two of ImageNet's classes may have one name (``crane``), or names that differ in one letter's case
+(``Cardigan`` the dog, ``cardigan`` the clothing), so a name is never given to the first that fits.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from explainers.errors import InvalidInput
+
+__all__ = ["class_number"]
+
+_APOSTROPHES = re.compile(r"['’‘`´]")
+_SEPARATORS = re.compile(r"[\s_-]+")
+_SHOWN = 5
+
+
+def class_number(name: str, class_names: Sequence[str]) -> tuple[int, bool]:
+    """The class of a name, in the order that names are looked for:
+
+    1. as it is written, without blanks around it;
+    2. as one of several names between commas (``tench, Tinca tinca``), as it is written;
+    3. both in any case;
+    4. both without accents and apostrophes, with blanks for underscores and hyphens;
+    5. a number from 0, where no class has that name.
+
+    Args:
+        class_names: in the order of the classifier's outputs; empty where they have none.
+
+    Returns:
+        The number, and whether a name was found only in the fourth way, which a person should hear
+        of.
+
+    Raises:
+        InvalidInput: two classes are named so, or none; says which number or name to give.
+    """
+    wanted = " ".join(name.split())
+    names = [" ".join(each.split()) for each in class_names]
+    synonyms = [[part.strip() for part in each.split(",")] for each in names]
+    for alter, loose in ((_as_written, False), (str.casefold, False), (_plain, True)):
+        for found in _alike(wanted, names, synonyms, alter):
+            if len(found) == 1:
+                return found[0], loose
+            if found:
+                raise InvalidInput(
+                    f"{len(found)} classes are called '{wanted}': give one by its number, "
+                    + " or ".join(f'class_name = "{n}" ({names[n]})' for n in found)
+                )
+    if re.fullmatch(r"-?[0-9]+", wanted):
+        number = int(wanted)
+        if number < 0 or (names and number >= len(names)):
+            last = f" to {len(names) - 1}" if names else " up"
+            raise InvalidInput(f"class {wanted} does not exist: there are classes 0{last}")
+        return number, False
+    if not names:
+        raise InvalidInput(
+            f"the class '{wanted}' is not known, because the classifier has no class names: give "
+            'its number, e.g. class_name = "3"'
+        )
+    raise InvalidInput(f"no class is called '{wanted}'{_suggestion(wanted, names)}")
+
+
+def _alike(
+    wanted: str,
+    names: Sequence[str],
+    synonyms: Sequence[Sequence[str]],
+    alter: Callable[[str], str],
+) -> tuple[list[int], list[int]]:
+    """Classes with that whole name, and those with it as one of several, after an alteration."""
+    form = alter(wanted)
+    if not form:
+        return [], []
+    return (
+        [n for n, each in enumerate(names) if alter(each) == form],
+        [n for n, each in enumerate(synonyms) if form in map(alter, each)],
+    )
+
+
+def _as_written(name: str) -> str:
+    return name
+
+
+def _plain(name: str) -> str:
+    """Letters and digits of a name in lower case, words apart by one blank."""
+    decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", name).casefold())
+    letters = "".join(each for each in decomposed if not unicodedata.combining(each))
+    return _SEPARATORS.sub(" ", letters).strip()
+
+
+def _suggestion(wanted: str, names: Sequence[str]) -> str:
+    forms = {_plain(each): each for each in names}
+    form = _plain(wanted)
+    near = [forms[each] for each in difflib.get_close_matches(form, forms, n=3, cutoff=0.7)]
+    if near:
+        return f": did you mean {' or '.join(repr(each) for each in near)}?"
+    shown = ", ".join(names[:_SHOWN])
+    return f": the {len(names)} names are {shown}{', …' if len(names) > _SHOWN else ''}"

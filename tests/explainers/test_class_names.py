@@ -1,0 +1,66 @@
+"""A class's name has one meaning, or is refused with the numbers to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from explainers.class_names import class_number
+from explainers.errors import InvalidInput
+
+IMAGENET = (
+    "tench", "Cardigan", "crane", "cardigan", "crane", "golden retriever", "jack-o'-lantern",
+    "café au lait", "projectile, missile", "missile", "rock beauty, Holocanthus tricolor", "007",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "loose"),
+    [
+        ("cardigan", 3, False),
+        ("Cardigan", 1, False),
+        ("  Tench ", 0, False),
+        ("golden  Retriever", 5, False),
+        ("golden_retriever", 5, True),
+        ("Golden-Retriever", 5, True),
+        ("jack-o’-lantern", 6, True),
+        ("jack o lantern", 6, True),
+        ("cafe\u0301 au lait", 7, True),
+        ("cafe au lait", 7, True),
+        ("missile", 9, False),
+        ("projectile", 8, False),
+        ("holocanthus tricolor", 10, False),
+        ("4", 4, False),
+        ("007", 11, False),
+        ("7", 7, False),
+    ],
+)
+def test_one_plain_meaning(name: str, number: int, loose: bool) -> None:
+    assert class_number(name, IMAGENET) == (number, loose)
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "says"),
+    [
+        ("crane", IMAGENET, r'2 classes are called .*class_name = "2" .*class_name = "4"'),
+        ("CARDIGAN", IMAGENET, r'"1" \(Cardigan\) or class_name = "3" \(cardigan\)'),
+        ("car_digan", ("car digan", "car-digan"), "2 classes"),
+        ("golden retreiver", IMAGENET, "did you mean 'golden retriever'"),
+        ("zebra", IMAGENET, "the 12 names are tench"),
+        ("12", IMAGENET, "classes 0 to 11"),
+        ("-1", IMAGENET, "classes 0 to 11"),
+        ("4.0", IMAGENET, "no class is called"),
+        ("", IMAGENET, "no class is called ''"),
+        ("'", IMAGENET, "no class is called"),
+        ("cat", (), 'no class names: give its number, e.g. class_name = "3"'),
+        ("-1", (), "classes 0 up"),
+    ],
+)
+def test_what_has_none_is_refused(name: str, names: Sequence[str], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        class_number(name, names)
+
+
+def test_numbers_where_there_are_no_names() -> None:
+    assert class_number(" 474 ", ()) == (474, False)
