@@ -114,7 +114,7 @@ def open_study(
                 "scores do not compare: give another name with --study"
             )
     for fact, value in facts.items():
-        if fact in ("package_versions", "runtime_model", "reference", "engine"):
+        if fact in ("package_versions", "runtime_model", "reference", "engine", "network"):
             continue  # what was stored first stays; a run on newer packages may go on
         if fact in stored and stored[fact] != value:
             raise InvalidInput(
@@ -319,6 +319,7 @@ def study_facts(
         "image_key": key,
         "image_sha256": task.digest,
         "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
+        "network": classifier.to_json(),
         "class_index": index,
         "class_name": classifier.class_name(index),
         "probability": round(float(original[index]), 4),
