@@ -25,6 +25,7 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, LimeTunerError, one_line
 from explainers.images import Geometry
 from explainers.model_outputs import described
+from explainers.telling import tell_once
 
 __all__ = ["PREFIX", "BlackBox", "load_black_box"]
 
@@ -122,13 +123,14 @@ class BlackBox(Classifier):
     def _tell_sums(self, answers: NDArray[np.float32]) -> None:
         """Once: that the rows of several classes do not sum to 1."""
         sums = answers.sum(axis=1)
-        if answers.shape[1] == 1 or np.abs(sums - 1).max() <= _SUM or "_told" in self.__dict__:
-            return
-        self.__dict__["_told"] = True
-        _logger.warning(
-            "%s returned probabilities that sum to %.3g: they are taken for independent ones, of "
-            "several labels", self.name, sums[np.abs(sums - 1).argmax()],
-        )  # fmt: skip
+        if answers.shape[1] > 1 and np.abs(sums - 1).max() > _SUM:
+            tell_once(
+                _logger,
+                f"{self.name} sums",
+                f"{self.name} returned probabilities that sum to "
+                f"{sums[np.abs(sums - 1).argmax()]:.3g}: they are taken for independent ones, of "
+                "several labels",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """As for any classifier, without what a function does not have."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.errors import InvalidInput, LimeTunerError, one_line
+from explainers.errors import InvalidInput, LimeTunerError, NotFinite, one_line
 from explainers.fingerprints import update_with_code, update_with_state
 from explainers.images import Geometry
 from explainers.model_outputs import (
@@ -21,8 +21,10 @@ from explainers.model_outputs import (
     UnusableOutput,
     as_probabilities,
     class_scores,
+    map_scores,
 )
-from explainers.recognition import Recognised, probing_images, recognise
+from explainers.recognition import Recognised, probing_images, recognise, sum_to_one
+from explainers.telling import tell_once
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "LUMINANCE", "Classifier", "Convention", "pick_device"]
 
@@ -74,8 +76,9 @@ class Classifier:
             ``output="probabilities"``.
         spec: what :func:`explainers.zoo.load_classifier` was called with, so that another process
             can load the same classifier; ``None`` for one built by hand.
-        output: what the module's numbers are; ``None``: seen when it is asked about drawn images
-            (:mod:`explainers.recognition`), and told unless they are logits.
+        output: what the module's numbers are, logits where nothing is said; ``unknown``: seen when
+            it is asked about drawn images (:mod:`explainers.recognition`), and told unless they
+            are logits. A factory's are seen so unless it says what they are.
     """
 
     name: str
@@ -163,6 +166,8 @@ class Classifier:
             LimeTunerError: as for :meth:`predict_proba`.
         """
         scores = self.scores(inputs, module)
+        if self.output is None:
+            self._tell_unless_logits(scores)
         convention = self.convention(inputs.shape[2], inputs.shape[3])
         probabilities = as_probabilities(scores, convention.output)
         return self.checked(probabilities.to("cpu").numpy())
@@ -175,19 +180,38 @@ class Classifier:
         """
         try:
             output = (self.module if module is None else module)(inputs)
+        except Exception as error:  # the user's own code may raise anything
+            raise self._failed(error, inputs) from error
+        return self._taken(output, inputs)
+
+    def map_scores(self, output: Any, inputs: torch.Tensor) -> torch.Tensor:
+        """What the module returned for inputs → (N, C) scores that class activation maps are made
+        of: their gradients are those of the logits (:func:`model_outputs.map_scores`).
+
+        Args:
+            inputs: (N, c, H, W).
+
+        Raises:
+            InvalidInput: it returned no scores.
+        """
+        convention = self.convention(inputs.shape[2], inputs.shape[3])
+        return map_scores(self._taken(output, inputs), convention.output)
+
+    def _taken(self, output: Any, inputs: torch.Tensor) -> torch.Tensor:
+        try:
             return class_scores(output, len(inputs))
-        except Exception as error:
+        except UnusableOutput as error:
             raise self._failed(error, inputs) from error
 
     def checked(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
         """The same answers.
 
         Raises:
-            LimeTunerError: some are no finite numbers.
+            NotFinite: some are no finite numbers.
         """
         if not np.isfinite(answers).all():
             worst = answers[~np.isfinite(answers)][0]
-            raise LimeTunerError(
+            raise NotFinite(
                 f"{self.name} answers {'NaN' if np.isnan(worst) else worst}, which is no "
                 "probability: check its weights (training that diverged, numbers too large for "
                 f"{str(self.input_dtype).removeprefix('torch.')})"
@@ -212,7 +236,7 @@ class Classifier:
         Raises:
             LimeTunerError: that was not said, and it cannot be seen: the module fails.
         """
-        if not self._is_seen:
+        if self.output is not OutputKind.UNKNOWN:
             return Convention(self.output or OutputKind.LOGITS, self.mean, self.std)
         if self.usual_convention is not None:
             return self.usual_convention
@@ -226,18 +250,13 @@ class Classifier:
     def usual_convention(self) -> Convention | None:
         """The same for images of the classifier's geometry; ``None`` where the module fails on
         them."""
-        if not self._is_seen:
+        if self.output is not OutputKind.UNKNOWN:
             return Convention(self.output or OutputKind.LOGITS, self.mean, self.std)
         try:
             return self._seen(self.geometry.crop, self.geometry.crop)
         except LimeTunerError as error:
             _logger.debug("%s", error)
             return None
-
-    @cached_property
-    def _is_seen(self) -> bool:
-        """Whether the module has to be asked about drawn images to know how it is asked."""
-        return self.output is None or (len(self.mean) == 3 and _first_channels(self.module) == 1)
 
     def _seen(self, height: int, width: int) -> Convention:
         images = torch.from_numpy(probing_images(height, width)).to(self.device)
@@ -251,29 +270,41 @@ class Classifier:
                 failure = self._failed(error, inputs) if failure is None else failure
                 continue
             self._tell(found, grey=len(mean) < len(self.mean))
-            return Convention(self.output or found.kind, mean, std)
+            return Convention(found.kind, mean, std)
         assert failure is not None
         raise failure
 
     def _tell(self, found: Recognised, *, grey: bool) -> None:
         """One line about everything that was guessed."""
-        told = list(found.told) if self.output is None else []
+        told = list(found.told)
         if grey:
             told.append("takes one channel and is given grey images")
         if self.input_dtype != torch.float32:
             told.append(f"is given {str(self.input_dtype).removeprefix('torch.')}, as its weights")
         if told:
-            _logger.warning(
-                "%s: %s (a factory may return a Classifier that says otherwise: output=, mean=, "
-                "std=)", self.name, "; ".join(told),
-            )  # fmt: skip
+            line = (
+                f"{self.name}: {'; '.join(told)}. A factory can return a Classifier that says "
+                "otherwise (output=, mean=, std=)"
+            )
+            tell_once(_logger, line, line)
+
+    def _tell_unless_logits(self, scores: torch.Tensor) -> None:
+        if sum_to_one(scores.detach().float()):
+            line = (
+                f"{self.name} returns rows in [0, 1] that sum to 1, which are taken for logits: "
+                'give Classifier(output="probabilities"), or output="logits" if they are'
+            )
+            tell_once(_logger, line, line)
 
     def recognised(self) -> Classifier:
-        """The same classifier with everything said that can be seen of its module."""
-        found = self.usual_convention
-        if found is None:
+        """The same classifier with what its module says about itself, where nobody said it."""
+        if self.output not in (None, OutputKind.UNKNOWN):
             return self
-        return replace(self, output=found.output, mean=found.mean, std=found.std)
+        asked = replace(self, output=OutputKind.UNKNOWN)
+        found = asked.usual_convention
+        if found is None:
+            return asked
+        return replace(asked, output=found.output, mean=found.mean, std=found.std)
 
     def to_json(self) -> dict[str, Any]:
         """What the module is taken for: ``output``, ``mean``, ``std``, ``resize``, ``crop``,
@@ -347,12 +378,6 @@ def _output_kind(name: str, given: str) -> OutputKind:
         raise InvalidInput(
             f"{name} has output={given!r}: give one of {', '.join(OutputKind)}"
         ) from error
-
-
-def _first_channels(module: torch.nn.Module) -> int | None:
-    """Input channels of the first convolution, in the order that layers were defined."""
-    kinds = (torch.nn.Conv2d, torch.nn.Conv3d, torch.nn.Conv1d)
-    return next((each.in_channels for each in module.modules() if isinstance(each, kinds)), None)
 
 
 def pick_device(name: str | None) -> torch.device:

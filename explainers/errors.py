@@ -6,6 +6,7 @@ LimeTunerError              anything a user can be told in one line (exit status
 │   ├── InvalidParameters   keyword arguments that lime cannot be called with
 │   └── UnsafePickle        a pickle that asks for more than LIME parameters need
 ├── MissingAsset            a photograph or a weights file is nowhere to be found
+├── NotFinite               a network that answers NaN or infinity
 ├── UnusableReference       a reference mask without an object, or without a background
 ├── StorageError            a database or folder that cannot be used
 │   └── StorageAway         a database that does not answer just now: restarted, or out of reach
@@ -22,6 +23,7 @@ __all__ = [
     "InvalidParameters",
     "LimeTunerError",
     "MissingAsset",
+    "NotFinite",
     "StorageAway",
     "StorageError",
     "SubmissionError",
@@ -59,6 +61,10 @@ class UnsafePickle(InvalidInput):
 
 class MissingAsset(LimeTunerError):
     """A file that was found in none of the places searched."""
+
+
+class NotFinite(LimeTunerError):
+    """A network whose answers are no numbers."""
 
 
 class UnusableReference(LimeTunerError):

@@ -28,6 +28,8 @@ class OutputKind(StrEnum):
     SIGMOIDS = "independent probabilities"
     ONE_LOGIT = "one logit"
     ONE_PROBABILITY = "one probability"
+    UNKNOWN = "unknown"
+    """To be seen when the network is asked: :mod:`explainers.recognition`."""
 
     @property
     def single(self) -> bool:

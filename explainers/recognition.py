@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from explainers.model_outputs import OutputKind, UnusableOutput, class_scores, described, last_step
 
-__all__ = ["Recognised", "probing_images", "recognise"]
+__all__ = ["Recognised", "probing_images", "recognise", "sum_to_one"]
 
 _SUM = 5e-3  # how far rows of probabilities in half precision may sum from 1
 _RANGE = 1e-6
@@ -94,9 +94,9 @@ def _kind(scores: torch.Tensor, calls: _Calls) -> tuple[OutputKind, str]:
     if kind is not None:
         _refuse_softmax_of_images(values, kind)
         return kind, f"it ends in a {_ENDINGS[kind]}"
-    if values.shape[1] > 1 and _sum_to_one(values):
+    if sum_to_one(values):
         return OutputKind.PROBABILITIES, "its rows sum to 1"
-    if values.shape[1] > 1 and bool((values <= _RANGE).all()) and _sum_to_one(values.exp()):
+    if bool((values <= _RANGE).all()) and sum_to_one(values.exp()):
         return OutputKind.LOG_PROBABILITIES, "its rows are logarithms that sum to 1"
     if _in_range(values) and name not in _LINEAR:
         return OutputKind.LOGITS, "they lie in [0, 1], but no softmax and no sigmoid was seen"
@@ -114,13 +114,18 @@ def _in_range(values: torch.Tensor) -> bool:
     return bool(((values >= -_RANGE) & (values <= 1 + _RANGE)).all())
 
 
-def _sum_to_one(values: torch.Tensor, axis: int = 1) -> bool:
-    return _in_range(values) and bool(((values.sum(dim=axis) - 1).abs() <= _SUM).all())
+def sum_to_one(values: torch.Tensor, axis: int = 1) -> bool:
+    """Whether (N, C) values look like shares of several classes."""
+    return (
+        values.shape[axis] > 1
+        and _in_range(values)
+        and bool(((values.sum(dim=axis) - 1).abs() <= _SUM).all())
+    )
 
 
 def _refuse_softmax_of_images(values: torch.Tensor, kind: OutputKind) -> None:
     shares = values.exp() if kind is OutputKind.LOG_PROBABILITIES else values
-    if kind is not OutputKind.SIGMOIDS and not _sum_to_one(shares) and _sum_to_one(shares, 0):
+    if kind is not OutputKind.SIGMOIDS and not sum_to_one(shares) and sum_to_one(shares, 0):
         raise UnusableOutput(
             "a softmax over the images of a batch (its columns sum to 1, its rows do not; its "
             "dim must be 1)"

@@ -26,6 +26,7 @@ from explainers.engines.torch_engine import ACCELERATOR_BATCHES, TorchEngine
 from explainers.errors import InvalidInput
 from explainers.machine_load import LoadMeter
 from explainers.perturbation import Perturbation
+from explainers.telling import tell_once
 
 __all__ = ["ENGINES", "largest_difference", "make_engine"]
 
@@ -108,11 +109,13 @@ def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.f
     answer = classifier.predict_proba(image[None])
     difference = float(np.abs(classifier.predict_proba(image[None]) - answer).max())
     if difference > _SAME_ANSWER:
-        _logger.warning(
-            "%s answers by chance: asked twice about one image, its probabilities differ by %.2g; "
-            "explanations and scores will not be the same again (put it into eval mode, switch "
-            "dropout and noise off)", classifier.name, difference,
-        )  # fmt: skip
+        tell_once(
+            _logger,
+            f"{classifier.name} answers by chance",
+            f"{classifier.name} answers by chance: asked twice about one image, its probabilities "
+            f"differ by {difference:.2g}; explanations and scores will not be the same again (put "
+            "it into eval mode, switch dropout and noise off)",
+        )
     return answer
 
 
