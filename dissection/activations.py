@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from dissection.feature_cache import FeatureCache
 from dissection.layers import POOLINGS, TOKENS, check_layers, hooked, pooled
 from dissection.probing_images import ProbingImage
 from explainers.classifier import Classifier
-from explainers.errors import InvalidInput
+from explainers.errors import InvalidInput, NotFinite
 from explainers.images import load_image, prepare
 from explainers.layer_outputs import layer_outputs
 
@@ -135,7 +136,8 @@ def _answers(
     def keep(path: str, output: torch.Tensor) -> None:
         answers[path] = pooled(classifier, path, output, pooling, tokens).cpu().numpy()
 
-    with hooked(classifier, layers, keep):
+    # Layers are looked at, not the answer; whoever keeps them says which is not finite.
+    with hooked(classifier, layers, keep), contextlib.suppress(NotFinite):
         classifier.predict_proba(pixels)
     unused = [layer for layer in layers if layer not in answers]
     if unused:

@@ -187,10 +187,9 @@ def _maps(
     handle = classifier.module.get_submodule(layer).register_forward_hook(watched)
     try:
         with torch.enable_grad():
-            output = classifier.module(classifier.normalise(image[None]))
-            if classifier.outputs_probabilities:
-                output = output.clamp_min(torch.finfo(output.dtype).tiny).log()
-            gradient = torch.autograd.grad(output[0, class_index], kept[-1])[0]
+            inputs = classifier.normalise(image[None])
+            scores = classifier.map_scores(classifier.module(inputs), inputs)
+            gradient = torch.autograd.grad(scores[0, class_index], kept[-1])[0]
     finally:
         handle.remove()
     maps = [kept[-1].detach(), gradient]

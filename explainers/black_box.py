@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,13 +22,18 @@ import torch
 from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
-from explainers.errors import InvalidInput, LimeTunerError
+from explainers.errors import InvalidInput, LimeTunerError, one_line
 from explainers.images import Geometry
+from explainers.model_outputs import described
+from explainers.telling import tell_once
 
 __all__ = ["PREFIX", "BlackBox", "load_black_box"]
 
+_logger = logging.getLogger(__name__)
+
 PREFIX = "function:"
 _ROUNDING = 1e-3
+_SUM = 0.02  # how far rows may sum from 1 by rounding
 
 
 class _Opaque(torch.nn.Module):
@@ -64,30 +70,71 @@ class BlackBox(Classifier):
     def predict_proba(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The function's answers, (N, C) float32, checked.
 
+        It is given a copy, as stock lime does: it may prepare its images in place.
+
         Raises:
             LimeTunerError: it failed, or what it returned are not probabilities.
         """
         try:
-            answers = np.asarray(self.function(images), dtype=np.float32)
+            returned = self.function(np.array(images, order="C"))
         except LimeTunerError:
             raise
         except Exception as error:  # the user's own code may raise anything
-            reason = " ".join(str(error).split())[:200]
-            raise LimeTunerError(
-                f"{self.name} failed ({type(error).__name__}: {reason})"
-            ) from error
-        if answers.ndim != 2 or len(answers) != len(images) or answers.shape[1] < 1:
-            raise LimeTunerError(
-                f"{self.name} returned shape {answers.shape} for {len(images)} images: it must "
-                "return (N, C), a row of class probabilities for each"
-            )
-        in_range = (answers >= -_ROUNDING) & (answers <= 1 + _ROUNDING)  # false for nan
+            raise LimeTunerError(f"{self.name} failed ({one_line(error)})") from error
+        answers = self._rows(returned, len(images))
+        self.checked(answers)
+        in_range = (answers >= -_ROUNDING) & (answers <= 1 + _ROUNDING)
         if not in_range.all():
             worst = answers[~in_range][0]
             raise LimeTunerError(
                 f"{self.name} returned {worst:g}, which is no probability: apply softmax first"
             )
+        self._tell_sums(answers)
         return answers
+
+    def _rows(self, returned: Any, count: int) -> NDArray[np.float32]:
+        """(N, C) float32 of arrays, lists, data frames and tensors of any library.
+
+        Raises:
+            LimeTunerError: it is something else.
+        """
+        if isinstance(returned, torch.Tensor):
+            returned = returned.detach().to("cpu", torch.float32).numpy()
+        try:
+            answers = np.asarray(returned)
+            numbers = answers.dtype.kind in "fiub" or answers.dtype == object
+            answers = answers.astype(np.float32) if numbers else answers
+        except Exception:  # noqa: BLE001  other libraries' objects raise anything: told below
+            numbers = False
+        if not numbers or returned is None:
+            raise LimeTunerError(
+                f"{self.name} returned {described(returned)}: it must return (N, C), a row of "
+                "class probabilities for each image"
+            )
+        if count == 1 and answers.ndim == 1 and len(answers) > 1:  # squeezed
+            answers = answers[None]
+        if answers.ndim != 2 or len(answers) != count or answers.shape[1] < 1:
+            raise LimeTunerError(
+                f"{self.name} returned shape {answers.shape} for {count} images: it must "
+                "return (N, C), a row of class probabilities for each"
+            )
+        return answers
+
+    def _tell_sums(self, answers: NDArray[np.float32]) -> None:
+        """Once: that the rows of several classes do not sum to 1."""
+        sums = answers.sum(axis=1)
+        if answers.shape[1] > 1 and np.abs(sums - 1).max() > _SUM:
+            tell_once(
+                _logger,
+                f"{self.name} sums",
+                f"{self.name} returned probabilities that sum to "
+                f"{sums[np.abs(sums - 1).argmax()]:.3g}: they are taken for independent ones, of "
+                "several labels",
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """As for any classifier, without what a function does not have."""
+        return {**super().to_json(), "mean": None, "std": None}
 
     def cam_target(self, module: torch.nn.Module | None = None) -> torch.nn.Module:
         """Never: there is none."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from explainers.channel_weights import CHANNEL_WEIGHTS, ChannelWeights, Progress
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, LimeTunerError
+from explainers.score_module import ScoreModule
 from explainers.torchvision_import import import_torchvision
 
 __all__ = ["CAM_METHODS", "ActivationMaps", "Progress"]
@@ -64,7 +65,7 @@ class ActivationMaps:
         module.requires_grad_(False)
         target.register_forward_hook(_begin_gradients)
         common: dict[str, Any] = {
-            "model": module,
+            "model": ScoreModule(classifier, module),
             "target_layers": [target],
             "reshape_transform": classifier.reshape_transform,
         }

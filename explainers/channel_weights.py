@@ -18,6 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
+from explainers.model_outputs import (
+    OutputKind,
+    UnusableOutput,
+    as_probabilities,
+    class_scores,
+    map_scores,
+)
+from explainers.score_module import in_single_precision
 
 __all__ = ["CHANNEL_WEIGHTS", "ChannelWeights", "Progress"]
 
@@ -45,7 +53,8 @@ class ChannelWeights:
     """
 
     def __init__(self, classifier: Classifier, progress: Progress | None = None) -> None:
-        self._module = copy.deepcopy(classifier.module)
+        self._classifier = classifier
+        self._module = in_single_precision(copy.deepcopy(classifier.module), classifier)
         self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._layer = classifier.cam_target(self._module)
         # Layers whose output needs a transform to become (N, channels, h, w) have channels last.
@@ -73,6 +82,7 @@ class ChannelWeights:
             (N, C) float32.
         """
         weights = []
+        inputs = self._typed(inputs)
         with torch.inference_mode():
             for image, target, maps in zip(inputs, targets, activations, strict=True):
                 logits = self._of_masked(image, torch.from_numpy(maps).to(image.device), target)
@@ -104,7 +114,8 @@ class ChannelWeights:
             least, most = masks.amin((2, 3), True), masks.amax((2, 3), True)
             masks = (masks - least) / (most - least + 1e-8)
             shown = (image[None] * masks).contiguous(memory_format=torch.channels_last)
-            found.append(network(shown)[:, target.category])
+            scores = self._classifier.map_scores(network(shown), shown)
+            found.append(scores[:, target.category])
             self._tell(min(start + batch, len(different)), len(different))
         return torch.cat(found)[place]
 
@@ -139,6 +150,7 @@ class ChannelWeights:
 
         Args, Returns: as for :meth:`score`.
         """
+        inputs = self._typed(inputs)
         with torch.inference_mode():
             return np.stack(
                 [
@@ -154,7 +166,7 @@ class ChannelWeights:
             lambda module, given, output: outputs.append(output.clone())
         )
         try:
-            whole = self._answer(image)
+            whole = self._answer(image, 1)
         finally:
             handle.remove()
         output = outputs[-1]
@@ -181,7 +193,7 @@ class ChannelWeights:
         do; seen with the output itself, twice."""
         try:
             twice = self._continued(image, torch.cat([output, output]))
-        except RuntimeError:  # shapes that do not fit; anything else comes again
+        except (RuntimeError, UnusableOutput):  # shapes that do not fit; what else comes again
             return False
         allowed = _SAME * float(whole.abs().max())
         return twice.shape == (2, whole.shape[1]) and bool((twice - whole).abs().max() <= allowed)
@@ -190,13 +202,22 @@ class ChannelWeights:
         """The answer if the layer had this output."""
         handle = self._layer.register_forward_hook(lambda module, given, own: output)
         try:
-            return self._answer(image)
+            return self._answer(image, len(output))
         finally:
             handle.remove()
 
-    def _answer(self, inputs: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self._module(inputs.contiguous(memory_format=torch.channels_last))
-        return found
+    def _answer(self, inputs: torch.Tensor, count: int) -> torch.Tensor:
+        """(count, C) logits; probabilities where the network gives those: shares are taken."""
+        output = self._module(inputs.contiguous(memory_format=torch.channels_last))
+        scores = class_scores(output, count)
+        kind = self._classifier.convention(inputs.shape[2], inputs.shape[3]).output
+        if kind in (OutputKind.LOGITS, OutputKind.ONE_LOGIT):
+            return map_scores(scores, kind)
+        return as_probabilities(scores, kind)
+
+    def _typed(self, inputs: torch.Tensor) -> torch.Tensor:
+        half = inputs.dtype.itemsize < torch.float32.itemsize
+        return inputs.float() if half else inputs
 
     def _tell(self, done: int, total: int) -> None:
         if self._progress is not None:

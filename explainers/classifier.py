@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,15 +13,44 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.errors import InvalidInput
+from explainers.errors import InvalidInput, LimeTunerError, NotFinite, one_line
+from explainers.fingerprints import update_with_code, update_with_state
 from explainers.images import Geometry
+from explainers.model_outputs import (
+    OutputKind,
+    UnusableOutput,
+    as_probabilities,
+    class_scores,
+    map_scores,
+)
+from explainers.recognition import Recognised, probing_images, recognise, sum_to_one
+from explainers.telling import tell_once
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "pick_device"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "LUMINANCE", "Classifier", "Convention", "pick_device"]
+
+_logger = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Red, green and blue in the grey image of a network that takes one channel (ITU-R BT.601)."""
+
 ReshapeTransform = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a module is asked and what its answers are.
+
+    Attributes:
+        output: what its numbers are.
+        mean, std: one number for each input channel, three or one.
+    """
+
+    output: OutputKind
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,35 +62,57 @@ class Classifier:
 
     Attributes:
         name: what it is called in studies and reports.
-        module: maps (N, 3, H, W) float32 normalised images to (N, C) logits; in eval mode.
+        module: maps (N, 3, H, W) normalised images to (N, C) logits; in eval mode. What else it
+            may return: :mod:`explainers.model_outputs`. It is given its own parameters' floating
+            type.
         class_names: C names, in the order of the outputs; numbers as text when unknown.
         geometry: how photographs are prepared unless a catalogue says otherwise.
-        mean, std: per channel, of pixels scaled to [0, 1].
+        mean, std: per channel, of pixels scaled to [0, 1]; of one number each for a network that
+            takes grey images.
         cam_layer: module path of the layer that class activation maps are taken from;
             ``None`` when there is none.
         reshape_transform: brings that layer's output to (N, channels, h, w) where it is not.
-        outputs_probabilities: the module ends in a softmax of its own.
+        outputs_probabilities: the module ends in a softmax of its own; the same as
+            ``output="probabilities"``.
         spec: what :func:`explainers.zoo.load_classifier` was called with, so that another process
             can load the same classifier; ``None`` for one built by hand.
+        output: what the module's numbers are, logits where nothing is said; ``unknown``: seen when
+            it is asked about drawn images (:mod:`explainers.recognition`), and told unless they
+            are logits. A factory's are seen so unless it says what they are.
     """
 
     name: str
     module: torch.nn.Module
     class_names: tuple[str, ...]
     geometry: Geometry = field(default_factory=Geometry)
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     cam_layer: str | None = None
     reshape_transform: ReshapeTransform | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     outputs_probabilities: bool = False
     spec: dict[str, Any] | None = None
+    output: OutputKind | None = None
 
     def __post_init__(self) -> None:
-        self.module.to(self.device).eval()
+        if self.output is None and self.outputs_probabilities:
+            object.__setattr__(self, "output", OutputKind.PROBABILITIES)
+        elif self.output is not None:
+            object.__setattr__(self, "output", _output_kind(self.name, self.output))
+        if self.output is not None and self.output.single and len(self.class_names) == 1:
+            (name,) = self.class_names
+            object.__setattr__(self, "class_names", (f"not {name}", name))
+        try:
+            self.module.to(self.device)
+            self.module.eval()
+        except NotImplementedError as error:  # meta tensors; exported programs have no modes
+            raise InvalidInput(
+                f"{self.name} cannot be put into eval mode on {self.device} ({one_line(error)}): "
+                "give a torch.nn.Module that has its weights"
+            ) from error
 
     def normalise(self, images: NDArray[np.uint8]) -> torch.Tensor:
-        """(N, H, W, 3) uint8 → (N, 3, H, W) float32 on the device, as the module wants it."""
+        """(N, H, W, 3) uint8 → (N, c, H, W) on the device, as the module wants it."""
         return self.normalise_planes(
             torch.from_numpy(images if images.flags.writeable else images.copy())
             .to(self.device)
@@ -68,11 +120,26 @@ class Classifier:
         )
 
     def normalise_planes(self, planes: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 on the device → float32, scaled as the module wants it."""
+        """(N, 3, H, W) uint8 on the device → (N, c, H, W), scaled as the module wants it."""
+        convention = self.convention(planes.shape[2], planes.shape[3])
+        return self._scaled(planes, convention.mean, convention.std)
+
+    def _scaled(
+        self, planes: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> torch.Tensor:
         scaled = planes.contiguous().to(torch.float32).div_(255.0)
-        mean = torch.tensor(self.mean, device=self.device).view(1, 3, 1, 1)
-        std = torch.tensor(self.std, device=self.device).view(1, 3, 1, 1)
-        return scaled.sub_(mean).div_(std)
+        if len(mean) == 1:
+            shares = torch.tensor(LUMINANCE, device=self.device).view(1, 3, 1, 1)
+            scaled = (scaled * shares).sum(dim=1, keepdim=True)
+        means = torch.tensor(mean, device=self.device).view(1, -1, 1, 1)
+        stds = torch.tensor(std, device=self.device).view(1, -1, 1, 1)
+        return scaled.sub_(means).div_(stds).to(self.input_dtype)
+
+    @cached_property
+    def input_dtype(self) -> torch.dtype:
+        """The floating type of the module's first parameter: its input has to have the same."""
+        types = (each.dtype for each in self.module.parameters() if each.is_floating_point())
+        return next(types, torch.float32)
 
     def predict_proba(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class probabilities of prepared images.
@@ -81,14 +148,178 @@ class Classifier:
             images: (N, H, W, 3) uint8.
 
         Returns:
-            (N, C) float32; rows sum to 1.
+            (N, C) float32; rows sum to 1 unless the network gives independent probabilities.
+
+        Raises:
+            LimeTunerError: the module failed, or what it returned are no scores.
         """
         with torch.inference_mode():
-            output = self.module(self.normalise(images))
-            if not self.outputs_probabilities:
-                output = torch.softmax(output, dim=1)
-            answer: NDArray[np.float32] = output.to("cpu", torch.float32).numpy()
-        return answer
+            return self.answers(self.normalise(images))
+
+    def answers(
+        self, inputs: torch.Tensor, module: torch.nn.Module | None = None
+    ) -> NDArray[np.float32]:
+        """(N, c, H, W) normalised → (N, C) float32 probabilities, by ``module`` (a copy, say) or
+        the classifier's own.
+
+        Raises:
+            LimeTunerError: as for :meth:`predict_proba`.
+        """
+        scores = self.scores(inputs, module)
+        if self.output is None:
+            self._tell_unless_logits(scores)
+        convention = self.convention(inputs.shape[2], inputs.shape[3])
+        probabilities = as_probabilities(scores, convention.output)
+        return self.checked(probabilities.to("cpu").numpy())
+
+    def scores(self, inputs: torch.Tensor, module: torch.nn.Module | None = None) -> torch.Tensor:
+        """(N, c, H, W) normalised → (N, C), the numbers that the network gives.
+
+        Raises:
+            LimeTunerError: as for :meth:`predict_proba`.
+        """
+        try:
+            output = (self.module if module is None else module)(inputs)
+        except Exception as error:  # the user's own code may raise anything
+            raise self._failed(error, inputs) from error
+        return self._taken(output, inputs)
+
+    def map_scores(self, output: Any, inputs: torch.Tensor) -> torch.Tensor:
+        """What the module returned for inputs → (N, C) scores that class activation maps are made
+        of: their gradients are those of the logits (:func:`model_outputs.map_scores`).
+
+        Args:
+            inputs: (N, c, H, W).
+
+        Raises:
+            InvalidInput: it returned no scores.
+        """
+        convention = self.convention(inputs.shape[2], inputs.shape[3])
+        return map_scores(self._taken(output, inputs), convention.output)
+
+    def _taken(self, output: Any, inputs: torch.Tensor) -> torch.Tensor:
+        try:
+            return class_scores(output, len(inputs))
+        except UnusableOutput as error:
+            raise self._failed(error, inputs) from error
+
+    def checked(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same answers.
+
+        Raises:
+            NotFinite: some are no finite numbers.
+        """
+        if not np.isfinite(answers).all():
+            worst = answers[~np.isfinite(answers)][0]
+            raise NotFinite(
+                f"{self.name} answers {'NaN' if np.isnan(worst) else worst}, which is no "
+                "probability: check its weights (training that diverged, numbers too large for "
+                f"{str(self.input_dtype).removeprefix('torch.')})"
+            )
+        return answers
+
+    def _failed(self, error: Exception, inputs: torch.Tensor) -> LimeTunerError:
+        """What its user is told when the module raised, or returned no scores."""
+        if isinstance(error, LimeTunerError):
+            return error
+        if isinstance(error, UnusableOutput):
+            return InvalidInput(
+                f"{self.name} returned {error} for {len(inputs)} images: give a wrapper whose "
+                "forward returns logits (N, C)"
+            )
+        given = f"{tuple(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"
+        return LimeTunerError(f"{self.name} failed on an input of {given} ({one_line(error)})")
+
+    def convention(self, height: int, width: int) -> Convention:
+        """How the module is asked about images of a size.
+
+        Raises:
+            LimeTunerError: that was not said, and it cannot be seen: the module fails.
+        """
+        if self.output is not OutputKind.UNKNOWN:
+            return Convention(self.output or OutputKind.LOGITS, self.mean, self.std)
+        if self.usual_convention is not None:
+            return self.usual_convention
+        # It takes no images of its own geometry; a catalogue's may be of another.
+        kept: dict[tuple[int, int], Convention] = self.__dict__.setdefault("_conventions", {})
+        if (height, width) not in kept:
+            kept[height, width] = self._seen(height, width)
+        return kept[height, width]
+
+    @cached_property
+    def usual_convention(self) -> Convention | None:
+        """The same for images of the classifier's geometry; ``None`` where the module fails on
+        them."""
+        if self.output is not OutputKind.UNKNOWN:
+            return Convention(self.output or OutputKind.LOGITS, self.mean, self.std)
+        try:
+            return self._seen(self.geometry.crop, self.geometry.crop)
+        except LimeTunerError as error:
+            _logger.debug("%s", error)
+            return None
+
+    def _seen(self, height: int, width: int) -> Convention:
+        images = torch.from_numpy(probing_images(height, width)).to(self.device)
+        grey = (sum(self.mean) / len(self.mean),), (sum(self.std) / len(self.std),)
+        failure: Exception | None = None
+        for mean, std in ((self.mean, self.std), grey):
+            inputs = self._scaled(images.permute(0, 3, 1, 2), mean, std)
+            try:
+                found = recognise(self.module, inputs)
+            except Exception as error:  # noqa: BLE001  told below unless grey images are taken
+                failure = self._failed(error, inputs) if failure is None else failure
+                continue
+            self._tell(found, grey=len(mean) < len(self.mean))
+            return Convention(found.kind, mean, std)
+        assert failure is not None
+        raise failure
+
+    def _tell(self, found: Recognised, *, grey: bool) -> None:
+        """One line about everything that was guessed."""
+        told = list(found.told)
+        if grey:
+            told.append("takes one channel and is given grey images")
+        if self.input_dtype != torch.float32:
+            told.append(f"is given {str(self.input_dtype).removeprefix('torch.')}, as its weights")
+        if told:
+            line = (
+                f"{self.name}: {'; '.join(told)}. A factory can return a Classifier that says "
+                "otherwise (output=, mean=, std=)"
+            )
+            tell_once(_logger, line, line)
+
+    def _tell_unless_logits(self, scores: torch.Tensor) -> None:
+        if sum_to_one(scores.detach().float()):
+            line = (
+                f"{self.name} returns rows in [0, 1] that sum to 1, which are taken for logits: "
+                'give Classifier(output="probabilities"), or output="logits" if they are'
+            )
+            tell_once(_logger, line, line)
+
+    def recognised(self) -> Classifier:
+        """The same classifier with what its module says about itself, where nobody said it."""
+        if self.output not in (None, OutputKind.UNKNOWN):
+            return self
+        asked = replace(self, output=OutputKind.UNKNOWN)
+        found = asked.usual_convention
+        if found is None:
+            return asked
+        return replace(asked, output=found.output, mean=found.mean, std=found.std)
+
+    def to_json(self) -> dict[str, Any]:
+        """What the module is taken for: ``output``, ``mean``, ``std``, ``resize``, ``crop``,
+        ``channels``, ``map_layer``."""
+        found = self.usual_convention
+        mean, std = (self.mean, self.std) if found is None else (found.mean, found.std)
+        return {
+            "output": "unknown" if found is None else str(found.output),
+            "mean": list(mean),
+            "std": list(std),
+            "resize": self.geometry.resize,
+            "crop": self.geometry.crop,
+            "channels": len(mean),
+            "map_layer": self.cam_layer,
+        }
 
     def class_name(self, index: int) -> str:
         """Name of a class; its number as text when the classifier has no names."""
@@ -98,14 +329,15 @@ class Classifier:
     def fingerprint(self) -> str:
         """Sha256 (hex) over everything that decides an answer: architecture, weights, scaling."""
         digest = hashlib.sha256()
-        digest.update(repr((type(self.module).__name__, self.mean, self.std)).encode())
-        digest.update(repr(self.outputs_probabilities).encode())
-        # The printed structure tells apart networks with equal weights (a stride, a pooling).
-        digest.update(str(self.module).encode())
-        for name, tensor in sorted(self.module.state_dict().items()):
-            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            data = tensor.detach().to("cpu").contiguous()
-            digest.update(data.view(-1).view(torch.uint8).numpy().tobytes())
+        found = self.usual_convention
+        output = None if found is None else found.output
+        mean, std = (self.mean, self.std) if found is None else (found.mean, found.std)
+        digest.update(repr((type(self.module).__name__, mean, std)).encode())
+        digest.update(repr(output is OutputKind.PROBABILITIES).encode())
+        if output not in (OutputKind.LOGITS, OutputKind.PROBABILITIES):
+            digest.update(str(output).encode())
+        update_with_state(digest, self.module)
+        update_with_code(digest, self.module)
         return digest.hexdigest()
 
     def cam_target(self, module: torch.nn.Module | None = None) -> torch.nn.Module:
@@ -137,6 +369,15 @@ class Classifier:
         changed = replace(self, cam_layer=path, spec=spec)
         changed.cam_target()
         return changed
+
+
+def _output_kind(name: str, given: str) -> OutputKind:
+    try:
+        return OutputKind(given)
+    except ValueError as error:
+        raise InvalidInput(
+            f"{name} has output={given!r}: give one of {', '.join(OutputKind)}"
+        ) from error
 
 
 def pick_device(name: str | None) -> torch.device:

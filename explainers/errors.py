@@ -6,6 +6,7 @@ LimeTunerError              anything a user can be told in one line (exit status
 │   ├── InvalidParameters   keyword arguments that lime cannot be called with
 │   └── UnsafePickle        a pickle that asks for more than LIME parameters need
 ├── MissingAsset            a photograph or a weights file is nowhere to be found
+├── NotFinite               a network that answers NaN or infinity
 ├── UnusableReference       a reference mask without an object, or without a background
 ├── StorageError            a database or folder that cannot be used
 │   └── StorageAway         a database that does not answer just now: restarted, or out of reach
@@ -22,12 +23,16 @@ __all__ = [
     "InvalidParameters",
     "LimeTunerError",
     "MissingAsset",
+    "NotFinite",
     "StorageAway",
     "StorageError",
     "SubmissionError",
     "UnsafePickle",
     "UnusableReference",
+    "one_line",
 ]
+
+_LONGEST = 200
 
 
 class LimeTunerError(Exception):
@@ -58,6 +63,10 @@ class MissingAsset(LimeTunerError):
     """A file that was found in none of the places searched."""
 
 
+class NotFinite(LimeTunerError):
+    """A network whose answers are no numbers."""
+
+
 class UnusableReference(LimeTunerError):
     """A reference mask that nothing can be scored against."""
 
@@ -72,3 +81,9 @@ class StorageAway(StorageError):
 
 class SubmissionError(LimeTunerError):
     """A grading server that refuses, cannot be reached, or answers without a result."""
+
+
+def one_line(error: Exception) -> str:
+    """Type and text of somebody else's exception, at most 200 characters of one line."""
+    text = " ".join(str(error).split())[:_LONGEST]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

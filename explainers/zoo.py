@@ -15,6 +15,7 @@ from explainers.black_box import PREFIX, load_black_box
 from explainers.classifier import Classifier, pick_device
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import Geometry
+from explainers.model_outputs import OutputKind
 from explainers.torchvision_import import import_torchvision
 
 __all__ = ["load_classifier"]
@@ -105,6 +106,7 @@ def _demo(device: torch.device) -> Classifier:
         std=(0.5, 0.5, 0.5),
         cam_layer="features",
         device=device,
+        output=OutputKind.LOGITS,
     )
 
 
@@ -144,7 +146,7 @@ def _from_factory(spec: str, weights: str | None, device: torch.device) -> Class
         )
     if weights is not None and weights != "random":
         _load_state(made.module, Path(weights), spec)
-    return replace(made, device=device)
+    return replace(made, device=device).recognised()
 
 
 def _last_convolution(module: torch.nn.Module) -> str | None:
@@ -204,6 +206,7 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
         std=tuple(preset.std),
         **_cam_target(module),
         device=device,
+        output=OutputKind.LOGITS,
     )
 
 

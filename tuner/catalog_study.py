@@ -164,6 +164,7 @@ def catalog_facts(
         "aggregate": task.aggregate.text,
         "most_runtime": most_runtime,
         "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
+        "network": classifier.to_json(),
         "class_index": None,
         "reference": {"rule": rule, "sha256": task.digest},
         "mask_rule": task.mask_rule.as_kwargs(),

@@ -35,8 +35,8 @@ __all__ = [
 _SCORE = (StudyDirection.MAXIMIZE,)
 _FRONT = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # What was stored first stays. Newer packages and another engine may go on; the first runtime model
-# prices every trial. Areas follow from the masks.
-_RECORDED = frozenset({"package_versions", "runtime_model", "engine", "reference_areas"})
+# prices every trial. Areas follow from the masks, what a network is taken for from the classifier.
+_RECORDED = frozenset({"package_versions", "runtime_model", "engine", "reference_areas", "network"})
 # Where these are missing in a study of ours, it was made before there was a choice.
 _BEFORE = {"objective": AGREEMENT, "constraints": [], "calibration": None, LABEL: None, LABELS: {}}
 # Studies made before these were facts of their own have them in their plan.
@@ -44,7 +44,7 @@ _PLANNED = ("sampler", "seeds", "seed")
 # No study of ours has trials without these.
 _CORE = ("image_sha256", "images", "classifier", "reference")
 # What follows from the photograph and the classifier is not told beside them.
-_FOLLOWING = ("class_index", "class_name", "probability", "network")
+_FOLLOWING = ("class_index", "class_name", "probability")
 # Other devices and engines answer a little differently; other weights or code do not.
 _SAME_PROBABILITY = 0.02
 _LONGEST = 60  # characters of a value in a message

@@ -316,6 +316,7 @@ def study_facts(
         "image_key": key,
         "image_sha256": task.digest,
         "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
+        "network": classifier.to_json(),
         "class_index": index,
         "class_name": classifier.class_name(index),
         "probability": round(float(task.original[index]), 4),

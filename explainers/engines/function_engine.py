@@ -26,4 +26,4 @@ class FunctionEngine:
 
     def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
         """(N, H, W, 3) uint8 → (N, C) float32 probabilities."""
-        return self._classifier.predict_proba(np.ascontiguousarray(images))
+        return self._classifier.predict_proba(images)

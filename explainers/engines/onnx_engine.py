@@ -58,7 +58,7 @@ class OnnxEngine:
         with _silent_stdout(), warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # tracing, and the exporter's own deprecation
             torch.onnx.export(
-                PortableModule(classifier),
+                PortableModule(classifier, size),
                 (example_input(*size),),
                 buffer,  # type: ignore[arg-type]  # the annotation forgets file objects
                 input_names=["images"],
@@ -83,7 +83,7 @@ class OnnxEngine:
 
     def _run(self, planes: NDArray[np.uint8]) -> NDArray[np.float32]:
         answer: NDArray[np.float32] = self._session.run(None, {"images": planes})[0]
-        return answer
+        return self._classifier.checked(answer)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class OpenVinoEngine:
         openvino = _import_openvino()
         with _quiet_tracing(), torch.inference_mode():
             model = openvino.convert_model(
-                PortableModule(classifier),
+                PortableModule(classifier, size),
                 example_input=example_input(*size),
                 input=[([-1, 3, *size], openvino.Type.u8)],
             )
@@ -80,7 +80,7 @@ class OpenVinoEngine:
         self._request.infer({0: planes}, share_inputs=True)
         # The request's own memory is overwritten by the next call.
         answer: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
-        return answer
+        return self._classifier.checked(answer)
 
 
 def _import_openvino() -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from explainers.classifier import Classifier
+from explainers.classifier import LUMINANCE, Classifier
+from explainers.model_outputs import as_probabilities, class_scores
 
 __all__ = ["PortableModule", "example_input"]
 
@@ -14,26 +15,36 @@ class PortableModule(torch.nn.Module):
 
     ``(x / 255 − mean) / std`` is folded into one multiplication and one addition, which an
     inference engine folds into the first layer where it can.
+
+    Args:
+        size: (height, width) of the images.
     """
 
     scale: torch.Tensor
     shift: torch.Tensor
+    shares: torch.Tensor
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, size: tuple[int, int]) -> None:
         super().__init__()
         self.module = classifier.module
-        self.outputs_probabilities = classifier.outputs_probabilities
+        convention = classifier.convention(*size)
+        self.output, self.input_dtype = convention.output, classifier.input_dtype
+        self.grey = len(convention.mean) == 1
         mean, std = (
-            torch.tensor(v, dtype=torch.float64) for v in (classifier.mean, classifier.std)
+            torch.tensor(v, dtype=torch.float64) for v in (convention.mean, convention.std)
         )
-        self.register_buffer("scale", (1 / (255 * std)).float().view(1, 3, 1, 1))
-        self.register_buffer("shift", (-mean / std).float().view(1, 3, 1, 1))
+        self.register_buffer("scale", (1 / (255 * std)).float().view(1, -1, 1, 1))
+        self.register_buffer("shift", (-mean / std).float().view(1, -1, 1, 1))
+        self.register_buffer("shares", torch.tensor(LUMINANCE).view(1, 3, 1, 1))
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) uint8 → (N, C) float32."""
-        output: torch.Tensor = self.module(images.to(torch.float32) * self.scale + self.shift)
-        return output if self.outputs_probabilities else torch.softmax(output, dim=1)
+        pixels = images.to(torch.float32)
+        if self.grey:
+            pixels = (pixels * self.shares).sum(dim=1, keepdim=True)
+        output = self.module((pixels * self.scale + self.shift).to(self.input_dtype))
+        return as_probabilities(class_scores(output, len(images)), self.output)
 
 
 def example_input(height: int, width: int) -> torch.Tensor:

@@ -26,6 +26,7 @@ from explainers.engines.torch_engine import ACCELERATOR_BATCHES, TorchEngine
 from explainers.errors import InvalidInput
 from explainers.machine_load import LoadMeter
 from explainers.perturbation import Perturbation
+from explainers.telling import tell_once
 
 __all__ = ["ENGINES", "largest_difference", "make_engine"]
 
@@ -36,6 +37,7 @@ ENGINES = ("auto", "torch", *(engine.name for engine in _COMPILED))
 """Names for ``--engine``; ``auto`` is the first compiled one that is installed, or torch."""
 
 _TOLERANCE = 1e-4
+_SAME_ANSWER = 1e-6  # of one network to one image; more is no rounding
 _CHECKED_IMAGES = 8
 _CHECK_GRID = 6  # superpixels a side
 
@@ -51,7 +53,10 @@ def make_engine(
 
     A compiled engine is checked on perturbed images when it is made: where its probabilities
     differ from PyTorch's by more than 1e-4, or the network cannot be converted, a warning is
-    logged and PyTorch is used.
+    logged and PyTorch is used. One that was kept is checked on the image.
+
+    The classifier is asked about the image twice: where it answers by chance (dropout that is
+    never switched off), a warning is logged.
 
     Args:
         name: one of ``ENGINES``.
@@ -60,6 +65,7 @@ def make_engine(
 
     Raises:
         InvalidInput: an unknown engine, or one that is not installed.
+        LimeTunerError: the classifier fails on the image, or its answer is no probability.
     """
     if name not in ENGINES:
         raise InvalidInput(f"engine '{name}' is unknown: use one of {', '.join(ENGINES)}")
@@ -68,8 +74,10 @@ def make_engine(
             raise InvalidInput(
                 f"engine '{name}' cannot convert {classifier.name}, a black box: use --engine auto"
             )
+        _ask_twice(classifier, image)
         return FunctionEngine(classifier)
     on_cpu = classifier.device.type == "cpu"
+    answer: NDArray[np.float32] | None = None
     for kind in _COMPILED:
         installed = all(importlib.util.find_spec(module) for module in kind.requires)
         if name == kind.name and not installed:
@@ -83,22 +91,46 @@ def make_engine(
                 f"{classifier.device}: use --engine torch or --device cpu"
             )
         if name == kind.name or (name == "auto" and installed and on_cpu):
-            made = _compiled(kind, classifier, image, cache)
+            if answer is None:
+                answer = _ask_twice(classifier, image)
+            made = _compiled(kind, classifier, image, answer, cache)
             if made is not None:
                 return made
+    if answer is None:
+        _ask_twice(classifier, image)
     engine = TorchEngine(classifier)
     if not on_cpu:
         engine.batch_size = fastest_batch(engine.predict_proba, image, ACCELERATOR_BATCHES)
     return engine
 
 
+def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(1, C) the classifier's answer to the image; a warning where it is another every time."""
+    answer = classifier.predict_proba(image[None])
+    difference = float(np.abs(classifier.predict_proba(image[None]) - answer).max())
+    if difference > _SAME_ANSWER:
+        tell_once(
+            _logger,
+            f"{classifier.name} answers by chance",
+            f"{classifier.name} answers by chance: asked twice about one image, its probabilities "
+            f"differ by {difference:.2g}; explanations and scores will not be the same again (put "
+            "it into eval mode, switch dropout and noise off)",
+        )
+    return answer
+
+
 def _compiled(
     kind: type[OnnxEngine] | type[OpenVinoEngine],
     classifier: Classifier,
     image: NDArray[np.uint8],
+    answer: NDArray[np.float32],
     cache: Path | None,
 ) -> Engine | None:
-    """A converted and checked engine, or ``None`` with a warning."""
+    """A converted and checked engine, or ``None`` with a warning.
+
+    Args:
+        answer: (1, C) the classifier's to the image.
+    """
     size = (image.shape[0], image.shape[1])
     versions = [metadata.version(module) for module in ("torch", *kind.requires)]
     key = hashlib.sha256(json.dumps([classifier.fingerprint, size, versions]).encode())
@@ -110,12 +142,16 @@ def _compiled(
             # Runtimes do not notice weights that were damaged.
             if facts["sha256"] == hashlib.sha256(content).hexdigest():
                 kept = kind(classifier, size, content)
-                _choose_batch(kept, image, facts, stem)
-                return kept
+                # Not everything that decides an answer can be part of the file's name.
+                if _difference(kept.predict_proba(image[None]), answer) <= _TOLERANCE:
+                    _choose_batch(kept, image, facts, stem)
+                    return kept
+    images = _checking_images(image)
+    expected = classifier.predict_proba(images)
     try:
         content = kind.convert(classifier, size)
         engine = kind(classifier, size, content)
-        difference = largest_difference(engine, classifier, image)
+        difference = _difference(_in_two_batches(engine, images), expected)
     except Exception as error:  # noqa: BLE001  exporters raise anything; PyTorch goes on
         reason = str(error).strip().splitlines() or [type(error).__name__]
         _logger.warning(
@@ -171,17 +207,27 @@ def largest_difference(engine: Engine, classifier: Classifier, image: NDArray[np
     Measured on the image itself and on versions of it with random squares hidden, which is what
     engines will be asked about.
     """
+    images = _checking_images(image)
+    return _difference(_in_two_batches(engine, images), classifier.predict_proba(images))
+
+
+def _checking_images(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width, _ = image.shape
     grid = _CHECK_GRID
     labels = (np.arange(height) * grid // height)[:, None] * grid
     segments = (labels + (np.arange(width) * grid // width)[None, :]).astype(np.int64)
     rows = np.random.default_rng(0).integers(0, 2, (_CHECKED_IMAGES, grid * grid))
     rows[0] = 1
-    images = np.concatenate(
+    return np.concatenate(
         [Perturbation(image, segments, hide_color).images(rows) for hide_color in (None, 0)]
     )
-    expected = classifier.predict_proba(images)
-    found = np.concatenate([engine.predict_proba(images[:1]), engine.predict_proba(images[1:])])
+
+
+def _in_two_batches(engine: Engine, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.concatenate([engine.predict_proba(images[:1]), engine.predict_proba(images[1:])])
+
+
+def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     if found.shape != expected.shape or not np.isfinite(found).all():
         return float("inf")
     return float(np.abs(found - expected).max())

@@ -109,11 +109,10 @@ class TorchEngine:
             missing = _planned(count) - count
             batch = torch.nn.functional.pad(batch, (0, 0, 0, 0, 0, 0, 0, missing))
         with _full_precision(self.device):
-            output = self.module(batch.contiguous(memory_format=torch.channels_last))
-        if not self._classifier.outputs_probabilities:
-            output = torch.softmax(output, dim=1)
-        answer: NDArray[np.float32] = output[:count].to("cpu", torch.float32).numpy()
-        return answer
+            answers = self._classifier.answers(
+                batch.contiguous(memory_format=torch.channels_last), self.module
+            )
+        return answers[:count]
 
 
 def _planned(count: int) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from explainers.errors import InvalidInput
-from studies.runtime_doubt import doubtful_seconds
 from studies.explained_class import ExplainedClass, classes_line
+from studies.runtime_doubt import doubtful_seconds
 from tuner.cli.output import console, table
 
 __all__ = ["show_summary", "summary_of"]
