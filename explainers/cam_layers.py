@@ -16,6 +16,7 @@ from torch import nn
 
 from explainers.classifier import Classifier, ReshapeTransform
 from explainers.errors import LimeTunerError
+from explainers.user_code import failure
 
 __all__ = ["Call", "MapLayer", "find_map_layer", "known_map_layer", "layout_of", "trace_calls"]
 
@@ -84,7 +85,7 @@ def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
         crop: pixels a side.
 
     Raises:
-        Exception: whatever the module raises for a picture of that size.
+        LimeTunerError: where and how the module fails for a picture of that size.
     """
     calls: list[Call] = []
 
@@ -101,6 +102,8 @@ def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
     try:
         with torch.inference_mode():
             classifier.module(classifier.normalise(image))
+    except Exception as error:  # the user's own code may raise anything
+        raise LimeTunerError(failure(error)) from error
     finally:
         for handle in handles:
             handle.remove()

@@ -165,8 +165,8 @@ def _traced(classifier: Classifier, crop: int) -> tuple[list[Call], str]:
     """What is called for a picture of that size, or why it cannot be asked."""
     try:
         return trace_calls(classifier, crop), ""
-    except Exception as error:  # the user's own code may raise anything
-        return [], failure(error)
+    except LimeTunerError as error:
+        return [], str(error)
 
 
 def _of_a_size_it_takes(made: Classifier, fixed: bool) -> tuple[Classifier, Sequence[Call], str]:

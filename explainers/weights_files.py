@@ -55,8 +55,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         raise MissingAsset(f"weights file {path} does not exist: check the path after --weights")
     _refuse_other_formats(path)
     loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    state = {name: _plain(tensor, name, path) for name, tensor in _state_in(loaded, path).items()}
-    return state
+    return {name: _plain(tensor, name, path) for name, tensor in _state_in(loaded, path).items()}
 
 
 def _refuse_other_formats(path: Path) -> None:

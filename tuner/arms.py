@@ -261,7 +261,9 @@ class Arms:
     def _behind(self, arm: Arm, iou: float) -> bool:
         return iou - self._weight * self._cheapest_ratio(arm) < self.best - _LET_BE_BEHIND
 
-    def _replayed(self, arm: Arm, samples: int, seeds: int) -> dict[FlatSetting, list[float]]:
+    def _replayed(
+        self, arm: Arm, samples: int, seeds: int
+    ) -> dict[FlatSetting, list[float]]:
         """IoU on each seed of the settings that stayed hopeful."""
         task = self._task.images[0]
         found: dict[FlatSetting, list[float]] = {}

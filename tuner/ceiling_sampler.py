@@ -278,7 +278,9 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             scored = self._reading.score(trial)
             seeds = min(len(trial.user_attrs.get("iou_per_seed", ())), _REPLAYED_SEEDS)
             if seeds and scored is not None and trial.params:
-                note(self.arms.of(trial.params), int(trial.params["num_samples"]), seeds, scored)
+                note(
+                    self.arms.of(trial.params), int(trial.params["num_samples"]), seeds, scored
+                )
             arm, foretold = self.arms.of(trial.params), self._reading.foretold(trial)
             if arm is not None and trial.user_attrs.get("feasible") is False:
                 barred[arm] = barred.get(arm, 0) + 1

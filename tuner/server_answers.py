@@ -109,7 +109,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _answer(name: str, params: Any, iou: float, seconds: float, keys: Sequence[str]) -> KnownAnswer:
+def _answer(
+    name: str, params: Any, iou: float, seconds: float, keys: Sequence[str]
+) -> KnownAnswer:
     if not isinstance(params, dict):
         raise InvalidInput(f"params is a {type(params).__name__}, not an object by image")
     for key in params:

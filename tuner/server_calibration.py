@@ -142,7 +142,9 @@ class Calibration:
                     document["verdict"], document["reference"], _rule_name(document["mask_rule"])
                 ),
                 factors=None if factors is None else _factors(factors),
-                runtime_model=None if model is None else RuntimeModel.from_json(json.dumps(model)),
+                runtime_model=None
+                if model is None
+                else RuntimeModel.from_json(json.dumps(model)),
                 rules=None if rules is None else _rules(rules),
                 taken=document["taken"],
             )
@@ -245,7 +247,9 @@ def parse_take(text: str) -> tuple[str, str | None]:
     return reference, mask_rule or None
 
 
-def chosen_rule(candidates: Sequence[Candidate], reference: str, mask_rule: str | None) -> Verdict:
+def chosen_rule(
+    candidates: Sequence[Candidate], reference: str, mask_rule: str | None
+) -> Verdict:
     """The user's own choice, with what the answers say about it.
 
     Args:

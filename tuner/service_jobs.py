@@ -113,7 +113,9 @@ class ServiceWorker:
 
         pause(GRACE_SECONDS)
         with contextlib.suppress(*UNREACHABLE):  # the server ends; its heartbeat has ended, too
-            until_reachable(lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause)
+            until_reachable(
+                lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause
+            )
 
     def _do(self, jobs: Jobs, job: Job) -> None:
         with self._beating(jobs, job) as is_mine:

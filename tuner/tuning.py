@@ -105,7 +105,9 @@ def open_study(
             "compare: give another name with --study"
         )
     if stored:
-        made_for, wanted_for = (str(each.get("objective", AGREEMENT)) for each in (stored, facts))
+        made_for, wanted_for = (
+            str(each.get("objective", AGREEMENT)) for each in (stored, facts)
+        )
         if made_for != wanted_for:
             raise InvalidInput(
                 f"study '{name}' was made with --objective {made_for}, not {wanted_for}, so their "

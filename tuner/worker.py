@@ -259,7 +259,9 @@ class Worker:
         settings = plan.settings(facts)
         notes = StudyNotes(study, task, artifact_store(self.storage))
         runner = StudyRunner(study, task, settings, notes.on_trial, notes.on_score)
-        runner.begin(winners_of(self.storage, name) if plan.warm_start else [], plan.first())
+        runner.begin(
+            winners_of(self.storage, name) if plan.warm_start else [], plan.first()
+        )
         return _Prepared(plan, runner, settings, bank, notes)
 
 

@@ -52,7 +52,9 @@ class CatalogScope:
             raise InvalidInput(f"--most-runtime {self.most_runtime}: give a share above 0")
 
 
-def run_catalog_scope(scope: CatalogScope, prefix: str, jobs: Sequence[TuneJob]) -> dict[str, Any]:
+def run_catalog_scope(
+    scope: CatalogScope, prefix: str, jobs: Sequence[TuneJob]
+) -> dict[str, Any]:
     """Search; the document of ``tune --scope catalog --json``."""
     from studies.catalog_names import catalog_study
     from studies.storage import open_storage

@@ -68,7 +68,9 @@ def show_answer(
     console.print(shown)
     if not earlier:
         return
-    before = table("earlier answers (UTC)", "submitted", "IoU", "s", "predicted IoU", "predicted s")
+    before = table(
+        "earlier answers (UTC)", "submitted", "IoU", "s", "predicted IoU", "predicted s"
+    )
     for each in earlier[-_MOST_EARLIER:]:
         before.add_row(
             f"{each.at:%Y-%m-%d %H:%M}",
@@ -80,7 +82,9 @@ def show_answer(
     console.print(before)
 
 
-def show_board(rows: Sequence[BoardRow], ours: Sequence[datetime | None], server: str) -> None:
+def show_board(
+    rows: Sequence[BoardRow], ours: Sequence[datetime | None], server: str
+) -> None:
     """A score board in its own order.
 
     Args:

@@ -103,7 +103,9 @@ def submit(
     if worse and not yes and not typer.confirm("Send it all the same?", err=True):
         raise SubmissionError("nothing was sent, as you have decided")
     with _waiting(f"{address.base} evaluates") as told:
-        answer = send(server, token, parcel.data, read_seconds=timeout, retries=retries, told=told)
+        answer = send(
+            server, token, parcel.data, read_seconds=timeout, retries=retries, told=told
+        )
     failure: StorageError | None = None
     try:
         _record(database, address.base, parcel, answer)
