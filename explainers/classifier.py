@@ -90,6 +90,19 @@ class Classifier:
             answer: NDArray[np.float32] = output.to("cpu", torch.float32).numpy()
         return answer
 
+    def to_json(self) -> dict[str, Any]:
+        """What the module is taken for: ``output``, ``mean``, ``std``, ``resize``, ``crop``,
+        ``channels``, ``map_layer``."""
+        return {
+            "output": "probabilities" if self.outputs_probabilities else "logits",
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "resize": self.geometry.resize,
+            "crop": self.geometry.crop,
+            "channels": len(self.mean),
+            "map_layer": self.cam_layer,
+        }
+
     def class_name(self, index: int) -> str:
         """Name of a class; its number as text when the classifier has no names."""
         return self.class_names[index] if index < len(self.class_names) else str(index)
@@ -118,7 +131,8 @@ class Classifier:
         if self.cam_layer is None:
             raise InvalidInput(
                 f"no last convolutional layer is known for {self.name}: "
-                "name one with --cam-layer, e.g. --cam-layer layer4"
+                "name one with --cam-layer, e.g. --cam-layer layer4, give masks with --reference, "
+                "or use --objective faithful"
             )
         try:
             return root.get_submodule(self.cam_layer)

@@ -18,17 +18,17 @@ from explainers.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.images import Geometry
 from explainers.input_config import InputConfig, stated_input, stated_sizes
-from explainers.notices import tell_once
 from explainers.state_dicts import load_state
+from explainers.telling import tell_once
 from explainers.user_code import failure, import_user_object, module_spec
 
 __all__ = ["load_from_factory"]
 
 _logger = logging.getLogger(__name__)
 
-# Tried where the module says nothing and does not take ImageNet's 224: MNIST's and CIFAR's, and
-# those that published networks are made for.
-_COMMON_SIZES = (28, 32, 64, 96, 128, 256, 299, 384, 448, 512)
+# Tried where the module says nothing and does not take ImageNet's 224: the sizes of MNIST, CIFAR,
+# FER2013, Tiny ImageNet and STL-10, and those that published networks are made for.
+_COMMON_SIZES = (28, 32, 48, 64, 96, 128, 160, 256, 299, 384, 448, 512)
 _ACCEPTED = "it must return a torch.nn.Module or an explainers.classifier.Classifier"
 
 
@@ -70,7 +70,7 @@ def load_from_factory(
             return made if cam_layer is None else made.with_cam_layer(cam_layer)
         made = _with_map_layer(made, calls, cam_layer)
         if cam_layer is None:
-            tell_once(_logger, f"{spec}: {_layer_told(made)}")
+            _tell(f"{spec}: {_layer_told(made)}")
         return made
     return _of_bare_module(spec, _unwrapped(made), device, cam_layer, crop)
 
@@ -157,7 +157,7 @@ def _of_bare_module(
         made = _with_map_layer(made, calls, cam_layer)
     elif cam_layer is not None:
         made = made.with_cam_layer(cam_layer)
-    tell_once(_logger, f"{spec}: {_input_told(made, config, told)}; {_layer_told(made)}")
+    _tell(f"{spec}: {_input_told(made, config, told)}; {_layer_told(made)}")
     return made
 
 
@@ -211,14 +211,16 @@ def _with_map_layer(made: Classifier, calls: Sequence[Call], cam_layer: str | No
 
 def _input_told(made: Classifier, config: InputConfig, size: str) -> str:
     resize, crop = made.geometry.resize, made.geometry.crop
-    scaled = "" if resize in (None, crop) else f" of pictures scaled to {resize}"
+    stated = f"as its {config.source} says"
+    usual = "the usual values, for the module says nothing"
+    why_size = size or (stated if config.geometry is not None else usual)
+    why_scaling = stated if config.mean is not None else usual
+    pixels = f"{crop} × {crop} pixels" + (f" of {resize}" if resize not in (None, crop) else "")
     scaling = f"mean {_short(made.mean)} and std {_short(made.std)}"
-    if config.mean is None:
-        scaling = f"ImageNet's {scaling}"
-    why = f"as its {config.source} says" if config.source else "for it says nothing else"
-    why = size or why
-    ignored = f", {', '.join(config.ignored)} ignored" if config.ignored else ""
-    return f"gets {crop} × {crop}{scaled} with {scaling}, {why}{ignored}"
+    ignored = f" ({', '.join(config.ignored)} ignored)" if config.ignored else ""
+    if why_size == why_scaling:
+        return f"gets {pixels} with {scaling}, {why_size}{ignored}"
+    return f"gets {pixels}, {why_size}, with {scaling}, {why_scaling}{ignored}"
 
 
 def _layer_told(made: Classifier) -> str:
@@ -232,3 +234,7 @@ def _layer_told(made: Classifier) -> str:
 
 def _short(values: Sequence[float]) -> str:
     return "/".join(f"{value:g}" for value in values)
+
+
+def _tell(line: str) -> None:
+    tell_once(_logger, line, line)

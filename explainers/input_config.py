@@ -16,6 +16,7 @@ __all__ = ["InputConfig", "stated_input", "stated_sizes"]
 
 _CROP_PCT = 0.875  # timm's default
 _SMALLEST = 8
+_WHITE = 255.0  # some frameworks do not scale pixels to [0, 1]
 _CONFIGS = ("pretrained_cfg", "default_cfg")
 _TRANSFORMS = ("transforms", "preprocess", "transform")
 _SIZES = ("image_size", "img_size", "input_size")
@@ -117,6 +118,9 @@ def _scaling(
     ignored: tuple[str, ...] = (),
 ) -> InputConfig:
     mean, std = _numbers(values["mean"]), _numbers(values["std"])
+    if mean and std and min(*mean, *std) > 1 and max(*mean, *std) <= _WHITE:
+        mean, std = (tuple(value / _WHITE for value in each) for each in (mean, std))
+        source = f"{source} (in units of 0 to 255)"
     usable = (
         mean is not None
         and std is not None

@@ -21,8 +21,8 @@ from explainers.heat_map_rules import HeatMapRule, parse_heat_map_rule
 from explainers.heat_maps import check_method, heat_map
 from explainers.images import AtScale, enlarged
 from explainers.masks import check_reference
-from explainers.notices import tell_once
 from explainers.reliability import Reliability, judge
+from explainers.telling import tell_once
 
 __all__ = ["CamReference", "Reference", "parse_reference"]
 
@@ -137,12 +137,15 @@ class CamReference:
     def _tell_other_share(self, mask: NDArray[np.bool_], name: str) -> None:
         percent = self.rule.percent
         if percent is not None and abs(100 * mask.mean() - percent) > _OTHER_SHARE:
-            tell_once(
-                _logger,
+            _tell(
                 f"the reference mask of {name} has {mask.mean():.1%} of the pixels, not "
                 f"{percent:g} %: so many have one value in the {self.method} map that no "
                 "more can be told apart",
             )
+
+
+def _tell(line: str) -> None:
+    tell_once(_logger, line, line)
 
 
 def parse_reference(text: str) -> CamReference:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from explainers.errors import InvalidInput
-from explainers.notices import tell_once
+from explainers.telling import tell_once
 from explainers.weights_files import read_state
 
 __all__ = ["fill", "fitted_keys", "load_state", "other_class_count"]
@@ -66,16 +66,16 @@ def fitted_keys(module: nn.Module, state: State, path: Path) -> dict[str, torch.
     for prefix, inside in fits.items():
         left = [key for key in state if not key.startswith(prefix)]
         others = f"; {_counted(left, 'other key')} left out" if _weights_of(left) else ""
-        tell_once(_logger, f"{path}: dropped the prefix '{prefix}' of {len(inside)} keys{others}")
+        _tell(f"{path}: dropped the prefix '{prefix}' of {len(inside)} keys{others}")
         return _without_leftovers(module, inside, path)
     for prefix in _prefixes(_weights_of(state), own):
         longer = {f"{prefix}{key}": value for key, value in state.items()}
         if own <= set(longer):
-            tell_once(_logger, f"{path}: put the prefix '{prefix}' before {len(longer)} keys")
+            _tell(f"{path}: put the prefix '{prefix}' before {len(longer)} keys")
             return _without_leftovers(module, longer, path)
     unwrapped = _as_wrapped(module.state_dict(), state)
     if own <= set(unwrapped):
-        tell_once(_logger, f"{path}: names differ in {' and '.join(_WRAPPING)} only, and fit")
+        _tell(f"{path}: names differ in {' and '.join(_WRAPPING)} only, and fit")
         return _without_leftovers(module, unwrapped, path)
     return _most_alike(own, state)
 
@@ -173,7 +173,7 @@ def _without_leftovers(
     own = module.state_dict()
     left = [key for key in state if key not in own and key.endswith(_NO_WEIGHTS)]
     if left:
-        tell_once(_logger, f"{path}: left out {_counted(left, 'key')}, no weights")
+        _tell(f"{path}: left out {_counted(left, 'key')}, no weights")
     return {key: value for key, value in state.items() if key not in left}
 
 
@@ -191,7 +191,7 @@ def _tell_casts(own: State, state: State, path: Path) -> None:
                 f"{path} holds {count} tensors of type {given} for weights of type {wanted}: give "
                 "the weights from before the quantisation"
             )
-        tell_once(_logger, f"{path}: cast {count} tensors from {given} to {wanted}")
+        _tell(f"{path}: cast {count} tensors from {given} to {wanted}")
 
 
 def _counted(keys: list[str], what: str) -> str:
@@ -205,3 +205,7 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...] | None:
 
 def _sides(shape: torch.Size) -> str:
     return " × ".join(map(str, shape)) or "a single number"
+
+
+def _tell(line: str) -> None:
+    tell_once(_logger, line, line)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from explainers.errors import InvalidInput, MissingAsset
-from explainers.notices import tell_once
+from explainers.telling import tell_once
 
 __all__ = ["read_state"]
 
@@ -143,8 +143,7 @@ def _state_in(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
         raise InvalidInput(f"{path} holds no tensors ({keys}), not a state dict: {_SAVE}")
     others = [key for key in inside if key not in (chosen, "")]
     if others:
-        tell_once(
-            _logger,
+        _tell(
             f"{path} holds several state dicts: '{chosen}' is taken, {', '.join(others)} not",
         )
     return inside[chosen]
@@ -169,3 +168,7 @@ def _plain(tensor: torch.Tensor, name: str, path: Path) -> torch.Tensor:
             f"{path}: '{name}' is quantised: give the weights from before the quantisation"
         )
     return (tensor.to_dense() if tensor.layout != torch.strided else tensor).detach()
+
+
+def _tell(line: str) -> None:
+    tell_once(_logger, line, line)
