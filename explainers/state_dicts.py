@@ -65,7 +65,7 @@ def fitted_keys(module: nn.Module, state: State, path: Path) -> dict[str, torch.
         )
     for prefix, inside in fits.items():
         left = [key for key in state if not key.startswith(prefix)]
-        others = f"; {_counted(left, 'other key')} left out" if _weights_of(left) else ""
+        others = f"; {_counted(left, 'other key')} left out" if left else ""
         _tell(f"{path}: dropped the prefix '{prefix}' of {len(inside)} keys{others}")
         return _without_leftovers(module, inside, path)
     for prefix in _prefixes(_weights_of(state), own):

@@ -7,7 +7,7 @@ import logging
 import pathlib
 import re
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,13 @@ _SAVE = "save it with torch.save(model.state_dict(), FILE)"
 
 # What checkpoints hold beside tensors, and what no code is run for when it is read.
 _HARMLESS: list[Any] = [
-    argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, Counter,
-    np.dtype, np.ndarray, type(np.dtype("float64")), type(np.dtype("float32")),
-    type(np.dtype("int64")), type(np.dtype("int32")), type(np.dtype("bool")),
-    (np.float64(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
-    (np.float64(0).__reduce__()[0], "numpy._core.multiarray.scalar"),
-    (np.zeros(1).__reduce__()[0], "numpy.core.multiarray._reconstruct"),
-    (np.zeros(1).__reduce__()[0], "numpy._core.multiarray._reconstruct"),
+    argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, Counter, defaultdict, int, list,
+    dict, np.dtype, np.ndarray, *(getattr(np.dtypes, name) for name in np.dtypes.__all__),
+    *(
+        (made.__reduce__()[0], f"{module}.multiarray.{name}")  # as NumPy 1 and 2 call them
+        for made, name in ((np.float64(0), "scalar"), (np.zeros(1), "_reconstruct"))
+        for module in ("numpy.core", "numpy._core")
+    ),
 ]  # fmt: skip
 
 
@@ -106,15 +106,16 @@ def _read_torch(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types here
         unknown = re.search(
-            r"Unsupported (?:global|class|operand)\S* *(?:GLOBAL )?(\S+)", str(error)
+            r"(?:Unsupported global: GLOBAL|Unsupported class) ([\w.]+)", str(error)
         )
         if unknown is not None:
             raise InvalidInput(
                 f"{path} is not a PyTorch state dict that can be loaded safely: it holds more than "
-                f"tensors ({unknown.group(1).rstrip('.,')}), as a whole module does. Load it where "
+                f"tensors ({unknown.group(1)}), as a whole module does. Load it where "
                 "it was trained and save its weights: torch.save(model.state_dict(), FILE)"
             ) from error
-        said = " ".join(str(error).split())[:120]
+        said = " ".join(str(error).partition("WeightsUnpickler error: ")[2].split())[:120]
+        said = said or " ".join(str(error).split())[:120]
         raise InvalidInput(
             f"{path} is not a PyTorch state dict that can be loaded safely "
             f"({type(error).__name__}: {said}): {_SAVE}"
