@@ -185,8 +185,10 @@ def _last_convolution(calls: Sequence[Call], once: dict[str, int]) -> int | None
     for place in reversed(range(len(calls))):
         call = calls[place]
         convolution = isinstance(call.module, nn.Conv2d) and call.spatial
-        if not convolution or _becomes_tokens(calls, place):
+        if not convolution:
             continue
+        if _becomes_tokens(calls, place):  # and so do those before it
+            return None
         assert call.shape is not None
         cells = call.shape[2:]
         same = [
@@ -202,7 +204,7 @@ def _last_convolution(calls: Sequence[Call], once: dict[str, int]) -> int | None
 
 
 def _becomes_tokens(calls: Sequence[Call], place: int) -> bool:
-    """Whether a convolution cuts the picture into the patches of a transformer."""
+    """Whether a convolution's cells become the tokens of a transformer, for good."""
     shape = calls[place].shape
     assert shape is not None
     patches = shape[2] * shape[3]
@@ -210,7 +212,8 @@ def _becomes_tokens(calls: Sequence[Call], place: int) -> bool:
         later.shape is not None
         and len(later.shape) == 3
         and any(0 <= tokens - patches < _MOST_PREFIX_TOKENS for tokens in later.shape[:2])
-        for later in calls[place + 1 :]
+        and not any(call.spatial for call in calls[at + 1 :])
+        for at, later in enumerate(calls[place + 1 :], place + 1)
     )
 
 

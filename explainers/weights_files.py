@@ -153,7 +153,7 @@ def _state_in(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
 def _states(loaded: Mapping[Any, Any], at: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every mapping from names to tensors, by its path; entries that are no tensors left out."""
     tensors = {k: v for k, v in loaded.items() if isinstance(k, str) and torch.is_tensor(v)}
-    if tensors and not (at == "" and set(tensors) <= {"epoch", "step", "best_acc1", "best_acc"}):
+    if any(tensor.ndim for tensor in tensors.values()):  # not only counts and losses
         yield at, tensors
     if at.count("/") < _DEEPEST:
         for key, value in loaded.items():
