@@ -8,12 +8,10 @@ nothing to be converted for an engine.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import logging
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from explainers.errors import InvalidInput, LimeTunerError, one_line
 from explainers.images import Geometry
 from explainers.model_outputs import described
 from explainers.telling import tell_once
+from explainers.user_code import import_user_object, module_spec
 
 __all__ = ["PREFIX", "BlackBox", "load_black_box"]
 
@@ -152,19 +151,9 @@ def load_black_box(spec: str) -> BlackBox:
     Raises:
         InvalidInput: it cannot be imported, is no function, or needs a fingerprint.
     """
-    module_name, _, path = spec.partition(":")
+    spec = module_spec(spec)
     name = f"{PREFIX}{spec}"
-    here = str(Path.cwd())
-    if here not in sys.path:  # a function beside the user's notebook
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-        function = reduce(getattr, path.split("."), module)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise InvalidInput(
-            f"'{name}' cannot be imported ({error}): give function:package.module:name, importable "
-            "from the working folder"
-        ) from error
+    module, function = import_user_object(spec, f"'{name}'")
     if not callable(function):
         raise InvalidInput(
             f"'{name}' is a {type(function).__name__}, not a function from (N, H, W, 3) uint8 to "

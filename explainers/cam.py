@@ -7,7 +7,7 @@ exception passes. Working on a copy leaves the caller's model as it was.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -36,6 +36,9 @@ CAM_METHODS: Mapping[str, str | None] = {
 }
 """Our name → grad-cam's class; ``None`` where we find the weights ourselves."""
 
+_ROUNDING = 1e-6
+_REMEDY = "name another with --cam-layer, give masks with --reference, or use --objective faithful"
+
 
 class ActivationMaps:
     """One method's maps of the layer ``classifier.cam_layer``, for pictures of any size.
@@ -63,12 +66,15 @@ class ActivationMaps:
         target = classifier.cam_target(module)
         # No gradient goes further back than the layer; the maps are the same to the last bit.
         module.requires_grad_(False)
-        target.register_forward_hook(_begin_gradients)
+        self._seen = _Seen()
+        target.register_forward_hook(self._seen.begin_gradients)
+        module.register_forward_hook(self._seen.answered)
         common: dict[str, Any] = {
             "model": ScoreModule(classifier, module),
             "target_layers": [target],
             "reshape_transform": classifier.reshape_transform,
         }
+        self._method = method
         kind = CAM_METHODS[method]
         if kind is None:
             self._cam = BaseCAM(**common, uses_gradients=False)
@@ -76,6 +82,7 @@ class ActivationMaps:
             self._cam.get_cam_weights = partial(CHANNEL_WEIGHTS[method], weights)
         else:
             self._cam = getattr(pytorch_grad_cam, kind)(**common)
+        self._cam.get_cam_image = _without_noise(self._cam.get_cam_image)
 
     def __enter__(self) -> ActivationMaps:
         return self
@@ -120,33 +127,114 @@ class ActivationMaps:
     def _computed(self, images: NDArray[np.uint8], class_index: int) -> NDArray[np.float32]:
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-        classifier = self.classifier
-        crop = classifier.geometry.crop
+        classifier, seen = self.classifier, self._seen
+        seen.begin()
         try:
             maps = self._cam(
                 input_tensor=classifier.normalise(images),
                 targets=[ClassifierOutputTarget(class_index)] * len(images),
             )
-        except (ValueError, IndexError, np.exceptions.AxisError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except (
+            ValueError, IndexError, TypeError, AttributeError, np.exceptions.AxisError,
+            AssertionError, RuntimeError,
+        ) as error:  # fmt: skip
+            self._explain(error, images.shape[1], images.shape[2])
+            raise
+        self._refuse_layer()
+        found = np.asarray(maps, dtype=np.float32)
+        if np.isnan(found).any():
+            raise LimeTunerError(
+                f"the {self._method} map of layer '{classifier.cam_layer}' of {classifier.name} is "
+                f"NaN for class {class_index}: its answers or that layer's are not finite (weights "
+                "of a training that diverged, or an overflow in half precision)"
+            )
+        return found.clip(0.0, 1.0)
+
+    def _refuse_layer(self) -> None:
+        """Raise where the layer cannot have a map, whatever grad-cam made of it."""
+        seen, classifier = self._seen, self.classifier
+        if seen.is_answered and seen.calls == 0:
+            reason = "is not called for an answer (as an auxiliary head is not)"
+        elif seen.calls > 1:
+            reason = f"is called {seen.calls} times for one answer, so it has no one map"
+        elif seen.calls and not seen.is_tensor:
+            reason = f"gives a {seen.kind}, not a feature map"
+        elif seen.is_answered and self._cam.uses_gradients and not seen.is_reached:
+            reason = ""
+        else:
+            return
+        what = f"layer '{classifier.cam_layer}' of {classifier.name}"
+        raise LimeTunerError(
+            f"{what} {reason}: {_REMEDY}" if reason else f"no gradient reaches {what}: {_REMEDY}"
+        )
+
+    def _explain(self, error: Exception, height: int, width: int) -> None:
+        """Raise an error that says why there are no maps, where that is known."""
+        classifier, seen = self.classifier, self._seen
+        try:
+            self._refuse_layer()
+        except LimeTunerError as reason:
+            raise reason from error
+        if isinstance(error, (ValueError, IndexError)):
             raise LimeTunerError(
                 f"layer '{classifier.cam_layer}' of {classifier.name} does not give a feature map "
                 f"({error}): name a convolutional layer with --cam-layer"
             ) from error
-        except (AssertionError, RuntimeError) as error:
-            if images.shape[1:3] == (crop, crop):
-                raise
+        crop = classifier.geometry.crop
+        size_may_be_wrong = isinstance(error, (AssertionError, RuntimeError))
+        if size_may_be_wrong and not seen.is_answered and (height, width) != (crop, crop):
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InvalidInput(
                 f"{classifier.name} takes pictures of {crop} × {crop} only, not "
-                f"{images.shape[2]} × {images.shape[1]} ({reason}): use a method of one scale, "
+                f"{width} × {height} ({reason}): use a method of one scale, "
                 "e.g. --reference gradcam@0.3"
             ) from error
-        return np.nan_to_num(np.asarray(maps, dtype=np.float32)).clip(0.0, 1.0)
 
 
-def _begin_gradients(module: torch.nn.Module, inputs: Any, output: Any) -> Any:
-    """Forward hook: the graph of operations starts with the layer's output."""
-    if not (torch.is_grad_enabled() and isinstance(output, torch.Tensor)):
-        return output
-    # The next layer may work in place, which a leaf of the graph does not allow.
-    return output.requires_grad_().clone()
+def _without_noise(get_cam_image: Callable[..., Any]) -> Callable[..., Any]:
+    """grad-cam stretches each map to [0, 1], and so the rounding errors of a constant one."""
+
+    def get(*arguments: Any, **options: Any) -> Any:
+        maps = get_cam_image(*arguments, **options)
+        for values in maps:
+            if np.ptp(values) <= _ROUNDING * np.abs(values).max():
+                values[:] = 0
+        return maps
+
+    return get
+
+
+class _Seen:
+    """What a forward and a backward pass do to the layer; forward hooks."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was seen."""
+        self.calls = 0
+        self.kind = ""
+        self.is_tensor = self.is_answered = self.is_reached = False
+
+    def begin_gradients(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
+        """The graph of operations starts with the layer's output, also where the network says that
+        what leads to it needs none (a frozen backbone under ``no_grad``)."""
+        self.calls += 1
+        self.kind = type(output).__name__
+        self.is_tensor = isinstance(output, torch.Tensor)
+        if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+            return output
+        with torch.inference_mode(False), torch.enable_grad():
+            # The next layer may work in place, which a leaf of the graph does not allow.
+            begun = output.detach().clone().requires_grad_()
+            begun.register_hook(self._reached)
+            return begun.clone()
+
+    def answered(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        """The network got to its end."""
+        self.is_answered = True
+
+    def _reached(self, gradient: torch.Tensor) -> None:
+        self.is_reached = True

@@ -350,7 +350,8 @@ class Classifier:
         if self.cam_layer is None:
             raise InvalidInput(
                 f"no last convolutional layer is known for {self.name}: "
-                "name one with --cam-layer, e.g. --cam-layer layer4"
+                "name one with --cam-layer, e.g. --cam-layer layer4, give masks with --reference, "
+                "or use --objective faithful"
             )
         try:
             return root.get_submodule(self.cam_layer)

@@ -95,6 +95,6 @@ def _as_cells(classifier: Classifier, output: Any) -> torch.Tensor | None:
     if classifier.reshape_transform is not None:
         try:
             output = classifier.reshape_transform(output)
-        except (RuntimeError, IndexError):  # made for the blocks, not for this layer
+        except (RuntimeError, IndexError, ValueError):  # made for the blocks, not for this layer
             return None
     return output if output.ndim == 4 and min(output.shape[2:]) > 1 else None

@@ -6,6 +6,7 @@ import base64
 import functools
 import hashlib
 import io
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +16,19 @@ from PIL import Image
 
 from explainers.cam import Progress
 from explainers.classifier import Classifier
-from explainers.errors import InvalidInput
+from explainers.errors import InvalidInput, UnusableReference
 from explainers.heat_map_rules import HeatMapRule, parse_heat_map_rule
 from explainers.heat_maps import check_method, heat_map
 from explainers.images import AtScale, enlarged
 from explainers.masks import check_reference
 from explainers.reliability import Reliability, judge
+from explainers.telling import tell_once
 
 __all__ = ["CamReference", "Reference", "parse_reference"]
 
 _NONE = "none"
+_OTHER_SHARE = 1.0
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,16 +114,38 @@ class CamReference:
             judged: find out how far it can be trusted; takes about half a second.
 
         Raises:
-            UnusableReference: the mask is empty or full.
+            UnusableReference: the map is zero everywhere, or the mask empty or full.
         """
         scaled = functools.cache(at_scale or enlarged(image))  # each scale is decoded once
         found = heat_map(classifier, image, self.method, class_index, progress, scaled)
+        if not found.any():
+            which = "the likeliest class" if class_index is None else f"class {class_index}"
+            raise UnusableReference(
+                f"the {self.method} map of {name} is zero everywhere: {which} has no positive "
+                f"evidence in layer '{classifier.cam_layer}' of {classifier.name}, or the same in "
+                "all its cells. Name another layer with --cam-layer, give masks with --reference, "
+                "or use --objective faithful"
+            )
         mask = self.rule(found, image)
         check_reference(mask, name)
+        self._tell_other_share(mask, name)
         if not judged:
             return Reference(mask, self.text)
         reliability = judge(classifier, image, mask, scaled, class_index)
         return Reference(mask, self.text, reliability)
+
+    def _tell_other_share(self, mask: NDArray[np.bool_], name: str) -> None:
+        percent = self.rule.percent
+        if percent is not None and abs(100 * mask.mean() - percent) > _OTHER_SHARE:
+            _tell(
+                f"the reference mask of {name} has {mask.mean():.1%} of the pixels, not "
+                f"{percent:g} %: so many have one value in the {self.method} map that no "
+                "more can be told apart",
+            )
+
+
+def _tell(line: str) -> None:
+    tell_once(_logger, line, line)
 
 
 def parse_reference(text: str) -> CamReference:

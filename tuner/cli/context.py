@@ -175,5 +175,6 @@ def open_workplace(
         weights=setting("weights", weights),
         device=setting("device", device),
         cam_layer=setting("cam_layer", cam_layer),
+        crop=None if loaded.geometry is None else loaded.geometry.crop,
     )
     return Workplace(source, loaded, classifier, None if folder is None else Path(folder))

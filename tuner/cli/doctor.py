@@ -147,6 +147,7 @@ class _Speeds:
         self._classifier = classifier
         self.milliseconds["plain torch"] = each
         return (
+            f"{_taken_for(classifier)}\n"
             f"{classifier.name} on {classifier.device}: {each:.1f} ms an image at batch 10 "
             f"({os.cpu_count()} cores), so lime's defaults take about {each:.0f} s"
         )
@@ -181,6 +182,23 @@ class _Speeds:
             f"{says}: {each:.1f} ms an image at batch {engine.batch_size}, "
             f"{self.milliseconds['plain torch'] / each:.1f} times as fast as plain torch"
         )
+
+
+def _taken_for(classifier: Classifier) -> str:
+    """What the classifier is fed, what its outputs are, and where its maps come from."""
+    facts = classifier.to_json()
+    size = f"{facts['crop']} × {facts['crop']} pixels"
+    if facts["resize"] not in (None, facts["crop"]):
+        size = f"{size} of pictures scaled to {facts['resize']}"
+    scaling = ", ".join(
+        f"{name} {'/'.join(f'{value:g}' for value in facts[name])}" for name in ("mean", "std")
+    )
+    layer = facts["map_layer"]
+    maps = "no layer for class activation maps" if layer is None else f"maps from layer '{layer}'"
+    return (
+        f"{classifier.name}: {facts['channels']} channels, {size}, {scaling}, gives "
+        f"{facts['output']}, {maps}"
+    )
 
 
 def _scene(classifier: Classifier) -> NDArray[np.uint8]:
