@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from explainers.lime_parameters import LimeParameters
+from explainers.stored_masks import stored_coverage
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.front import FrontPoint, front_document
 from studies.overview import reliability_of
@@ -70,17 +71,16 @@ def summarise(study: optuna.Study) -> StudySummary | None:
 def image_document(study: optuna.Study) -> dict[str, Any]:
     """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
     found = summarise(study)
-    reliability = reliability_of(study.user_attrs.get("reference"))
+    reference = study.user_attrs.get("reference")
+    known = {"reliability": reliability_of(reference), "coverage": stored_coverage(reference)}
     if found is None:
-        return {
-            "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": reliability
-        }  # fmt: skip
+        return {"trials": 0, "pruned": 0, "best": None, "default": None, **known}
     document = {
         "trials": found.trials,
         "pruned": found.pruned,
         "best": found.best,
         "default": found.default if found.compared else None,
-        "reliability": reliability,
+        **known,
     }
     if found.front is not None:
         document["front"] = front_document(found.front)

@@ -31,6 +31,7 @@ __all__ = ["Documents", "state_of"]
 _KEPT = 2000
 _NOTHING: dict[str, Any] = {
     "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": None,
+    "coverage": None,
     "pictures": {"default": None, "best": None},
 }  # fmt: skip
 
