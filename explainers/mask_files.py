@@ -94,7 +94,7 @@ def coco_mask(
         As :func:`load_mask`.
     """
     place = _Place(name, geometry, photograph)
-    with source_of(f"{masks.path}: {name}", remarks) as source:
+    with source_of(str(masks.path), remarks) as source:
         mask = masks.mask(
             file_name,
             category,

@@ -23,8 +23,12 @@ VOID = 255
 _MOST_LABELS = 64
 # Labels beside a value at the top of the range are small; {0, 128, 255} may be a trimap.
 _SMALL_LABEL = 64
+# The border of a small object may be larger than the object, but not by much.
+_MOST_VOID = 10
 # Pixels that are neither nearly 0 nor nearly full: edges of few levels are thin, maps have more.
 _FEW_LEVELS, _FEW_BETWEEN, _MOST_BETWEEN = 16, 0.05, 0.25
+# How far apart the channels of a grey pixel may come out of a lossy format.
+_LOSSY_SPREAD = 16
 _RANGES = (1, 255, 65535)
 _UNITED = "several labels together are taken as the object"
 _CUT = "soft masks are cut at half of their range"
@@ -163,7 +167,8 @@ def coloured_object(
     Raises:
         InvalidInput: it has more colours, or no black.
     """
-    if (colours == colours[..., :1]).all():
+    spread = colours.max(axis=-1).astype(int) - colours.min(axis=-1)
+    if spread.max() <= (_LOSSY_SPREAD if lossy else 0):
         return grey_object(colours[..., 0], source, lossy=lossy)
     found = _distinct(colours.reshape(-1, colours.shape[-1]))
     if len(found) == 2 and not found[0].any():
@@ -210,8 +215,7 @@ def _are_labels(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
         return False
     if found[-1] not in _RANGES:
         return True
-    # A border that is void is smaller than what it borders.
-    return bool(found[-2] < _SMALL_LABEL and counts[-1] <= counts[1:-1].sum())
+    return bool(found[-2] < _SMALL_LABEL and counts[-1] <= _MOST_VOID * counts[1:-1].sum())
 
 
 def _is_soft(

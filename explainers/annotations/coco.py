@@ -99,8 +99,8 @@ class CocoMasks:
                     mask |= area
             if empty and empty == len(wanted):
                 raise source.error(
-                    "has boxes at most, no outlines (segmentation is empty): export it with "
-                    "polygons or run lengths"
+                    "has no outlines, boxes at most (segmentation is empty, or has fewer than "
+                    "three points): export it with polygons or run lengths"
                 )
             if empty:
                 source.tell("objects without an outline are left out", f"{empty} of {len(wanted)}")

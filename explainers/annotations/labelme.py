@@ -23,10 +23,7 @@ __all__ = ["read_labelme"]
 _POLYGONS = ("polygon", "quadrilateral", "rotation", "oriented_rectangle")
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
 _NOT_THE_OBJECT = ("background", "ignore")
-_BROKEN = (
-    KeyError, TypeError, ValueError, OverflowError, AttributeError, OSError, SyntaxError,
-    Image.DecompressionBombError,
-)  # fmt: skip
+_BROKEN = (KeyError, TypeError, ValueError, OverflowError, AttributeError)
 
 
 def read_labelme(
@@ -81,7 +78,16 @@ def _painted(
     class_name: str | None,
     source: Source,
 ) -> NDArray[np.bool_]:
-    labels = {_plain(each.get("label")) for each in shapes} - set(_NOT_THE_OBJECT)
+    flat = [kind for each in shapes if (kind := _kind(each)) in _WITHOUT_AREA]
+    drawn = [each for each in shapes if _kind(each) not in _WITHOUT_AREA]
+    if flat and not drawn:
+        raise source.error(
+            f"has only shapes without an area ({', '.join(sorted(set(flat)))}): draw the object "
+            "with polygon, rectangle, circle or mask"
+        )
+    if flat:
+        source.tell("shapes without an area are left out", f"{len(flat)}: {shortened(flat)}")
+    labels = {_plain(each.get("label")) for each in drawn} - set(_NOT_THE_OBJECT)
     wanted = labels
     if class_name is not None and _plain(class_name) in labels:
         wanted = {_plain(class_name)}
@@ -91,40 +97,30 @@ def _painted(
             shortened(sorted(labels), 4),
         )
     mask = np.zeros(shape, dtype=bool)
-    without: list[str] = []
-    drawn = 0
-    for each in shapes:
+    for each in drawn:
         label = _plain(each.get("label"))
-        if label not in wanted and label not in _NOT_THE_OBJECT:
-            continue
-        area = _area(each, shape, source)
-        if area is None:
-            without.append(str(each.get("shape_type") or "polygon of two points"))
-            continue
-        drawn += 1
-        mask = mask & ~area if label in _NOT_THE_OBJECT else mask | area
-    if without and not drawn:
-        raise source.error(
-            f"has only shapes without an area ({', '.join(sorted(set(without)))}): draw the object "
-            "with polygon, rectangle, circle or mask"
-        )
-    if without:
-        source.tell("shapes without an area are left out", f"{len(without)}: {shortened(without)}")
+        if label in wanted:
+            mask |= _area(each, shape, source)
+        elif label in _NOT_THE_OBJECT:
+            mask &= ~_area(each, shape, source)
     return mask
 
 
-def _area(
-    drawn: Mapping[str, Any], shape: tuple[int, int], source: Source
-) -> NDArray[np.bool_] | None:
-    """What a shape covers; ``None`` where it has no area."""
+def _kind(drawn: Mapping[str, Any]) -> str:
+    """The type of a shape; a polygon of one or two points is a point or a line."""
     kind = str(drawn.get("shape_type") or "polygon").lower()
-    points = points_of(drawn["points"])
-    if kind in _WITHOUT_AREA:
-        return None
+    if kind in _POLYGONS and len(drawn["points"]) < 3:
+        return "line"
+    return kind
+
+
+def _area(drawn: Mapping[str, Any], shape: tuple[int, int], source: Source) -> NDArray[np.bool_]:
+    """What a shape covers."""
+    kind, points = _kind(drawn), points_of(drawn["points"])
     if kind == "mask":
         return _pasted(drawn["mask"], points, shape)
     if kind in _POLYGONS or (kind == "rectangle" and len(points) == 4):
-        return fill_polygons([points], shape) if len(points) > 2 else None
+        return fill_polygons([points], shape)
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points
         return fill_polygons([[(x0, y0), (x1, y0), (x1, y1), (x0, y1)]], shape)
@@ -141,8 +137,11 @@ def _area(
 
 def _pasted(text: str, points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """A mask as a base64 PNG in the rectangle between two points, both included."""
-    with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
-        part = np.asarray(picture.convert("L")) > 0
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+            part = np.asarray(picture.convert("L")) > 0
+    except (OSError, SyntaxError, TypeError, Image.DecompressionBombError) as error:
+        raise ValueError("a shape of type 'mask' without a picture in base64") from error
     (x0, y0), (x1, y1) = np.rint([points.min(axis=0), points.max(axis=0)]).astype(int)
     if abs(y1 - y0 + 1 - part.shape[0]) > 1 or abs(x1 - x0 + 1 - part.shape[1]) > 1:
         raise ValueError(f"a mask of {part.shape[::-1]} between {(x0, y0)} and {(x1, y1)}")
