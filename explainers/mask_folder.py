@@ -28,12 +28,11 @@ class MaskFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        self._all = sorted(path for path in visible if path.is_file())
         self._files: dict[str, list[Path]] = {}
-        for path in sorted(folder.iterdir()):
-            suffix = path.suffix.lower()
-            if path.name.startswith(".") or suffix not in MASK_SUFFIXES + _LOSSY_SUFFIXES:
-                continue
-            if path.is_file():
+        for path in self._all:
+            if path.suffix.lower() in MASK_SUFFIXES + _LOSSY_SUFFIXES:
                 self._files.setdefault(_composed(path.stem), []).append(path)
 
     def mask_of(self, key: str, photograph: Path | None = None) -> Path:
@@ -95,11 +94,11 @@ class MaskFolder:
         """What there is, for somebody who looks for a name."""
         if photographs:
             return f" ({photographs[0].name} is the photograph itself)"
-        every = [path.name for paths in self._files.values() for path in paths]
         wanted = _composed(key).casefold()
-        alike = [name for name in every if wanted in _composed(name).casefold()]
+        alike = [path.name for path in self._all if wanted in _composed(path.name).casefold()]
         if alike:
             return f" (there is {shortened(alike)})"
+        every = [path.name for paths in self._files.values() for path in paths]
         return f" (there are {len(every)} others: {shortened(every)})" if every else ""
 
 

@@ -25,6 +25,8 @@ _MOST_LABELS = 64
 _SMALL_LABEL = 64
 # The border of a small object may be larger than the object, but not by much.
 _MOST_VOID = 10
+# Where several labels cover more, everything in the picture is labelled, not an object in it.
+_SCENE = 0.9
 # Pixels that are neither nearly 0 nor nearly full: edges of few levels are thin, maps have more.
 _FEW_LEVELS, _FEW_BETWEEN, _MOST_BETWEEN = 16, 0.05, 0.25
 # How far apart the channels of a grey pixel may come out of a lossy format.
@@ -70,9 +72,7 @@ def array_object(
     )
 
 
-def _layers_object(
-    values: NDArray[np.generic], source: Source, *, colours: bool
-) -> NDArray[np.bool_]:
+def _layers_object(values: NDArray[Any], source: Source, *, colours: bool) -> NDArray[np.bool_]:
     """Of (H, W, C): identical channels, a picture in colours, or one mask a layer."""
     layers: list[Any] = list(np.moveaxis(values, -1, 0))
     if all(np.array_equal(layers[0], layer) for layer in layers[1:]):
@@ -134,7 +134,8 @@ def label_object(indices: NDArray[Any], source: Source) -> NDArray[np.bool_]:
         indices: (H, W) whole numbers.
 
     Raises:
-        InvalidInput: there is nothing but labels, without a background, or far too many.
+        InvalidInput: there is no background, or hardly any beside several labels, or there are far
+            too many labels.
     """
     found = np.unique(indices)
     # Beyond 255 there are numbers of instances, of which 255 is one.
@@ -151,9 +152,16 @@ def label_object(indices: NDArray[Any], source: Source) -> NDArray[np.bool_]:
         )
     if void:
         source.tell(f"label {VOID} is taken as void, which is not the object")
+    united = np.asarray(np.isin(indices, labels))
     if len(labels) > 1:
-        source.tell(_UNITED, f"labels {shortened([str(i) for i in labels], 8)}")
-    return np.asarray(np.isin(indices, labels))
+        listed = f"labels {shortened([str(label) for label in labels], 8)}"
+        if united.mean() > _SCENE:
+            raise source.error(
+                f"has {listed}, which cover {united.mean():.0%} of the picture together, as in a "
+                f"labelled scene: which is the object? {_SAVE}"
+            )
+        source.tell(_UNITED, listed)
+    return united
 
 
 def coloured_object(

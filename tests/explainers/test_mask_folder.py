@@ -65,7 +65,8 @@ def test_several_masks_are_refused(tmp_path: Path) -> None:
         (["cat_mask.png", "dog_mask.png"], r"there is cat_mask\.png\)"),
         (["Cat.png"], r"there is Cat\.png"),
         (["._cat.png", "a.png", "b.png"], r"there are 2 others: a\.png, b\.png"),
-        (["cat.txt"], "no mask of 'cat': name it"),
+        (["cat.txt", "cat.npz"], r"there is cat\.npz, cat\.txt"),
+        (["._cat.png"], "no mask of 'cat': name it"),
     ],
 )
 def test_what_there_is_instead(names: list[str], said: str, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ _REFUSED: dict[str, tuple[Any, str]] = {
     "nothing": (np.zeros((0, 0)), r"shape \(0, 0\)"),
     "four axes": (np.zeros((2, 8, 10, 3)), r"shape \(2, 8, 10, 3\).*\(8, 10\)"),
     "no background": (np.where(_OBJECT, 1, np.where(_RIM, 3, 2)), "no 0.*1, 2, 3"),
+    "a labelled scene": (np.arange(80).reshape(_SHAPE) // 4, "cover 95% of the picture"),
     "trimap": (_OBJECT * 255 + _RIM * 128, "0, 128, 255"),
     "greys of a photograph": (np.arange(80).reshape(_SHAPE) * 3, "80 values"),
     "weak map of 8 bits": ((_OBJECT * 140 + np.arange(80).reshape(_SHAPE)), "values"),
