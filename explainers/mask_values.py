@@ -53,19 +53,23 @@ def array_object(
     Raises:
         InvalidInput: it has no plain meaning.
     """
-    values = np.asarray(array)
+    try:
+        values = np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # a ragged list, a tensor of a GPU
+        reason = str(error).splitlines()[0]
+        raise source.error(f"is no array ({reason}): give one of NumPy") from error
     if values.dtype.kind not in "biuf":
         raise source.error(f"holds {values.dtype}: a mask is an array of numbers or booleans")
-    given = values.shape
-    if values.ndim > 2:
-        values = values.reshape([length for length in given if length != 1] or [1])
-    if values.ndim == 2 and values.size:
-        return grey_object(values, source)
-    known = set(shapes)
-    if values.ndim == 3 and values.shape[:2] in known:
-        return _layers_object(values, source, colours=True)
-    if values.ndim == 3 and values.shape[1:] in known:
-        return _layers_object(np.moveaxis(values, 0, -1), source, colours=False)
+    given, known = values.shape, set(shapes)
+    if values.size:
+        if values.ndim > 2:
+            values = values.reshape([length for length in given if length != 1])
+        if values.ndim == 2:
+            return grey_object(values, source)
+        if values.ndim == 3 and values.shape[:2] in known:
+            return _layers_object(values, source, colours=True)
+        if values.ndim == 3 and values.shape[1:] in known:
+            return _layers_object(np.moveaxis(values, 0, -1), source, colours=False)
     allowed = " or ".join(str(shape) for shape in sorted(known))
     raise source.error(
         f"has shape {given}: a mask is (height, width), here {allowed}, or several of them"
