@@ -86,6 +86,7 @@ def coco_mask(
     photograph: tuple[int, int],
     category: str | None = None,
     *,
+    photograph_path: Path | None = None,
     remarks: Remarks | None = None,
 ) -> Reference:
     """The objects of one photograph in a COCO file; those of the category, where it has any.
@@ -93,7 +94,7 @@ def coco_mask(
     Raises:
         As :func:`load_mask`.
     """
-    place = _Place(name, geometry, photograph)
+    place = _Place(name, geometry, photograph, photograph_path)
     with source_of(str(masks.path), remarks) as source:
         mask = masks.mask(
             file_name,

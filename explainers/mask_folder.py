@@ -45,8 +45,7 @@ class MaskFolder:
             MissingAsset: there is none.
             InvalidInput: there are several.
         """
-        names = dict.fromkeys((key, photograph.name if photograph is not None else key))
-        named = [path for name in names for path in self._files.get(_composed(name), ())]
+        named = self._named(key, photograph)
         found = [path for path in named if not _is_photograph(path, photograph)]
         exact = [path for path in found if path.suffix.lower() in MASK_SUFFIXES] or found
         if len(exact) > 1:
@@ -81,17 +80,22 @@ class MaskFolder:
                 missing.append(key)
                 first = first or error
         if len(missing) > 1:
+            instead = self._instead(missing[0], self._named(missing[0], photographs[missing[0]]))
             raise MissingAsset(
                 f"folder {self.folder} has no mask of {len(missing)} of {len(photographs)} images "
-                f"({shortened(missing)}){self._instead(missing[0], ())}: "
-                + _NAMING.format(key="KEY")
+                f"({shortened(missing)}){instead}: " + _NAMING.format(key="KEY")
             ) from first
         if first is not None:
             raise first
         return found
 
+    def _named(self, key: str, photograph: Path | None) -> list[Path]:
+        """Files that have the key for a name, or the photograph's whole name before the suffix."""
+        names = dict.fromkeys((key, photograph.name if photograph is not None else key))
+        return [path for name in names for path in self._files.get(_composed(name), ())]
+
     def _instead(self, key: str, photographs: Sequence[Path]) -> str:
-        """What there is, for somebody who looks for a name."""
+        """What there is, for somebody who looks for a mask and found only these photographs."""
         if photographs:
             return f" ({photographs[0].name} is the photograph itself)"
         wanted = _composed(key).casefold()

@@ -75,7 +75,7 @@ def image_document(study: optuna.Study) -> dict[str, Any]:
     known = {"reliability": reliability_of(reference), "coverage": stored_coverage(reference)}
     if found is None:
         return {"trials": 0, "pruned": 0, "best": None, "default": None, **known}
-    document = {
+    document: dict[str, Any] = {
         "trials": found.trials,
         "pruned": found.pruned,
         "best": found.best,

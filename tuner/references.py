@@ -49,6 +49,7 @@ def own_masks(
                     image.geometry,
                     image.size,
                     image.entry.class_name,
+                    photograph_path=image.path,
                     remarks=remarks,
                 )
                 for image in images

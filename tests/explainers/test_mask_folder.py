@@ -79,4 +79,6 @@ def test_how_many_are_missing(tmp_path: Path) -> None:
     _fill(tmp_path, "b.png")
     with pytest.raises(MissingAsset, match=r"no mask of 3 of 4 images \(a, c, d\)"):
         MaskFolder(tmp_path).masks_of({key: None for key in "abcd"})
+    with pytest.raises(MissingAsset, match=r"2 of 2 images \(b, c\) \(b\.png is the photograph"):
+        MaskFolder(tmp_path).masks_of({"b": tmp_path / "b.png", "c": None})
     assert MaskFolder(tmp_path).masks_of({"b": None}) == {"b": tmp_path / "b.png"}
