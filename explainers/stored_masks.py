@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers.errors import InvalidInput
+from explainers.errors import StorageError
 
 __all__ = ["coverage", "mask_from_text", "mask_to_text", "stored_coverage"]
 
@@ -27,13 +27,13 @@ def mask_from_text(text: str) -> NDArray[np.bool_]:
     """The inverse of :func:`mask_to_text`.
 
     Raises:
-        InvalidInput: it is damaged.
+        StorageError: it is damaged.
     """
     try:
         with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
             mask: NDArray[np.bool_] = np.asarray(picture.convert("L")) > 127
     except (OSError, ValueError, TypeError, SyntaxError) as error:
-        raise InvalidInput(f"the stored mask of a study is damaged ({error})") from error
+        raise StorageError(f"the stored mask of a study is damaged ({error})") from error
     return mask
 
 
@@ -46,7 +46,7 @@ def stored_coverage(reference: Mapping[str, Any] | None) -> float | None:
     """The coverage of a study's attribute ``reference``; ``None`` where it keeps no mask.
 
     Raises:
-        InvalidInput: the mask is damaged.
+        StorageError: the mask is damaged.
     """
     text = (reference or {}).get("mask_png")
     if text is None:

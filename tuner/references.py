@@ -40,20 +40,7 @@ def own_masks(
             paths = MaskFolder(source).masks_of({image.key: image.path for image in images})
             return {image.key: _load(paths[image.key], image, remarks) for image in images}
         if source.suffix.lower() == ".json":
-            masks = read_coco(source, remarks)
-            return {
-                image.key: coco_mask(
-                    masks,
-                    image.entry.file or image.key,
-                    image.key,
-                    image.geometry,
-                    image.size,
-                    image.entry.class_name,
-                    photograph_path=image.path,
-                    remarks=remarks,
-                )
-                for image in images
-            }
+            return _coco_masks(source, images, remarks)
     return None
 
 
@@ -74,6 +61,32 @@ def own_mask(catalog: Catalog, image: StudyImage, remarks: Remarks | None = None
         )
     path = (catalog.folder or Path()) / image.entry.mask
     return Reference(_load(path, image, remarks).mask, "masks")
+
+
+def _coco_masks(path: Path, images: Sequence[StudyImage], remarks: Remarks) -> dict[str, Reference]:
+    masks = read_coco(path, remarks)
+    found: dict[str, Reference] = {}
+    keys: dict[str, str] = {}
+    for image in images:
+        file = image.entry.file or image.key
+        name = masks.image_name(file)
+        other = keys.setdefault(name, image.key)
+        if other != image.key:
+            raise InvalidInput(
+                f"{path} has one image, '{name}', for both '{other}' and '{image.key}': add the "
+                "other one, or leave it out"
+            )
+        found[image.key] = coco_mask(
+            masks,
+            file,
+            image.key,
+            image.geometry,
+            image.size,
+            image.entry.class_name,
+            photograph_path=image.path,
+            remarks=remarks,
+        )
+    return found
 
 
 def _load(path: Path, image: StudyImage, remarks: Remarks | None) -> Reference:

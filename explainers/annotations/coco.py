@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class CocoMasks:
             MissingAsset: the file knows no such image.
             InvalidInput: it knows several, or a segmentation cannot be read.
         """
-        name = self._image(file_name)
+        name = self.image_name(file_name)
         with source_of(f"{self.path}: '{name}'", remarks) as source:
             shape = self.sizes[name] or (photograph and (photograph[1], photograph[0]))
             if shape is None:
@@ -123,14 +124,25 @@ class CocoMasks:
             source.tell("regions of crowds are taken as the object, for want of single objects")
         return single or wanted
 
-    def _image(self, file_name: str) -> str:
-        """The image of the same name; of several, that with the most folders in common."""
+    @functools.cached_property
+    def _by_name(self) -> Mapping[tuple[str, str], Sequence[str]]:
+        """The images by each of their keys."""
+        index: dict[tuple[str, str], list[str]] = {}
+        for name in self.sizes:
+            for key in _keys(_parts(name)):
+                index.setdefault(key, []).append(name)
+        return index
+
+    def image_name(self, file_name: str) -> str:
+        """The file's name for a photograph; of several alike, the one with most folders in common.
+
+        Raises:
+            MissingAsset: it knows no such image.
+            InvalidInput: it knows several.
+        """
         wanted = _parts(file_name)
-        for same in (_name, _stem, _folded_stem):
-            found = [name for name in self.sizes if same(_parts(name)) == same(wanted)]
-            if found:
-                break
-        else:
+        found = next((self._by_name[key] for key in _keys(wanted) if key in self._by_name), None)
+        if found is None:
             raise MissingAsset(
                 f"{self.path} has no image '{wanted[-1]}' (it has {len(self.sizes)}: "
                 f"{shortened(list(self.sizes)) or 'none'}): add it, or leave it out"
@@ -264,16 +276,11 @@ def _parts(file_name: str) -> tuple[str, ...]:
     return tuple(part for part in text.split("/") if part not in ("", ".")) or ("",)
 
 
-def _name(parts: tuple[str, ...]) -> str:
-    return parts[-1]
-
-
-def _stem(parts: tuple[str, ...]) -> str:
-    return PurePosixPath(parts[-1]).stem
-
-
-def _folded_stem(parts: tuple[str, ...]) -> str:
-    return _stem(parts).casefold()
+def _keys(parts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """What an image may be known by, the most exact first."""
+    name = parts[-1]
+    stem = PurePosixPath(name).stem
+    return ("name", name), ("stem", stem), ("any case", stem.casefold())
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from explainers.errors import InvalidInput
+from explainers.errors import StorageError
 from explainers.reference import Reference
 from explainers.stored_masks import mask_from_text, stored_coverage
 
@@ -22,5 +22,5 @@ def test_coverage_of_what_is_stored() -> None:
 
 @pytest.mark.parametrize("text", ["", "AAAA", "é", 7])
 def test_a_damaged_mask(text: str) -> None:
-    with pytest.raises(InvalidInput, match="stored mask of a study is damaged"):
+    with pytest.raises(StorageError, match="stored mask of a study is damaged"):
         mask_from_text(text)

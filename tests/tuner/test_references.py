@@ -83,6 +83,10 @@ def test_a_coco_file_for_the_class_of_the_catalogue(photographs: Path, tmp_path:
     found = own_masks(*_loaded(catalog), str(tmp_path / "all.JSON"))
     assert found is not None
     assert np.array_equal(found["cat"].mask, _MASK)
+    (tmp_path / "cat.jpg").write_bytes((photographs / "cat.png").read_bytes())
+    catalog.write_text(catalog.read_text() + '[[image]]\nkey = "other"\nfile = "cat.jpg"\n')
+    with pytest.raises(InvalidInput, match="for both 'cat' and 'other'"):
+        own_masks(*_loaded(catalog), str(tmp_path / "all.JSON"))
 
 
 def test_masks_that_the_catalogue_names(photographs: Path, tmp_path: Path) -> None:
