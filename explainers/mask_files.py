@@ -15,7 +15,7 @@ from explainers.annotations import CocoMasks, read_labelme
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.images import Geometry, prepare
 from explainers.mask_folder import MASK_SUFFIXES, MaskFolder, find_mask
-from explainers.mask_pictures import picture_file_object, picture_object
+from explainers.mask_pictures import orientation, picture_file_object, picture_object
 from explainers.mask_values import array_object
 from explainers.masks import check_own_mask
 from explainers.reference import Reference
@@ -23,7 +23,6 @@ from explainers.remarks import Remarks, Source, source_of
 
 __all__ = ["MASK_SUFFIXES", "MaskFolder", "coco_mask", "find_mask", "given_mask", "load_mask"]
 
-_ORIENTATION = 0x0112  # EXIF's number of the tag
 _TURNED_BY_90 = (5, 6, 7, 8)
 
 
@@ -166,7 +165,7 @@ class _Place:
         (height, width), crop = self._own, self._geometry.crop
         hint = ""
         if shape == (width, height):
-            turned = _orientation(self._path) in _TURNED_BY_90
+            turned = orientation(self._path) in _TURNED_BY_90
             hint = (
                 "; the photograph is turned by its EXIF data, and the mask is not: turn it"
                 if turned
@@ -187,7 +186,7 @@ class _Place:
             picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
             mask = prepare(picture, self._geometry)[..., 0] > 127
             whole += ", in the part of the photograph that the classifier sees,"
-        elif self._own[0] == self._own[1]:
+        elif self._own[0] == self._own[1] and self._geometry.resize not in (None, mask.shape[0]):
             source.tell(
                 f"masks of {self._geometry.crop} × {self._geometry.crop} are taken as drawn on "
                 "the classifier's crop, not as reduced ones of the whole photograph"
@@ -203,14 +202,6 @@ class _Place:
                 f"masks of the photograph's size, {crop} × {crop}, follow the photograph "
                 f"(resized to {resize}, cropped to {crop})"
             )
-        orientation = _orientation(self._path)
-        if orientation > 1 and (orientation not in _TURNED_BY_90 or self._own[0] == self._own[1]):
+        turn = orientation(self._path)
+        if turn > 1 and (turn not in _TURNED_BY_90 or self._own[0] == self._own[1]):
             source.tell("masks are taken as drawn on the upright photograph, as its EXIF turns it")
-
-
-def _orientation(path: Path | None) -> int:
-    """What EXIF says about a photograph, 1 to 8; 1 (upright) where it says nothing."""
-    if path is None or not path.is_file():
-        return 1
-    with Image.open(path) as photograph:
-        return int(photograph.getexif().get(_ORIENTATION, 1))

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from explainers.errors import InvalidImage
 from explainers.images import load_image
 from explainers.mask_values import alpha_object, coloured_object, grey_object, label_object
 from explainers.remarks import Source
 
-__all__ = ["picture_file_object", "picture_object"]
+__all__ = ["orientation", "picture_file_object", "picture_object"]
 
 # WebP may be lossless; then two values are kept, and labels are rarely written so.
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
+_ORIENTATION = 0x0112  # EXIF's number of the tag
+# What Pillow raises for files that are damaged, or larger than it likes.
+_DAMAGE = (
+    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
@@ -29,13 +37,31 @@ def picture_file_object(path: Path, source: Source) -> NDArray[np.bool_]:
         InvalidImage: no readable picture.
         InvalidInput: it is not plainly a mask.
     """
-    load_image(path)  # refuses what is no picture, or too large
-    with Image.open(path) as opened:
-        frames = getattr(opened, "n_frames", 1)
-        if frames > 1 and opened.format != "MPO":
-            raise source.error(f"has {frames} frames or pages: save the mask alone")
-        lossy = opened.format in _LOSSY
-        return picture_object(ImageOps.exif_transpose(opened), source, lossy=lossy)
+    load_image(path)  # refuses what is no picture, or too large, and converts the others: too much
+    try:
+        with Image.open(path) as opened:
+            frames, lossy = getattr(opened, "n_frames", 1), opened.format in _LOSSY
+            several = frames > 1 and opened.format != "MPO"
+            picture = ImageOps.exif_transpose(opened)
+    except _DAMAGE as error:
+        raise InvalidImage(
+            f"{path} cannot be read as it is ({type(error).__name__}): save it as PNG again"
+        ) from error
+    if several:
+        raise source.error(f"has {frames} frames or pages: save the mask alone")
+    return picture_object(picture, source, lossy=lossy)
+
+
+def orientation(path: Path | None) -> int:
+    """What EXIF says about a photograph, 1 to 8; 1 (upright) where it says nothing readable."""
+    if path is None or not path.is_file():
+        return 1
+    try:
+        with Image.open(path) as photograph:
+            value = photograph.getexif().get(_ORIENTATION, 1)
+    except _DAMAGE:  # then it was not turned, either
+        return 1
+    return value if isinstance(value, int) else 1
 
 
 def picture_object(

@@ -119,6 +119,7 @@ def test_empty_masks_say_what_to_do_about_masks(tmp_path: Path) -> None:
         (_GEOMETRY, (24, 24), (24, 24), "masks of the photograph's size, 24 × 24, follow"),
         (Geometry(None, 24), (24, 24), (24, 24), ""),
         (_GEOMETRY, (60, 60), (24, 24), "as drawn on the classifier's crop"),
+        (Geometry(None, 24), (60, 60), (24, 24), ""),
         (_GEOMETRY, (60, 60), (60, 60), ""),
         (_GEOMETRY, (50, 40), (24, 24), ""),
     ],
