@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,56 +13,68 @@ from PIL import Image
 
 from explainers.annotations import CocoMasks, read_labelme
 from explainers.errors import InvalidInput, MissingAsset
-from explainers.images import Geometry, load_image, prepare
-from explainers.masks import check_reference
+from explainers.images import Geometry, prepare
+from explainers.mask_folder import MASK_SUFFIXES, MaskFolder, find_mask
+from explainers.mask_pictures import orientation, picture_file_object, picture_object
+from explainers.mask_values import array_object
+from explainers.masks import check_own_mask
 from explainers.reference import Reference
+from explainers.remarks import Remarks, Source, source_of
 
-__all__ = ["MASK_SUFFIXES", "coco_mask", "find_mask", "load_mask"]
+__all__ = ["MASK_SUFFIXES", "MaskFolder", "coco_mask", "find_mask", "given_mask", "load_mask"]
 
-MASK_SUFFIXES = (".png", ".npy", ".json", ".bmp", ".tif", ".tiff", ".gif")
-
-
-def find_mask(folder: Path, key: str) -> Path:
-    """The mask of one image in a folder of masks.
-
-    Raises:
-        MissingAsset: there is none.
-    """
-    for suffix in MASK_SUFFIXES:
-        if (folder / f"{key}{suffix}").is_file():
-            return folder / f"{key}{suffix}"
-    raise MissingAsset(
-        f"folder {folder} has no mask of '{key}': name it {key}.png, {key}.npy or, as LabelMe "
-        f"writes it, {key}.json"
-    )
+_TURNED_BY_90 = (5, 6, 7, 8)
 
 
-def load_mask(path: Path, name: str, geometry: Geometry, photograph: tuple[int, int]) -> Reference:
-    """Read a user's mask: non-zero (above half of the range, for pictures) is the object.
+def load_mask(
+    path: Path,
+    name: str,
+    geometry: Geometry,
+    photograph: tuple[int, int],
+    *,
+    photograph_path: Path | None = None,
+    class_name: str | None = None,
+    remarks: Remarks | None = None,
+) -> Reference:
+    """Read a user's mask by its meaning; see ``explainers.mask_values``.
 
     A mask of the original photograph's size goes through the same geometry as the photograph; a
     mask that is already ``crop`` × ``crop`` is taken as it is.
 
     Args:
         path: a picture, a ``.npy`` array, or a LabelMe ``.json``, whose shapes are the object.
+        name: of the image, for messages.
         photograph: (width, height) of the original picture.
+        photograph_path: its file, when there is one.
+        class_name: what the photograph shows, when known; for files that name their objects.
+        remarks: who collects what was decided; told at once by default.
 
     Raises:
         MissingAsset, InvalidImage: no such file, or not readable.
-        InvalidInput: its size fits neither the photograph nor the geometry.
+        InvalidInput: it has no plain meaning, or its size fits neither the photograph nor the
+            geometry.
         UnusableReference: it is empty or full.
     """
     if not path.is_file():
         raise MissingAsset(f"mask {path} of {name} does not exist: check the folder of masks")
-    if path.suffix == ".npy":
-        mask = _array(path)
-    elif path.suffix == ".json":
-        mask = read_labelme(path)
-    else:
-        grey = np.asarray(load_image(path, backdrop=0).convert("L"))
-        # 0/1 pictures are masks too; everybody else draws 0/255.
-        mask = grey > (127 if grey.max() > 1 else 0)
-    return _in_geometry(mask, str(path), name, geometry, photograph)
+    if photograph_path is not None and photograph_path.exists() and path.samefile(photograph_path):
+        raise InvalidInput(f"mask {path} of {name} is the photograph itself: give another file")
+    place = _Place(name, geometry, photograph, photograph_path)
+    with source_of(str(path), remarks) as source:
+        suffix = path.suffix.lower()
+        if suffix == ".npy":
+            mask = array_object(_array(path), place.shapes, source)
+        elif suffix == ".json":
+            mask = read_labelme(
+                path,
+                photograph=photograph,
+                class_name=class_name,
+                fits=functools.partial(place.check, source=source),
+                remarks=source.remarks,
+            )
+        else:
+            mask = picture_file_object(path, source)
+        return Reference(place.fitted(mask, source), str(path))
 
 
 def coco_mask(
@@ -70,44 +84,124 @@ def coco_mask(
     geometry: Geometry,
     photograph: tuple[int, int],
     category: str | None = None,
+    *,
+    photograph_path: Path | None = None,
+    remarks: Remarks | None = None,
 ) -> Reference:
     """The objects of one photograph in a COCO file; those of the category, where it has any.
 
     Raises:
         As :func:`load_mask`.
     """
-    mask = masks.mask(file_name, category)
-    return _in_geometry(mask, str(masks.path), name, geometry, photograph)
+    place = _Place(name, geometry, photograph, photograph_path)
+    with source_of(str(masks.path), remarks) as source:
+        mask = masks.mask(
+            file_name,
+            category,
+            photograph=photograph,
+            fits=functools.partial(place.check, source=source),
+            remarks=source.remarks,
+        )
+        return Reference(place.fitted(mask, source), str(masks.path))
 
 
-def _array(path: Path) -> NDArray[np.bool_]:
+def given_mask(array: Any, shape: tuple[int, int]) -> Reference:
+    """A mask that a program gives, in the classifier's geometry.
+
+    Args:
+        array: as in a ``.npy`` file, or a Pillow picture.
+        shape: (H, W) of the image.
+
+    Raises:
+        InvalidInput: it has no plain meaning, or another shape.
+        UnusableReference: it is empty or full.
+    """
+    with source_of("the reference", None) as source:
+        if isinstance(array, Image.Image):
+            mask = picture_object(array, source)
+        else:
+            mask = array_object(array, [shape], source)
+        if mask.shape != shape:
+            raise source.error(f"has shape {mask.shape}, and the image {shape}: give it the same")
+        check_own_mask(mask, "the reference mask of the image")
+        return Reference(mask, "given")
+
+
+def _array(path: Path) -> NDArray[Any]:
     try:
         array = np.load(path, allow_pickle=False)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
-            raise ValueError("text, or an archive")
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InvalidInput(
             f"{path} is not a .npy array of numbers or booleans: write it with numpy.save"
         ) from error
-    if array.ndim == 3:
-        array = array[..., 0]
-    mask: NDArray[np.bool_] = np.asarray(array) > 0
-    return mask
+    if not isinstance(array, np.ndarray):
+        raise InvalidInput(f"{path} is an archive of arrays: write one array with numpy.save")
+    return array
 
 
-def _in_geometry(
-    mask: NDArray[np.bool_], source: str, name: str, geometry: Geometry, photograph: tuple[int, int]
-) -> Reference:
-    if mask.ndim != 2:
-        raise InvalidInput(f"{source} has shape {mask.shape}: a mask is (height, width)")
-    if mask.shape != (geometry.crop, geometry.crop):
-        if mask.shape[::-1] != photograph:
-            raise InvalidInput(
-                f"{source} is {mask.shape[1]} × {mask.shape[0]}: a mask of {name} is either of the "
-                f"photograph's size ({photograph[0]} × {photograph[1]}) or "
-                f"{geometry.crop} × {geometry.crop}"
+class _Place:
+    """Where a mask belongs: which sizes it may have, and how it follows its photograph."""
+
+    def __init__(
+        self,
+        name: str,
+        geometry: Geometry,
+        photograph: tuple[int, int],
+        path: Path | None = None,
+    ) -> None:
+        self._name, self._geometry, self._path = name, geometry, path
+        self._own = (photograph[1], photograph[0])
+        self._crop = (geometry.crop, geometry.crop)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """The (H, W) that a mask may have."""
+        return (self._own, self._crop)
+
+    def check(self, shape: tuple[int, ...], source: Source) -> None:
+        """Refuse a mask of any other size."""
+        if shape in self.shapes:
+            return
+        (height, width), crop = self._own, self._geometry.crop
+        hint = ""
+        if shape == (width, height):
+            turned = orientation(self._path) in _TURNED_BY_90
+            hint = (
+                "; the photograph is turned by its EXIF data, and the mask is not: turn it"
+                if turned
+                else "; it is transposed"
             )
-        picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
-        mask = prepare(picture, geometry)[..., 0] > 127
-    check_reference(mask, name)
-    return Reference(mask, source)
+        raise source.error(
+            f"is {shape[1]} × {shape[0]}: a mask of {self._name} is either of the photograph's "
+            f"size ({width} × {height}) or {crop} × {crop}{hint}"
+        )
+
+    def fitted(self, mask: NDArray[np.bool_], source: Source) -> NDArray[np.bool_]:
+        """The mask in the classifier's geometry."""
+        self.check(mask.shape, source)
+        whole = f"mask {source.name} of {self._name}"
+        if mask.shape == self._own:
+            self._tell_doubt(source)
+            check_own_mask(mask, whole)
+            picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
+            mask = prepare(picture, self._geometry)[..., 0] > 127
+            whole += ", in the part of the photograph that the classifier sees,"
+        elif self._own[0] == self._own[1] and self._geometry.resize not in (None, mask.shape[0]):
+            source.tell(
+                f"masks of {self._geometry.crop} × {self._geometry.crop} are taken as drawn on "
+                "the classifier's crop, not as reduced ones of the whole photograph"
+            )
+        check_own_mask(mask, whole)
+        return mask
+
+    def _tell_doubt(self, source: Source) -> None:
+        """Of a mask that has the photograph's size, where it could be meant otherwise."""
+        resize, crop = self._geometry.resize, self._geometry.crop
+        if self._own == self._crop and resize not in (None, crop):
+            source.tell(
+                f"masks of the photograph's size, {crop} × {crop}, follow the photograph "
+                f"(resized to {resize}, cropped to {crop})"
+            )
+        turn = orientation(self._path)
+        if turn > 1 and (turn not in _TURNED_BY_90 or self._own[0] == self._own[1]):
+            source.tell("masks are taken as drawn on the upright photograph, as its EXIF turns it")

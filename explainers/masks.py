@@ -14,6 +14,7 @@ from explainers.errors import InvalidInput, UnusableReference
 __all__ = [
     "MASK_RULE",
     "MaskRule",
+    "check_own_mask",
     "check_reference",
     "consensus",
     "intersection_over_union",
@@ -101,4 +102,25 @@ def check_reference(mask: NDArray[np.bool_], name: str) -> None:
         raise UnusableReference(
             f"the reference mask of {name} covers the whole image: raise the threshold of the "
             "rule (e.g. gradcam@0.5), choose another method, or give a mask of your own"
+        )
+
+
+def check_own_mask(mask: NDArray[np.bool_], what: str) -> None:
+    """Refuse a user's mask that no explanation can be scored against.
+
+    Args:
+        what: the mask in words, for the message.
+
+    Raises:
+        UnusableReference: the mask is empty or covers the whole image.
+    """
+    if not mask.any():
+        raise UnusableReference(
+            f"{what} is empty: nothing is marked as the object; draw it (255, or any label but "
+            "0), or leave the image out"
+        )
+    if mask.all():
+        raise UnusableReference(
+            f"{what} covers everything: nothing is left as the background (0); draw the object "
+            "alone, or leave the image out"
         )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
-import io
 import logging
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from explainers.cam import Progress
 from explainers.classifier import Classifier
@@ -22,6 +19,7 @@ from explainers.heat_maps import check_method, heat_map
 from explainers.images import AtScale, enlarged
 from explainers.masks import check_reference
 from explainers.reliability import Reliability, judge
+from explainers.stored_masks import coverage, mask_from_text, mask_to_text
 from explainers.telling import tell_once
 
 __all__ = ["CamReference", "Reference", "parse_reference"]
@@ -56,6 +54,11 @@ class Reference:
         return self.rule != _NONE
 
     @property
+    def coverage(self) -> float:
+        """The share of the picture that the mask covers, in [0, 1]."""
+        return coverage(self.mask)
+
+    @property
     def sha256(self) -> str:
         """Hex digest over the shape and the bits of the mask."""
         header = f"{self.mask.shape}".encode()
@@ -64,12 +67,10 @@ class Reference:
     def to_json(self) -> dict[str, Any]:
         """Plain values that keep the rule, the digest, the reliability where it was judged, and
         the mask itself (as a PNG, base64)."""
-        buffer = io.BytesIO()
-        Image.fromarray(self.mask.astype(np.uint8) * 255).convert("1").save(buffer, format="PNG")
         document: dict[str, Any] = {
             "rule": self.rule,
             "sha256": self.sha256,
-            "mask_png": base64.b64encode(buffer.getvalue()).decode("ascii"),
+            "mask_png": mask_to_text(self.mask),
         }
         if self.reliability is not None:
             document["reliability"] = self.reliability.to_json()
@@ -78,11 +79,9 @@ class Reference:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Reference:
         """The inverse of :meth:`to_json`."""
-        with Image.open(io.BytesIO(base64.b64decode(document["mask_png"]))) as picture:
-            mask = np.asarray(picture.convert("L")) > 127
         judged = document.get("reliability")
         reliability = None if judged is None else Reliability.from_json(judged)
-        return cls(mask, document["rule"], reliability)
+        return cls(mask_from_text(document["mask_png"]), document["rule"], reliability)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import sqlalchemy
 
 from explainers.errors import StorageAway, StorageError
 from explainers.faithfulness import Faithfulness
+from explainers.stored_masks import stored_coverage
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
 from studies.explained_class import CLASS_ATTRIBUTES, ExplainedClass
@@ -40,6 +41,8 @@ class StudyOverview:
             runtime weight chooses.
         last_activity: UTC, when the last trial ended.
         reliability: of the study's reference, in [0, 1]; ``None`` for masks that were not judged.
+        coverage: the share of the picture that the reference covers, in [0, 1]; ``None`` where
+            the study keeps no mask.
         front: of a study with two objectives, fastest first; ``None`` where there is one.
         lost: whether the next trial in line is one that a dead worker has left.
         best_faithful, default_faithful: of a study without a reference.
@@ -58,6 +61,7 @@ class StudyOverview:
     default_seconds: float | None
     last_activity: datetime | None
     reliability: float | None = None
+    coverage: float | None = None
     front: tuple[FrontPoint, ...] | None = None
     lost: bool = False
     best_faithful: Faithfulness | None = None
@@ -140,6 +144,7 @@ def _one(
         sqlalchemy.select(sqlalchemy.func.max(trials.c.datetime_complete)).where(mine)
     ).scalar()
     usual = _trial_attributes(connection, meta, default) if default is not None else {}
+    reference = _study_attribute(connection, meta, study_id, "reference")
     return StudyOverview(
         study=name,
         trials=counts,
@@ -151,7 +156,8 @@ def _one(
         default_iou=usual.get("iou"),
         default_seconds=usual.get("runtime_seconds"),
         last_activity=last,
-        reliability=reliability_of(_study_attribute(connection, meta, study_id, "reference")),
+        reliability=reliability_of(reference),
+        coverage=stored_coverage(reference),
         front=front,
         lost=bool(counts.get("WAITING")) and _is_lost(connection, meta, study_id),
         best_faithful=_faithful(found),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from explainers.lime_parameters import LimeParameters
+from explainers.stored_masks import stored_coverage
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.explained_class import ExplainedClass
 from studies.front import FrontPoint, front_document
@@ -73,8 +74,10 @@ def image_document(study: optuna.Study) -> dict[str, Any]:
     """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
     found = summarise(study)
     explained = ExplainedClass.of(study.user_attrs)
+    reference = study.user_attrs.get("reference")
     common: dict[str, Any] = {
-        "reliability": reliability_of(study.user_attrs.get("reference")),
+        "reliability": reliability_of(reference),
+        "coverage": stored_coverage(reference),
         "class": None if explained is None else explained.to_json(),
         "runtime_doubt": runtime_doubt(study.user_attrs.get("runtime_model")),
     }

@@ -20,9 +20,9 @@ from explainers.classifier import Classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
-from explainers.masks import check_reference
+from explainers.mask_files import given_mask
 from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import Reference, parse_reference
+from explainers.reference import parse_reference
 from studies.assets import cache_folder
 from studies.attributes import LABEL
 from studies.front import FrontPoint
@@ -260,9 +260,7 @@ def tune(
     if isinstance(reference, str):
         known = parse_reference(reference).of(classifier, image, "the image")
     else:
-        mask = np.asarray(reference).astype(bool)
-        check_reference(mask, "the image")
-        known = Reference(mask, "given")
+        known = given_mask(reference, image.shape[:2])
     task = TuningTask(
         image=image,
         source=make_engine(classifier, engine, image=image, cache=cache_folder() / "engines"),

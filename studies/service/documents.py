@@ -32,6 +32,7 @@ _KEPT = 2000
 _NOTHING: dict[str, Any] = {
     "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": None,
     "runtime_doubt": None,
+    "coverage": None,
     "pictures": {"default": None, "best": None},
 }  # fmt: skip
 

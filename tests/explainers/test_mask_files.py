@@ -14,7 +14,7 @@ from PIL import Image
 from explainers.annotations import read_coco
 from explainers.errors import InvalidInput, MissingAsset, UnusableReference
 from explainers.images import Geometry, prepare
-from explainers.mask_files import coco_mask, find_mask, load_mask
+from explainers.mask_files import coco_mask, find_mask, given_mask, load_mask
 
 _GEOMETRY = Geometry(32, 24)
 _PHOTOGRAPH = (50, 40)  # width, height
@@ -99,6 +99,91 @@ def test_files_that_are_no_masks(content: str, tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InvalidInput, match=r"mask\.npy"):
         load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH)
+
+
+def test_empty_masks_say_what_to_do_about_masks(tmp_path: Path) -> None:
+    path, edge = tmp_path / "mask.npy", np.zeros((40, 50), bool)
+    np.save(path, edge)
+    with pytest.raises(UnusableReference, match=r"mask\.npy of fish is empty.*draw") as caught:
+        load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH)
+    assert "gradcam" not in str(caught.value)
+    edge[:, :2] = True
+    np.save(path, edge)
+    with pytest.raises(UnusableReference, match="part of the photograph that the classifier sees"):
+        load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "photograph", "mask", "told"),
+    [
+        (_GEOMETRY, (24, 24), (24, 24), "masks of the photograph's size, 24 × 24, follow"),
+        (Geometry(None, 24), (24, 24), (24, 24), ""),
+        (_GEOMETRY, (60, 60), (24, 24), "as drawn on the classifier's crop"),
+        (Geometry(None, 24), (60, 60), (24, 24), ""),
+        (_GEOMETRY, (60, 60), (60, 60), ""),
+        (_GEOMETRY, (50, 40), (24, 24), ""),
+    ],
+)
+def test_sizes_that_could_be_meant_otherwise(
+    geometry: Geometry,
+    photograph: tuple[int, int],
+    mask: tuple[int, int],
+    told: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A mask of the photograph's size always follows the photograph."""
+    drawn = np.zeros(mask, bool)
+    drawn[: mask[0] // 2, : mask[1] // 3] = True
+    np.save(tmp_path / "mask.npy", drawn)
+    found = load_mask(tmp_path / "mask.npy", "fish", geometry, photograph).mask
+    expected = drawn
+    if mask == photograph:
+        picture = Image.fromarray(drawn.astype(np.uint8) * 255).convert("RGB")
+        expected = prepare(picture, geometry)[..., 0] > 127
+    assert np.array_equal(found, expected)
+    assert told in caplog.text if told else caplog.text == ""
+
+
+def test_photographs_that_exif_turns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def photograph(orientation: int) -> Path:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}.jpg"
+        Image.new("RGB", (40, 50)).save(path, exif=exif)
+        return path
+
+    path = tmp_path / "mask.npy"
+    np.save(path, _disc(50, 40))
+    with pytest.raises(InvalidInput, match="turned by its EXIF data, and the mask is not"):
+        load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH, photograph_path=photograph(6))
+    np.save(path, _disc(40, 50))
+    load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH, photograph_path=photograph(6))
+    assert caplog.text == ""
+    load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH, photograph_path=photograph(3))
+    assert "upright" in caplog.text
+
+
+def test_the_photograph_itself_is_no_mask(tmp_path: Path) -> None:
+    Image.fromarray(_disc(40, 50)).save(tmp_path / "fish.png")
+    path = tmp_path / "fish.png"
+    with pytest.raises(InvalidInput, match="the photograph itself"):
+        load_mask(path, "fish", _GEOMETRY, _PHOTOGRAPH, photograph_path=path)
+
+
+def test_masks_that_programs_give() -> None:
+    mask = _disc(24, 24)
+    for given in (mask, mask * 255, mask[None].astype(float), Image.fromarray(mask)):
+        reference = given_mask(given, (24, 24))
+        assert np.array_equal(reference.mask, mask)
+        assert reference.rule == "given"
+        assert reference.coverage == mask.mean()
+    with pytest.raises(InvalidInput, match=r"\(24, 20\).*\(24, 24\)"):
+        given_mask(mask[:, :20], (24, 24))
+    with pytest.raises(InvalidInput, match="NaN"):
+        given_mask(np.where(mask, 1, np.nan), (24, 24))
+    with pytest.raises(UnusableReference, match="covers everything"):
+        given_mask(np.ones((24, 24)), (24, 24))
 
 
 def test_missing_mask(tmp_path: Path) -> None:

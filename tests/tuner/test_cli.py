@@ -32,7 +32,10 @@ def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
     assert tuned["study"] == "demo"
     assert list(tuned["images"]) == ["house", "key"]
     house = tuned["images"]["house"]
-    assert set(house) == {"trials", "pruned", "best", "default", "reliability", "class"}
+    assert set(house) == {
+        "trials", "pruned", "best", "default", "reliability", "class", "coverage",
+        "runtime_doubt",
+    }  # fmt: skip
     assert set(house["best"]) == {
         "number", "score", "iou", "iou_std", "runtime_seconds", "runtime_ratio", "parameters",
     }  # fmt: skip

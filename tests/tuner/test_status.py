@@ -11,11 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 
+from explainers.reference import Reference
 from studies.attributes import WORKER
 from studies.storage import open_storage
+from studies.study_summary import image_document
 from tests.studies.study_samples import random_studies
 from tests.tuner.command_line import Cli
 
@@ -42,6 +45,21 @@ def test_who_is_at_work(here: Path, cli: Cli) -> None:
     text = cli.ok("status")
     assert "here:1: p/a trial 4, heard" in text
     assert f"#{best.number}, " in text
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat")
+def test_the_share_that_a_reference_covers(here: Path, cli: Cli) -> None:
+    url = "sqlite:///lime-tuner.db"
+    random_studies(url, "p", ("old", "new"), 2)
+    mask = np.zeros((10, 10), bool)
+    mask[:3, :7] = True
+    study = optuna.load_study(study_name="p/new", storage=open_storage(url))
+    study.set_user_attr("reference", Reference(mask, "masks").to_json())
+    found = json.loads(cli.ok("status", "--json"))
+    assert {key: each["coverage"] for key, each in found.items()} == {"p/old": None, "p/new": 0.21}
+    assert image_document(study)["coverage"] == 0.21
+    text = cli.ok("status")
+    assert "share" in text and "0.21" in text
 
 
 def test_watching_needs_a_terminal(here: Path, cli: Cli) -> None:

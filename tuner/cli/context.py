@@ -73,37 +73,14 @@ class Workplace:
         Raises:
             InvalidInput, MissingAsset, UnusableReference: see ``explainers.reference``.
         """
-        from explainers.annotations import read_coco
-        from explainers.mask_files import coco_mask, find_mask, load_mask
         from explainers.reference import parse_reference
         from tuner.cli.output import steps_within, work_progress
+        from tuner.references import own_masks
 
         rule = rule or self.catalog.reference
-        folder = Path(rule)
-        own = any(image.own_mask is not None or image.entry.mask is not None for image in images)
-        # A folder may well be called "masks"; where the catalogue has none, it is what is meant.
-        if rule == "masks" and (own or not folder.is_dir()):
-            return {image.key: self._own_mask(image) for image in images}
-        if folder.is_dir():
-            return {
-                image.key: load_mask(
-                    find_mask(folder, image.key), image.key, image.geometry, image.size
-                )
-                for image in images
-            }
-        if folder.suffix == ".json":
-            masks = read_coco(folder)
-            return {
-                image.key: coco_mask(
-                    masks,
-                    image.entry.file or image.key,
-                    image.key,
-                    image.geometry,
-                    image.size,
-                    image.entry.class_name,
-                )
-                for image in images
-            }
+        own = own_masks(self.catalog, images, rule)
+        if own is not None:
+            return own
         parsed = parse_reference(rule)
         found: dict[str, Reference] = {}
         with work_progress(f"reference {parsed.text}") as advance:
@@ -119,11 +96,6 @@ class Workplace:
                 )
                 advance(image.key, number + 1, len(images))
         return found
-
-    def _own_mask(self, image: StudyImage) -> Reference:
-        from tuner.references import own_mask
-
-        return own_mask(self.catalog, image)
 
 
 def catalog_class(image: StudyImage, classifier: Classifier) -> int:

@@ -52,7 +52,7 @@ def reference(
         write_json(
             {
                 key: {
-                    "rule": r.rule, "sha256": r.sha256, "share": round(float(r.mask.mean()), 4),
+                    "rule": r.rule, "sha256": r.sha256, "share": round(r.coverage, 4),
                     "reliability": None if r.reliability is None else r.reliability.to_json(),
                     "doubt": "" if r.reliability is None else r.reliability.doubt,
                 }
@@ -65,7 +65,7 @@ def reference(
         judged = ("", "") if r.reliability is None else (
             f"{r.reliability.score:.2f}", r.reliability.doubt
         )  # fmt: skip
-        shown.add_row(key, f"{r.mask.mean():.2f}", *judged)
+        shown.add_row(key, f"{r.coverage:.2f}", *judged)
     console.print(shown)
 
 

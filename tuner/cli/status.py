@@ -107,6 +107,7 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
         "reliability": row.reliability,
         "runtime_doubt": row.runtime_doubt,
         "class": row.explained and row.explained.to_json(),
+        "coverage": row.coverage,
         "last_activity": row.last_activity and str(row.last_activity),
         "last_improvement": {
             "trial": row.best_number,
@@ -146,15 +147,23 @@ def _view(
         return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
     fronts = any(row.front is not None for row in rows)
     faithful = any(row.best_faithful is not None for row in rows)
+    of_reference = [
+        (title, values)
+        for title, values in (
+            ("share", [row.coverage for row in rows]),
+            ("reliability", [row.reliability for row in rows]),
+        )
+        if any(value is not None for value in values)
+    ]
     # A study has one or the other, and there is no room for both.
     what, more = ("", _IN_BOTH) if faithful else (" IoU", "")
     shown = table(
         f"{describe(url)} ({more}modelled seconds, UTC)",
         "study", "finished", "running", "failed", f"default{what}", f"best{what}", "default s",
-        "best s", "reliability", "best since", "last activity",
+        "best s", *(title for title, _ in of_reference), "best since", "last activity",
         *(["front"] if fronts else []),
     )  # fmt: skip
-    for row in rows:
+    for number, row in enumerate(rows):
         shown.add_row(
             row.study,
             str(row.finished),
@@ -164,7 +173,7 @@ def _view(
             _measured(row.best_iou, row.best_faithful),
             _number(row.default_seconds, 2),
             _number(row.best_seconds, 2),
-            _number(row.reliability, 2),
+            *(_number(values[number], 2) for _, values in of_reference),
             _since(row, found[row.study]),
             "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
             *([shown_front(row.front)] if fronts else []),

@@ -44,23 +44,26 @@ def show_summary(summary: dict[str, Any]) -> None:
     faithful = bool(images) and all(
         "faithful" in found["best"] and "faithful" in found["default"] for found in images
     )
-    judged = any(found["reliability"] is not None for found in images)
+    of_reference = [
+        (title, field)
+        for title, field in (("share", "coverage"), ("reliability", "reliability"))
+        if any(found.get(field) is not None for found in images)
+    ]
     measures = _FAITHFUL if faithful else _AGREEMENT
     shown = table(
         f"{summary['study']}: best against lime's defaults (tuning seeds, modelled seconds)",
         "image", "trials",
         *(f"{which} {name}" for name in measures for which in ("default", "best")),
-        "default s", "best s", *(["reliability"] if judged else []),
+        "default s", "best s", *(title for title, _ in of_reference),
     )  # fmt: skip
     rows = []
     for key, found in summary["images"].items():
         pair = (found["default"], found["best"])
         values = [read(each) for read in measures.values() for each in pair]
         rows.append([*values, *(each["runtime_seconds"] for each in pair)])
-        reliability = found["reliability"]
         shown.add_row(
             key, str(found["trials"]), *_cells(rows[-1]),
-            *([_number(reliability)] if judged else []),
+            *(_number(found.get(field)) for _, field in of_reference),
         )  # fmt: skip
     shown.add_section()
     means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]

@@ -1,0 +1,37 @@
+"""What is told once."""
+
+from __future__ import annotations
+
+import pytest
+
+from explainers.errors import InvalidInput
+from explainers.remarks import Remarks, source_of, told_once
+
+
+def test_each_decision_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    with told_once() as remarks:
+        for number in range(5):
+            with source_of(f"{number}.png", remarks) as source:
+                source.tell("cut at half")
+                source.tell("cut at half")
+                source.tell("united", f"labels {number}, 9")
+        assert caplog.messages == []
+    assert caplog.messages == [
+        "cut at half: 0.png, 1.png, 2.png and 2 more",
+        "united: 0.png (labels 0, 9), 1.png (labels 1, 9), 2.png (labels 2, 9) and 2 more",
+    ]
+
+
+def test_told_at_once_without_a_collector_and_after_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with (
+        pytest.raises(InvalidInput, match=r"^a\.png is empty"),
+        source_of("a.png", None) as source,
+    ):
+        source.tell("255 is void")
+        raise source.error("is empty")
+    assert caplog.messages == ["255 is void: a.png"]
+    remarks = Remarks()
+    remarks.tell()
+    assert len(caplog.messages) == 1
