@@ -22,9 +22,9 @@ from PIL import Image
 
 from explainers.errors import InvalidImage
 from explainers.image_formats import read_formats, unread_suffix, what_it_is
-from explainers.pixel_values import array_to_rgb, over_backdrop
+from explainers.pixel_values import ValueRange, array_to_rgb, over_backdrop
 
-__all__ = ["MAX_PIXELS", "Decoded", "limit_pixels", "load_image", "read_image", "to_rgb"]
+__all__ = ["MAX_PIXELS", "Decoded", "limit_pixels", "load_image", "read_image", "to_rgb", "upright"]
 
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # of TIFF
+_SCALED, _SIXTEEN = ("PPM", "JPEG2000"), ValueRange(0, 65535)  # they say their range, Pillow scales
+_SILENT = 0  # of OpenCV
 _PNG = b"\x89PNG\r\n\x1a\n"
 # What Pillow raises for files that are damaged.
 _DAMAGE = (
@@ -187,19 +189,27 @@ def _decode(content: BinaryIO, backdrop: int) -> Decoded:
         opened.load()
         _check_size(*opened.size)
         notes: list[str] = []
-        orientation = None
-        try:
-            orientation = opened.getexif().get(_ORIENTATION)
-        except _DAMAGE:
-            notes.append("its EXIF data are damaged: not rotated")
         if depth == 16 and opened.mode in ("RGB", "RGBA", "RGBX", "CMYK"):
             rgb, more = _of_deep_colours(opened, content, backdrop)
         else:
             rgb, more = to_rgb(opened, backdrop, signed=signed)
         notes += more
+        try:
+            rgb = upright(rgb, opened)
+        except _DAMAGE:
+            notes.append("its EXIF data are damaged: not rotated")
         notes += _frames(opened)
+    return Decoded(rgb, tuple(notes))
+
+
+def upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
+    """A picture, turned as the EXIF data say that came with it when it was opened.
+
+    Pillow's own function writes these data again, which fails for more of them than reading.
+    """
+    orientation = opened.getexif().get(_ORIENTATION)
     method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return Decoded(rgb if method is None else rgb.transpose(method), tuple(notes))
+    return picture if method is None else picture.transpose(method)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -253,7 +263,7 @@ def to_rgb(
         values = np.asarray(image)
         if signed and values.min() >= -(2**15) and values.max() < 2**15:
             values = values.astype(np.int16)
-        rgb, scale = array_to_rgb(values)
+        rgb, scale = array_to_rgb(values, full=_SIXTEEN if image.format in _SCALED else None)
         transparent = image.info.get("transparency")
         if isinstance(transparent, int):  # one of the deep values, not of the scaled ones
             rgb.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
@@ -304,12 +314,14 @@ def _by_opencv(content: BinaryIO) -> NDArray[Any] | None:
     import cv2
 
     content.seek(0)
+    data = np.frombuffer(content.read(), np.uint8)
+    kept = cv2.utils.logging.setLogLevel(_SILENT)  # it writes to stderr what is wrong with a file
     try:
-        found: NDArray[Any] | None = cv2.imdecode(
-            np.frombuffer(content.read(), np.uint8), cv2.IMREAD_UNCHANGED
-        )
+        found: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error:
         return None
+    finally:
+        cv2.utils.logging.setLogLevel(kept)
     if found is None or found.ndim == 2:
         return found
     channels = found.shape[2]

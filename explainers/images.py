@@ -6,17 +6,20 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers.errors import InvalidInput
+from explainers.errors import InvalidImage, InvalidInput
+from explainers.image_arrays import as_image
 from explainers.image_files import load_image
 from explainers.image_formats import IMAGE_SUFFIXES
 
 __all__ = [
-    "IMAGE_SUFFIXES", "AtScale", "Geometry", "array_digest", "enlarged", "load_image", "prepare",
+    "IMAGE_SUFFIXES", "AtScale", "Geometry", "array_digest", "as_image", "enlarged", "image_for",
+    "load_image", "prepare",
 ]  # fmt: skip
 
 # Far more pixels a side than any classifier sees, and few enough for the memory.
@@ -91,6 +94,32 @@ def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
     top = round((resized.height - geometry.crop) / 2.0)
     cropped = resized.crop((left, top, left + geometry.crop, top + geometry.crop))
     return np.array(cropped, dtype=np.uint8)
+
+
+def image_for(value: Any, geometry: Geometry, name: str) -> NDArray[np.uint8]:
+    """An image in a classifier's geometry.
+
+    Args:
+        value: Pillow's picture, which is prepared; or what :func:`explainers.images.as_image`
+            takes, of the size that the classifier sees.
+        name: the classifier's.
+
+    Returns:
+        (crop, crop, 3) uint8.
+
+    Raises:
+        InvalidImage: it is no image, or an array of another size.
+    """
+    pixels = as_image(value)
+    if isinstance(value, Image.Image):
+        return prepare(Image.fromarray(pixels), geometry)
+    if pixels.shape[:2] != (geometry.crop, geometry.crop):
+        raise InvalidImage(
+            f"the image is {pixels.shape[1]} × {pixels.shape[0]} pixels, {name} sees "
+            f"{geometry.crop} × {geometry.crop}: give explainers.images.prepare(PIL.Image."
+            "fromarray(image), classifier.geometry)"
+        )
+    return pixels
 
 
 def enlarged(pixels: NDArray[np.uint8]) -> AtScale:

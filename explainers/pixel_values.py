@@ -70,10 +70,10 @@ def _of_floats(values: NDArray[Any]) -> ValueRange:
     if low < -_OVERSHOOT:
         return _own(low, high)
     if high <= 1 + _OVERSHOOT:
-        return ValueRange(0, 1, "floating-point data from 0 to 1: scaled by 1")
+        return ValueRange(0, 1, "floating-point data: taken as 0 (black) to 1 (white)")
     # Nobody has a picture in 0 to 255 that is black all over; it overshoots 1 by far.
     if 2 <= high <= 255 * (1 + _OVERSHOOT):
-        return ValueRange(0, 255, "floating-point data from 0 to 255: scaled by 255")
+        return ValueRange(0, 255, "floating-point data: taken as 0 (black) to 255 (white)")
     return _own(low, high)
 
 
@@ -96,18 +96,22 @@ def to_uint8(values: NDArray[Any], scale: ValueRange) -> NDArray[np.uint8]:
     return np.rint(scaled).clip(0, 255).astype(np.uint8)
 
 
-def array_to_rgb(values: NDArray[Any], backdrop: int = 255) -> tuple[Image.Image, ValueRange]:
+def array_to_rgb(
+    values: NDArray[Any], backdrop: int = 255, full: ValueRange | None = None
+) -> tuple[Image.Image, ValueRange]:
     """Grey, RGB or RGBA values of any numeric type as an RGB picture, and the range of colours.
 
     Args:
         values: (H, W), (H, W, 3) or (H, W, 4).
         backdrop: grey value, 0 to 255, that transparent parts show.
+        full: the range of whole numbers where it is known.
 
     Raises:
         InvalidImage: a value is not finite.
     """
     colours = values if values.ndim == 2 else values[..., :3]
-    scale = value_range(colours)
+    whole = colours.dtype.kind in "iu"
+    scale = full if full is not None and whole else value_range(colours)
     image = Image.fromarray(np.ascontiguousarray(to_uint8(colours, scale)))
     if values.ndim == 3 and values.shape[2] == 4:
         alpha = values[..., 3]
