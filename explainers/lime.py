@@ -15,7 +15,7 @@ from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.images import array_digest, as_image
+from explainers.images import array_digest
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import MASK_RULE, MaskRule
 from explainers.perturbation_bank import AnswerSource, PerturbationBank
@@ -77,8 +77,7 @@ def explain(
     """Explain a classification as ``LimeImageExplainer(random_state=seed).explain_instance``.
 
     Args:
-        image: (H, W, 3) uint8, in the classifier's geometry; see
-            :func:`explainers.images.as_image`.
+        image: (H, W, 3) uint8, in the classifier's geometry.
         source: who answers; its answers are banked under its fingerprint.
         parameters: everything else that ``explain_instance`` takes.
         seed: ``random_state`` of the explainer.
@@ -92,11 +91,15 @@ def explain(
         lime's own ``ImageExplanation``.
 
     Raises:
-        InvalidInput: it cannot be taken for an image, or a label is not one of the classifier's.
+        InvalidInput: the image is not (H, W, 3) uint8, or a label is not one of the classifier's.
     """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InvalidInput(
+            f"an image of shape {image.shape} and dtype {image.dtype} cannot be explained: "
+            "give (H, W, 3) uint8, to stock lime too; explainers.images.as_image converts others"
+        )
     import sklearn.metrics
 
-    image = as_image(image)
     bank = PerturbationBank() if bank is None else bank
     digest = array_digest(image) if image_digest is None else image_digest
     random_state = np.random.RandomState(seed)
