@@ -167,7 +167,7 @@ def load_catalog(source: str) -> Catalog:
         return _from_toml(source, text, folder=None)
     try:
         path = Path(source).expanduser()
-        if path.is_dir():
+        if source.strip() and path.is_dir():  # an empty name would be the working folder
             return _from_folder(path)
         if path.is_file():
             return _from_file(path)
@@ -182,7 +182,7 @@ def load_catalog(source: str) -> Catalog:
 
 def _from_folder(path: Path) -> Catalog:
     found = read_folder(path)
-    images = tuple(CatalogImage(key, str(file.resolve())) for key, file in found.pictures.items())
+    images = tuple(CatalogImage(key, str(file.resolve())) for key, file in found.pictures)
     return Catalog(
         name=path.resolve().name or "images",
         images=images,

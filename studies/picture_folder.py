@@ -23,13 +23,13 @@ _FIRST_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """Pictures by key, in the order of their names.
+    """Pictures with their keys, in the order of their names.
 
     Attributes:
         left_out: what else is there that somebody may miss, in one line; empty where nothing is.
     """
 
-    pictures: dict[str, Path]
+    pictures: tuple[tuple[str, Path], ...]
     left_out: str
 
 
@@ -58,26 +58,28 @@ def read_folder(folder: Path) -> PictureFolder:
             f"folder {folder} holds no pictures{there}: files ending in "
             f"{', '.join(_FIRST_SUFFIXES)} and others that Pillow reads count"
         )
-    return PictureFolder({_key(each, pictures): each for each in pictures}, left_out)
+    keys = _keys(pictures)
+    return PictureFolder(tuple(zip(keys, pictures, strict=True)), left_out)
 
 
-def _key(picture: Path, pictures: list[Path]) -> str:
-    first = picture.suffix.lower() in _FIRST_SUFFIXES
-    alike = sum(
-        each.stem == picture.stem and (not first or each.suffix.lower() in _FIRST_SUFFIXES)
-        for each in pictures
-    )
-    return picture.stem if alike == 1 else picture.name
+def _keys(pictures: list[Path]) -> list[str]:
+    stems = Counter(each.stem for each in pictures)
+    first = Counter(each.stem for each in pictures if each.suffix.lower() in _FIRST_SUFFIXES)
+    keys = []
+    for each in pictures:
+        alike = first if each.suffix.lower() in _FIRST_SUFFIXES else stems
+        keys.append(each.stem if alike[each.stem] == 1 else each.name)
+    return keys
 
 
 def _left_out(entries: list[Path], pictures: list[Path]) -> str:
     """Pictures in sub folders, and files by suffix; not what belongs to a picture that is taken."""
-    stems = {picture.stem for picture in pictures}
+    taken, stems = set(pictures), {picture.stem for picture in pictures}
     folders: list[str] = []
     below = broken = 0
     others: Counter[str] = Counter()
     for each in entries:
-        if each.name.startswith(".") or each in pictures:
+        if each.name.startswith(".") or each in taken:
             continue
         suffix = each.suffix.lower()
         if each.is_dir():
@@ -99,7 +101,7 @@ def _left_out(entries: list[Path], pictures: list[Path]) -> str:
         why = unread_suffix(suffix)
         parts.append(f"{count} {suffix or 'without suffix'}{f' ({why})' if why else ''}")
     if broken:
-        parts.append(f"{broken} that {'are' if broken > 1 else 'is'} no file (a broken link)")
+        parts.append(f"{broken} that {'are' if broken > 1 else 'is'} no file (broken link or pipe)")
     return "; ".join(parts)
 
 
