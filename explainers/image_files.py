@@ -9,7 +9,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from explainers.errors import InvalidImage
 from explainers.image_formats import read_formats, unread_suffix, what_it_is
@@ -37,7 +37,9 @@ _UPRIGHT = {
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2  # of TIFF
+# Tags of TIFF, and values of theirs.
+_BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _SAMPLE_FORMAT = 258, 262, 277, 338, 339
+_RGB, _SIGNED, _ALPHA = 2, 2, ((1,), (2,))
 _SCALED, _SIXTEEN = ("PPM", "JPEG2000"), ValueRange(0, 65535)  # they say their range, Pillow scales
 _SILENT = 0  # of OpenCV
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -170,14 +172,18 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _pillow_set() -> Iterator[None]:
-    """Pillow without its own limit of pixels and its warnings; both are of the whole process."""
+    """Pillow without its own limit of pixels, warnings and log, which are the process's."""
+    logger = logging.getLogger("PIL")
     with _Limit.lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
         try:
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = kept
+            logger.setLevel(level)
 
 
 def _decode(content: BinaryIO, backdrop: int) -> Decoded:
@@ -194,6 +200,8 @@ def _decode(content: BinaryIO, backdrop: int) -> Decoded:
         else:
             rgb, more = to_rgb(opened, backdrop, signed=signed)
         notes += more
+        if opened.mode == "RGBA" and opened.format == "TIFF" and _EXTRA not in _tags(opened):
+            notes.append("its fourth channel is taken for transparency")
         try:
             rgb = upright(rgb, opened)
         except _DAMAGE:
@@ -228,11 +236,13 @@ def _depth(opened: Image.Image, content: BinaryIO) -> tuple[int, bool]:
         depth = content.read(1)[0]
         content.seek(place)
         return depth, False
-    tags: Any = getattr(opened, "tag_v2", None)
-    if opened.format == "TIFF" and tags is not None:
-        bits, kinds = tags.get(_BITS_PER_SAMPLE, (8,)), tags.get(_SAMPLE_FORMAT, (1,))
-        return int(bits[0]), kinds[0] == _SIGNED
-    return 8, False
+    tags = _tags(opened)
+    bits, kinds = tags.get(_BITS, (8,)), tags.get(_SAMPLE_FORMAT, (1,))
+    return int(bits[0]), kinds[0] == _SIGNED
+
+
+def _tags(opened: Image.Image) -> Mapping[int, Any]:
+    return getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
 
 
 def _frames(opened: Image.Image) -> list[str]:
@@ -254,14 +264,16 @@ def to_rgb(
 
     Args:
         backdrop: grey value, 0 to 255, that transparent parts show.
-        signed: whole numbers come from 16 bits with a sign.
+        signed: whole numbers come from 8 or 16 bits with a sign.
 
     Raises:
         InvalidImage: it has values that are not finite.
     """
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.mode.startswith("I") or image.mode == "F" or (signed and image.mode == "L"):
         values = np.asarray(image)
-        if signed and values.min() >= -(2**15) and values.max() < 2**15:
+        if signed and values.dtype == np.uint8:
+            values = values.view(np.int8)
+        elif signed and values.min() >= -(2**15) and values.max() < 2**15:
             values = values.astype(np.int16)
         rgb, scale = array_to_rgb(values, full=_SIXTEEN if image.format in _SCALED else None)
         transparent = image.info.get("transparency")
@@ -300,7 +312,26 @@ def _of_deep_colours(
 
 
 def _deep_tiff(content: BinaryIO, backdrop: int) -> Decoded | None:
-    """A TIFF of floating-point or signed colours, which Pillow does not read."""
+    """A TIFF of floating-point or signed colours, which Pillow does not read.
+
+    Raises:
+        InvalidImage: it has other channels, as satellite images have.
+    """
+    content.seek(0)
+    try:
+        with _pillow_set():
+            tags = TiffImagePlugin.ImageFileDirectory_v2(content.read(8))
+            content.seek(tags.next)
+            tags.load(content)
+    except _DAMAGE:
+        return None
+    channels, extra = int(tags.get(_SAMPLES, 1)), tuple(np.ravel(tags.get(_EXTRA, ())))
+    plain = (channels, extra) in ((3, ()), *((4, kind) for kind in _ALPHA))
+    if channels != 1 and not (plain and tags.get(_PHOTOMETRIC) == _RGB):
+        raise InvalidImage(
+            f"has {channels} channels that are not red, green and blue (and transparency): save "
+            "it as RGB"
+        )
     values = _by_opencv(content)
     if values is None:
         return None

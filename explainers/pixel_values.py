@@ -14,7 +14,7 @@ from explainers.errors import InvalidImage
 __all__ = ["ValueRange", "array_to_rgb", "over_backdrop", "to_uint8", "value_range"]
 
 # What cameras, microscopes and scanners write into 16 bits without saying so.
-_DEPTHS = (8, 10, 12, 14)
+_DEPTHS = (8, 10, 12, 14, 16)
 # Resizing and colour conversion of floats overshoot by so much.
 _OVERSHOOT = 1e-3
 
@@ -54,13 +54,13 @@ def value_range(values: NDArray[Any]) -> ValueRange:
     if values.dtype.kind == "f":
         return _of_floats(values)
     low, high = int(values.min()), int(values.max())
-    depth = next((bits for bits in _DEPTHS if high < 2**bits), None)
     if low < 0 or high > 65535:
         return _own(low, high)
-    if depth is not None:
-        most = 2**depth - 1
-        return ValueRange(0, most, f"{depth}-bit data: scaled by {most}")
-    return ValueRange(0, 32767 if values.dtype == np.int16 else 65535)
+    depth = next(bits for bits in _DEPTHS if high < 2**bits)
+    own = {"int8": 7, "int16": 15, "uint16": 16}.get(values.dtype.name, 0)
+    if own and depth >= own:  # all bits of the type are used
+        return ValueRange(0, 2**own - 1)
+    return ValueRange(0, 2**depth - 1, f"{depth}-bit data: scaled by {2**depth - 1}")
 
 
 def _of_floats(values: NDArray[Any]) -> ValueRange:

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile  # scikit-image brings it
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -66,6 +67,33 @@ def test_signed_files_are_scaled_by_their_own_range(tmp_path: Path) -> None:
     read = read_image(tmp_path / "scan.tif")
     assert np.abs(np.asarray(read.image)[..., 1] - _GREY * 255).max() < 1.1
     assert read.notes == ("data from -1000 to 3000: scaled by that range",)
+
+
+@pytest.mark.parametrize(
+    ("values", "most", "says"),
+    [
+        (np.rint(_GREY * 32767).astype(np.int16), 32767, ""),
+        (np.rint(_GREY * 16383).astype(np.int16), 16383, "14-bit data: scaled by 16383"),
+        (np.rint(_GREY * 127).astype(np.int8), 127, ""),
+        (np.rint(_GREY * 65535).astype(np.uint32), 65535, "16-bit data: scaled by 65535"),
+    ],
+)
+def test_types_that_are_full_and_that_are_not(
+    values: NDArray[Any], most: int, says: str, tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", values)
+    read = read_image(tmp_path / "a.tif")
+    assert np.array_equal(np.asarray(read.image)[..., 2], values.astype(np.int64) * 255 // most)
+    assert "".join(read.notes) == says
+
+
+@pytest.mark.parametrize("bands", [3, 4, 8])
+def test_bands_of_satellites_are_no_colours(bands: int, tmp_path: Path) -> None:
+    values = np.rint(_GREY * 9999).astype(np.uint16)[..., None].repeat(bands, axis=2)
+    options = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", values, **options)
+    with pytest.raises(InvalidImage, match=rf"a\.tif has {bands} channels that are not red"):
+        read_image(tmp_path / "a.tif")
 
 
 def test_a_range_that_a_file_names_is_not_guessed(tmp_path: Path) -> None:
