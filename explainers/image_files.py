@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from explainers.errors import InvalidImage
 from explainers.image_formats import read_formats, unread_suffix, what_it_is
@@ -165,7 +165,7 @@ def _read(content: BinaryIO, suffix: str, backdrop: int) -> Decoded:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "no known format"
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
@@ -281,13 +281,6 @@ def to_rgb(
             rgb.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
             rgb = over_backdrop(rgb, backdrop)
         return rgb, [scale.note] if scale.note else []
-    if image.mode == "LAB":
-        from PIL import ImageCms
-
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        assert converted is not None  # only where it works in place
-        return converted, []
     if image.mode == "P" or image.has_transparency_data:
         return over_backdrop(image, backdrop), []
     return image.convert("RGB"), []
