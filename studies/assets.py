@@ -176,23 +176,20 @@ def assets_folder(named: Path | None) -> Path | None:
     Raises:
         InvalidInput: it is no folder, or cannot be read.
     """
-    source, folder = "--assets", named
+    folder = named
     if folder is None and os.environ.get("LIME_TUNER_ASSETS"):
-        source, folder = "LIME_TUNER_ASSETS", Path(os.environ["LIME_TUNER_ASSETS"])
+        folder = Path(os.environ["LIME_TUNER_ASSETS"])
     if folder is None:
         return None
     try:
         folder = folder.expanduser()
-        if not folder.is_dir():
-            what = "is a file, not a folder" if folder.exists() else "does not exist"
-            raise InvalidInput(f"assets folder {folder} {what}: check {source}")
-        with os.scandir(folder):
-            return folder
+        if folder.is_dir():
+            with os.scandir(folder):
+                return folder
+        reason = "is a file, not a folder" if folder.exists() else "does not exist"
     except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
-        reason = getattr(error, "strerror", None) or error
-        raise InvalidInput(
-            f"assets folder {folder} cannot be read ({reason}): check {source}"
-        ) from error
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    raise InvalidInput(f"assets folder {folder} {reason}: check --assets and LIME_TUNER_ASSETS")
 
 
 def _folders(catalog: Catalog, assets: Path | None) -> Sequence[Path]:

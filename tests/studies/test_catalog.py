@@ -211,9 +211,8 @@ def test_an_assets_folder_that_is_none_is_told(
     photograph(tmp_path / "x.png")
     named = Path(folder) if folder.startswith("~") else tmp_path / folder
     monkeypatch.setenv("LIME_TUNER_ASSETS", str(named))
-    source = "--assets" if given == "option" else "LIME_TUNER_ASSETS"
     catalog = load_catalog("tml25")
-    with pytest.raises(InvalidInput, match=f"assets folder .*{says}.*: check {source}"):
+    with pytest.raises(InvalidInput, match=f"assets folder .*{says}.*: check --assets"):
         find_file(catalog, catalog.images[0], named if given == "option" else None)
 
 
