@@ -241,8 +241,7 @@ def _image(entry: dict[str, Any], catalogue: str) -> CatalogImage:
         which = f"image '{entry['key']}'" if "key" in entry else "an image"
         raise InvalidInput(f"catalogue '{catalogue}': {which} has no file")
     paths = {field: _path(entry[field]) for field in ("file", "mask") if field in entry}
-    fields: dict[str, str] = {"key": Path(paths["file"]).stem, **entry, **paths}
-    return CatalogImage(**fields)
+    return CatalogImage(**({"key": Path(paths["file"]).stem} | entry | paths))
 
 
 def _path(text: str) -> str:
