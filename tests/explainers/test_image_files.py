@@ -178,6 +178,12 @@ def test_one_limit_of_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert load_image(tmp_path / "most.png").size == (50, 20)
         with pytest.raises(InvalidImage, match=r"1001 × 1 pixels; at most 0.001 million"):
             load_image(tmp_path / "more.png")
+        Image.new("RGB", (256, 256)).save(tmp_path / "icon.ico", sizes=[(256, 256)])
+        icon = bytearray((tmp_path / "icon.ico").read_bytes())
+        icon[6:8] = b"\x09\x09"  # it says that its picture is 9 × 9
+        (tmp_path / "icon.ico").write_bytes(icon)
+        with pytest.raises(InvalidImage, match="256 × 256 pixels"):
+            load_image(tmp_path / "icon.ico")
     assert Image.MAX_IMAGE_PIXELS == 300
 
 
