@@ -1,30 +1,33 @@
-"""Pictures from files: decoding whatever people have, and the geometry that a classifier sees."""
+"""Pictures, and the geometry that a classifier sees them in."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from explainers.errors import InvalidImage, InvalidInput
+from explainers.image_arrays import as_image
+from explainers.image_files import load_image
+from explainers.image_formats import IMAGE_SUFFIXES
 
 __all__ = [
-    "IMAGE_SUFFIXES", "AtScale", "Geometry", "array_digest", "enlarged", "load_image", "prepare",
+    "IMAGE_SUFFIXES", "AtScale", "Geometry", "array_digest", "as_image", "enlarged", "image_for",
+    "load_image", "prepare",
 ]  # fmt: skip
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+# Far more pixels a side than any classifier sees, and few enough for the memory.
+_LARGEST_SIDE = 8192
 
 AtScale = Callable[[float], NDArray[np.uint8]]
 """One crop of a photograph at a scale: 1.0 is the classifier's geometry, 2.0 twice as large.
 Gives (H, W, 3) uint8."""
-
-# Twice Pillow's own limit would raise; far above any camera, far below what fills the memory.
-_MAX_PIXELS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,17 @@ class Geometry:
     crop: int = 224
 
     def __post_init__(self) -> None:
+        sides = (self.crop,) if self.resize is None else (self.crop, self.resize)
+        if any(isinstance(side, bool) or not isinstance(side, Integral) for side in sides):
+            raise InvalidInput(
+                f"geometry resize={self.resize!r} crop={self.crop!r} is impossible: both are whole "
+                "numbers of pixels"
+            )
+        if max(sides) > _LARGEST_SIDE:
+            raise InvalidInput(
+                f"geometry resize={self.resize} crop={self.crop} is impossible: at most "
+                f"{_LARGEST_SIDE} pixels a side"
+            )
         if self.crop < 8 or (self.resize is not None and self.resize < self.crop):
             raise InvalidInput(
                 f"geometry resize={self.resize} crop={self.crop} is impossible: "
@@ -50,50 +64,6 @@ class Geometry:
         """The same crop of the photograph with ``scale`` times as many pixels a side."""
         resize = None if self.resize is None else round(self.resize * scale)
         return Geometry(resize, round(self.crop * scale))
-
-
-def load_image(path: Path, *, backdrop: int = 255) -> Image.Image:
-    """Decode a picture file to 8-bit RGB.
-
-    EXIF rotation is applied; palettes and CMYK are converted; transparency is laid over a grey
-    of the value ``backdrop`` (white); 16-bit greyscale is scaled; of an animation the first frame
-    is taken.
-
-    Raises:
-        InvalidImage: the file is missing, empty, truncated or no picture at all.
-    """
-    if not path.is_file():
-        raise InvalidImage(f"{path} is not a file: give the path of a picture")
-    try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > _MAX_PIXELS:
-                raise InvalidImage(
-                    f"{path} has {opened.width} × {opened.height} pixels; "
-                    f"at most {_MAX_PIXELS // 10**6} million are read: scale it down first"
-                )
-            opened.load()
-            upright = ImageOps.exif_transpose(opened)
-            return _to_rgb(upright, backdrop)
-    except InvalidImage:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        # Pillow raises SyntaxError for broken PNG chunks and ValueError for some broken headers.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidImage(
-            f"{path} cannot be read as a picture ({reason}): replace the file or leave it out"
-        ) from error
-
-
-def _to_rgb(image: Image.Image, backdrop: int) -> Image.Image:
-    if image.mode.startswith("I"):  # 16- or 32-bit greyscale; convert("L") would clip it to white
-        values = np.asarray(image, dtype=np.float64)
-        span = 65535.0 if values.max() > 255 else 255.0
-        image = Image.fromarray((values / span * 255.0).clip(0, 255).astype(np.uint8))
-    if image.mode == "P" or "transparency" in image.info or image.mode in ("LA", "PA", "RGBA"):
-        rgba = image.convert("RGBA")
-        ground = Image.new("RGBA", rgba.size, (backdrop, backdrop, backdrop, 255))
-        return Image.alpha_composite(ground, rgba).convert("RGB")
-    return image.convert("RGB")
 
 
 def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
@@ -124,6 +94,32 @@ def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
     top = round((resized.height - geometry.crop) / 2.0)
     cropped = resized.crop((left, top, left + geometry.crop, top + geometry.crop))
     return np.array(cropped, dtype=np.uint8)
+
+
+def image_for(value: Any, geometry: Geometry, name: str) -> NDArray[np.uint8]:
+    """An image in a classifier's geometry.
+
+    Args:
+        value: Pillow's picture, which is prepared; or what :func:`explainers.images.as_image`
+            takes, of the size that the classifier sees.
+        name: the classifier's.
+
+    Returns:
+        (crop, crop, 3) uint8.
+
+    Raises:
+        InvalidImage: it is no image, or an array of another size.
+    """
+    pixels = as_image(value)
+    if isinstance(value, Image.Image):
+        return prepare(Image.fromarray(pixels), geometry)
+    if pixels.shape[:2] != (geometry.crop, geometry.crop):
+        raise InvalidImage(
+            f"the image is {pixels.shape[1]} × {pixels.shape[0]} pixels, {name} sees "
+            f"{geometry.crop} × {geometry.crop}: give explainers.images.prepare(PIL.Image."
+            "fromarray(image), classifier.geometry)"
+        )
+    return pixels
 
 
 def enlarged(pixels: NDArray[np.uint8]) -> AtScale:

@@ -117,7 +117,7 @@ def explain(
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise InvalidInput(
             f"an image of shape {image.shape} and dtype {image.dtype} cannot be explained: "
-            "give (H, W, 3) uint8"
+            "give (H, W, 3) uint8, to stock lime too; explainers.images.as_image converts others"
         )
     import sklearn.metrics
 

@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidImage, InvalidInput, MissingAsset
-from explainers.images import Geometry, array_digest, enlarged, load_image, prepare
+from explainers.image_files import read_image
+from explainers.images import Geometry, array_digest, enlarged, prepare
 from studies.catalog import Catalog, CatalogImage
 
-__all__ = ["StudyImage", "cache_folder", "find_file", "find_local_file", "load_study_image"]
+__all__ = [
+    "StudyImage", "assets_folder", "cache_folder", "find_file", "find_local_file",
+    "load_study_image",
+]  # fmt: skip
 
 DownloadProgress = Callable[[str, int, int], None]
 """Called with (file name, bytes so far, bytes in all or 0)."""
@@ -42,6 +46,7 @@ class StudyImage:
         size: (width, height) of the original.
         own_mask: (H, W) bool, for images that come with an exact mask of their own.
         path: the photograph's file; ``None`` for scenes that are drawn.
+        notes: what has to be told of how it was read; see ``explainers.image_files.read_image``.
     """
 
     entry: CatalogImage
@@ -51,6 +56,7 @@ class StudyImage:
     own_mask: NDArray[np.bool_] | None = None
     path: Path | None = None
     digest: str = field(default="")
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "digest", array_digest(self.pixels))
@@ -72,7 +78,7 @@ class StudyImage:
             return self.pixels
         if self.path is None:
             return enlarged(self.pixels)(scale)
-        return prepare(load_image(self.path), self.geometry.scaled(scale))
+        return prepare(read_image(self.path).image, self.geometry.scaled(scale))
 
 
 def load_study_image(
@@ -103,9 +109,9 @@ def load_study_image(
         scene = draw_scene(entry.key, DEMO_SEEDS[entry.key])
         return StudyImage(entry, scene.image, (SCENE_SIZE, SCENE_SIZE), geometry, scene.mask)
     path = find_file(catalog, entry, assets, progress)
-    photograph = load_image(path)
-    pixels = prepare(photograph, geometry)
-    return StudyImage(entry, pixels, photograph.size, geometry, path=path)
+    decoded = read_image(path)
+    pixels = prepare(decoded.image, geometry)
+    return StudyImage(entry, pixels, decoded.image.size, geometry, path=path, notes=decoded.notes)
 
 
 def find_file(
@@ -121,16 +127,21 @@ def find_file(
         MissingAsset, InvalidImage: see :func:`load_study_image`.
     """
     assert entry.file is not None
-    if Path(entry.file).is_absolute():
-        return Path(entry.file)
     found = find_local_file(catalog, entry, assets)
     if found is not None:
         _check_digest(found, entry)
         return found
+    if Path(entry.file).is_absolute():
+        raise MissingAsset(f"{entry.key}: {entry.file} does not exist: correct its path")
     tried = [str(folder / entry.file) for folder in _folders(catalog, assets)]
     if entry.url is None:
         raise MissingAsset(f"{entry.key}: {entry.file} is in none of: {', '.join(tried)}")
     target = cache_folder() / (catalog.assets or catalog.name) / entry.file
+    if not target.resolve().is_relative_to(cache_folder().resolve()):
+        raise InvalidInput(
+            f"{entry.key}: {entry.file} would be downloaded to {target.resolve()}, outside the "
+            "cache: leave '..' out of file, assets and name"
+        )
     try:
         _download(entry.url, target, progress)
     except (OSError, MissingAsset) as error:  # requests' exceptions are OSErrors
@@ -153,20 +164,38 @@ def find_local_file(
     """The image's file where it already is; ``None`` when it would have to be downloaded."""
     if entry.file is None:
         return None
+    if Path(entry.file).is_absolute():
+        return Path(entry.file) if Path(entry.file).exists() else None
     candidates = (folder / entry.file for folder in _folders(catalog, assets))
     return next((c for c in candidates if c.is_file()), None)
 
 
+def assets_folder(named: Path | None) -> Path | None:
+    """The folder that is searched for photographs: the one named, or ``LIME_TUNER_ASSETS``.
+
+    Raises:
+        InvalidInput: it is no folder, or cannot be read.
+    """
+    folder = named
+    if folder is None and os.environ.get("LIME_TUNER_ASSETS"):
+        folder = Path(os.environ["LIME_TUNER_ASSETS"])
+    if folder is None:
+        return None
+    try:
+        folder = folder.expanduser()
+        if folder.is_dir():
+            with os.scandir(folder):
+                return folder
+        reason = "is a file, not a folder" if folder.exists() else "does not exist"
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    raise InvalidInput(f"assets folder {folder} {reason}: check --assets and LIME_TUNER_ASSETS")
+
+
 def _folders(catalog: Catalog, assets: Path | None) -> Sequence[Path]:
-    bases = []
-    if assets is not None:
-        if not assets.is_dir():
-            raise InvalidInput(f"assets folder {assets} does not exist: check --assets")
-        bases.append(assets)
-    elif os.environ.get("LIME_TUNER_ASSETS"):
-        bases.append(Path(os.environ["LIME_TUNER_ASSETS"]).expanduser())
+    base = assets_folder(assets)
     folders = [catalog.folder] if catalog.folder is not None else []
-    for base in bases:
+    if base is not None:
         folders += [base / catalog.assets] if catalog.assets else []
         folders.append(base)
     folders.append(cache_folder() / (catalog.assets or catalog.name))
@@ -176,7 +205,10 @@ def _folders(catalog: Catalog, assets: Path | None) -> Sequence[Path]:
 def _check_digest(path: Path, entry: CatalogImage) -> None:
     if entry.sha256 is None:
         return
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InvalidImage(f"{path} cannot be read ({error.strerror})") from error
     if found != entry.sha256.lower():
         raise InvalidImage(
             f"{path} is not the picture the catalogue means (sha256 {found[:12]}…, expected "
@@ -202,7 +234,8 @@ def _download(url: str, target: Path, progress: DownloadProgress | None) -> None
             raise MissingAsset(f"the server answered {answer.status_code}")
         if answer.status_code == 200:
             have = 0
-        total = have + int(answer.headers.get("Content-Length") or 0)
+        said = str(answer.headers.get("Content-Length") or "")
+        total = have + (int(said) if said.isdecimal() else 0)
         with part.open("ab" if have else "wb") as file:
             for block in answer.iter_content(1 << 16):
                 file.write(block)

@@ -78,13 +78,12 @@ class ServiceWorker:
             LimeTunerError: the classifier cannot be loaded.
         """
         import torch
-        from PIL import Image
 
+        from explainers.image_files import limit_pixels
         from tuner.loading import kept_classifier
 
         torch.set_num_threads(self._plan.threads)
-        # Twice as many pixels are an error to Pillow, whoever opens a picture here.
-        Image.MAX_IMAGE_PIXELS = int(self._plan.megapixels * 1e6)
+        limit_pixels(int(self._plan.megapixels * 1e6))
         kept_classifier(self._plan.classifier_spec)
 
     def run(self, pause: Callable[[float], object] = time.sleep) -> None:
@@ -217,6 +216,8 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
     classifier = kept_classifier(plan.classifier_spec)
     source = folder.catalog(job.study)
     catalog, image = load_catalog_image(str(source), job.key, classifier)
+    for note in image.notes:
+        _logger.warning("%s: %s", job.study_name, note)
     save_png(image.pixels, folder.picture(job.study, job.key, "photo"))
     known = read_studies(plan.storage, [job.study_name]).get(job.study_name, {})
     reference = _reference(job, catalog, image, classifier, known)

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 from explainers.classifier import Classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput
+from explainers.images import image_for
 from explainers.lime_parameters import LimeParameters
 from explainers.mask_files import given_mask
 from explainers.perturbation_bank import PerturbationBank
@@ -222,7 +223,8 @@ def tune(
     """Find LIME parameters for one image.
 
     Args:
-        image: (H, W, 3) uint8 in the classifier's geometry (see ``explainers.images.prepare``).
+        image: (H, W, 3) uint8 in the classifier's geometry, or Pillow's picture, which is brought
+            into it; see ``explainers.images.image_for``.
         reference: (H, W) bool mask of the object, or ``METHOD@RULE``.
         trials: finished trials in the end; more are added when a stored study is resumed.
         answers: stop also when the study has asked for so many new classifier answers.
@@ -257,6 +259,7 @@ def tune(
         constrain_fidelity=constrain_fidelity,
         pareto=pareto,
     )
+    image = image_for(image, classifier.geometry, classifier.name)
     if isinstance(reference, str):
         known = parse_reference(reference).of(classifier, image, "the image")
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from explainers.class_names import class_number
 from explainers.errors import InvalidInput
+from studies.assets import assets_folder
 from studies.catalog import Catalog, load_catalog
 from tuner.cli.settings import setting
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from studies.assets import StudyImage
 
 __all__ = ["DEFAULT_CATALOG", "Workplace", "open_workplace"]
+
+_logger = logging.getLogger(__name__)
 
 DEFAULT_CATALOG = "tml25"
 _logger = logging.getLogger(__name__)
@@ -50,12 +53,14 @@ class Workplace:
         from tuner.cli.output import download_progress
 
         with download_progress() as progress:
-            return [
+            images = [
                 load_study_image(
                     self.catalog, entry, self.classifier.geometry, self.assets, progress
                 )
                 for entry in self.catalog.images
             ]
+        _tell_notes(images)
+        return images
 
     def references(
         self,
@@ -98,6 +103,17 @@ class Workplace:
         return found
 
 
+def _tell_notes(images: list[StudyImage]) -> None:
+    """Say how pictures were read, once for all that were read alike."""
+    alike: dict[str, list[str]] = {}
+    for image in images:
+        for note in image.notes:
+            alike.setdefault(note, []).append(image.key)
+    for note, keys in alike.items():
+        more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+        _logger.warning("%s%s: %s", ", ".join(keys[:3]), more, note)
+
+
 def catalog_class(image: StudyImage, classifier: Classifier) -> int:
     """The class that the catalogue says an image shows, as the classifier numbers it.
 
@@ -137,9 +153,10 @@ def open_workplace(
     loaded = load_catalog(source)
     if images is not None:
         loaded = loaded.only(tuple(key.strip() for key in images.split(",") if key.strip()))
-    folder = setting("assets", assets)
-    if folder is not None and not Path(folder).is_dir():
-        raise InvalidInput(f"assets folder {folder} does not exist: check --assets")
+    if loaded.left_out:
+        _logger.warning("%s: left out: %s", source, loaded.left_out)
+    named = setting("assets", assets)
+    folder = assets_folder(None if named is None else Path(named))
     from explainers.zoo import load_classifier
 
     classifier = load_classifier(
@@ -149,4 +166,4 @@ def open_workplace(
         cam_layer=setting("cam_layer", cam_layer),
         crop=None if loaded.geometry is None else loaded.geometry.crop,
     )
-    return Workplace(source, loaded, classifier, None if folder is None else Path(folder))
+    return Workplace(source, loaded, classifier, folder)

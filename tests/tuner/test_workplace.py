@@ -1,0 +1,30 @@
+"""What a command tells of the pictures that it works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tuner.cli.context import open_workplace
+
+
+def test_pictures_left_out_and_guesses_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "more").mkdir()
+    Image.new("RGB", (150, 140)).save(tmp_path / "more" / "x.jpg")
+    Image.new("RGB", (150, 140)).save(tmp_path / "plain.jpg")
+    for name in ("a", "b", "c", "d"):
+        deep = np.arange(150 * 140, dtype=np.uint16).reshape(140, 150) % 4096
+        Image.fromarray(deep).save(tmp_path / f"{name}.png")
+    place = open_workplace(
+        catalog=str(tmp_path), assets=None, model="demo", weights=None, device="cpu", cam_layer=None
+    )
+    assert [image.key for image in place.load_images()] == ["a", "b", "c", "d", "plain"]
+    assert caplog.messages == [
+        f"{tmp_path}: left out: 1 picture in sub folders ('more')",
+        "a, b, c and 1 more: 12-bit data: scaled by 4095",
+    ]
