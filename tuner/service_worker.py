@@ -2,7 +2,7 @@
 
 Its plan is the first line of its standard input, so that no password is seen among the arguments.
 When that input ends, so has the server: then it stops, as at SIGTERM, after the trial that is
-running. Its first line on standard output is JSON: whether it is ready, or why not.
+running, but soon: nobody would kill it. Its first line on standard output is JSON: whether it is ready, or why not.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from explainers.errors import LimeTunerError
 from tuner.service_jobs import ServicePlan, ServiceWorker
 
 __all__ = ["main"]
+
+_ALONE_SECONDS = 15.0
+"""As long as a server would wait for it; its trial is then found to be dead, and done again."""
 
 
 def main() -> int:
@@ -33,6 +37,8 @@ def main() -> int:
     def until_input_ends() -> None:
         sys.stdin.read()
         asked.set()
+        time.sleep(_ALONE_SECONDS)
+        os._exit(1)
 
     threading.Thread(target=until_input_ends, daemon=True).start()
     worker = ServiceWorker(plan, asked.is_set)

@@ -3,13 +3,15 @@
 It gets ready (imports, classifier, warm-up), says so on stdout, reads one submission from stdin as
 a line of JSON (plain values: strangers' pickles never come here), answers with one line of JSON and
 ends. A fresh process for every submission, so that none can leave anything behind for the next.
-When stdin closes, its server is gone, and it ends at once.
+When stdin closes, its server is gone: it ends at once, and takes the exam along.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
+import shutil
 import sys
 import threading
 import warnings
@@ -21,7 +23,7 @@ from typing import IO, Any
 import numpy as np
 
 from explainers.classifier import Classifier
-from studies.grading.exam import Exam, read_exam
+from studies.grading.exam import EXAM_PREFIX, Exam, read_exam
 from studies.plain_parameters import stock_kwargs
 from studies.stock_lime import explain_with_stock_lime
 
@@ -108,12 +110,20 @@ def _limit_memory(megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))
 
 
-def _end_with(server: IO[str]) -> None:
-    def wait() -> None:
-        server.read()
+def _lines_of(server: IO[str], exam: Path) -> queue.Queue[str]:
+    """What the server says; it is listened to from now on, whatever else is done."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def listen() -> None:
+        for line in server:
+            lines.put(line)
+        # It was killed: otherwise it would have killed this process. The exam holds its secrets.
+        if exam.name.startswith(EXAM_PREFIX):
+            shutil.rmtree(exam, ignore_errors=True)
         os._exit(1)
 
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=listen, daemon=True).start()
+    return lines
 
 
 def _main(folder: Path) -> None:
@@ -125,6 +135,7 @@ def _main(folder: Path) -> None:
         answers.write(json.dumps(document) + "\n")
         answers.flush()
 
+    lines = _lines_of(sys.stdin, folder)
     import torch
 
     from explainers.zoo import load_classifier
@@ -135,11 +146,7 @@ def _main(folder: Path) -> None:
     classifier = load_classifier(**exam.classifier_spec)
     _warm_up(exam, classifier)
     say(ready=True)
-    line = sys.stdin.readline()
-    if not line:
-        return
-    _end_with(sys.stdin)
-    job = json.loads(line)
+    job = json.loads(lines.get())
     _limit_memory(job["memory_mb"])
     try:
         say(images=evaluate(exam, classifier, job["parameters"], job["superpixels"]))
