@@ -2,7 +2,8 @@
 
 Its plan is the first line of its standard input, so that no password is seen among the arguments.
 When that input ends, so has the server: then it stops, as at SIGTERM, after the trial that is
-running, but soon: nobody would kill it. Its first line on standard output is JSON: whether it is ready, or why not.
+running, but soon: nobody is left to kill it. Its first line on standard output is JSON: whether it
+is ready, or why not.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ class Answer:
     """What an application has sent."""
 
     status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
     error: Exception | None = None
 
@@ -57,7 +57,7 @@ async def _one(app: FastAPI, method: str, target: bytes, headers: Headers, body:
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
             answer.status = message["status"]
-            answer.headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in message["headers"]}
+            answer.headers = dict(message["headers"])
         else:
             answer.body += message.get("body", b"")
 
