@@ -21,8 +21,8 @@ from tuner.service_jobs import ServicePlan, ServiceWorker
 
 __all__ = ["main"]
 
-_ALONE_SECONDS = 15.0
-"""As long as a server would wait for it; its trial is then found to be dead, and done again."""
+_ALONE_SECONDS = 5.0
+"""For the trial that is running; what is cut off is found to be dead, and done again."""
 
 
 def main() -> int:

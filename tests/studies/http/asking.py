@@ -10,9 +10,11 @@ from urllib.parse import unquote
 
 from fastapi import FastAPI
 
-__all__ = ["Answer", "ask"]
+__all__ = ["Answer", "Asked", "Headers", "ask"]
 
 Headers = Sequence[tuple[bytes, bytes]]
+Asked = tuple[str, bytes, Headers, bytes]
+"""Method, path with its query, headers (names in lower case), body."""
 
 
 @dataclass
@@ -25,8 +27,8 @@ class Answer:
     error: Exception | None = None
 
 
-def ask(app: FastAPI, asked: Sequence[tuple[str, bytes, Headers, bytes]]) -> list[Answer]:
-    """Send requests (method, path with query, headers, body) one after the other.
+def ask(app: FastAPI, asked: Sequence[Asked]) -> list[Answer]:
+    """Send requests, one after the other.
 
     Paths and queries are decoded as uvicorn decodes them. The application starts and ends.
     """
