@@ -122,7 +122,8 @@ def _picture(kind: str, mode: str = "RGB", **options: Any) -> bytes:
 
 def _png_of(width: int, height: int, chunk: bytes = b"") -> bytes:
     def framed(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
 
     header = framed(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk + framed(b"IDAT", b"") + framed(b"IEND", b"")

@@ -24,6 +24,7 @@ from tests.studies.grading.exams import KEYS, FakeSlot, demo_exam
 from tests.studies.hostile_pickles import entry
 from tests.studies.service.services import form_body, made_service, photograph, stored
 
+
 def _problem(answer: Any) -> str:
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["retry-after"]) > 0
