@@ -17,7 +17,7 @@ import threading
 import time
 
 from explainers.errors import LimeTunerError
-from tuner.service_jobs import ServicePlan, ServiceWorker
+from studies.parent_lines import parent_lines
 
 __all__ = ["main"]
 
@@ -27,21 +27,22 @@ _ALONE_SECONDS = 5.0
 
 def main() -> int:
     """Work; the exit status."""
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="worker %(process)d: %(message)s"
-    )
-    plan = ServicePlan(**json.loads(sys.stdin.readline()))
     asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
 
-    def until_input_ends() -> None:
-        sys.stdin.read()
+    def alone() -> None:
         asked.set()
         time.sleep(_ALONE_SECONDS)
         os._exit(1)
 
-    threading.Thread(target=until_input_ends, daemon=True).start()
+    lines = parent_lines(alone)
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="worker %(process)d: %(message)s"
+    )
+    from tuner.service_jobs import ServicePlan, ServiceWorker
+
+    plan = ServicePlan(**json.loads(lines.get()))
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
     worker = ServiceWorker(plan, asked.is_set)
     try:
         worker.prepare()

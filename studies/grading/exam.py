@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 
 from explainers.masks import MASK_RULE, MaskRule
 
-__all__ = ["EXAM_PREFIX", "Exam", "read_exam", "write_exam"]
-
-EXAM_PREFIX = "lime-tuner-grade-"
-"""How the names of temporary folders begin that exams are written into."""
+__all__ = ["Exam", "read_exam", "write_exam"]
 
 _FACTS = "exam.json"
 

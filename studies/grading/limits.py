@@ -22,9 +22,9 @@ _SEEDS: _Range = (0, 2**32 - 1)
 _COMMON: Mapping[str, _Range] = {
     "random_state": _SEEDS, "random_seed": _SEEDS, "rng": _SEEDS, "n_jobs": (-64, 64),
 }  # fmt: skip
-_REGRESSOR: Mapping[str, _Range] = {"max_iter": (1, 10_000), "alpha": (0, 1e12)}
+_REGRESSOR: Mapping[str, _Range] = {**_COMMON, "max_iter": (1, 10_000), "alpha": (0, 1e12)}
 _SEGMENTATION: Mapping[str, _Range] = {
-    "max_num_iter": (1, 100), "max_iter": (1, 100), "spacing": (0.1, 10),
+    **_COMMON, "max_num_iter": (1, 100), "max_iter": (1, 100), "spacing": (0.1, 10),
     "min_size_factor": (0, 100), "max_size_factor": (0, 100), "channel_axis": (-1, 2),
 }  # fmt: skip
 _ARGUMENTS: Mapping[str, _Range] = {
@@ -118,7 +118,7 @@ def _check_size(plain: Mapping[str, Any], limits: Limits) -> None:
     for name, bounds in _ARGUMENTS.items():
         _check_numbers(name, plain[name], bounds)
     for name, value in (plain["model_regressor"] or {}).items():
-        _check_numbers(f"model_regressor's {name}", value, (_REGRESSOR | _COMMON).get(name, _USUAL))
+        _check_numbers(f"model_regressor's {name}", value, _REGRESSOR.get(name, _USUAL))
     _check_segmentation(plain["segmentation_fn"], limits)
 
 
@@ -127,7 +127,7 @@ def _check_segmentation(segmentation: Mapping[str, Any] | None, limits: Limits) 
         return
     known = SEGMENTERS[segmentation["algorithm"]].parameters
     for name, value in segmentation.items():
-        bounds = (_SEGMENTATION | _COMMON).get(name, _USUAL)
+        bounds = _SEGMENTATION.get(name, _USUAL)
         if name in known:
             bounds = known[name][1:]
         if name == "n_segments":

@@ -73,7 +73,7 @@ def grade(
     Submissions are read as data, never run; each is explained by stock lime in a process of its
     own that is killed at the cut-off.
     """
-    from studies.grading.exam import EXAM_PREFIX
+    from studies.grading.evaluator_process import EXAM_PREFIX
     from studies.grading.limits import Limits
     from studies.grading.tokens import hashed_lines, read_tokens
     from studies.http.sockets import bound_socket
