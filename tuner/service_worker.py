@@ -17,6 +17,7 @@ import threading
 import time
 
 from explainers.errors import LimeTunerError
+from studies.http.server import log_to_stderr
 from studies.parent_lines import parent_lines
 
 __all__ = ["main"]
@@ -36,9 +37,7 @@ def main() -> int:
 
     lines = parent_lines(alone)
     os.environ.setdefault("TQDM_DISABLE", "1")
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="worker %(process)d: %(message)s"
-    )
+    log_to_stderr("worker %(process)d: %(message)s", logging.WARNING)
     from tuner.service_jobs import ServicePlan, ServiceWorker
 
     plan = ServicePlan(**json.loads(lines.get()))

@@ -81,11 +81,11 @@ class ServerLog(logging.Handler):
         return 0 if told.count <= _A_WINDOW else None
 
 
-def log_to_stderr() -> None:
+def log_to_stderr(form: str = "%(message)s", level: int = logging.INFO) -> None:
     """Let the process log as a server does."""
     handler = ServerLog()
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    handler.setFormatter(logging.Formatter(form))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in _QUIET:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns of every request that is none.

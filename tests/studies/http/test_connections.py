@@ -97,6 +97,37 @@ def test_whoever_does_not_ask_is_closed(url: str, sent: bytes, trickle: bytes) -
         assert _seconds_until_closed(made, trickle=trickle) < 2 * _LIMITS.head_seconds
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET\r\n\r\n", b"GET / HTTP/9.9\r\nHost: a\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", b"\0" * 100_000,
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 100_000,
+        b"GET / HTTP/1.1\r\nHost: a\r\n x: folded\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 4000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"
+        b"0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 500 + b"\r\n",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: a\r\n\r\n", b"GET / HTTP/1.1\r\nHost: [\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: [::1]:abc\r\nX-Forwarded-Proto: \xff\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nExpect: the-unexpected\r\nContent-Length: 1\r\n\r\nx",
+    ],
+    ids=lambda sent: repr(sent[:60]),
+)  # fmt: skip
+def test_malformed_bytes_on_the_socket(url: str, sent: bytes) -> None:
+    with closing(_connected(url, sent)) as made:
+        answer = _received(made)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 4"), answer[:200]
+
+
 def test_a_request_may_take_longer_than_its_head_may(url: str) -> None:
     assert requests.get(f"{url}/later", timeout=10).json() == "here"
 
