@@ -2,7 +2,8 @@
 
 Its plan is the first line of its standard input, so that no password is seen among the arguments.
 When that input ends, so has the server: then it stops, as at SIGTERM, after the trial that is
-running. Its first line on standard output is JSON: whether it is ready, or why not.
+running, but soon: nobody is left to kill it. Its first line on standard output is JSON: whether it
+is ready, or why not.
 """
 
 from __future__ import annotations
@@ -13,28 +14,34 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from explainers.errors import LimeTunerError
-from tuner.service_jobs import ServicePlan, ServiceWorker
+from studies.http.server import log_to_stderr
+from studies.parent_lines import parent_lines
 
 __all__ = ["main"]
+
+_ALONE_SECONDS = 5.0
+"""For the trial that is running; what is cut off is found to be dead, and done again."""
 
 
 def main() -> int:
     """Work; the exit status."""
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="worker %(process)d: %(message)s"
-    )
-    plan = ServicePlan(**json.loads(sys.stdin.readline()))
     asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
 
-    def until_input_ends() -> None:
-        sys.stdin.read()
+    def alone() -> None:
         asked.set()
+        time.sleep(_ALONE_SECONDS)
+        os._exit(1)
 
-    threading.Thread(target=until_input_ends, daemon=True).start()
+    lines = parent_lines(alone)
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    log_to_stderr("worker %(process)d: %(message)s", logging.WARNING)
+    from tuner.service_jobs import ServicePlan, ServiceWorker
+
+    plan = ServicePlan(**json.loads(lines.get()))
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
     worker = ServiceWorker(plan, asked.is_set)
     try:
         worker.prepare()

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI, Query, Request
@@ -17,7 +18,8 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
-from studies.grading.board import ORDERS, board_page, board_rows
+from studies.foreign_text import one_line
+from studies.grading.board import ORDERS, away_page, board_page, board_rows
 from studies.grading.evaluations import (
     Evaluations,
     QueueFull,
@@ -31,8 +33,11 @@ from studies.grading.limits import Limits, checked_submission
 from studies.grading.rate import RateLimit
 from studies.grading.slot import EvaluationRefused, EvaluatorDied
 from studies.grading.tokens import Tokens
+from studies.http.entrance import Entrance
 from studies.http.problems import Problem, add_problem_handlers, problem_responses
+from studies.http.storage_watch import StorageWatch
 from studies.http.uploads import read_file
+from studies.records import records
 from studies.records.grades import Grade, add_grade, newest_grades
 from studies.restricted_pickle import load_restricted
 
@@ -59,8 +64,30 @@ class GradingService:
     per_hour: int = 30
     capacity: int = 8
 
+    def open(self) -> None:
+        """Make the database where there is none yet.
+
+        Raises:
+            StorageError: it cannot be used.
+        """
+        with records(self.storage):
+            self.watch.check()
+
+    @cached_property
+    def watch(self) -> StorageWatch:
+        """Whether the database is there."""
+        return StorageWatch(self.storage)
+
     def keep(self, submission: Submission, result: Result) -> None:
-        """Record a result."""
+        """Record a result.
+
+        Raises:
+            StorageError: it cannot be recorded; no database is made where one is gone.
+        """
+        try:
+            self.watch.check()
+        except Problem as problem:
+            raise StorageError(problem.detail) from problem
         add_grade(
             self.storage,
             team=submission.team,
@@ -87,6 +114,7 @@ def create_app(service: GradingService) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(service.open)
         await run_in_threadpool(evaluations.start)
         try:
             yield
@@ -97,6 +125,7 @@ def create_app(service: GradingService) -> FastAPI:
     app = FastAPI(
         title="lime-tuner grade", version="1", lifespan=life, docs_url=None, redoc_url=None
     )
+    app.add_middleware(Entrance)
     add_problem_handlers(app)
 
     async def graded(request: Request) -> dict[str, float]:
@@ -109,6 +138,7 @@ def create_app(service: GradingService) -> FastAPI:
             raise Problem(
                 429, f"a team may submit {service.per_hour} times an hour", retry_after=seconds
             )
+        service.watch.check(write=True)
         data = await read_file(request, "file", service.limits.upload_bytes)
         digest = hashlib.sha256(data).hexdigest()
         parameters = await run_in_threadpool(_checked, service, data)
@@ -122,7 +152,7 @@ def create_app(service: GradingService) -> FastAPI:
         except EvaluationRefused as error:
             raise Problem(422, str(error)) from error
         except (EvaluatorDied, StorageError) as error:
-            _logger.error("%s", json.dumps({"event": "failed", "why": str(error)}))
+            _logger.error("%s", json.dumps({"event": "failed", "why": one_line(str(error), 300)}))
             raise Problem(
                 503, "the evaluation failed here, not because of the file: submit it again",
                 retry_after=_patience(service),
@@ -138,7 +168,7 @@ def create_app(service: GradingService) -> FastAPI:
             s413="too large",
             s422="parameters out of bounds, or too dear to evaluate",
             s429="too many submissions of this team",
-            s503="the queue is full",
+            s503="the queue is full, or the database is away",
         ),
         openapi_extra=_UPLOAD,
     )
@@ -153,46 +183,63 @@ def create_app(service: GradingService) -> FastAPI:
             raise
         finally:
             _log(
-                event="submission", status=status, why=why[:200],
+                event="submission", status=status, why=one_line(why, 200),
                 team=service.tokens.team_of(request.headers.get("token")),
                 seconds=round(time.monotonic() - start, 3), waiting=evaluations.waiting,
             )  # fmt: skip
 
     def current() -> list[Grade]:
+        service.watch.check()
         try:
             return newest_grades(service.storage)
         except StorageError as error:
+            _logger.error("%s", one_line(str(error), 300), extra={"kind": "board"})
             raise Problem(503, "the score board cannot be read now", retry_after=10) from error
 
-    @app.get("/score_board", response_class=HTMLResponse)
-    def score_board(sort: str = Query("iou", description=", ".join(ORDERS))) -> str:
+    away = problem_responses(s503="the database is away")
+
+    @app.get("/score_board", response_class=HTMLResponse, responses=_BOARD_AWAY)
+    def score_board(sort: str = Query("iou", description=", ".join(ORDERS))) -> HTMLResponse:
         """The newest result of every team, as a page."""
+        try:
+            grades = current()
+        except Problem as problem:
+            return HTMLResponse(away_page(problem.detail), problem.status, problem.headers())
         count = len(service.exam.keys)
         lead = f"LIME on {count} image{'s' * (count != 1)} against {service.exam.rule}."
-        return board_page(current(), sort, lead)
+        return HTMLResponse(board_page(grades, sort, lead))
 
-    @app.get("/api/score_board")
+    @app.get("/api/score_board", responses=away)
     def score_board_json() -> list[dict[str, Any]]:
         """The same as JSON, by place."""
         return board_rows(current())
 
-    @app.get("/healthz")
+    @app.get("/healthz", responses=away)
     def health() -> dict[str, Any]:
         """Whether submissions are taken, and how many wait."""
+        service.watch.check(write=True)
+        current()
         return {"ok": True, "waiting": evaluations.waiting}
 
     return app
 
 
 def _checked(service: GradingService, data: bytes) -> Mapping[str, Mapping[str, Any]]:
+    """What was uploaded, as plain parameters; whatever is wrong with it is the file's fault."""
     try:
         document = load_restricted(data)
     except LimeTunerError as error:
         raise Problem(400, str(error)) from error
+    except Exception as error:
+        _logger.exception("a pickle that the reader did not foresee")
+        raise Problem(400, "the file cannot be read as a pickle of LIME parameters") from error
     try:
         return checked_submission(document, service.exam.keys, service.limits)
     except InvalidInput as error:
         raise Problem(422, str(error)) from error
+    except Exception as error:
+        _logger.exception("parameters that the checks did not foresee")
+        raise Problem(422, "the parameters are none that stock lime can work with") from error
 
 
 def _patience(service: GradingService) -> int:
@@ -201,8 +248,14 @@ def _patience(service: GradingService) -> int:
 
 
 def _log(**facts: Any) -> None:
-    """One line of JSON; never a token."""
-    _logger.info("%s", json.dumps(facts))
+    """One line of JSON; never a token. Anybody may ask without one: those are not all written."""
+    kind = {} if facts["team"] is not None else {"kind": "nobody's"}
+    _logger.info("%s", json.dumps(facts), extra=kind)
+
+
+_BOARD_AWAY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "the database is away", "content": {"text/html": {}}}
+}
 
 
 _UPLOAD: dict[str, Any] = {

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
+from studies.foreign_text import one_line
 from studies.records.grades import Grade
 
-__all__ = ["ORDERS", "board_page", "board_rows"]
+__all__ = ["ORDERS", "away_page", "board_page", "board_rows"]
 
 _REFRESH_SECONDS = 30
 _Key = Callable[[Grade], Any]
@@ -31,7 +32,7 @@ def board_rows(grades: Sequence[Grade]) -> list[dict[str, Any]]:
     return [
         {
             "place": place,
-            "team": grade.team,
+            "team": one_line(grade.team),
             "avg_iou": grade.avg_iou,
             "avg_time": grade.avg_time,
             "submitted_at": f"{grade.at.isoformat(timespec='seconds')}Z",
@@ -48,8 +49,6 @@ def board_page(grades: Sequence[Grade], order: str, lead: str) -> str:
         grades: the best first.
         order: one of :data:`ORDERS`; anything else is the order of the places.
     """
-    import jinja2
-
     order = order if order in ORDERS else "iou"
     places = {grade.team: place for place, grade in enumerate(grades, start=1)}
     best_iou = max((grade.avg_iou for grade in grades), default=0.0)
@@ -57,7 +56,7 @@ def board_page(grades: Sequence[Grade], order: str, lead: str) -> str:
     rows = [
         {
             "place": places[grade.team],
-            "team": grade.team,
+            "team": one_line(grade.team),
             "iou": f"{grade.avg_iou:.4f}",
             "time": f"{grade.avg_time:.3f}",
             "best_iou": grade.avg_iou == best_iou,
@@ -68,6 +67,17 @@ def board_page(grades: Sequence[Grade], order: str, lead: str) -> str:
         }
         for grade in sorted(grades, key=ORDERS[order][2])
     ]
+    return _page(rows=rows, order=order, lead=lead, away="")
+
+
+def away_page(reason: str) -> str:
+    """The page while the grades cannot be read; it looks again, and becomes the other one."""
+    return _page(rows=[], order="iou", lead="", away=reason)
+
+
+def _page(**facts: Any) -> str:
+    import jinja2
+
     source = resources.files("studies").joinpath("data/score_board.html.j2").read_text("utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
@@ -77,8 +87,6 @@ def board_page(grades: Sequence[Grade], order: str, lead: str) -> str:
             {"key": key, "title": title, "direction": direction}
             for key, (title, direction, _) in ORDERS.items()
         ],
-        order=order,
-        rows=rows,
-        lead=lead,
         refresh=_REFRESH_SECONDS,
+        **facts,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,28 @@ from explainers.errors import InvalidParameters
 from explainers.lime_parameters import DISTANCE_METRICS, LIME_ARGUMENTS
 from explainers.segmentation import SEGMENTERS
 from studies.export import check_kwargs
+from studies.foreign_text import one_line
 from studies.plain_parameters import plain_kwargs
 
 __all__ = ["Limits", "checked_submission"]
 
-_REGRESSOR_MOST = {"max_iter": 10_000}
-_SEGMENTATION_MOST = {"max_num_iter": 100, "max_iter": 100}
+_Range = tuple[float, float]
+_USUAL: _Range = (-1e6, 1e6)
+"""Of a number that has no range of its own: nothing that skimage or scikit-learn take is larger."""
+_SEEDS: _Range = (0, 2**32 - 1)
+_COMMON: Mapping[str, _Range] = {
+    "random_state": _SEEDS, "random_seed": _SEEDS, "rng": _SEEDS, "n_jobs": (-64, 64),
+}  # fmt: skip
+_REGRESSOR: Mapping[str, _Range] = {**_COMMON, "max_iter": (1, 10_000), "alpha": (0, 1e12)}
+_SEGMENTATION: Mapping[str, _Range] = {
+    **_COMMON, "max_num_iter": (1, 100), "max_iter": (1, 100), "spacing": (0.1, 10),
+    "min_size_factor": (0, 100), "max_size_factor": (0, 100), "channel_axis": (-1, 2),
+}  # fmt: skip
+_ARGUMENTS: Mapping[str, _Range] = {
+    "labels": (0, 1e6), "hide_color": (0, 255), "num_features": (1, 1e9), "num_samples": (2, 1e6),
+    "batch_size": (1, 1e9), "top_labels": (1, 1e5), "random_seed": _SEEDS,
+}  # fmt: skip
+_MOST_LABELS = 1_000
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ def checked_submission(
     surplus = [str(key) for key in document if key not in keys]
     if surplus:
         raise InvalidParameters(
-            f"there is no image '{surplus[0][:60]}' here: the keys are {', '.join(keys)}"
+            f"there is no image '{one_line(surplus[0], 60)}' here: the keys are {', '.join(keys)}"
         )
     for key, kwargs in document.items():
         missing = [name for name in LIME_ARGUMENTS if name not in kwargs]
@@ -92,35 +108,49 @@ def _check_size(plain: Mapping[str, Any], limits: Limits) -> None:
         raise InvalidParameters("num_samples=1 leaves nothing to fit: give at least 2")
     if plain["distance_metric"] not in DISTANCE_METRICS:
         raise InvalidParameters(
-            f"distance_metric={str(plain['distance_metric'])[:40]!r} does not work with lime: use "
-            f"one of {', '.join(DISTANCE_METRICS)}"
+            f"distance_metric='{one_line(str(plain['distance_metric']), 40)}' does not work with "
+            f"lime: use one of {', '.join(DISTANCE_METRICS)}"
         )
-    if plain["random_seed"] is not None and plain["random_seed"] >= 2**32:
-        raise InvalidParameters("random_seed must be below 2**32")
-    _check_regressor(plain["model_regressor"])
+    if plain["labels"] is not None and len(plain["labels"]) > _MOST_LABELS:
+        raise InvalidParameters(
+            f"labels has {len(plain['labels'])} class numbers: at most {_MOST_LABELS} are explained"
+        )
+    for name, bounds in _ARGUMENTS.items():
+        _check_numbers(name, plain[name], bounds)
+    for name, value in (plain["model_regressor"] or {}).items():
+        _check_numbers(f"model_regressor's {name}", value, _REGRESSOR.get(name, _USUAL))
     _check_segmentation(plain["segmentation_fn"], limits)
-
-
-def _check_regressor(regressor: Mapping[str, Any] | None) -> None:
-    for name, most in _REGRESSOR_MOST.items():
-        value = (regressor or {}).get(name)
-        if isinstance(value, (int, float)) and value > most:
-            raise InvalidParameters(f"model_regressor's {name}={value} is more than {most}")
 
 
 def _check_segmentation(segmentation: Mapping[str, Any] | None, limits: Limits) -> None:
     if segmentation is None:
         return
-    algorithm = segmentation["algorithm"]
-    known = SEGMENTERS[algorithm].parameters
+    known = SEGMENTERS[segmentation["algorithm"]].parameters
     for name, value in segmentation.items():
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            continue
-        low, high = known[name][1:] if name in known else (-1e9, 1e9)
-        high = min(high, _SEGMENTATION_MOST.get(name, high))
+        bounds = _SEGMENTATION.get(name, _USUAL)
+        if name in known:
+            bounds = known[name][1:]
         if name == "n_segments":
-            high = limits.superpixels
-        if not low <= value <= high:
+            bounds = (bounds[0], limits.superpixels)
+        _check_numbers(f"segmentation_fn's {name}", value, bounds)
+
+
+def _check_numbers(what: str, value: Any, bounds: _Range) -> None:
+    """Whether all numbers in a value are within bounds, whatever holds them."""
+    low, high = bounds
+    for number in _numbers(value):
+        if not low <= number <= high:  # nor is NaN
             raise InvalidParameters(
-                f"segmentation_fn's {name}={value} is outside {low:g} to {high:g}"
+                f"{what}={one_line(str(value), 40)} is outside {low:g} to {high:g}"
             )
+
+
+def _numbers(value: Any) -> Iterator[int | float]:
+    if isinstance(value, (int, float)):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _numbers(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _numbers(inner)

@@ -68,7 +68,7 @@ class Slot:
             filter(None, [str(_HERE), os.environ.get("PYTHONPATH", "")])
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "studies.grading.evaluator", str(self._exam)],
+            [sys.executable, "-m", "studies.grading.evaluator_process", str(self._exam)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment, text=True, start_new_session=True,
         )  # fmt: skip

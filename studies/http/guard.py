@@ -13,8 +13,8 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from studies.http.entrance import host_name
 from studies.http.problems import Problem, problem_answer
 
 if TYPE_CHECKING:
@@ -123,13 +123,13 @@ class Guard:
             Problem: 401 no token, or a wrong one; 403 it comes from elsewhere.
         """
         host = headers.get("host", "")
-        if self.token is None and not is_loopback(_name_of(host)):
+        if self.token is None and not is_loopback(host_name(host) or ""):
             raise Problem(
                 403, "this server answers on this machine only: ask for 127.0.0.1 or localhost"
             )
         if method not in _SAFE_METHODS:
             origin = headers.get("origin")
-            if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            if origin is not None and _host_of(origin) != host.lower():
                 raise Problem(403, "a page of another origin may not change anything here")
             if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
                 raise Problem(403, "a page of another site may not change anything here")
@@ -146,11 +146,10 @@ class Guard:
         )
 
 
-def _name_of(host: str) -> str:
-    """The name in a Host header, without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0]
-    return host.partition(":")[0]
+def _host_of(origin: str) -> str | None:
+    """Name and port of an ``Origin`` header; ``None`` where it has none, e.g. ``null``."""
+    _, separator, host = origin.lower().partition("://")
+    return host if separator else None
 
 
 def _cookie(header: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+
+from studies.foreign_text import one_line
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -15,6 +18,8 @@ __all__ = [
 ]  # fmt: skip
 
 PROBLEM_TYPE = "application/problem+json"
+_LONGEST = 600
+_logger = logging.getLogger("lime_tuner.http")
 
 
 class Problem(Exception):
@@ -27,7 +32,7 @@ class Problem(Exception):
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
         self.status = status
-        self.detail = " ".join(detail.split())
+        self.detail = one_line(detail, _LONGEST)  # whatever was sent may be quoted in it
         self.retry_after = retry_after
 
     def document(self) -> dict[str, Any]:
@@ -63,7 +68,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     """Let every error of an application be answered as a problem document."""
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
-    from starlette.requests import Request
+    from starlette.requests import ClientDisconnect, Request
 
     answer = problem_answer
 
@@ -81,12 +86,23 @@ def add_problem_handlers(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first.get("loc", ()))
         return answer(Problem(422, f"{where}: {first.get('msg', 'is wrong')}"))
 
+    def of_system(_: Request, error: Exception) -> JSONResponse:
+        # A full disk, or no descriptor left: not what was asked for is wrong.
+        _logger.error("the system refuses: %s", error)
+        return answer(Problem(503, "the server has no room for this now", retry_after=10))
+
+    def of_disconnect(_: Request, error: Exception) -> JSONResponse:
+        del error  # nobody is there to read it
+        return answer(Problem(400, "the body ended before it was whole"))
+
     def of_defect(_: Request, error: Exception) -> JSONResponse:
         # Starlette hands the error on to the log, and nobody outside is told more.
         del error
         return answer(Problem(500, "the server has a defect: its log says which"))
 
     app.add_exception_handler(Problem, told)
+    app.add_exception_handler(OSError, of_system)
+    app.add_exception_handler(ClientDisconnect, of_disconnect)
     app.add_exception_handler(Exception, of_defect)
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_validation)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 
 from explainers.errors import InvalidInput, LimeTunerError
+from studies.http.listener import Listener
 
 __all__ = ["bound_socket"]
 
-def bound_socket(host: str, port: int) -> socket.socket:
+
+def bound_socket(host: str, port: int) -> Listener:
     """A TCP socket that nobody else can take; who serves on it lets it listen.
 
     Args:
@@ -26,7 +28,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
         )[0]
     except OSError as error:
         raise InvalidInput(f"--host {host} has no address ({error.strerror})") from error
-    made = socket.socket(family, kind, protocol)
+    made = Listener(family, kind, protocol)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from studies.http.problems import Problem
@@ -12,11 +13,14 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Message
 
-__all__ = ["read_file", "read_form"]
+__all__ = ["read_file", "read_form", "read_text"]
 
 _ENVELOPE_BYTES = 4_096
 """Boundaries and headers of a multipart body around one file."""
 _READ_SECONDS = 60.0
+_FIRST_SECONDS = 20.0
+_LEAST_RATE = 1_000
+"""Bytes a second, on average, after the first seconds: who sends less keeps others waiting."""
 
 
 async def read_file(request: Request, field: str, most_bytes: int) -> bytes:
@@ -71,6 +75,7 @@ async def read_form(
             ``seconds``; ``too_large``.
     """
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > most_bytes:
@@ -82,9 +87,40 @@ async def read_form(
             _form(request, most_bytes, files, fields, too_large), seconds
         )
     except asyncio.TimeoutError as error:
-        raise Problem(408, f"the body was not there after {seconds:.0f} s") from error
+        raise _too_slow(seconds) from error
     except HTTPException as error:  # Starlette's words for a form that is broken or has too much
         raise Problem(400, f"the form cannot be read: {error.detail}") from error
+    except ClientDisconnect as error:
+        raise _broken_off() from error
+    except (UnicodeError, ValueError, LookupError) as error:
+        # Its own charset is what a form is decoded with, and Python has odd ones.
+        raise Problem(400, "the form cannot be read: its names are no text") from error
+
+
+async def read_text(request: Request, most_bytes: int, *, too_large: Problem) -> str:
+    """A short body.
+
+    Raises:
+        Problem: 400 it is no text; 408 it takes too long; ``too_large``.
+    """
+    from starlette.requests import ClientDisconnect
+
+    async def read() -> bytes:
+        data = b""
+        async for part in request.stream():
+            data += part
+            if len(data) > most_bytes:
+                raise too_large
+        return data
+
+    try:
+        return (await asyncio.wait_for(read(), _FIRST_SECONDS)).decode("utf-8")
+    except asyncio.TimeoutError as error:
+        raise _too_slow(_FIRST_SECONDS) from error
+    except ClientDisconnect as error:
+        raise _broken_off() from error
+    except UnicodeDecodeError as error:
+        raise Problem(400, "the body is no text") from error
 
 
 async def _form(
@@ -92,7 +128,7 @@ async def _form(
 ) -> FormData:
     from starlette.requests import Request as Counted
 
-    received = 0
+    received, start = 0, time.monotonic()
 
     async def receive() -> Message:
         nonlocal received
@@ -100,6 +136,17 @@ async def _form(
         received += len(message.get("body", b""))
         if received > most_bytes:
             raise too_large
+        seconds = time.monotonic() - start
+        if seconds > _FIRST_SECONDS and received < _LEAST_RATE * seconds:
+            raise _too_slow(seconds)
         return message
 
     return await Counted(request.scope, receive).form(max_files=files, max_fields=fields)
+
+
+def _too_slow(seconds: float) -> Problem:
+    return Problem(408, f"the body was not there after {seconds:.0f} s")
+
+
+def _broken_off() -> Problem:
+    return Problem(400, "the body ended before it was whole")

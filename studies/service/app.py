@@ -14,11 +14,13 @@ from typing import Annotated, Any
 import sqlalchemy
 from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, RedirectResponse
 
 from explainers.errors import StorageError
+from studies.foreign_text import one_line
+from studies.http.entrance import Entrance
 from studies.http.guard import SESSION_COOKIE, Guard, is_token, may_enter, session_value
 from studies.http.problems import (
     Problem,
@@ -26,10 +28,12 @@ from studies.http.problems import (
     problem_answer,
     problem_responses,
 )
-from studies.http.uploads import read_form
+from studies.http.storage_watch import StorageGate
+from studies.http.uploads import read_form, read_text
 from studies.service.bodies import TOKEN_BODY, UPLOAD_BODY
 from studies.service.dashboard import DASHBOARD_PATHS, DashboardDoor
 from studies.service.desk import Desk, Service, Shown
+from studies.service.event_stream import EventStream
 from studies.service.limits import STUDY_PATTERN
 from studies.service.pages import ASSETS, asset, docs_page
 
@@ -37,9 +41,9 @@ __all__ = ["Service", "create_app"]
 
 _UPLOAD_SECONDS = 300.0
 _TURN_SECONDS = 20.0
-_RETRY_SECONDS = 30
 _TOKEN_BYTES = 4_096
 _PUBLIC = ("/", "/healthz", "/api/session", "/assets/")
+_NEEDS_STORAGE = ("/api/studies", "/report/", *DASHBOARD_PATHS)
 _FRESH = {"Cache-Control": "no-cache"}
 _REPORT_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; "
@@ -72,11 +76,14 @@ def create_app(service: Service) -> FastAPI:
         title="lime-tuner serve", version="1", lifespan=life, docs_url=None, redoc_url=None,
         description=f"Finds LIME parameters for photographs that {service.model} classifies.",
     )  # fmt: skip
+    # The last one is met first.
+    app.add_middleware(StorageGate, watch=desk.watch, paths=_NEEDS_STORAGE)
     app.add_middleware(Guard, token=service.token, public=_PUBLIC)
+    app.add_middleware(Entrance)
     add_problem_handlers(app)
 
     async def away(_: Request, error: Exception) -> JSONResponse:
-        _logger.error("the storage cannot be used: %s", " ".join(str(error).split())[:300])
+        _logger.error("the storage cannot be used: %s", one_line(str(error), 300))
         return problem_answer(
             Problem(503, "the database or the disk is away: try again", retry_after=10)
         )
@@ -171,13 +178,7 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
     async def follow_study(name: _Name) -> Response:
         """Server-sent events: ``progress`` with the study's document, ``end`` when it is over."""
         await run_in_threadpool(desk.study, name)
-        if desk.progress.listeners >= limits.listeners:
-            raise Problem(503, f"{limits.listeners} listen already", retry_after=_RETRY_SECONDS)
-        return StreamingResponse(
-            desk.progress.follow(name),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return EventStream(desk.progress, name, limits.listeners)
 
 
 def _add_results(app: FastAPI, desk: Desk) -> None:
@@ -260,9 +261,10 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
     def docs() -> str:
         return docs_page(app.openapi())
 
-    @app.get("/healthz")
+    @app.get("/healthz", responses=problem_responses(s503="the database is away"))
     def health() -> dict[str, Any]:
         """Whether studies are taken, and how many images wait."""
+        desk.watch.check(write=True)
         counts = desk.jobs.counts()
         return {
             "ok": True,
@@ -300,13 +302,15 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         status_code=204,
         response_class=Response,
         responses=problem_responses(
-            s400="no such body", s401="the token is wrong", s413="no token is so long"
+            s400="no such body", s401="the token is wrong", s408="the body came too slowly",
+            s413="no token is so long",
         ),
         openapi_extra=TOKEN_BODY,
     )
     async def enter(request: Request) -> Response:
         """For a browser: a cookie instead of the token, which it cannot send with a picture."""
-        given = await _short_body(request)
+        too_large = Problem(413, f"the body has more than {_TOKEN_BYTES} bytes: send the token")
+        given = await read_text(request, _TOKEN_BYTES, too_large=too_large)
         if service.token is not None and not is_token(given.strip(), service.token):
             raise Problem(401, "the token is wrong")
         answer = Response(status_code=204)
@@ -324,7 +328,8 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         answer.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
         return answer
 
-    door = DashboardDoor(dashboard_app(service.storage))
+    door = DashboardDoor(lambda: dashboard_app(service.storage), desk.jobs.counts)
+    desk.renewed.append(door.renew)
     for path in DASHBOARD_PATHS:
         for route in (path, f"{path}/{{rest:path}}"):
             app.add_route(route, door.__call__, methods=_ALL_METHODS, include_in_schema=False)
@@ -332,19 +337,6 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
     @app.get("/favicon.ico", include_in_schema=False)
     def icon() -> Response:
         return RedirectResponse("/assets/service_icon.svg")
-
-
-async def _short_body(request: Request) -> str:
-    """A token."""
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > _TOKEN_BYTES:
-            raise Problem(413, f"the body has more than {_TOKEN_BYTES} bytes: send the token")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Problem(400, "the body is no text: send the token") from error
 
 
 _ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]

@@ -18,6 +18,7 @@ from explainers.lime_parameters import LimeParameters
 from studies.artifacts import artifact_store
 from studies.export import pickled
 from studies.http.problems import Problem
+from studies.http.storage_watch import StorageWatch
 from studies.parameter_code import parameter_code
 from studies.records.jobs import Job, Jobs, NameTaken
 from studies.report.blocks import Supplement
@@ -50,6 +51,7 @@ class Service:
         token: who may come in; ``None`` for a server that listens on this machine only.
         workers: how many worker processes are alive.
         supplement: about dissected networks, for reports.
+        replaced: told when another database is in the place of the one before.
     """
 
     storage: str
@@ -60,6 +62,7 @@ class Service:
     token: str | None = None
     workers: Callable[[], int] = lambda: 0
     supplement: Callable[[], Supplement | None] = lambda: None
+    replaced: Callable[[], None] = lambda: None
 
 
 class Desk:
@@ -73,7 +76,16 @@ class Desk:
         self.reports = Reports(service.storage, self.folder, service.supplement)
         self.uploads = asyncio.Semaphore(service.limits.uploads)
         self.progress = Progress(self.look)
+        self.watch = StorageWatch(service.storage, self._renew)
+        self.renewed: list[Callable[[], None]] = [
+            self.jobs.close, self.documents.close, service.replaced,
+        ]  # fmt: skip
         self._adding = threading.Lock()
+        self.folder.tidy()
+
+    def _renew(self) -> None:
+        for each in self.renewed:
+            each()
 
     async def keep_tidy(self) -> None:
         """Remove old studies now and every hour, if there is a limit; never ends."""
@@ -97,6 +109,7 @@ class Desk:
 
     def look(self, studies: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Documents of some studies."""
+        self.watch.check()
         return self.documents.of([job for study in studies for job in self.jobs.of(study)])
 
     def study(self, name: str) -> list[Job]:

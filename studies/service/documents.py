@@ -17,6 +17,7 @@ import optuna
 import sqlalchemy
 
 from studies.attributes import PICTURES
+from studies.foreign_text import one_line
 from studies.records.jobs import Job
 from studies.service.folder import ServiceFolder
 from studies.storage import open_storage
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Documents", "state_of"]
 
 _KEPT = 2000
+_LONGEST_REASON = 500
 _NOTHING: dict[str, Any] = {
     "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": None,
     "runtime_doubt": None,
@@ -171,7 +173,7 @@ def _document(
             **(image := images.get(job.study_name, _NOTHING)),
             "pictures": {**_drawn(folder, job), **image["pictures"]},
             "state": job.state,
-            "reason": job.reason,
+            "reason": one_line(job.reason, _LONGEST_REASON),
             "seconds": round(job.seconds, 1),
         }
         for job in jobs
@@ -180,7 +182,7 @@ def _document(
     return {
         **studies_document(study, found),
         "state": state,
-        "reason": reason,
+        "reason": one_line(reason, _LONGEST_REASON),
         "created_at": f"{jobs[0].created_at.isoformat(timespec='seconds')}Z",
         "asked": {
             "trials": settings.trials,

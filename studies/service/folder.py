@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +19,13 @@ from studies.storage import sqlite_path
 if TYPE_CHECKING:
     from studies.service.uploads import Picture, StudyRequest
 
-__all__ = ["ServiceFolder", "service_folder"]
+__all__ = ["DRAWING", "ServiceFolder", "service_folder"]
 
+DRAWING = ".drawing-"
+"""How the folder of a report begins that is not finished."""
 _CATALOG = "catalog.toml"
+_INCOMING = ".incoming-"
+_UNFINISHED_SECONDS = 3600.0
 
 
 def service_folder(url: str) -> Path:
@@ -61,7 +67,7 @@ class ServiceFolder:
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self.root, prefix=".incoming-") as made:
+            with tempfile.TemporaryDirectory(dir=self.root, prefix=_INCOMING) as made:
                 incoming = Path(made) / request.study
                 (incoming / "masks").mkdir(parents=True)
                 (incoming / "images").mkdir()
@@ -86,6 +92,14 @@ class ServiceFolder:
             raise
         except OSError as error:
             raise StorageError(f"what was uploaded cannot be kept ({error.strerror})") from error
+
+    def tidy(self) -> None:
+        """Remove what servers were killed over: uploads and reports that were never finished."""
+        past = time.time() - _UNFINISHED_SECONDS
+        for begun in (*self.root.glob(f"{_INCOMING}*"), *self.root.glob(f"*/reports/{DRAWING}*")):
+            with contextlib.suppress(OSError):
+                if begun.stat().st_mtime < past:
+                    shutil.rmtree(begun, ignore_errors=True)
 
     def forget(self, study: str) -> None:
         """Remove what was uploaded for a study, and all that was drawn of it."""

@@ -13,6 +13,7 @@ ASSETS: Mapping[str, str] = {
     "service.html": "text/html; charset=utf-8",
     "service.css": "text/css; charset=utf-8",
     "service.js": "text/javascript; charset=utf-8",
+    "service_away.js": "text/javascript; charset=utf-8",
     "service_dashboard.js": "text/javascript; charset=utf-8",
     "service_icon.svg": "image/svg+xml",
 }

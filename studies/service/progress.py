@@ -7,10 +7,13 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+
+from studies.foreign_text import one_line
 
 __all__ = ["Progress", "is_over"]
 
@@ -56,32 +59,40 @@ class Progress:
         if self._task is not None:
             self._task.cancel()
 
-    async def follow(self, study: str) -> AsyncIterator[str]:
-        """Events of a study that exists, until it is over: one at once, then at each change."""
+    @contextmanager
+    def listening(self, study: str) -> Iterator[None]:
+        """Somebody listens to a study, whether or not anything is sent to them."""
         self._listeners[study] += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._poll())
-        told: str | None = None
-        quiet_since = time.monotonic()
-        yield "retry: 2000\n\n"
         try:
-            while not self._closed:
-                text, over = self._texts.get(study, (None, False))
-                if text is not None and text != told:
-                    told, quiet_since = text, time.monotonic()
-                    yield f"event: progress\ndata: {text}\n\n"
-                if over:
-                    yield "event: end\ndata: {}\n\n"
-                    return
-                if time.monotonic() - quiet_since >= _HEARTBEAT_SECONDS:
-                    quiet_since = time.monotonic()
-                    yield ": still here\n\n"
-                await self._wait()
+            yield
         finally:
             self._listeners[study] -= 1
             if self._listeners[study] <= 0:
                 del self._listeners[study]
                 self._texts.pop(study, None)
+
+    async def follow(self, study: str) -> AsyncIterator[str]:
+        """Events of a study that somebody is :meth:`listening` to, until it is over.
+
+        One at once, then at each change.
+        """
+        told: str | None = None
+        quiet_since = time.monotonic()
+        yield "retry: 2000\n\n"
+        while not self._closed:
+            text, over = self._texts.get(study, (None, False))
+            if text is not None and text != told:
+                told, quiet_since = text, time.monotonic()
+                yield f"event: progress\ndata: {text}\n\n"
+            if over:
+                yield "event: end\ndata: {}\n\n"
+                return
+            if time.monotonic() - quiet_since >= _HEARTBEAT_SECONDS:
+                quiet_since = time.monotonic()
+                yield ": still here\n\n"
+            await self._wait()
 
     async def _wait(self) -> None:
         async with self._changed:
@@ -95,9 +106,8 @@ class Progress:
             studies = list(self._listeners)
             try:
                 found = await run_in_threadpool(self._look, studies)
-            except Exception:
-                # A database that is away must not end what waits for it.
-                _logger.exception("progress cannot be read now")
+            except Exception as error:  # noqa: BLE001 - a database that is away must not end it
+                _logger.warning("progress cannot be read now: %s", one_line(str(error), 300))
                 found = {}
             for study, document in found.items():
                 if study in self._listeners:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from studies.report import write_report
 from studies.report.blocks import Supplement
-from studies.service.folder import ServiceFolder
+from studies.service.folder import DRAWING, ServiceFolder
 
 __all__ = ["Reports"]
 
@@ -43,7 +43,7 @@ class Reports:
         with self._lock:
             if not (folder / name).is_dir():
                 folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=folder, prefix=".drawing-") as made:
+                with tempfile.TemporaryDirectory(dir=folder, prefix=DRAWING) as made:
                     drawn = Path(made) / name
                     write_report(self._storage, study, drawn, dissection=self._supplement())
                     for old in folder.iterdir():

@@ -26,10 +26,12 @@ __all__ = ["PICTURE_FORMATS", "Defaults", "Picture", "StudyRequest", "checked_re
 
 PICTURE_FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 """What is taken, and the suffix that it is stored under."""
+_ALSO_JPEG = "MPO"  # a JPEG file with further pictures behind the first, as telephones make them
 
 _FIELDS = ("study", "trials", "timeout", "reference")
 _FILES = ("images", "masks")
 _WHOLE = re.compile(r"[0-9]{1,12}")
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{0,20})?([eE][+-]?[0-9]{1,3})?")
 _FORBIDDEN = re.compile(r"[/\\\x00-\x1f\x7f]")
 _NAME_LENGTH = 255
 
@@ -139,14 +141,16 @@ def _picture(upload: UploadFile, what: str, limits: ServiceLimits) -> Picture:
     try:
         with warnings.catch_warnings():
             # Its own limits are other numbers than ours, which are looked at below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # What else it has to say about a file is for nobody here.
+            warnings.simplefilter("ignore")
             with Image.open(upload.file, formats=tuple(PICTURE_FORMATS)) as opened:
                 kind, (width, height) = str(opened.format), opened.size
+            suffix = PICTURE_FORMATS["JPEG" if kind == _ALSO_JPEG else kind]
     except Image.DecompressionBombError as error:
         raise Problem(
             413, f"the {what} {shown} has far too many pixels: {limits.megapixels:g} million may be"
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # all that Pillow raises
+    except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
         raise Problem(
             422, f"the {what} {shown} is no picture that is taken here: send JPEG, PNG or WebP"
         ) from error
@@ -157,7 +161,7 @@ def _picture(upload: UploadFile, what: str, limits: ServiceLimits) -> Picture:
             413, f"the {what} {shown} has {width} × {height} pixels: {limits.megapixels:g} million "
             "may be: scale it down",
         )  # fmt: skip
-    return Picture(name, upload.file, PICTURE_FORMATS[kind])
+    return Picture(name, upload.file, suffix)
 
 
 def _masks_of(images: Sequence[Picture], masks: Sequence[Picture]) -> tuple[Picture, ...]:
@@ -194,10 +198,7 @@ def _trials(text: str | None, limits: ServiceLimits, defaults: Defaults) -> int:
 def _timeout(text: str | None, limits: ServiceLimits) -> float | None:
     if text is None:
         return None
-    try:
-        value = float(text) if len(text) < 30 else math.nan
-    except ValueError:
-        value = math.nan
+    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
     if not 1 <= value <= limits.timeout:
         raise Problem(
             422, f"timeout {_quoted(text)}: give seconds an image, 1 to {limits.timeout:g}"

@@ -192,5 +192,29 @@ def out_of_bounds() -> dict[str, dict[str, Any]]:
         "a kernel of 10^4 pixels": {"one": entry(
             segmentation_fn=SegmentationAlgorithm("quickshift", kernel_size=10**4))},
         "slow regressor": {"one": entry(model_regressor=Ridge(solver="sag", max_iter=10**9))},
+        "kernel in a tuple": {"one": entry(
+            segmentation_fn=SegmentationAlgorithm("quickshift", kernel_size=(10**4,)))},
+        "10^9 segments in a list": {"one": entry(
+            segmentation_fn=SegmentationAlgorithm("slic", n_segments=[10**9]))},
+        "true for a number": {"one": entry(
+            segmentation_fn=SegmentationAlgorithm("slic", n_segments=True))},
+        "three wide sigmas": {"one": entry(
+            segmentation_fn=SegmentationAlgorithm("slic", sigma=(1e9, 1e9, 1e9)))},
+        "no spacing": {"one": entry(
+            segmentation_fn=SegmentationAlgorithm("slic", spacing=(1e-300, 1, 1)))},
+        "large segments": {"one": entry(
+            segmentation_fn=SegmentationAlgorithm("slic", max_size_factor=1e9))},
+        "huge scale in a tuple": {"one": entry(
+            segmentation_fn=SegmentationAlgorithm("felzenszwalb", scale=(1e308,)))},
+        "samples in a tuple": {"one": entry(num_samples=(10**9,))},
+        "bright colours": {"one": entry(hide_color=(1e308,) * 3)},
+        "2000 labels": {"one": entry(labels=tuple(range(2000)))},
+        "a label of 10^18": {"one": entry(labels=[10**18])},
+        "10^19 features": {"one": entry(num_features=10**19)},
+        "a seed in a list": {"one": entry(random_seed=[3])},
+        "negative alpha": {"one": entry(model_regressor=Ridge(alpha=-5.0))},
+        "alpha of 10^308": {"one": entry(model_regressor=Ridge(alpha=1e308))},
+        "iterations in a tuple": {"one": entry(model_regressor=Ridge(max_iter=(10**9,)))},
+        "half a surrogate": {"one": entry(distance_metric="\ud800\u202e")},
         "metric that lime cannot use": {"one": entry(distance_metric="mahalanobis")},
     }  # fmt: skip

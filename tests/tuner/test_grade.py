@@ -29,13 +29,19 @@ _WORDS = ("--catalog", "demo", "--model", "demo", "--device", "cpu", "--images",
 
 
 @contextmanager
-def _server(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """Its URL and its process."""
+def _server(
+    folder: Path, *options: str, ended_by: signal.Signals = signal.SIGINT
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """Its URL and its process; temporary files are in the folder ``temporary``."""
+    (folder / "temporary").mkdir(exist_ok=True)
     started = subprocess.Popen(
         [sys.executable, "-m", "tuner", "grade", *_WORDS, "--tokens", "tokens", "--port", "0",
          *options],
         cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        env={
+            **os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "TMPDIR": str(folder / "temporary"),
+        },
     )  # fmt: skip
     assert started.stderr is not None
     with started, started.stderr:
@@ -46,7 +52,7 @@ def _server(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen
         _wait_for(found[0])
         yield found[0], started
         if started.poll() is None:
-            started.send_signal(signal.SIGINT)
+            started.send_signal(ended_by)
         started.wait(20)
 
 
@@ -67,8 +73,13 @@ def _post(url: str, document: Any, token: str) -> requests.Response:
     )
 
 
+def _exams(folder: Path) -> list[Path]:
+    return list((folder / "temporary").glob("lime-tuner-grade-*"))
+
+
 @pytest.fixture
 def folder(here: Path) -> Path:
+    (here / "lime-tuner.toml").write_text('storage = "sqlite:///grades-of-the-course.db"\n')
     (here / "tokens").write_text("red token-red\nblue token-blue\n")
     (here / "masks").mkdir()
     for key in KEYS:
@@ -94,7 +105,11 @@ def test_killed_and_started_again_it_has_every_answer(folder: Path) -> None:
         timer.wait()
         psutil.wait_procs(evaluators, timeout=10)
         assert not any(evaluator.is_running() for evaluator in evaluators)
-    with _server(folder, "--reference", "masks") as (url, process):
+    assert _exams(folder) == []  # the evaluator has seen to it
+    hang_up = signal.SIGHUP
+    with _server(folder, "--reference", "masks", ended_by=hang_up) as (url, process):
+        evaluators = psutil.Process(process.pid).children()
+        assert len(evaluators) == len(_exams(folder)) == 1
         board = requests.get(f"{url}/api/score_board", timeout=10).json()
         assert [(row["team"], row["avg_iou"]) for row in board] == [
             ("red", answer.json()["avg_iou"])
@@ -104,7 +119,11 @@ def test_killed_and_started_again_it_has_every_answer(folder: Path) -> None:
         assert len(requests.get(f"{url}/api/score_board", timeout=10).json()) == 2
         arguments = " ".join(process.args if isinstance(process.args, list) else [])
         assert "token-red" not in arguments
-    assert process.returncode == 130
+    assert process.returncode == -hang_up
+    assert psutil.wait_procs(evaluators, timeout=5)[1] == []
+    assert _exams(folder) == []
+    assert (folder / "grades-of-the-course.db").exists()
+    assert not (folder / "lime-tuner-grades.db").exists()
 
 
 def test_tokens_can_be_hashed(folder: Path, cli: Cli) -> None:

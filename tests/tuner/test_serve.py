@@ -33,7 +33,9 @@ pytestmark = pytest.mark.usefixtures("demo_measured")
 
 
 @contextmanager
-def _server(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def _server(
+    *options: str, ended_by: signal.Signals = signal.SIGINT
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Its URL and its process, in the working folder."""
     started = subprocess.Popen(
         [sys.executable, "-m", "tuner", "serve", *_WORDS, *options],
@@ -56,7 +58,7 @@ def _server(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
         try:
             yield found[0], started
             if started.poll() is None:
-                started.send_signal(signal.SIGINT)
+                started.send_signal(ended_by)
             started.wait(40)
         finally:
             started.kill()
@@ -194,7 +196,7 @@ def test_what_a_worker_finds_out_fails_the_study_with_its_reason(
     broken = here / "broken.png"
     broken.write_bytes(scenes[0].read_bytes()[:3000])  # whose header is whole
     del here
-    with _server() as (url, _):
+    with _server(ended_by=signal.SIGTERM) as (url, process):
         study = _post(url, [broken, scenes[1]], trials="1")
         found = _wait(url, study, "done", "failed")
         assert found["state"] == "failed"
@@ -211,6 +213,10 @@ def test_what_a_worker_finds_out_fails_the_study_with_its_reason(
         cancelled = requests.delete(f"{url}/api/studies/{study}", timeout=30).json()
         assert cancelled["state"] == "cancelled"
         _until(lambda: requests.get(f"{url}/healthz", timeout=30).json()["running"] == 0)
+        workers = psutil.Process(process.pid).children()
+        assert len(workers) == 1
+    assert process.returncode == -signal.SIGTERM
+    assert psutil.wait_procs(workers, timeout=5)[1] == []
 
 
 @pytest.mark.parametrize(

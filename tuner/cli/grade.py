@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,25 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explainers.errors import InvalidInput, LimeTunerError
+from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.output import console, errors
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from socket import socket
-
     from studies.grading.app import GradingService
     from studies.grading.exam import Exam
     from studies.grading.limits import Limits
     from studies.grading.tokens import Tokens
+    from studies.http.listener import Listener
 
 __all__ = ["grade"]
 
 DEFAULT_GRADES = "sqlite:///lime-tuner-grades.db"
 _NEEDED = ("fastapi", "uvicorn", "multipart", "psutil")
-_GOODBYE_SECONDS = 2
 
 
 def grade(
@@ -77,9 +73,12 @@ def grade(
     Submissions are read as data, never run; each is explained by stock lime in a process of its
     own that is killed at the cut-off.
     """
+    from studies.grading.evaluator_process import EXAM_PREFIX
     from studies.grading.limits import Limits
     from studies.grading.tokens import hashed_lines, read_tokens
     from studies.http.sockets import bound_socket
+    from studies.storage import absolute_url
+    from tuner.ending import tidy_end
 
     if tokens is None:
         raise InvalidInput("--tokens FILE is missing: one line 'TEAM TOKEN' for every team")
@@ -106,12 +105,13 @@ def grade(
     teams = read_tokens(tokens)
     if truth is not None and not truth.is_dir():
         raise InvalidInput(f"--truth {truth} is no folder: give one with a mask per key")
-    url = storage or os.environ.get("LIME_TUNER_STORAGE") or DEFAULT_GRADES
+    url = absolute_url(setting("storage", storage, DEFAULT_GRADES))
     _check_database(url)
     rule = str(truth) if truth is not None else setting("reference", reference)
     with (
+        tidy_end(),
         bound_socket(host, port) as bound,
-        tempfile.TemporaryDirectory(prefix="lime-tuner-grade-") as folder,
+        tempfile.TemporaryDirectory(prefix=EXAM_PREFIX) as folder,
     ):
         place = open_workplace(
             catalog=catalog, assets=assets, model=model, weights=weights, device=device,
@@ -178,26 +178,21 @@ def _service(
     )  # fmt: skip
 
 
-def _serve(service: GradingService, bound: socket) -> None:
-    import uvicorn
-
+def _serve(service: GradingService, bound: Listener) -> None:
     from studies.grading.app import create_app
+    from studies.http.server import log_to_stderr, run_server
 
-    for slot in service.slots:
-        slot.start()  # what keeps them from starting is told here, in one line
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    for noisy in ("alembic", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    host, port = bound.getsockname()[:2]
-    errors.print(
-        f"grading {len(service.exam.keys)} images for {len(set(service.tokens.teams.values()))} "
-        f"teams on http://{host}:{port}; Ctrl-C ends it"
-    )
-    configuration = uvicorn.Config(
-        create_app(service), log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=_GOODBYE_SECONDS, lifespan="on",
-    )  # fmt: skip
-    server = uvicorn.Server(configuration)
-    server.run(sockets=[bound])
-    if not server.started:
-        raise LimeTunerError("the server did not start: see the lines above")
+    try:
+        for slot in service.slots:
+            slot.start()  # what keeps them from starting is told here, in one line
+        log_to_stderr()
+        host, port = bound.getsockname()[:2]
+        errors.print(
+            f"grading {len(service.exam.keys)} images for "
+            f"{len(set(service.tokens.teams.values()))} teams on http://{host}:{port}; "
+            "Ctrl-C ends it"
+        )
+        run_server(create_app(service), bound)
+    finally:
+        for slot in service.slots:
+            slot.kill()

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explainers.errors import InvalidInput, LimeTunerError
+from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.output import errors
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from socket import socket
-
+    from studies.http.listener import Listener
     from studies.service.app import Service
     from tuner.service_crew import ServiceCrew
 
@@ -27,7 +24,6 @@ __all__ = ["serve"]
 TOKEN_VARIABLE = "LIME_TUNER_SERVICE_TOKEN"
 _NEEDED = ("fastapi", "uvicorn", "multipart", "optuna_dashboard")
 _LEAST_TOKEN = 16
-_GOODBYE_SECONDS = 2
 
 
 def serve(
@@ -90,6 +86,7 @@ def serve(
     from dissection.records import latest_dissections
     from dissection.report_part import dissection_part
     from explainers.reference import parse_reference
+    from studies.http.connections import connection_limits
     from studies.http.guard import is_loopback
     from studies.http.sockets import bound_socket
     from studies.service.app import Service
@@ -97,6 +94,7 @@ def serve(
     from studies.service.limits import ServiceLimits
     from studies.service.uploads import Defaults
     from studies.storage import DEFAULT_STORAGE, absolute_url, check_storage, open_storage
+    from tuner.ending import tidy_end
     from tuner.service_crew import ServiceCrew
     from tuner.service_jobs import ServicePlan
 
@@ -114,7 +112,7 @@ def serve(
     url = absolute_url(setting("storage", storage, DEFAULT_STORAGE))
     rule = parse_reference(setting("reference", reference, "gradcam@0.3")).text
     check_storage(url, write=True)
-    with bound_socket(host, port) as bound:
+    with tidy_end(), bound_socket(host, port) as bound:
         open_storage(url).close()  # its tables are made once, here, not by every worker at once
         plan = ServicePlan(
             storage=url,
@@ -136,11 +134,13 @@ def serve(
             limits=ServiceLimits(
                 images=max_images, queue=queue, image_mb=max_mb, megapixels=max_megapixels,
                 trials=max_trials, kept_days=keep_days,
+                listeners=min(ServiceLimits.listeners, connection_limits().busy // 2),
             ),
             defaults=Defaults(min(usual, max_trials), rule),
             token=token,
             workers=lambda: crew.alive,
             supplement=lambda: dissection_part(latest_dissections(url)),
+            replaced=crew.renew,
         )  # fmt: skip
         _serve(service, crew, bound)
 
@@ -174,15 +174,13 @@ def _found(weights: str | None) -> str | None:
     return weights
 
 
-def _serve(service: Service, crew: ServiceCrew, bound: socket) -> None:
+def _serve(service: Service, crew: ServiceCrew, bound: Listener) -> None:
     import optuna
-    import uvicorn
 
+    from studies.http.server import log_to_stderr, run_server
     from studies.service.app import create_app
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
-    for noisy in ("alembic", "uvicorn.error", "matplotlib", "fontTools"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log_to_stderr()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     app = create_app(service)
     host, port = bound.getsockname()[:2]
@@ -193,13 +191,6 @@ def _serve(service: Service, crew: ServiceCrew, bound: socket) -> None:
             f"{crew.alive} worker{'s' * (crew.alive != 1)}; Ctrl-C ends it",
             markup=False,
         )
-        configuration = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False,
-            timeout_graceful_shutdown=_GOODBYE_SECONDS, lifespan="on",
-        )  # fmt: skip
-        server = uvicorn.Server(configuration)
-        server.run(sockets=[bound])
-        if not server.started:
-            raise LimeTunerError("the server did not start: see the lines above")
+        run_server(app, bound)
     finally:
         crew.stop()

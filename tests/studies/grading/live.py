@@ -7,19 +7,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import uvicorn
 from fastapi import FastAPI
 
+from studies.http.connections import ConnectionLimits
+from studies.http.server import made_server
 from studies.http.sockets import bound_socket
 
 __all__ = ["serving"]
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: FastAPI, limits: ConnectionLimits | None = None) -> Iterator[str]:
     """The URL under which it is served."""
     with bound_socket("127.0.0.1", 0) as bound:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        server = made_server(app, bound, limits)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         try:

@@ -165,6 +165,26 @@ def test_the_page_works_by_keyboard_and_link(browser: Browser, shown: str, tmp_p
     page.close()
 
 
+def test_the_page_tells_when_the_storage_is_gone_and_when_it_is_back(
+    browser: Browser, url: str, service: Service
+) -> None:
+    page = browser.new_page()
+    page.clock.install()
+    page.goto(url)
+    page.get_by_text("None yet.").wait_for()
+    assert page.locator("#away").is_hidden()
+    file = Path(service.storage.removeprefix("sqlite:///"))
+    moved = [path.rename(f"{path}.away") for path in file.parent.glob(f"{file.name}*")]
+    page.clock.fast_forward(11_000)
+    page.get_by_role("alert").get_by_text("the database is gone").wait_for()
+    for path in moved:
+        path.rename(str(path).removesuffix(".away"))
+    page.clock.fast_forward(11_000)
+    page.locator("#away").wait_for(state="hidden")
+    page.get_by_text("None yet.").wait_for()
+    page.close()
+
+
 def test_the_dashboard_finds_its_own_api(browser: Browser, shown: str) -> None:
     page, wrong = opened(browser, f"{shown}/dashboard/", "desktop", "light", shown)
     page.get_by_text("shown/b").click()
