@@ -14,13 +14,12 @@ from typing import Any
 
 import sqlalchemy
 
-from explainers.errors import StorageAway, StorageError
 from explainers.faithfulness import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
 from studies.front import ByWeight, Choice, FrontPoint
 from studies.front_rows import TABLES, front_in, number_by, objectives_in
-from studies.storage import check_storage, database_reason, describe, is_away
+from studies.storage import check_storage, opened_tables
 
 __all__ = [
     "StudyOverview", "best_parameters", "overview", "reliability_of", "study_attributes",
@@ -72,29 +71,15 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
         StorageError: the storage does not exist, or is not ours.
     """
     check_storage(storage, write=False)
-    engine = sqlalchemy.create_engine(storage)
-    try:
-        with engine.connect() as connection:
-            meta = sqlalchemy.MetaData()
-            meta.reflect(
-                connection,
-                only=[*TABLES, "study_user_attributes", "trial_system_attributes"],
-            )
-            studies = meta.tables["studies"]
-            query = sqlalchemy.select(studies.c.study_id, studies.c.study_name)
-            rows = [
-                _one(connection, meta, study_id, name)
-                for study_id, name in connection.execute(query.order_by(studies.c.study_id))
-                if prefix is None or name == prefix or name.startswith(f"{prefix}/")
-            ]
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        kind = StorageAway if is_away(error) else StorageError
-        raise kind(
-            f"storage {describe(storage)} cannot be read ({database_reason(error)})"
-        ) from error
-    finally:
-        engine.dispose()
-    return rows
+    wanted = [*TABLES, "study_user_attributes", "trial_system_attributes"]
+    with opened_tables(storage, wanted) as (connection, meta):
+        studies = meta.tables["studies"]
+        query = sqlalchemy.select(studies.c.study_id, studies.c.study_name)
+        return [
+            _one(connection, meta, study_id, name)
+            for study_id, name in connection.execute(query.order_by(studies.c.study_id))
+            if prefix is None or name == prefix or name.startswith(f"{prefix}/")
+        ]
 
 
 def _one(
@@ -252,49 +237,37 @@ def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> 
         InvalidInput: no trial of a study will do.
     """
     rows = [row for row in overview(storage, prefix) if row.best_number is not None]
-    engine = sqlalchemy.create_engine(storage)
-    try:
-        with engine.connect() as connection:
-            meta = sqlalchemy.MetaData()
-            meta.reflect(connection, only=list(TABLES))
-            studies, trials = meta.tables["studies"], meta.tables["trials"]
-            found = {}
-            for row in rows:
-                number = row.best_number
-                if choice is not None:
-                    number = number_by(choice, connection, meta, row.study, row.front)
-                if number is None:
-                    continue
-                trial_id = connection.execute(
-                    sqlalchemy.select(trials.c.trial_id)
-                    .join(studies, studies.c.study_id == trials.c.study_id)
-                    .where(studies.c.study_name == row.study, trials.c.number == number)
-                ).scalar_one()
-                attributes = _trial_attributes(connection, meta, trial_id)
-                if "lime_parameters" in attributes:
-                    found[row.study[len(prefix) + 1 :]] = attributes["lime_parameters"]
-    finally:
-        engine.dispose()
+    with opened_tables(storage, TABLES) as (connection, meta):
+        studies, trials = meta.tables["studies"], meta.tables["trials"]
+        found = {}
+        for row in rows:
+            number = row.best_number
+            if choice is not None:
+                number = number_by(choice, connection, meta, row.study, row.front)
+            if number is None:
+                continue
+            trial_id = connection.execute(
+                sqlalchemy.select(trials.c.trial_id)
+                .join(studies, studies.c.study_id == trials.c.study_id)
+                .where(studies.c.study_name == row.study, trials.c.number == number)
+            ).scalar_one()
+            attributes = _trial_attributes(connection, meta, trial_id)
+            if "lime_parameters" in attributes:
+                found[row.study[len(prefix) + 1 :]] = attributes["lime_parameters"]
     return found
 
 
 def study_attributes(storage: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """User attributes of some studies, by study name; those that do not exist are left out."""
     check_storage(storage, write=False)
-    engine = sqlalchemy.create_engine(storage)
-    try:
-        with engine.connect() as connection:
-            meta = sqlalchemy.MetaData()
-            meta.reflect(connection, only=["studies", "study_user_attributes"])
-            studies, attributes = meta.tables["studies"], meta.tables["study_user_attributes"]
-            rows = connection.execute(
-                sqlalchemy.select(studies.c.study_name, attributes.c.key, attributes.c.value_json)
-                .join(attributes, attributes.c.study_id == studies.c.study_id)
-                .where(studies.c.study_name.in_(list(names)))
-            )
-            found: dict[str, dict[str, Any]] = {}
-            for name, key, value in rows:
-                found.setdefault(name, {})[key] = json.loads(value)
-    finally:
-        engine.dispose()
+    with opened_tables(storage, ["studies", "study_user_attributes"]) as (connection, meta):
+        studies, attributes = meta.tables["studies"], meta.tables["study_user_attributes"]
+        rows = connection.execute(
+            sqlalchemy.select(studies.c.study_name, attributes.c.key, attributes.c.value_json)
+            .join(attributes, attributes.c.study_id == studies.c.study_id)
+            .where(studies.c.study_name.in_(list(names)))
+        )
+        found: dict[str, dict[str, Any]] = {}
+        for name, key, value in rows:
+            found.setdefault(name, {})[key] = json.loads(value)
     return found
