@@ -17,6 +17,7 @@ import sqlalchemy
 from explainers.faithfulness import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
+from studies.damage import decoded
 from studies.front import ByWeight, Choice, FrontPoint
 from studies.front_rows import TABLES, front_in, number_by, objectives_in
 from studies.storage import check_storage, opened_tables
@@ -98,11 +99,11 @@ def _one(
     front = None
     if objectives_in(connection, meta, study_id) > 1:
         front = tuple(front_in(connection, meta, study_id))
-        number, score, found = _chosen(connection, meta, study_id, front)
+        number, score, found = _chosen(connection, meta, (study_id, name), front)
     else:
-        number, score, found = _best(connection, meta, study_id)
+        number, score, found = _best(connection, meta, study_id, name)
     default = connection.execute(
-        sqlalchemy.select(trials.c.trial_id)
+        sqlalchemy.select(trials.c.trial_id, trials.c.number)
         .join(
             meta.tables["trial_user_attributes"],
             meta.tables["trial_user_attributes"].c.trial_id == trials.c.trial_id,
@@ -114,11 +115,14 @@ def _one(
             meta.tables["trial_user_attributes"].c.value_json == json.dumps(DEFAULTS_ORIGIN),
         )
         .limit(1)
-    ).scalar()
+    ).first()
     last = connection.execute(
         sqlalchemy.select(sqlalchemy.func.max(trials.c.datetime_complete)).where(mine)
     ).scalar()
-    usual = _trial_attributes(connection, meta, default) if default is not None else {}
+    reference = _study_attribute(connection, meta, (study_id, name), "reference")
+    usual = {}
+    if default is not None:
+        usual = _trial_attributes(connection, meta, default.trial_id, f"{name} #{default.number}")
     return StudyOverview(
         study=name,
         trials=counts,
@@ -130,7 +134,7 @@ def _one(
         default_iou=usual.get("iou"),
         default_seconds=usual.get("runtime_seconds"),
         last_activity=last,
-        reliability=reliability_of(_study_attribute(connection, meta, study_id, "reference")),
+        reliability=reliability_of(reference),
         front=front,
         lost=bool(counts.get("WAITING")) and _is_lost(connection, meta, study_id),
         best_faithful=_faithful(found),
@@ -160,7 +164,9 @@ def _is_lost(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study
 _Found = tuple[int | None, float | None, dict[str, Any]]
 
 
-def _best(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int) -> _Found:
+def _best(
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, name: str
+) -> _Found:
     """Number, score and attributes of the best trial of one objective."""
     trials, values = meta.tables["trials"], meta.tables["trial_values"]
     best = connection.execute(
@@ -176,20 +182,20 @@ def _best(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id
     ).first()
     if best is None:
         return None, None, {}
-    attributes = _trial_attributes(connection, meta, best.trial_id)
+    attributes = _trial_attributes(connection, meta, best.trial_id, f"{name} #{best.number}")
     return int(best.number), float(best.value), attributes
 
 
 def _chosen(
     connection: sqlalchemy.Connection,
     meta: sqlalchemy.MetaData,
-    study_id: int,
+    study: tuple[int, str],
     front: tuple[FrontPoint, ...],
 ) -> _Found:
     """The same of two objectives, by the study's own runtime weight."""
     if not front:
         return None, None, {}
-    weight = _study_attribute(connection, meta, study_id, "runtime_weight")
+    weight = _study_attribute(connection, meta, study, "runtime_weight")
     own = ByWeight(weight_of({} if weight is None else {"runtime_weight": weight}))
     chosen = own.of(front)
     return chosen.number, chosen.score(own.weight), asdict(chosen)
@@ -202,21 +208,22 @@ def reliability_of(reference: dict[str, Any] | None) -> float | None:
 
 
 def _study_attribute(
-    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, key: str
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study: tuple[int, str], key: str
 ) -> Any:
-    """``None`` where the study has none of that name."""
+    """Of a study by id and name; ``None`` where it has none of that name."""
     attributes = meta.tables["study_user_attributes"]
     value = connection.execute(
         sqlalchemy.select(attributes.c.value_json).where(
-            attributes.c.study_id == study_id, attributes.c.key == key
+            attributes.c.study_id == study[0], attributes.c.key == key
         )
     ).scalar()
-    return None if value is None else json.loads(value)
+    return None if value is None else decoded(value, key, "study", study[1])
 
 
 def _trial_attributes(
-    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, trial_id: int
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, trial_id: int, where: str
 ) -> dict[str, Any]:
+    """Those of a trial that are read here; damaged ones are left out."""
     attributes = meta.tables["trial_user_attributes"]
     wanted = ("iou", "runtime_seconds", "runtime_ratio", "lime_parameters", "faithful")
     rows = connection.execute(
@@ -224,7 +231,8 @@ def _trial_attributes(
             attributes.c.trial_id == trial_id, attributes.c.key.in_(wanted)
         )
     )
-    return {key: json.loads(value) for key, value in rows}
+    found = {key: decoded(value, key, "trial", where) for key, value in rows}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> dict[str, str]:
@@ -251,7 +259,8 @@ def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> 
                 .join(studies, studies.c.study_id == trials.c.study_id)
                 .where(studies.c.study_name == row.study, trials.c.number == number)
             ).scalar_one()
-            attributes = _trial_attributes(connection, meta, trial_id)
+            where = f"{row.study} #{number}"
+            attributes = _trial_attributes(connection, meta, trial_id, where)
             if "lime_parameters" in attributes:
                 found[row.study[len(prefix) + 1 :]] = attributes["lime_parameters"]
     return found
