@@ -121,6 +121,8 @@ def _check(where: str, known: _Setting, value: Any) -> None:
 
 def _shown(known: _Setting, value: Any) -> str:
     what = {bool: "true or false", list: "a list", dict: "a table", str: "text"}.get(type(value))
+    if known.secret and isinstance(value, str):
+        return "text that is empty, or not in one line"
     if known.secret or isinstance(value, (list, dict)):
         return what or f"of type {type(value).__name__}"
     if isinstance(value, int) and abs(value) >= 10**_DIGITS:
@@ -131,8 +133,12 @@ def _shown(known: _Setting, value: Any) -> str:
 def _file() -> dict[str, Any]:
     """All of the file, checked: also what this command does not need."""
     path = Path(SETTINGS_FILE)
+    if not os.path.lexists(path):
+        return {}
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise InvalidInput(f"{path} is no file: remove it, or write settings into one")
     try:
-        text = path.read_bytes().decode("utf-8-sig") if os.path.lexists(path) else ""
+        text = path.read_bytes().decode("utf-8-sig")
         document = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path} is not in UTF-8: save it as UTF-8") from error
