@@ -21,6 +21,7 @@ from dissection.feature_cache import FeatureCache
 from dissection.probing_images import ProbingImage
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import load_image
+from explainers.telemetry import switch_off_telemetry
 from explainers.torchvision_import import import_torchvision
 
 __all__ = [
@@ -251,6 +252,7 @@ def _quiet() -> Iterator[None]:
 
 def _open_clip() -> Any:
     import_torchvision()  # declares what a build without its operators lacks
+    switch_off_telemetry()  # of the hub that it fetches weights from
     try:
         import open_clip
     except ModuleNotFoundError as error:

@@ -13,10 +13,9 @@ from typing import Any
 
 import sqlalchemy
 
-from explainers.errors import StorageError
 from studies.attributes import FAILURE, WORKER
 from studies.overview import StudyOverview
-from studies.storage import GRACE_SECONDS, database_reason, describe
+from studies.storage import GRACE_SECONDS, opened_tables
 
 __all__ = ["FailedTrial", "RunningTrial", "StudyActivity", "activity", "running_trials"]
 
@@ -92,29 +91,19 @@ def activity(storage: str, rows: Sequence[StudyOverview]) -> dict[str, StudyActi
     """
     if not rows:
         return {}
-    engine = sqlalchemy.create_engine(storage)
-    try:
-        with engine.connect() as connection:
-            meta = sqlalchemy.MetaData()
-            meta.reflect(connection, only=list(_TABLES))
-            busy = any(row.trials.get("RUNNING") for row in rows)
-            running = _running(connection, meta) if busy else []
-            failed = any(row.trials.get("FAIL") for row in rows)
-            failures = _failures(connection, meta) if failed else {}
-            return {
-                row.study: StudyActivity(
-                    *_improvement(connection, meta, row),
-                    tuple(each for each in running if each.study == row.study),
-                    tuple(failures.get(row.study, ())),
-                )
-                for row in rows
-            }
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise StorageError(
-            f"storage {describe(storage)} cannot be read ({database_reason(error)})"
-        ) from error
-    finally:
-        engine.dispose()
+    with opened_tables(storage, _TABLES) as (connection, meta):
+        busy = any(row.trials.get("RUNNING") for row in rows)
+        running = _running(connection, meta) if busy else []
+        failed = any(row.trials.get("FAIL") for row in rows)
+        failures = _failures(connection, meta) if failed else {}
+        return {
+            row.study: StudyActivity(
+                *_improvement(connection, meta, row),
+                tuple(each for each in running if each.study == row.study),
+                tuple(failures.get(row.study, ())),
+            )
+            for row in rows
+        }
 
 
 def running_trials(connection: sqlalchemy.Connection) -> list[RunningTrial]:

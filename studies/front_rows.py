@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy
 
 from explainers.errors import InvalidInput
+from studies.damage import decoded
 from studies.front import Choice, FrontPoint, pareto_front
 
 __all__ = ["TABLES", "front_in", "number_by", "objectives_in", "points_in"]
@@ -112,7 +112,9 @@ def _points(
             )
         )
         for number, key, value in rows:
-            found.setdefault(number, {})[key] = json.loads(value)
+            known = decoded(value, key, "trial", f"trial {number}")
+            if known is not None:
+                found.setdefault(number, {})[key] = known
     return [
         FrontPoint(number, *(float(str(facts[name])) for name in _POINT))
         for number, facts in sorted(found.items())

@@ -12,9 +12,12 @@ from explainers.errors import StorageError
 __all__ = ["is_full", "no_space"]
 
 _NUMBERS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+# A limit on the size of files (ulimit -f): to whoever writes, the disk ends there.
+_NUMBERS.add(errno.EFBIG)
 # SQLite; the operating system through PostgreSQL or Python; a quota; MariaDB.
 _WORDS = (
     "database or disk is full", "no space left on device", "disk quota exceeded", "disk full",
+    "file too large",
 )  # fmt: skip
 _VAGUE = ("disk i/o error", "unable to open database file")  # SQLite, also over its quota
 _ROOM = 1 << 20  # bytes that a write of ours fits into

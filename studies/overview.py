@@ -14,16 +14,16 @@ from typing import Any
 
 import sqlalchemy
 
-from explainers.errors import StorageAway, StorageError
 from explainers.faithfulness import Faithfulness
 from explainers.stored_masks import stored_coverage
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
+from studies.damage import decoded
 from studies.explained_class import CLASS_ATTRIBUTES, ExplainedClass
 from studies.front import ByWeight, Choice, FrontPoint
 from studies.front_rows import TABLES, front_in, number_by, objectives_in
 from studies.runtime_doubt import runtime_doubt
-from studies.storage import check_storage, database_reason, describe, is_away
+from studies.storage import check_storage, opened_tables
 
 __all__ = [
     "StudyOverview", "best_parameters", "overview", "reliability_of", "study_attributes",
@@ -82,29 +82,15 @@ def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
         StorageError: the storage does not exist, or is not ours.
     """
     check_storage(storage, write=False)
-    engine = sqlalchemy.create_engine(storage)
-    try:
-        with engine.connect() as connection:
-            meta = sqlalchemy.MetaData()
-            meta.reflect(
-                connection,
-                only=[*TABLES, "study_user_attributes", "trial_system_attributes"],
-            )
-            studies = meta.tables["studies"]
-            query = sqlalchemy.select(studies.c.study_id, studies.c.study_name)
-            rows = [
-                _one(connection, meta, study_id, name)
-                for study_id, name in connection.execute(query.order_by(studies.c.study_id))
-                if prefix is None or name == prefix or name.startswith(f"{prefix}/")
-            ]
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        kind = StorageAway if is_away(error) else StorageError
-        raise kind(
-            f"storage {describe(storage)} cannot be read ({database_reason(error)})"
-        ) from error
-    finally:
-        engine.dispose()
-    return rows
+    wanted = [*TABLES, "study_user_attributes", "trial_system_attributes"]
+    with opened_tables(storage, wanted) as (connection, meta):
+        studies = meta.tables["studies"]
+        query = sqlalchemy.select(studies.c.study_id, studies.c.study_name)
+        return [
+            _one(connection, meta, study_id, name)
+            for study_id, name in connection.execute(query.order_by(studies.c.study_id))
+            if prefix is None or name == prefix or name.startswith(f"{prefix}/")
+        ]
 
 
 def _one(
@@ -123,11 +109,11 @@ def _one(
     front = None
     if objectives_in(connection, meta, study_id) > 1:
         front = tuple(front_in(connection, meta, study_id))
-        number, score, found = _chosen(connection, meta, study_id, front)
+        number, score, found = _chosen(connection, meta, (study_id, name), front)
     else:
-        number, score, found = _best(connection, meta, study_id)
+        number, score, found = _best(connection, meta, study_id, name)
     default = connection.execute(
-        sqlalchemy.select(trials.c.trial_id)
+        sqlalchemy.select(trials.c.trial_id, trials.c.number)
         .join(
             meta.tables["trial_user_attributes"],
             meta.tables["trial_user_attributes"].c.trial_id == trials.c.trial_id,
@@ -139,12 +125,14 @@ def _one(
             meta.tables["trial_user_attributes"].c.value_json == json.dumps(DEFAULTS_ORIGIN),
         )
         .limit(1)
-    ).scalar()
+    ).first()
     last = connection.execute(
         sqlalchemy.select(sqlalchemy.func.max(trials.c.datetime_complete)).where(mine)
     ).scalar()
-    usual = _trial_attributes(connection, meta, default) if default is not None else {}
-    reference = _study_attribute(connection, meta, study_id, "reference")
+    reference = _study_attribute(connection, meta, (study_id, name), "reference")
+    usual = {}
+    if default is not None:
+        usual = _trial_attributes(connection, meta, default.trial_id, f"{name} #{default.number}")
     return StudyOverview(
         study=name,
         trials=counts,
@@ -163,10 +151,10 @@ def _one(
         best_faithful=_faithful(found),
         default_faithful=_faithful(usual),
         runtime_doubt=runtime_doubt(
-            _study_attribute(connection, meta, study_id, "runtime_model")
+            _study_attribute(connection, meta, (study_id, name), "runtime_model")
         ),
         explained=ExplainedClass.of(
-            _study_attributes(connection, meta, study_id, CLASS_ATTRIBUTES)
+            _study_attributes(connection, meta, (study_id, name), CLASS_ATTRIBUTES)
         ),
     )
 
@@ -193,7 +181,9 @@ def _is_lost(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study
 _Found = tuple[int | None, float | None, dict[str, Any]]
 
 
-def _best(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int) -> _Found:
+def _best(
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, name: str
+) -> _Found:
     """Number, score and attributes of the best trial of one objective."""
     trials, values = meta.tables["trials"], meta.tables["trial_values"]
     best = connection.execute(
@@ -209,20 +199,20 @@ def _best(connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id
     ).first()
     if best is None:
         return None, None, {}
-    attributes = _trial_attributes(connection, meta, best.trial_id)
+    attributes = _trial_attributes(connection, meta, best.trial_id, f"{name} #{best.number}")
     return int(best.number), float(best.value), attributes
 
 
 def _chosen(
     connection: sqlalchemy.Connection,
     meta: sqlalchemy.MetaData,
-    study_id: int,
+    study: tuple[int, str],
     front: tuple[FrontPoint, ...],
 ) -> _Found:
     """The same of two objectives, by the study's own runtime weight."""
     if not front:
         return None, None, {}
-    weight = _study_attribute(connection, meta, study_id, "runtime_weight")
+    weight = _study_attribute(connection, meta, study, "runtime_weight")
     own = ByWeight(weight_of({} if weight is None else {"runtime_weight": weight}))
     chosen = own.of(front)
     return chosen.number, chosen.score(own.weight), asdict(chosen)
@@ -235,28 +225,32 @@ def reliability_of(reference: dict[str, Any] | None) -> float | None:
 
 
 def _study_attribute(
-    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, key: str
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study: tuple[int, str], key: str
 ) -> Any:
-    """``None`` where the study has none of that name."""
-    return _study_attributes(connection, meta, study_id, (key,)).get(key)
+    """Of a study by id and name; ``None`` where it has none of that name."""
+    return _study_attributes(connection, meta, study, (key,)).get(key)
 
 
 def _study_attributes(
-    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, study_id: int, keys: Sequence[str]
+    connection: sqlalchemy.Connection,
+    meta: sqlalchemy.MetaData,
+    study: tuple[int, str],
+    keys: Sequence[str],
 ) -> dict[str, Any]:
     """Those that the study has."""
     attributes = meta.tables["study_user_attributes"]
     rows = connection.execute(
         sqlalchemy.select(attributes.c.key, attributes.c.value_json).where(
-            attributes.c.study_id == study_id, attributes.c.key.in_(keys)
+            attributes.c.study_id == study[0], attributes.c.key.in_(keys)
         )
     )
-    return {key: json.loads(value) for key, value in rows}
+    return {key: decoded(value, key, "study", study[1]) for key, value in rows}
 
 
 def _trial_attributes(
-    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, trial_id: int
+    connection: sqlalchemy.Connection, meta: sqlalchemy.MetaData, trial_id: int, where: str
 ) -> dict[str, Any]:
+    """Those of a trial that are read here; damaged ones are left out."""
     attributes = meta.tables["trial_user_attributes"]
     wanted = ("iou", "runtime_seconds", "runtime_ratio", "lime_parameters", "faithful")
     rows = connection.execute(
@@ -264,7 +258,8 @@ def _trial_attributes(
             attributes.c.trial_id == trial_id, attributes.c.key.in_(wanted)
         )
     )
-    return {key: json.loads(value) for key, value in rows}
+    found = {key: decoded(value, key, "trial", where) for key, value in rows}
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> dict[str, str]:
@@ -277,49 +272,38 @@ def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> 
         InvalidInput: no trial of a study will do.
     """
     rows = [row for row in overview(storage, prefix) if row.best_number is not None]
-    engine = sqlalchemy.create_engine(storage)
-    try:
-        with engine.connect() as connection:
-            meta = sqlalchemy.MetaData()
-            meta.reflect(connection, only=list(TABLES))
-            studies, trials = meta.tables["studies"], meta.tables["trials"]
-            found = {}
-            for row in rows:
-                number = row.best_number
-                if choice is not None:
-                    number = number_by(choice, connection, meta, row.study, row.front)
-                if number is None:
-                    continue
-                trial_id = connection.execute(
-                    sqlalchemy.select(trials.c.trial_id)
-                    .join(studies, studies.c.study_id == trials.c.study_id)
-                    .where(studies.c.study_name == row.study, trials.c.number == number)
-                ).scalar_one()
-                attributes = _trial_attributes(connection, meta, trial_id)
-                if "lime_parameters" in attributes:
-                    found[row.study[len(prefix) + 1 :]] = attributes["lime_parameters"]
-    finally:
-        engine.dispose()
+    with opened_tables(storage, TABLES) as (connection, meta):
+        studies, trials = meta.tables["studies"], meta.tables["trials"]
+        found = {}
+        for row in rows:
+            number = row.best_number
+            if choice is not None:
+                number = number_by(choice, connection, meta, row.study, row.front)
+            if number is None:
+                continue
+            trial_id = connection.execute(
+                sqlalchemy.select(trials.c.trial_id)
+                .join(studies, studies.c.study_id == trials.c.study_id)
+                .where(studies.c.study_name == row.study, trials.c.number == number)
+            ).scalar_one()
+            where = f"{row.study} #{number}"
+            attributes = _trial_attributes(connection, meta, trial_id, where)
+            if "lime_parameters" in attributes:
+                found[row.study[len(prefix) + 1 :]] = attributes["lime_parameters"]
     return found
 
 
 def study_attributes(storage: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """User attributes of some studies, by study name; those that do not exist are left out."""
     check_storage(storage, write=False)
-    engine = sqlalchemy.create_engine(storage)
-    try:
-        with engine.connect() as connection:
-            meta = sqlalchemy.MetaData()
-            meta.reflect(connection, only=["studies", "study_user_attributes"])
-            studies, attributes = meta.tables["studies"], meta.tables["study_user_attributes"]
-            rows = connection.execute(
-                sqlalchemy.select(studies.c.study_name, attributes.c.key, attributes.c.value_json)
-                .join(attributes, attributes.c.study_id == studies.c.study_id)
-                .where(studies.c.study_name.in_(list(names)))
-            )
-            found: dict[str, dict[str, Any]] = {}
-            for name, key, value in rows:
-                found.setdefault(name, {})[key] = json.loads(value)
-    finally:
-        engine.dispose()
+    with opened_tables(storage, ["studies", "study_user_attributes"]) as (connection, meta):
+        studies, attributes = meta.tables["studies"], meta.tables["study_user_attributes"]
+        rows = connection.execute(
+            sqlalchemy.select(studies.c.study_name, attributes.c.key, attributes.c.value_json)
+            .join(attributes, attributes.c.study_id == studies.c.study_id)
+            .where(studies.c.study_name.in_(list(names)))
+        )
+        found: dict[str, dict[str, Any]] = {}
+        for name, key, value in rows:
+            found.setdefault(name, {})[key] = json.loads(value)
     return found

@@ -17,9 +17,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import StorageAway, StorageError
 from studies.attributes import DEFAULTS_ORIGIN, FAILURE, RETRIES, WORKER
-from studies.full_disk import is_full, no_space
+from studies.foreign_text import one_line
+from studies.full_disk import is_full
 from studies.gathering_storage import GatheringStorage
-from studies.storage import database_reason, describe, is_away, sqlite_path
+from studies.storage import database_reason, describe, is_away, trouble_of
 from studies.study_creation import add_study_attributes, create_whole_study
 
 __all__ = [
@@ -95,7 +96,7 @@ class PatientStorage(GatheringStorage):
             try:
                 return ask()
             except UNREACHABLE as error:
-                if not is_away(_database_error(error)):
+                if not is_away(error):
                     raise _Final(error) from error
                 self._cut_off = time.monotonic()
                 raise
@@ -233,13 +234,6 @@ class _Final(Exception):
         self.error = error
 
 
-def _database_error(error: BaseException) -> BaseException:
-    """Optuna wraps what the database said."""
-    if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
-        return error
-    return error.__cause__ or error
-
-
 def again_elsewhere(study: optuna.Study, trial: FrozenTrial) -> None:
     """Let what a dead worker has left be tried again, by whoever is next.
 
@@ -317,8 +311,9 @@ def trouble_told(url: str) -> Iterator[None]:
     try:
         yield
     except UNREACHABLE as error:
-        if is_full(error, sqlite_path(url)):
-            raise no_space(describe(url)) from error
+        trouble = trouble_of(error, url)
+        if trouble is not None and not isinstance(trouble, StorageAway):
+            raise trouble from error
         raise StorageError(
             f"storage {describe(url)} cannot be used any more ({unreachable_reason(error)}): see "
             "to the database, and the same command goes on from there"
@@ -327,4 +322,4 @@ def trouble_told(url: str) -> Iterator[None]:
 
 def unreachable_reason(error: BaseException) -> str:
     """What the database says, behind what Optuna and SQLAlchemy make of it."""
-    return database_reason(_database_error(error))[:160]
+    return one_line(database_reason(error), 160)

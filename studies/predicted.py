@@ -9,10 +9,10 @@ from typing import Any
 
 import sqlalchemy
 
-from explainers.errors import InvalidParameters, StorageError
+from explainers.errors import InvalidParameters
 from explainers.lime_parameters import LimeParameters
 from studies.export import settings_digest
-from studies.storage import database_reason, describe, holds_studies
+from studies.storage import holds_studies, opened_tables
 
 __all__ = ["Prediction", "mean_prediction", "predictions"]
 
@@ -87,40 +87,29 @@ def _finished_trials(
     storage: str, studies_wanted: Sequence[str]
 ) -> Iterator[tuple[str, float, dict[str, Any]]]:
     """Study, score and attributes of every complete trial that has all of them."""
-    engine = sqlalchemy.create_engine(storage)
-    try:
-        with engine.connect() as connection:
-            meta = sqlalchemy.MetaData()
-            meta.reflect(
-                connection, only=["studies", "trials", "trial_values", "trial_user_attributes"]
+    wanted = ["studies", "trials", "trial_values", "trial_user_attributes"]
+    with opened_tables(storage, wanted) as (connection, meta):
+        studies, trials = meta.tables["studies"], meta.tables["trials"]
+        values, attributes = meta.tables["trial_values"], meta.tables["trial_user_attributes"]
+        rows = connection.execute(
+            sqlalchemy.select(
+                trials.c.trial_id, studies.c.study_name, values.c.value, attributes.c.key,
+                attributes.c.value_json,
             )
-            studies, trials = meta.tables["studies"], meta.tables["trials"]
-            values, attributes = meta.tables["trial_values"], meta.tables["trial_user_attributes"]
-            rows = connection.execute(
-                sqlalchemy.select(
-                    trials.c.trial_id, studies.c.study_name, values.c.value, attributes.c.key,
-                    attributes.c.value_json,
-                )
-                .join(studies, studies.c.study_id == trials.c.study_id)
-                .join(values, values.c.trial_id == trials.c.trial_id)
-                .join(attributes, attributes.c.trial_id == trials.c.trial_id)
-                .where(
-                    studies.c.study_name.in_(studies_wanted),
-                    trials.c.state == "COMPLETE",
-                    values.c.value.is_not(None),
-                    # Of two objectives the IoU: where the arguments are alike, so are the seconds.
-                    values.c.objective == 0,
-                    attributes.c.key.in_(_ATTRIBUTES),
-                )
-                .order_by(trials.c.trial_id)
-            )  # fmt: skip
-            found: dict[int, tuple[str, float, dict[str, Any]]] = {}
-            for trial, study, score, name, value in rows:
-                found.setdefault(trial, (study, score, {}))[2][name] = json.loads(value)
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise StorageError(
-            f"storage {describe(storage)} cannot be read ({database_reason(error)})"
-        ) from error
-    finally:
-        engine.dispose()
+            .join(studies, studies.c.study_id == trials.c.study_id)
+            .join(values, values.c.trial_id == trials.c.trial_id)
+            .join(attributes, attributes.c.trial_id == trials.c.trial_id)
+            .where(
+                studies.c.study_name.in_(studies_wanted),
+                trials.c.state == "COMPLETE",
+                values.c.value.is_not(None),
+                # Of two objectives the IoU: where the arguments are alike, so are the seconds.
+                values.c.objective == 0,
+                attributes.c.key.in_(_ATTRIBUTES),
+            )
+            .order_by(trials.c.trial_id)
+        )  # fmt: skip
+        found: dict[int, tuple[str, float, dict[str, Any]]] = {}
+        for trial, study, score, name, value in rows:
+            found.setdefault(trial, (study, score, {}))[2][name] = json.loads(value)
     yield from (trial for trial in found.values() if len(trial[2]) == len(_ATTRIBUTES))

@@ -5,24 +5,27 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy
+from sqlalchemy import Connection, MetaData
 from sqlalchemy.engine import URL, make_url
 
 from explainers.errors import InvalidInput, StorageAway, StorageError
+from studies.foreign_text import one_line
 from studies.full_disk import is_full, no_space
+from studies.passwords import HIDDEN, is_secret_name, without_passwords
 
 if TYPE_CHECKING:
     from studies.patient_storage import PatientStorage
 
 __all__ = [
     "DEFAULT_STORAGE", "absolute_url", "artifact_folder", "check_storage", "database_reason",
-    "describe", "errors_told", "holds_studies", "is_away", "open_storage", "parse_url",
-    "sqlite_path",
+    "describe", "errors_told", "holds_studies", "is_away", "open_storage", "opened_tables",
+    "parse_url", "sqlite_path", "trouble_of",
 ]  # fmt: skip
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
@@ -31,6 +34,17 @@ HEARTBEAT_SECONDS = 5
 GRACE_SECONDS = 20
 _OPTUNA_TABLES = {"studies", "trials", "version_info"}
 _OUR_TABLES = "lime_tuner_"
+_CHECK_THE_URL = "check the URL given with --storage or LIME_TUNER_STORAGE"
+_DAMAGED = "the file is damaged: put back a copy of it, or save what is left with sqlite3 .recover"
+# By what SQLite says, in part.
+_ADVICE = {
+    "malformed": _DAMAGED,
+    "could not decode": _DAMAGED,
+    "not a database": "give a file that lime-tuner has made; encrypted ones cannot be read",
+    "locked": "another program has the file open for writing; end it, or wait for it",
+    "readonly": "give a file, in a folder, that can be written",
+    "read-only": "give a file, in a folder, that can be written",
+}
 _BROKEN_BEFORE = "8s2b"  # SQLAlchemy's code
 # By the database's name: our extra that installs a driver, and how URLs for it begin.
 _DRIVERS = {
@@ -44,18 +58,36 @@ def parse_url(url: str) -> URL:
     """The parsed URL.
 
     Raises:
-        InvalidInput: no database URL, or SQLite in memory.
+        InvalidInput: no database URL, SQLite in memory, or a password that is not escaped; says
+            nothing of a password.
     """
     try:
         parsed = make_url(url)
+        parsed.get_backend_name()
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
         raise InvalidInput(
-            f"storage '{url}' is not a database URL: "
+            f"storage '{_hidden(url)}' is not a database URL: "
             "give sqlite:///FILE.db or postgresql+psycopg://USER@HOST/NAME"
         ) from error
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
-        raise InvalidInput(f"storage '{url}' names no file: give sqlite:///FILE.db")
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise InvalidInput(f"storage '{_hidden(url)}' names no file: give sqlite:///FILE.db")
+    elif "@" in f"{parsed.host or ''}{parsed.database or ''}":
+        # SQLAlchemy ends the password at the first one, and takes the rest for the host.
+        raise InvalidInput(
+            f"storage '{_hidden(url)}' has more than one @: write @ in a password as %40"
+        )
     return parsed
+
+
+def _hidden(url: str) -> str:
+    """A URL that cannot be trusted to be one, without what may be a password."""
+    scheme, found, rest = url.partition("://")
+    if "@" in rest:
+        url = f"{scheme}{found}{HIDDEN}@{rest.rpartition('@')[2]}"
+    elif "@" in scheme:
+        url = f"{HIDDEN}@{url.rpartition('@')[2]}"
+    return one_line(without_passwords(url))
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -75,8 +107,12 @@ def absolute_url(url: str) -> str:
 
 
 def describe(url: str) -> str:
-    """The URL without its password."""
-    return parse_url(url).render_as_string(hide_password=True)
+    """The URL without its password, also one in its query."""
+    parsed = parse_url(url)
+    secret = [name for name in parsed.query if is_secret_name(name)]
+    shown = parsed.difference_update_query(secret).render_as_string(hide_password=True)
+    hidden = "&".join(f"{name}={HIDDEN}" for name in secret)
+    return without_passwords(f"{shown}{'&' if '?' in shown else '?'}{hidden}" if hidden else shown)
 
 
 def artifact_folder(url: str) -> Path:
@@ -88,8 +124,19 @@ def artifact_folder(url: str) -> Path:
 
 def database_reason(error: BaseException) -> str:
     """What the database itself says, in one line; SQLAlchemy wraps it in several."""
-    cause = getattr(error, "orig", None) or error
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    database = _database_error(error)
+    cause = getattr(database, "orig", None) or database
+    return without_passwords((str(cause).strip().splitlines() or [type(cause).__name__])[0])
+
+
+def _database_error(error: BaseException) -> BaseException:
+    """What SQLAlchemy has raised, which Optuna wraps; the error itself where it was not that."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, sqlalchemy.exc.SQLAlchemyError):
+            return found
+        found = found.__cause__
+    return error
 
 
 def is_away(error: BaseException) -> bool:
@@ -97,6 +144,7 @@ def is_away(error: BaseException) -> bool:
 
     A file is there or is not: SQLite waits by itself for others to let go of it.
     """
+    error = _database_error(error)
     if isinstance(error, sqlalchemy.exc.PendingRollbackError):
         # Something else was asked after a connection had broken; a failed flush has another code.
         return error.code == _BROKEN_BEFORE
@@ -115,14 +163,48 @@ def errors_told(url: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise StorageError(_missing_driver(url, error)) from error
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        if is_full(error, sqlite_path(url)):
-            raise no_space(describe(url)) from error
-        kind = StorageAway if is_away(error) else StorageError
-        raise kind(
-            f"storage {describe(url)} cannot be used ({database_reason(error)}): "
-            "check the URL given with --storage or LIME_TUNER_STORAGE"
-        ) from error
+    except Exception as error:
+        trouble = trouble_of(error, url)
+        if trouble is None:
+            raise
+        raise trouble from error
+
+
+@contextmanager
+def opened_tables(url: str, names: Sequence[str]) -> Iterator[tuple[Connection, MetaData]]:
+    """A connection for reading, and some of the database's tables; errors in one line.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    with errors_told(url):
+        engine = sqlalchemy.create_engine(url)
+        try:
+            with engine.connect() as connection:
+                meta = MetaData()
+                meta.reflect(connection, only=list(names))
+                yield connection, meta
+        finally:
+            engine.dispose()
+
+
+def trouble_of(error: BaseException, url: str) -> StorageError | None:
+    """The one line for what a database, SQLAlchemy or Optuna on top of it has raised.
+
+    Returns:
+        ``None`` where an error is none of theirs.
+    """
+    database = _database_error(error)
+    if not isinstance(database, sqlalchemy.exc.SQLAlchemyError):
+        return None
+    if is_full(error, sqlite_path(url)):
+        return no_space(describe(url))
+    kind = StorageAway if is_away(database) else StorageError
+    reason = database_reason(database)
+    advice = next(
+        (text for words, text in _ADVICE.items() if words in reason.lower()), _CHECK_THE_URL
+    )
+    return kind(f"storage {describe(url)} cannot be used ({one_line(reason, 160)}): {advice}")
 
 
 def _missing_driver(url: str, error: ModuleNotFoundError) -> str:

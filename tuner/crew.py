@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
 from explainers.errors import InvalidInput, LimeTunerError
+from tuner.freed_memory import give_back_freed_memory
 from tuner.loading import kept_classifier
 
 __all__ = ["Crew", "LocalCrew", "cluster_crew"]
@@ -18,6 +21,7 @@ __all__ = ["Crew", "LocalCrew", "cluster_crew"]
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 _CONNECT_SECONDS = 10
+_IDLE_SECONDS = 24 * 3600  # as long as preparing may take
 
 _NEEDED = (
     "lime.lime_image", "sklearn.gaussian_process", "explainers.engines", "studies.patient_storage",
@@ -57,11 +61,35 @@ class LocalCrew:
     def _parallel(self, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         import joblib
 
-        # The same number every time: so joblib keeps the processes, and they what they have loaded.
-        found: list[_R] = joblib.Parallel(n_jobs=self.workers, backend="loky", batch_size=1)(
-            joblib.delayed(work)(item) for item in items
-        )
+        with warnings.catch_warnings():
+            # Of a process that loky has replaced, between two jobs; nothing is lost by that.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+            # The same numbers every time: so joblib keeps the processes, and they what they have
+            # loaded, also while references of many images are made here.
+            parallel = joblib.Parallel(
+                n_jobs=self.workers, backend="loky", batch_size=1, idle_worker_timeout=_IDLE_SECONDS
+            )
+            try:
+                found: list[_R] = parallel(joblib.delayed(_tidily)(work, item) for item in items)
+            except BrokenProcessPool as error:
+                raise LimeTunerError(
+                    f"a worker process was killed, mostly because memory was short: give fewer "
+                    f"than {self.workers} --workers; what is recorded is kept, and the same "
+                    "command goes on from there"
+                ) from error
         return found
+
+
+def _tidily(work: Callable[[_T], _R], item: _T) -> _R:
+    """The same, leaving no freed memory behind.
+
+    loky takes for a leak what a process has grown by since its first call, and replaces it past
+    300 MB; but freed memory is kept on purpose while a study runs.
+    """
+    try:
+        return work(item)
+    finally:
+        give_back_freed_memory()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +168,7 @@ def cluster_crew(address: str, *, one_host: bool) -> Iterator[_ClusterCrew]:
 
 
 def _warm_up(classifier_spec: dict[str, Any]) -> None:
-    """Load what every study needs.
-
-    loky takes for a leak what a process has grown by since its first call, this one, and replaces
-    it past 300 MB, which costs seconds. So what is not a leak had better be there by then.
-    """
+    """Load what every study needs; after this first call loky begins to look for leaks."""
     kept_classifier(classifier_spec)
     for name in _NEEDED:
         import_module(name)

@@ -9,10 +9,11 @@ stands for its seconds may be measured after this.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["give_back_freed_memory", "keep_freed_memory"]
 
 # From glibc's malloc.h: parameters of mallopt, and the variables that set them from outside.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -35,3 +36,14 @@ def keep_freed_memory() -> None:
     for variable, (parameter, value) in _KEPT.items():
         if variable not in os.environ:
             mallopt(parameter, value)
+
+
+def give_back_freed_memory() -> None:
+    """Let the kernel have what is freed after all, once; the next layers take it again.
+
+    Does nothing where the C library is not glibc.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)

@@ -15,12 +15,24 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-__all__ = ["LOG_FILE", "SharedLogFile", "join_log", "log_to"]
+from studies.foreign_text import one_line
+from studies.passwords import without_passwords
+
+__all__ = ["LOG_FILE", "SharedLogFile", "join_log", "log_to", "record_error", "tell_warnings"]
 
 LOG_FILE = "lime-tuner.log"
 _PACKAGES = ("tuner", "studies", "explainers", "dissection")
 _MOST_BYTES, _OLDER_FILES = 1_000_000, 3
+_LONGEST = 2000  # characters of a warning
 _attached: list[SharedLogFile] = []
+
+
+class _Formatter(logging.Formatter):
+    """Records without passwords; libraries repeat in tracebacks what they were called with."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's text."""
+        return without_passwords(super().format(record))
 
 
 class SharedLogFile(RotatingFileHandler):
@@ -37,7 +49,7 @@ class SharedLogFile(RotatingFileHandler):
         )
         self.path, self._told = path, told
         self.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
+            _Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
         )
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -82,14 +94,21 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 class _Stderr(logging.Handler):
-    """Warnings as Python shows them where no log is kept."""
+    """Warnings, each in one line."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message, and nothing else."""
-        sys.stderr.write(f"{record.getMessage()}\n")
+        text = without_passwords(record.getMessage())
+        sys.stderr.write(f"{one_line(text, _LONGEST)}\n")
 
 
 _stderr = _Stderr(logging.WARNING)
+
+
+def tell_warnings() -> None:
+    """Show on stderr what is logged as a warning, also where no log is kept."""
+    for package in _PACKAGES:
+        logging.getLogger(package).addHandler(_stderr)
 
 
 def join_log(path: Path | None, *, told: bool = True) -> None:
@@ -110,7 +129,7 @@ def join_log(path: Path | None, *, told: bool = True) -> None:
         logger = logging.getLogger(package)
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
-        logger.addHandler(_stderr)
+    tell_warnings()
 
 
 def _leave() -> None:
@@ -119,7 +138,6 @@ def _leave() -> None:
         for package in _PACKAGES:
             logger = logging.getLogger(package)
             logger.removeHandler(handler)
-            logger.removeHandler(_stderr)
             logger.setLevel(logging.NOTSET)
         handler.close()
 
@@ -133,3 +151,18 @@ def log_to(path: Path | None) -> Iterator[None]:
         yield
     finally:
         join_log(before)
+
+
+def record_error(path: Path, title: str, error: BaseException) -> None:
+    """Write an error with its traceback into a log, and nowhere else.
+
+    Raises:
+        OSError: that file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8"):
+        pass
+    handler = SharedLogFile(path, told=True)
+    trace = (type(error), error, error.__traceback__)
+    handler.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, title, None, trace))
+    handler.close()

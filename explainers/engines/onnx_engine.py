@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
 from explainers.engines.portable import PortableModule, example_input
+from explainers.telemetry import switch_off_telemetry
 
 __all__ = ["OnnxEngine"]
 
@@ -37,6 +38,7 @@ class OnnxEngine:
     requires = ("onnxruntime", "onnx")
 
     def __init__(self, classifier: Classifier, size: tuple[int, int], model: bytes) -> None:
+        switch_off_telemetry()
         import onnxruntime
 
         self._classifier = classifier

@@ -29,7 +29,7 @@ from studies.moving.sides import (
     told_in_one_line,
 )
 from studies.moving.study_writing import delete_study, write_study
-from studies.storage import describe
+from studies.storage import describe, errors_told
 
 __all__ = ["Copied", "CopiedStudy", "copy_storage"]
 
@@ -117,8 +117,8 @@ def copy_storage(
     check_sides(source, target)
     whole = keeps_whole_seconds(source) or keeps_whole_seconds(target)
     order = _Order(source, target, study, overwrite, whole, told)
-    with told_in_one_line(source, "cannot be read"), source_side(source) as here:
-        with told_in_one_line(target, "cannot be read"), target_side(target) as there:
+    with errors_told(source), source_side(source) as here:
+        with errors_told(target), target_side(target) as there:
             plan = _plan(here, there, order)
         if dry_run:
             return plan
@@ -128,7 +128,7 @@ def copy_storage(
             copy_file(each, artifact_store(source), artifact_store(target))
         if not _has_rows(plan):
             return replace(plan, dry_run=False)
-        with told_in_one_line(target, "cannot be written"), ready_target(target) as engine:
+        with errors_told(target), ready_target(target) as engine:
             studies = tuple(_write_studies(here, engine, plan, order))
             rows = _write_records(here, engine, order) if here.records else {}
     return replace(plan, dry_run=False, studies=studies, records=rows)

@@ -18,6 +18,7 @@ from studies.storage import (
     check_storage,
     database_reason,
     describe,
+    errors_told,
     open_storage,
     parse_url,
     sqlite_path,
@@ -87,7 +88,7 @@ def _only_records(url: str) -> bool:
     path = sqlite_path(url)
     if path is not None and not path.is_file():
         return False
-    with told_in_one_line(url, "cannot be used"), _engine(url) as engine:
+    with errors_told(url), _engine(url) as engine:
         names = sqlalchemy.inspect(engine).get_table_names()
     return bool(names) and all(name.startswith(_OURS) for name in names)
 

@@ -6,12 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy
 
 from explainers.errors import StorageError
-from studies.storage import database_reason, describe
+from studies.storage import describe, errors_told
 
 __all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records"]
 
@@ -29,20 +28,16 @@ def records(storage: str) -> Iterator[sqlalchemy.Engine]:
     Raises:
         StorageError: it cannot be used, or a newer lime-tuner has made its tables.
     """
-    try:
+    with errors_told(storage):
         engine = sqlalchemy.create_engine(storage)
-    except (sqlalchemy.exc.ArgumentError, ModuleNotFoundError) as error:
-        raise _unusable(storage, error) from error
-    try:
-        if _version(engine) != SCHEMA_VERSION:
-            with _UPGRADING:
-                if _version(engine) != SCHEMA_VERSION:
-                    _upgrade(engine, storage)
-        yield engine
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise _unusable(storage, error) from error
-    finally:
-        engine.dispose()
+        try:
+            if _version(engine) != SCHEMA_VERSION:
+                with _UPGRADING:
+                    if _version(engine) != SCHEMA_VERSION:
+                        _upgrade(engine, storage)
+            yield engine
+        finally:
+            engine.dispose()
 
 
 def _version(engine: sqlalchemy.Engine) -> str | None:
@@ -71,10 +66,3 @@ def _upgrade(engine: sqlalchemy.Engine, storage: str) -> None:
                 f"storage {describe(storage)} was written by a newer lime-tuner "
                 f"({str(error).splitlines()[0]}): update lime-tuner, or give another --storage"
             ) from error
-
-
-def _unusable(storage: str, error: Any) -> StorageError:
-    return StorageError(
-        f"records in {describe(storage)} cannot be read or written ({database_reason(error)}): "
-        "check the URL given with --storage or LIME_TUNER_STORAGE"
-    )

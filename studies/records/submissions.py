@@ -11,10 +11,9 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.orm import Session
 
-from explainers.errors import StorageError
 from studies.records.schema import VERSION_TABLE, records
 from studies.records.tables import SubmissionRow
-from studies.storage import database_reason, describe, sqlite_path
+from studies.storage import errors_told, sqlite_path
 
 __all__ = ["Submitted", "add_submission", "submissions"]
 
@@ -88,17 +87,12 @@ def _has_records(storage: str) -> bool:
     path = sqlite_path(storage)
     if path is not None and not path.exists():
         return False
-    try:
+    with errors_told(storage):
         engine = sqlalchemy.create_engine(storage)
         try:
             return sqlalchemy.inspect(engine).has_table(VERSION_TABLE)
         finally:
             engine.dispose()
-    except (sqlalchemy.exc.SQLAlchemyError, ModuleNotFoundError) as error:
-        raise StorageError(
-            f"storage {describe(storage)} cannot be read ({database_reason(error)}): "
-            "check --storage"
-        ) from error
 
 
 def _submitted(row: SubmissionRow) -> Submitted:

@@ -73,7 +73,7 @@ class StudyFacts:
         """What the study's constraint costs; ``None`` where it has none, or no trial yet."""
         if not self.attributes.get("constraints"):
             return None
-        return constraint_cost(self.trials, float(self.attributes.get("runtime_weight", 0.0)))
+        return constraint_cost(self.trials, self.weight)
 
 
 def _record(trial: FrozenTrial | None) -> TrialRecord | None:

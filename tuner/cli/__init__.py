@@ -12,7 +12,10 @@ from typing import Any
 import typer
 
 from explainers.errors import LimeTunerError
+from explainers.telemetry import switch_off_telemetry
+from studies.foreign_text import one_line
 from studies.full_disk import is_full, no_space
+from studies.passwords import without_passwords
 from tuner.cli import (
     calibrate,
     compare,
@@ -32,10 +35,14 @@ from tuner.cli import (
     submit,
     worker,
 )
+from tuner.cli.streams import ReaderLeft, flushed, prepare_streams
+from tuner.cli.unexpected import check_working_folder, one_line_only
+from tuner.log_file import tell_warnings
 
 __all__ = ["app", "main"]
 
 _INTERRUPTED = 130
+_LONGEST = 2000  # characters of a line
 # Newer versions of typer carry their own click; this is its base exception in either.
 _CLICK_EXCEPTION: Any = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -49,36 +56,46 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("quickstart")(quickstart.quickstart)
-app.command("tune")(search.tune)
-app.command("status")(status.status)
-app.command("export")(results.export)
-app.command("verify")(results.verify)
-app.command("reference")(pictures.reference)
-app.command("cam")(pictures.cam)
-app.command("explain")(pictures.explain)
-app.command("compare")(compare.compare)
-app.command("dissect")(dissect.dissect)
-app.command("report")(report.report)
-app.command("dashboard")(dashboard.dashboard)
-app.command("portfolio")(portfolio.portfolio)
-app.command("submit")(submit.submit)
-app.command("leaderboard")(submit.leaderboard)
-app.command("calibrate")(calibrate.calibrate)
-app.command("worker")(worker.worker)
-app.command("grade")(grade.grade)
-app.command("serve")(serve.serve)
-app.command("copy")(copy.copy)
-app.command("doctor")(doctor.doctor)
+for _name, _command in {
+    "quickstart": quickstart.quickstart,
+    "tune": search.tune,
+    "status": status.status,
+    "export": results.export,
+    "verify": results.verify,
+    "reference": pictures.reference,
+    "cam": pictures.cam,
+    "explain": pictures.explain,
+    "compare": compare.compare,
+    "dissect": dissect.dissect,
+    "report": report.report,
+    "dashboard": dashboard.dashboard,
+    "portfolio": portfolio.portfolio,
+    "submit": submit.submit,
+    "leaderboard": submit.leaderboard,
+    "calibrate": calibrate.calibrate,
+    "worker": worker.worker,
+    "grade": grade.grade,
+    "serve": serve.serve,
+    "copy": copy.copy,
+    "doctor": doctor.doctor,
+}.items():
+    app.command(_name)(one_line_only(_command))
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr, never a traceback."""
+    """Run the command line; whatever goes wrong is one line on stderr, never a traceback."""
     # lime and grad-cam draw a tqdm bar per explanation; ours are the ones to see.
     os.environ.setdefault("TQDM_DISABLE", "1")
+    switch_off_telemetry()
+    for name in prepare_streams():
+        if name == "stdout":
+            _say("standard output is closed: what would be shown there is lost")
+    tell_warnings()
     command = typer.main.get_command(app)
     try:
-        ended = command.main(prog_name="lime-tuner", standalone_mode=False)
+        check_working_folder()
+        with flushed():
+            ended = command.main(prog_name="lime-tuner", standalone_mode=False)
         if ended == _INTERRUPTED:  # typer turns Ctrl-C into this status, silently
             raise KeyboardInterrupt
     except LimeTunerError as error:
@@ -90,7 +107,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted: what is recorded is kept; the same command goes on from there")
         sys.exit(_INTERRUPTED)
-    except BrokenPipeError:
+    except ReaderLeft:
         sys.exit(0)
     except OSError as error:
         if is_full(error):
@@ -102,5 +119,5 @@ def main() -> None:
 
 
 def _say(message: str) -> None:
-    line = " ".join(message.split())
+    line = one_line(without_passwords(message), _LONGEST)
     sys.stderr.write(f"lime-tuner: {line}\n")

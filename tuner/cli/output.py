@@ -25,9 +25,27 @@ __all__ = [
     "write_json",
 ]  # fmt: skip
 
-# A pipe has no width; 80 columns would fold every table.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Output(Console):
+    """Standard output; when whoever reads it leaves, the command ends."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the command line know; rich would end the program as failed."""
+        raise BrokenPipeError
+
+
+class _Remarks(Console):
+    """Standard error; the work goes on when nobody reads it any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing from now on."""
+        self.quiet = True
+
+
+# A pipe has no width; 80 columns would fold every table. Started with a closed one, there is none.
+_on_terminal = sys.stdout is not None and sys.stdout.isatty()
+console = _Output(highlight=False, width=None if _on_terminal else 160)
+errors = _Remarks(stderr=True, highlight=False, soft_wrap=True)
 
 
 def write_json(document: Any) -> None:

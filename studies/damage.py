@@ -1,0 +1,167 @@
+"""Stored facts that are not what we wrote: which attribute, of which study."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import sqlalchemy
+
+from explainers.errors import InvalidParameters, LimeTunerError
+from explainers.faithfulness import Faithfulness
+from explainers.lime_parameters import LimeParameters
+from studies.foreign_text import one_line
+from studies.storage import describe, holds_studies, opened_tables
+
+__all__ = ["damage_in", "decoded"]
+
+_logger = logging.getLogger(__name__)
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _number_or_null(value: Any) -> bool:
+    return value is None or _number(value)
+
+
+def _integer_or_null(value: Any) -> bool:
+    return value is None or type(value) is int
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _parameters(value: Any) -> bool:
+    try:
+        LimeParameters.from_json(value)
+    except (InvalidParameters, ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _reference(value: Any) -> bool:
+    judged = value.get("reliability") if isinstance(value, dict) else value
+    return isinstance(value, dict) and (
+        judged is None or (isinstance(judged, dict) and _number(judged.get("score")))
+    )
+
+
+def _faithful(value: Any) -> bool:
+    try:
+        Faithfulness.from_json(value)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_number_or_null, value))
+
+
+_KINDS: dict[str, dict[str, tuple[str, Callable[[Any], bool]]]] = {
+    "study": {
+        "catalog": ("text", _text),
+        "class_index": ("a whole number", _integer_or_null),
+        "classifier": ("an object", _object),
+        "image_key": ("text", _text),
+        "mask_rule": ("an object", _object),
+        "package_versions": ("an object", _object),
+        "plan": ("an object", _object),
+        "reference": ("a reference", _reference),
+        "runtime_weight": ("a number", _number),
+    },
+    "trial": {
+        "answers": ("a number", _number),
+        "faithful": ("an object of numbers", _faithful),
+        "iou": ("a number", _number_or_null),
+        "iou_per_seed": ("a list of numbers", _numbers),
+        "lime_parameters": ("LIME parameters", _parameters),
+        "origin": ("text", _text),
+        "runtime_parts": ("an object", _object),
+        "runtime_ratio": ("a number", _number),
+        "runtime_seconds": ("a number", _number),
+        "seeds": ("a list of numbers", _numbers),
+        "superpixels": ("a number", _number),
+    },
+}
+"""By attribute: what it holds, and whether a value is that. Others hold what their writers like."""
+
+
+def decoded(text: str, name: str, of: str, where: str) -> Any:
+    """An attribute's value; ``None`` where it is damaged, which is told once.
+
+    Args:
+        of: "study" or "trial".
+        where: whose it is, for the message.
+    """
+    wrong = _wrong(text, name, of)
+    if wrong is None:
+        return json.loads(text)
+    _tell(f"{where}: its attribute '{name}' is damaged ({wrong}): it is left out")
+    return None
+
+
+@cache
+def _tell(line: str) -> None:
+    _logger.warning("%s", line)
+
+
+def _wrong(text: str | None, name: str, of: str) -> str | None:
+    try:
+        value = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return f"no JSON: {one_line(str(text), 40)}"
+    accepts, fits = _KINDS[of].get(name, ("", lambda value: True))
+    return None if fits(value) else f"{one_line(str(text), 40)}, not {accepts}"
+
+
+def damage_in(storage: str) -> str | None:
+    """What is damaged first, in one line; reads all attributes, so only when something failed."""
+    try:
+        if not holds_studies(storage):
+            return None
+        return _first(storage)
+    except (LimeTunerError, sqlalchemy.exc.SQLAlchemyError):
+        return None
+
+
+def _first(storage: str) -> str | None:
+    names = ("studies", "trials", "study_user_attributes", "trial_user_attributes")
+    with opened_tables(storage, names) as (connection, meta):
+        studies, trials, of_studies, of_trials = (meta.tables[name] for name in names)
+        rows = connection.execute(
+            sqlalchemy.select(studies.c.study_name, of_studies.c.key, of_studies.c.value_json)
+            .join(studies, studies.c.study_id == of_studies.c.study_id)
+        )  # fmt: skip
+        for study, name, text in rows:
+            if (wrong := _wrong(text, name, "study")) is not None:
+                return _line(storage, f"study '{study}'", name, wrong)
+        rows = connection.execute(
+            sqlalchemy.select(
+                studies.c.study_name, trials.c.number, of_trials.c.key, of_trials.c.value_json
+            )
+            .join(trials, trials.c.trial_id == of_trials.c.trial_id)
+            .join(studies, studies.c.study_id == trials.c.study_id)
+        )
+        for study, number, name, text in rows:
+            if (wrong := _wrong(text, name, "trial")) is not None:
+                return _line(storage, f"study '{study}', trial {number}", name, wrong)
+    return None
+
+
+def _line(storage: str, where: str, name: str, wrong: str) -> str:
+    return (
+        f"storage {describe(storage)}, {where}: attribute '{name}' is damaged ({wrong}): put back "
+        "a copy of the storage, or delete that study"
+    )

@@ -1,0 +1,162 @@
+"""What nobody has foreseen, in one line, with the traceback in a log."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import typer
+
+from explainers.errors import InvalidInput, LimeTunerError, StorageError
+from studies.foreign_text import one_line
+from studies.full_disk import is_full
+from tuner.cli.job import log_path
+from tuner.cli.settings import setting
+from tuner.cli.streams import ReaderLeft
+from tuner.log_file import LOG_FILE, record_error
+
+__all__ = ["check_working_folder", "one_line_only", "told"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_SHOWN = 200  # characters of an exception's own message
+_REQUIREMENT = re.compile(r"([\w.-]+).*extra\s*==\s*['\"]([\w-]+)['\"]")
+
+
+def one_line_only(command: Callable[_P, _T]) -> Callable[_P, _T]:
+    """The same command, whose unforeseen exceptions are ours, with what to say of them."""
+
+    @functools.wraps(command)
+    def run(*args: _P.args, **given: _P.kwargs) -> _T:
+        try:
+            return command(*args, **given)
+        except (LimeTunerError, typer.Exit, typer.Abort):
+            raise
+        except BrokenPipeError as error:
+            raise ReaderLeft from error
+        except SystemExit as error:  # a factory of the user's, for one
+            raise LimeTunerError(
+                f"something that was loaded ended the program (exit {error.code})"
+            ) from error
+        except Exception as error:
+            if _is_plain(error):
+                raise
+            storage = _storage(given)
+            raise told(error, storage, _log(given, storage)) from error
+
+    return run
+
+
+def check_working_folder() -> None:
+    """Refuse to work in a folder that somebody has removed.
+
+    Raises:
+        InvalidInput: it is gone.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InvalidInput(
+            f"the working folder cannot be used ({error.strerror}): go to another one"
+        ) from error
+
+
+def _is_plain(error: Exception) -> bool:
+    """Whether it names a file, and is told by that; click's own have a form of theirs."""
+    if isinstance(error, OSError):
+        return error.filename is not None or is_full(error)
+    return any(each.__name__ == "ClickException" for each in type(error).__mro__)
+
+
+def _storage(given: Mapping[str, Any]) -> str | None:
+    from studies.storage import DEFAULT_STORAGE, parse_url
+
+    try:
+        named = given.get("storage") or given.get("source")
+        url: str = setting("storage", named, DEFAULT_STORAGE)
+        parse_url(url)
+    except LimeTunerError:
+        return None
+    return url
+
+
+def _log(given: Mapping[str, Any], storage: str | None) -> Path | None:
+    """Where a command logs to that has such an option."""
+    return log_path(given["log"], storage) if storage and "log" in given else None
+
+
+def told(error: BaseException, storage: str | None, log: Path | None = None) -> LimeTunerError:
+    """What to say of an exception that is none of ours.
+
+    Args:
+        storage: that the command works on, as far as that is known.
+        log: where the command logs to.
+    """
+    if storage is not None:
+        from studies.damage import damage_in
+        from studies.storage import trouble_of
+
+        trouble = trouble_of(error, storage)
+        damage = None if trouble else damage_in(storage)
+        if trouble is not None or damage is not None:
+            return trouble or StorageError(str(damage))
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        return LimeTunerError(
+            f"this needs the Python package {error.name}, which is not installed: "
+            f"pip install {_install(error.name.partition('.')[0])}"
+        )
+    return LimeTunerError(f"unexpected {_summary(error)}: {_recorded(error, storage, log)}")
+
+
+def _summary(error: BaseException) -> str:
+    text = one_line(str(error), _SHOWN)
+    return f"{type(error).__name__}{text and f' ({text})'}"
+
+
+def _install(module: str) -> str:
+    """What to give to pip: an extra of ours where one brings the module."""
+    name = module.replace("_", "-")
+    try:
+        declared = [_REQUIREMENT.match(each) for each in requires("lime-tuner") or ()]
+    except PackageNotFoundError:  # run from a folder
+        return name
+    for found in declared:
+        if found is not None and found[2] != "test" and name in (
+            found[1].replace("_", "-"), found[1].replace("_", "-").removesuffix("-torch"),
+            found[1].removeprefix("python-"),
+        ):  # fmt: skip
+            return f"'lime-tuner[{found[2]}]'"
+    return name
+
+
+def _recorded(error: BaseException, storage: str | None, log: Path | None) -> str:
+    """Write the traceback into the first log that can be written; says where it stands."""
+    for path in _logs(storage, log):
+        try:
+            record_error(path, f"unexpected {_summary(error)}", error)
+        except OSError:
+            continue
+        return f"details in {path}"
+    return "no log for the details could be written"
+
+
+def _logs(storage: str | None, log: Path | None) -> Iterator[Path]:
+    """That of the command; beside the database; in the cache; among temporary files."""
+    from studies.assets import cache_folder
+    from studies.storage import sqlite_path
+
+    if log is not None:
+        yield log
+    file = None if storage is None else sqlite_path(storage)
+    if file is not None and file.exists():
+        yield file.absolute().with_name(LOG_FILE)
+    with suppress(RuntimeError, OSError):  # there is no home folder
+        yield cache_folder() / LOG_FILE
+    yield Path(tempfile.gettempdir()) / LOG_FILE
