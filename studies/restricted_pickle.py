@@ -199,7 +199,7 @@ class _Values:
             raw, dtype, shape = (*given, None, None, None)[:3]
         else:
             _, shape, dtype, _, raw = state if len(state) == 5 else (None,) * 5
-        sizes = shape.items if isinstance(shape, Sequence) else [None]
+        sizes: list[Any] = shape.items if isinstance(shape, Sequence) else [None]
         kind = _dtype(dtype)
         data = _raw(raw, 8 * _MOST_IN_AN_ARRAY)
         one_row = len(sizes) <= 1 and all(type(size) is int for size in sizes)
