@@ -27,13 +27,14 @@ def class_number(name: str, class_names: Sequence[str]) -> tuple[int, bool]:
     2. as one of several names between commas (``tench, Tinca tinca``), as it is written;
     3. both in any case;
     4. both without accents and apostrophes, with blanks for underscores and hyphens;
-    5. a number from 0, where no class has that name.
+    5. one of several names that the given one consists of, as it is written;
+    6. a number from 0, where no class has that name.
 
     Args:
         class_names: in the order of the classifier's outputs; empty where they have none.
 
     Returns:
-        The number, and whether a name was found only in the fourth way, which a person should hear
+        The number, and whether it was found in the fourth or fifth way, which a person should hear
         of.
 
     Raises:
@@ -42,15 +43,22 @@ def class_number(name: str, class_names: Sequence[str]) -> tuple[int, bool]:
     wanted = " ".join(name.split())
     names = [" ".join(each.split()) for each in class_names]
     synonyms = [[part.strip() for part in each.split(",")] for each in names]
-    for alter, loose in ((_as_written, False), (str.casefold, False), (_plain, True)):
-        for found in _alike(wanted, names, synonyms, alter):
-            if len(found) == 1:
-                return found[0], loose
-            if found:
-                raise InvalidInput(
-                    f"{len(found)} classes are called '{wanted}': give one by its number, "
-                    + " or ".join(f'class_name = "{n}" ({names[n]})' for n in found)
-                )
+    every = [[each, *several] for each, several in zip(names, synonyms, strict=True)]
+    parts = [part.strip() for part in wanted.split(",")]
+    for found, loose in (
+        (_named(wanted, [[each] for each in names]), False),
+        (_named(wanted, synonyms), False),
+        (_named(wanted, every, str.casefold), False),
+        (_named(wanted, every, _plain), True),
+        (sorted({n for part in parts for n in _named(part, synonyms)}), True),
+    ):
+        if len(found) == 1:
+            return found[0], loose
+        if found:
+            raise InvalidInput(
+                f"{len(found)} classes are called '{wanted}': give one by its number, "
+                + " or ".join(f'class_name = "{n}" ({names[n]})' for n in found)
+            )
     if re.fullmatch(r"-?[0-9]+", wanted):
         number = int(wanted)
         if number < 0 or (names and number >= len(names)):
@@ -65,24 +73,14 @@ def class_number(name: str, class_names: Sequence[str]) -> tuple[int, bool]:
     raise InvalidInput(f"no class is called '{wanted}'{_suggestion(wanted, names)}")
 
 
-def _alike(
+def _named(
     wanted: str,
-    names: Sequence[str],
-    synonyms: Sequence[Sequence[str]],
-    alter: Callable[[str], str],
-) -> tuple[list[int], list[int]]:
-    """Classes with that whole name, and those with it as one of several, after an alteration."""
+    names: Sequence[Sequence[str]],
+    alter: Callable[[str], str] = lambda name: name,
+) -> list[int]:
+    """Classes that have that name among theirs, after an alteration of both."""
     form = alter(wanted)
-    if not form:
-        return [], []
-    return (
-        [n for n, each in enumerate(names) if alter(each) == form],
-        [n for n, each in enumerate(synonyms) if form in map(alter, each)],
-    )
-
-
-def _as_written(name: str) -> str:
-    return name
+    return [n for n, each in enumerate(names) if form and form in map(alter, each)]
 
 
 def _plain(name: str) -> str:
@@ -95,7 +93,7 @@ def _plain(name: str) -> str:
 def _suggestion(wanted: str, names: Sequence[str]) -> str:
     forms = {_plain(each): each for each in names}
     form = _plain(wanted)
-    near = [forms[each] for each in difflib.get_close_matches(form, forms, n=3, cutoff=0.7)]
+    near = [forms[each] for each in difflib.get_close_matches(form, forms, n=3, cutoff=0.8)]
     if near:
         return f": did you mean {' or '.join(repr(each) for each in near)}?"
     shown = ", ".join(names[:_SHOWN])

@@ -80,7 +80,7 @@ class Comparison:
 def picture_facts(classifier: Classifier, image: NDArray[np.uint8]) -> PictureFacts:
     """Look at an (H, W, 3) uint8 image and at the classifier's answer."""
     answer = classifier.predict_proba(image[None])[0]
-    likeliest = np.argsort(-answer, kind="stable")[:_TOP_CLASSES]
+    likeliest = np.argsort(answer)[::-1][:_TOP_CLASSES]  # of equal ones lime takes the last
     return PictureFacts(
         top_classes=tuple((int(index), float(answer[index])) for index in likeliest),
         edge_density=edge_density(image),

@@ -11,6 +11,7 @@ from explainers.cam import CAM_METHODS, ActivationMaps, Progress
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.images import AtScale, enlarged
+from explainers.lime import top_label
 from explainers.masks import consensus
 from explainers.multiscale import affinity_map, multiscale_map
 
@@ -68,7 +69,7 @@ def heat_map(
     check_method(method)
     probabilities = classifier.predict_proba(image[None])[0]
     if class_index is None:
-        class_index = int(np.argmax(probabilities))
+        class_index = top_label(probabilities)
     if not 0 <= class_index < len(probabilities):
         raise InvalidInput(
             f"class {class_index} does not exist: {classifier.name} has classes 0 to "

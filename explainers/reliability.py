@@ -19,6 +19,7 @@ from explainers.cam import ActivationMaps
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.images import AtScale
+from explainers.lime import top_label
 from explainers.multiscale import multiscale_maps
 
 __all__ = ["DOUBTFUL", "Reliability", "judge"]
@@ -93,7 +94,7 @@ def judge(
     """
     kept_picture, hidden_picture = _shown_and_hidden(image, mask)
     answers = classifier.predict_proba(np.stack([image, kept_picture, hidden_picture]))
-    index = int(answers[0].argmax()) if class_index is None else class_index
+    index = top_label(answers[0]) if class_index is None else class_index
     whole, kept, hidden = (max(float(p), 1e-12) for p in answers[:, index])
     return Reliability(
         agreement=_agreement(_views(classifier, image, at_scale, index)),

@@ -102,6 +102,11 @@ def read_pickle(path: Path) -> dict[str, dict[str, Any]]:
             f"{path} holds {type(document).__name__}, not a dict of images: "
             "each key must hold a dict of keyword arguments"
         )
+    if set(document) <= set(LIME_ARGUMENTS):
+        raise InvalidInput(
+            f"{path} holds the arguments of one explanation: put them under the image's key, "
+            "{'KEY': {...}}"
+        )
     for key, value in document.items():
         if not isinstance(key, str) or not isinstance(value, dict):
             raise InvalidInput(

@@ -141,10 +141,8 @@ def without_own_attributes(name: str, values: Mapping[str, Any]) -> dict[str, An
     from sklearn import linear_model
 
     fresh = getattr(linear_model, name)()
-    own = {key: value for key, value in vars(fresh).items() if key not in fresh.get_params()}
-    return {
-        key: value for key, value in values.items() if key not in own or own[key] != value
-    }
+    own = {key: vars(fresh)[key] for key in vars(fresh).keys() - fresh.get_params().keys()}
+    return {key: value for key, value in values.items() if key not in own or own[key] != value}
 
 
 def _is_scalar(value: Any) -> bool:

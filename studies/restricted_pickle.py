@@ -61,6 +61,8 @@ _WAYS_OUT: Mapping[str, str] = {
     "argparse": "use vars(...), a dict",
     "collections": "use dict(...) or list(...)",
     "builtins": "use a tuple or a list",
+    "__builtin__": "use a tuple or a list",
+    "sklearn": "lime needs a linear model that takes sample weights, e.g. Ridge(alpha=1.0)",
     "joblib": "use pickle.dump",
     "cloudpickle": "use lime's SegmentationAlgorithm instead of a function of your own",
     "dill": "use lime's SegmentationAlgorithm instead of a function of your own",
@@ -130,17 +132,17 @@ class _Values:
             raise UnsafePickle("the pickle gives an object a state that is no dictionary")
         made: dict[str, Any] = {}
         for key, value in symbol.items:
-            name = self.of(key, depth + 1) if isinstance(key, Call) else key
+            raw = _raw(key, _LONGEST_TEXT)
+            name = self.of(key, depth + 1) if isinstance(key, Call) and raw is None else key
             if not isinstance(name, str):
-                way_out = "use key.decode()" if isinstance(key, bytes) else "use str(key)"
+                kind, use = (_kind(key), "str(key)") if raw is None else ("bytes", "key.decode()")
                 raise UnsafePickle(
-                    f"the pickle has a dictionary with a {_kind(key)} as a key: keys are text, "
-                    f"{way_out}"
+                    f"the pickle has a dictionary with a {kind} as a key: keys are text, use {use}"
                 )
             found = self.of(value, depth + 1)
             # An array of one is a number, but labels are several, also where there is one.
-            several = name == "labels" and isinstance(value, Call) and _is_number(found)
-            made[str(_checked(name))] = (found,) if several else found
+            one = name == "labels" and _is_array(value) and not isinstance(found, tuple)
+            made[str(_checked(name))] = (found,) if one else found
         return made
 
     def _made(self, call: Call, depth: int) -> Any:
@@ -158,9 +160,7 @@ class _Values:
             return self._mapping(Pairs(call.pairs), depth)
         if name in _RANGES:
             return self._range(call)
-        if (maker.module in _NUMPY_CORE and maker.name == "_reconstruct") or (
-            maker.module in _NUMPY_BUFFER and maker.name == "_frombuffer"
-        ):
+        if _is_array(call):
             return self._array(call, maker)
         if name == ("functools", "partial"):
             return self._partial(call, depth)
@@ -199,7 +199,7 @@ class _Values:
             raw, dtype, shape = (*given, None, None, None)[:3]
         else:
             _, shape, dtype, _, raw = state if len(state) == 5 else (None,) * 5
-        sizes = shape.items if isinstance(shape, Sequence) else [None]
+        sizes: list[Any] = shape.items if isinstance(shape, Sequence) else [None]
         kind = _dtype(dtype)
         data = _raw(raw, 8 * _MOST_IN_AN_ARRAY)
         one_row = len(sizes) <= 1 and all(type(size) is int for size in sizes)
@@ -271,6 +271,10 @@ def _algorithm(symbol: Any) -> str:
 
 def _refused(symbol: Global) -> UnsafePickle:
     name = f"{symbol.module}.{symbol.name}"[:100]
+    if symbol.module.startswith("numpy.random"):
+        return UnsafePickle(f"the pickle carries random numbers ({name}): use a whole number")
+    if symbol.module.startswith("sklearn.linear_model") and symbol.name in REGRESSORS:
+        return UnsafePickle(f"the pickle refers to the class {name}: use {symbol.name}()")
     if symbol.module.split(".")[0] == "numpy":
         return UnsafePickle(
             f"the pickle carries an array or a type of numpy ({name}): LIME parameters are "
@@ -306,8 +310,13 @@ def _checked(value: Any) -> Any:
     return value
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_array(symbol: Any) -> bool:
+    if not isinstance(symbol, Call) or not isinstance(symbol.function, Global):
+        return False
+    module, name = symbol.function.module, symbol.function.name
+    return (module in _NUMPY_CORE and name == "_reconstruct") or (
+        module in _NUMPY_BUFFER and name == "_frombuffer"
+    )
 
 
 def _is_fitted(name: Any) -> bool:

@@ -31,6 +31,7 @@ IMAGENET = (
         ("missile", 9, False),
         ("projectile", 8, False),
         ("holocanthus tricolor", 10, False),
+        ("tench, Tinca tinca", 0, True),
         ("4", 4, False),
         ("007", 11, False),
         ("7", 7, False),
@@ -45,6 +46,8 @@ def test_one_plain_meaning(name: str, number: int, loose: bool) -> None:
     [
         ("crane", IMAGENET, r'2 classes are called .*class_name = "2" .*class_name = "4"'),
         ("CARDIGAN", IMAGENET, r'"1" \(Cardigan\) or class_name = "3" \(cardigan\)'),
+        ("tench, missile", IMAGENET, "3 classes"),
+        ("CAR", ("car", "cart, Car"), "2 classes"),
         ("car_digan", ("car digan", "car-digan"), "2 classes"),
         ("golden retreiver", IMAGENET, "did you mean 'golden retriever'"),
         ("zebra", IMAGENET, "the 12 names are tench"),
