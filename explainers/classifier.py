@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from explainers.convention import Convention
 from explainers.errors import InvalidInput, LimeTunerError, NotFinite, one_line
 from explainers.fingerprints import update_with_code, update_with_state
 from explainers.images import Geometry
@@ -26,31 +28,14 @@ from explainers.model_outputs import (
 from explainers.recognition import Recognised, probing_images, recognise, sum_to_one
 from explainers.telling import tell_once
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "LUMINANCE", "Classifier", "Convention", "pick_device"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "pick_device"]
 
 _logger = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-LUMINANCE = (0.299, 0.587, 0.114)
-"""Red, green and blue in the grey image of a network that takes one channel (ITU-R BT.601)."""
-
 ReshapeTransform = Callable[[torch.Tensor], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Convention:
-    """How a module is asked and what its answers are.
-
-    Attributes:
-        output: what its numbers are.
-        mean, std: one number for each input channel, three or one.
-    """
-
-    output: OutputKind
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +89,13 @@ class Classifier:
             object.__setattr__(self, "class_names", (f"not {name}", name))
         try:
             self.module.to(self.device)
-            self.module.eval()
-        except NotImplementedError as error:  # meta tensors; exported programs have no modes
+        except NotImplementedError as error:  # meta tensors
             raise InvalidInput(
-                f"{self.name} cannot be put into eval mode on {self.device} ({one_line(error)}): "
-                "give a torch.nn.Module that has its weights"
+                f"{self.name} cannot be put on {self.device} ({one_line(error)}): give a "
+                "torch.nn.Module that has its weights"
             ) from error
+        with contextlib.suppress(NotImplementedError):  # exported programs have no modes
+            self.module.eval()
 
     def normalise(self, images: NDArray[np.uint8]) -> torch.Tensor:
         """(N, H, W, 3) uint8 → (N, c, H, W) on the device, as the module wants it."""
@@ -122,18 +108,7 @@ class Classifier:
     def normalise_planes(self, planes: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) uint8 on the device → (N, c, H, W), scaled as the module wants it."""
         convention = self.convention(planes.shape[2], planes.shape[3])
-        return self._scaled(planes, convention.mean, convention.std)
-
-    def _scaled(
-        self, planes: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]
-    ) -> torch.Tensor:
-        scaled = planes.contiguous().to(torch.float32).div_(255.0)
-        if len(mean) == 1:
-            shares = torch.tensor(LUMINANCE, device=self.device).view(1, 3, 1, 1)
-            scaled = (scaled * shares).sum(dim=1, keepdim=True)
-        means = torch.tensor(mean, device=self.device).view(1, -1, 1, 1)
-        stds = torch.tensor(std, device=self.device).view(1, -1, 1, 1)
-        return scaled.sub_(means).div_(stds).to(self.input_dtype)
+        return convention.scaled(planes, self.input_dtype)
 
     @cached_property
     def input_dtype(self) -> torch.dtype:
@@ -228,7 +203,11 @@ class Classifier:
                 "forward returns logits (N, C)"
             )
         given = f"{tuple(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"
-        return LimeTunerError(f"{self.name} failed on an input of {given} ({one_line(error)})")
+        return LimeTunerError(
+            f"{self.name} failed on an input of {given} ({one_line(error)}): images have to be of "
+            "the size and the channels that it takes (resize and crop of its Geometry or of the "
+            "catalogue; mean and std of one number each for grey ones)"
+        )
 
     def convention(self, height: int, width: int) -> Convention:
         """How the module is asked about images of a size.
@@ -260,17 +239,17 @@ class Classifier:
 
     def _seen(self, height: int, width: int) -> Convention:
         images = torch.from_numpy(probing_images(height, width)).to(self.device)
-        grey = (sum(self.mean) / len(self.mean),), (sum(self.std) / len(self.std),)
-        failure: Exception | None = None
-        for mean, std in ((self.mean, self.std), grey):
-            inputs = self._scaled(images.permute(0, 3, 1, 2), mean, std)
+        usual = Convention(OutputKind.UNKNOWN, self.mean, self.std)
+        failure: LimeTunerError | None = None
+        for convention in (usual,) if usual.grey else (usual, usual.as_grey()):
+            inputs = convention.scaled(images.permute(0, 3, 1, 2), self.input_dtype)
             try:
                 found = recognise(self.module, inputs)
             except Exception as error:  # noqa: BLE001  told below unless grey images are taken
                 failure = self._failed(error, inputs) if failure is None else failure
                 continue
-            self._tell(found, grey=len(mean) < len(self.mean))
-            return Convention(found.kind, mean, std)
+            self._tell(found, grey=convention is not usual)
+            return replace(convention, output=found.kind)
         assert failure is not None
         raise failure
 
@@ -310,6 +289,8 @@ class Classifier:
         """What the module is taken for: ``output``, ``mean``, ``std``, ``resize``, ``crop``,
         ``channels``, ``map_layer``."""
         found = self.usual_convention
+        if found is None:  # what was seen since, with images of another size
+            found = next(iter(self.__dict__.get("_conventions", {}).values()), None)
         mean, std = (self.mean, self.std) if found is None else (found.mean, found.std)
         return {
             "output": "unknown" if found is None else str(found.output),

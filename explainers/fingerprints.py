@@ -52,14 +52,36 @@ def update_with_code(digest: hashlib._Hash, module: torch.nn.Module) -> None:
     sources |= {_source(each) for each in called if _is_own(each)}
     for source in sorted(sources):
         digest.update(source)
+    for kind in sorted({type(each) for _, each in own}, key=lambda kind: kind.__qualname__):
+        digest.update(kind.__qualname__.encode())
+        for name, function in sorted(vars(kind).items()):
+            _update_with_closure(digest, name, function)
     for path, each in own:
         for name, value in sorted(vars(each).items()):
-            if name not in _OF_ANY_MODULE and _is_plain(value):
+            if name in _OF_ANY_MODULE:
+                continue
+            if isinstance(value, types.FunctionType):
+                digest.update(f"{path}.{name}{_text(value)}".encode())
+                _update_with_closure(digest, f"{path}.{name}", value)
+            elif _is_plain(value):
                 _update(digest, f"{path}.{name}", value)
         kept = each.state_dict().keys()
         for name, buffer in each.named_buffers(recurse=False):
             if name not in kept:
                 _update(digest, f"{path}.{name}", buffer)
+
+
+def _update_with_closure(digest: hashlib._Hash, name: str, function: Any) -> None:
+    """What a function took from around it, which its source file does not tell."""
+    for number, cell in enumerate(getattr(function, "__closure__", None) or ()):
+        try:
+            value = cell.cell_contents
+        except ValueError:  # not yet there
+            continue
+        if isinstance(value, types.FunctionType):
+            digest.update(f"{name}<{number}>{_text(value)}".encode())
+        elif _is_plain(value):
+            _update(digest, f"{name}<{number}>", value)
 
 
 def _is_own(thing: Any) -> bool:
@@ -86,13 +108,18 @@ def _source(thing: Any) -> bytes:
     module = sys.modules.get(thing.__module__)
     contents = set() if module is None else {*_contents(module, set())}
     if getattr(module, "__file__", None) is None:
-        try:
-            contents.add(inspect.getsource(thing).encode())
-        except (OSError, TypeError):  # typed in, and gone
-            contents.add(_without_addresses(repr(thing)).encode())
+        contents.add(_text(thing).encode())
     for content in sorted(contents):
         digest.update(hashlib.sha256(content).digest())
     return digest.digest()
+
+
+def _text(thing: Any) -> str:
+    """Its source."""
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):  # typed in, and gone
+        return _without_addresses(repr(thing))
 
 
 def _contents(module: types.ModuleType, seen: set[str]) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ layers), the calls of softmax and sigmoid do, and in the end the numbers themsel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +76,7 @@ def recognise(module: Callable[[torch.Tensor], Any], inputs: torch.Tensor) -> Re
     scores = class_scores(output, len(inputs))
     kind, reason = _kind(scores, calls)
     told = []
-    if not isinstance(output, torch.Tensor) and not hasattr(output, "logits"):
+    if isinstance(output, (tuple, list, Mapping)) and not hasattr(output, "logits"):
         told.append(f"returns {described(output)}, of which shape {tuple(scores.shape)} is taken")
     if scores.shape[1] == 1:
         kind = _SINGLE.get(kind, kind)
@@ -98,7 +98,7 @@ def _kind(scores: torch.Tensor, calls: _Calls) -> tuple[OutputKind, str]:
         return OutputKind.PROBABILITIES, "its rows sum to 1"
     if bool((values <= _RANGE).all()) and sum_to_one(values.exp()):
         return OutputKind.LOG_PROBABILITIES, "its rows are logarithms that sum to 1"
-    if _in_range(values) and name not in _LINEAR:
+    if _in_range(values) and name not in _LINEAR and float(values.max() - values.min()) > _SUM:
         return OutputKind.LOGITS, "they lie in [0, 1], but no softmax and no sigmoid was seen"
     return OutputKind.LOGITS, ""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from explainers.classifier import LUMINANCE, Classifier
+from explainers.classifier import Classifier
+from explainers.convention import LUMINANCE
 from explainers.model_outputs import as_probabilities, class_scores
 
 __all__ = ["PortableModule", "example_input"]
@@ -29,7 +30,7 @@ class PortableModule(torch.nn.Module):
         self.module = classifier.module
         convention = classifier.convention(*size)
         self.output, self.input_dtype = convention.output, classifier.input_dtype
-        self.grey = len(convention.mean) == 1
+        self.grey = convention.grey
         mean, std = (
             torch.tensor(v, dtype=torch.float64) for v in (convention.mean, convention.std)
         )

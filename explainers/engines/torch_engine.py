@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ from explainers.classifier import Classifier
 from explainers.perturbation import Perturbation
 
 __all__ = ["ACCELERATOR_BATCHES", "TorchEngine"]
+
+_logger = logging.getLogger(__name__)
 
 ACCELERATOR_BATCHES = (32, 64, 128, 256)
 """The batches that an accelerator is given; fewer images are filled up with blank ones.
@@ -33,7 +36,7 @@ class TorchEngine:
     mobilenet_v2 on an H200 (5e-6 without).
 
     Attributes:
-        module: its own copy of the classifier's.
+        module: its own copy of the classifier's, where that can be copied.
     """
 
     name = "torch-channels-last"
@@ -46,10 +49,7 @@ class TorchEngine:
             # The allocator maps fresh pages for every layer of a large batch. Four images of
             # 224 × 224 were about the best.
             self.batch_size = min(32, max(1, 4 * 224 * 224 // pixels))
-        self.module = copy.deepcopy(classifier.module)
-        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for parameter in self.module.parameters():
-            parameter.requires_grad_(False)
+        self.module = _channels_last(classifier.module)
         self._placed: tuple[Perturbation, torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     @property
@@ -113,6 +113,21 @@ class TorchEngine:
                 batch.contiguous(memory_format=torch.channels_last), self.module
             )
         return answers[:count]
+
+
+def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy in that memory layout; the module itself where it cannot be copied."""
+    try:
+        copied = copy.deepcopy(module)
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        _logger.debug("%s cannot be copied: %s", type(module).__name__, error)
+        return module
+    with torch.no_grad():  # compiled modules' parameters would become results
+        copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for parameter in copied.parameters():
+        if parameter.is_leaf:
+            parameter.requires_grad_(False)
+    return copied
 
 
 def _planned(count: int) -> int:

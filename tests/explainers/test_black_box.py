@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from explainers import telling
 from explainers.black_box import BlackBox
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput, LimeTunerError
@@ -40,6 +41,35 @@ def fails(images):
 
 def logits(images):
     return classify(images) * 9
+
+def silent(images):
+    return None
+
+def rows(images):
+    return (row for row in classify(images))
+
+def diverged(images):
+    return classify(images) * np.nan
+
+def texts(images):
+    return [["bright", "dark"]] * len(images)
+
+def squeezed(images):
+    return classify(images).squeeze().tolist()
+
+def inverted(images):
+    np.subtract(255, images, out=images)
+    return classify(images)
+
+def several(images):
+    return classify(images) * [0.5, 1]
+
+def noisy(images):
+    return classify(images) * np.random.default_rng().uniform(0.9, 1)
+
+def tensor(images):
+    import torch
+    return torch.from_numpy(classify(images)).bfloat16().requires_grad_()
 
 def flat(images):
     return classify(images)[:, 0]
@@ -88,6 +118,10 @@ def test_answers_of_another_source_are_not_the_same(module: str, tmp_path: Path)
         ("fails", "no connection"),
         ("logits", "softmax"),
         ("flat", r"\(N, C\)"),
+        ("silent", "returned None"),
+        ("rows", "returned a generator"),
+        ("diverged", "answers NaN"),
+        ("texts", "a list of list"),
     ],
 )
 def test_wrong_answers_are_one_line(module: str, name: str, said: str) -> None:
@@ -109,3 +143,35 @@ def test_what_cannot_be_is_refused(module: str) -> None:
     for method in ("gradcam@0.3", "eigencam@0.3", "scorecam@0.3"):
         with pytest.raises(InvalidInput, match="--objective faithful"):
             parse_reference(method).of(found, _IMAGES[0], "it")
+
+
+def test_what_libraries_return_is_taken(module: str) -> None:
+    for name, count in (("squeezed", 1), ("squeezed", 3), ("tensor", 3)):
+        found = load_classifier(f"function:{module}:{name}").predict_proba(_IMAGES[:count])
+        assert found.dtype == np.float32
+        assert found.tolist() == [[0, 1]] * count
+
+
+def test_a_function_that_writes_into_its_images_gets_copies(module: str) -> None:
+    found = load_classifier(f"function:{module}:inverted")
+    image = np.full((8, 8, 3), 51, dtype=np.uint8)
+    engine = make_engine(found, image=image)
+    for ask in (found.predict_proba, engine.predict_proba):
+        for _ in range(2):
+            np.testing.assert_allclose(ask(image[None]), [[0.8, 0.2]], atol=1e-6)
+    assert (image == 51).all()
+
+
+def test_odd_answers_are_told_once(module: str, caplog: pytest.LogCaptureFixture) -> None:
+    telling._told.clear()
+    image = np.full((8, 8, 3), 51, dtype=np.uint8)
+    for name, said in (("several", "sum to 0.9"), ("noisy", "answers by chance")):
+        found = load_classifier(f"function:{module}:{name}")
+        caplog.clear()
+        for _ in range(3):
+            make_engine(found, image=image)
+        told = [r.getMessage() for r in caplog.records if said in r.getMessage()]
+        assert len(told) == 1
+    caplog.clear()
+    make_engine(load_classifier(f"function:{module}:classify"), image=image)
+    assert caplog.records == []
