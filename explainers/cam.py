@@ -175,8 +175,8 @@ class ActivationMaps:
         classifier, seen = self.classifier, self._seen
         try:
             self._refuse_layer()
-        except LimeTunerError as reason:
-            raise reason from error
+        except LimeTunerError as refused:
+            raise refused from error
         if isinstance(error, (ValueError, IndexError)):
             raise LimeTunerError(
                 f"layer '{classifier.cam_layer}' of {classifier.name} does not give a feature map "
@@ -229,7 +229,7 @@ class _Seen:
         with torch.inference_mode(False), torch.enable_grad():
             # The next layer may work in place, which a leaf of the graph does not allow.
             begun = output.detach().clone().requires_grad_()
-            begun.register_hook(self._reached)
+            begun.register_hook(self._reached)  # type: ignore[no-untyped-call]
             return begun.clone()
 
     def answered(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
