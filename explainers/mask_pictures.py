@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from explainers.errors import InvalidImage
-from explainers.images import load_image
+from explainers.image_files import read_image
 from explainers.mask_values import alpha_object, coloured_object, grey_object, label_object
 from explainers.remarks import Source
 
@@ -37,7 +37,7 @@ def picture_file_object(path: Path, source: Source) -> NDArray[np.bool_]:
         InvalidImage: no readable picture.
         InvalidInput: it is not plainly a mask.
     """
-    load_image(path)  # refuses what is no picture, or too large, and converts the others: too much
+    read_image(path)  # refuses what is no picture, or too large, and converts the others: too much
     try:
         with Image.open(path) as opened:
             frames, lossy = getattr(opened, "n_frames", 1), opened.format in _LOSSY
