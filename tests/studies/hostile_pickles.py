@@ -144,6 +144,8 @@ def unreadable(canary: Path) -> dict[str, bytes]:
             segmentation_fn=_carrying(np.copy))}),
         "quickshift under slic's name": pickle.dumps({"one": entry(
             segmentation_fn=_carrying(skimage.segmentation.quickshift))}),
+        "iterations in a tuple": pickle.dumps({"one": entry(
+            model_regressor=Ridge(max_iter=(10**9,)))}),
         "fitted regressor": pickle.dumps({"one": entry(model_regressor=_fitted())}),
     }  # fmt: skip
 
@@ -190,7 +192,6 @@ def out_of_bounds() -> dict[str, dict[str, Any]]:
         "a seed in a list": {"one": entry(random_seed=[3])},
         "negative alpha": {"one": entry(model_regressor=Ridge(alpha=-5.0))},
         "alpha of 10^308": {"one": entry(model_regressor=Ridge(alpha=1e308))},
-        "iterations in a tuple": {"one": entry(model_regressor=Ridge(max_iter=(10**9,)))},
         "half a surrogate": {"one": entry(distance_metric="\ud800\u202e")},
         "metric that lime cannot use": {"one": entry(distance_metric="mahalanobis")},
     }  # fmt: skip
