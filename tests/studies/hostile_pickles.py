@@ -169,6 +169,8 @@ def unreadable(canary: Path) -> dict[str, bytes]:
             {"one": entry(model_regressor=_with(Ridge(), kernel="rbf"))}),
         "lasso that mixes": pickle.dumps(
             {"one": entry(model_regressor=_with(Lasso(), l1_ratio=0.5))}),
+        "iterations in a tuple": pickle.dumps({"one": entry(
+            model_regressor=Ridge(max_iter=(10**9,)))}),
     }  # fmt: skip
 
 
@@ -214,7 +216,6 @@ def out_of_bounds() -> dict[str, dict[str, Any]]:
         "a seed in a list": {"one": entry(random_seed=[3])},
         "negative alpha": {"one": entry(model_regressor=Ridge(alpha=-5.0))},
         "alpha of 10^308": {"one": entry(model_regressor=Ridge(alpha=1e308))},
-        "iterations in a tuple": {"one": entry(model_regressor=Ridge(max_iter=(10**9,)))},
         "half a surrogate": {"one": entry(distance_metric="\ud800\u202e")},
         "metric that lime cannot use": {"one": entry(distance_metric="mahalanobis")},
     }  # fmt: skip
