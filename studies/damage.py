@@ -11,9 +11,8 @@ from typing import Any
 
 import sqlalchemy
 
-from explainers.errors import InvalidParameters, LimeTunerError
+from explainers.errors import LimeTunerError
 from explainers.faithfulness import Faithfulness
-from explainers.lime_parameters import LimeParameters
 from studies.foreign_text import one_line
 from studies.storage import describe, holds_studies, opened_tables
 
@@ -40,10 +39,9 @@ def _text(value: Any) -> bool:
 
 def _parameters(value: Any) -> bool:
     try:
-        LimeParameters.from_json(value)
-    except (InvalidParameters, ValueError, TypeError, AttributeError):
+        return isinstance(value, str) and isinstance(json.loads(value), dict)
+    except ValueError:
         return False
-    return True
 
 
 def _object(value: Any) -> bool:
@@ -147,14 +145,14 @@ def _first(storage: str) -> str | None:
         for study, name, text in rows:
             if (wrong := _wrong(text, name, "study")) is not None:
                 return _line(storage, f"study '{study}'", name, wrong)
-        rows = connection.execute(
+        found = connection.execute(
             sqlalchemy.select(
                 studies.c.study_name, trials.c.number, of_trials.c.key, of_trials.c.value_json
             )
             .join(trials, trials.c.trial_id == of_trials.c.trial_id)
             .join(studies, studies.c.study_id == trials.c.study_id)
         )
-        for study, number, name, text in rows:
+        for study, number, name, text in found:
             if (wrong := _wrong(text, name, "trial")) is not None:
                 return _line(storage, f"study '{study}', trial {number}", name, wrong)
     return None

@@ -85,11 +85,16 @@ def test_what_a_job_logs(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr("tuner.study_runner.run_trial", broken)
         patch.setenv("LIME_TUNER_LOG", "named.log")
-        with pytest.raises(RuntimeError):
-            cli(*TUNE[:6], "3", *TUNE[7:])
+        code, _, err = cli(*TUNE[:6], "3", *TUNE[7:])
+    assert code == 1
+    assert err.splitlines()[-1] == (
+        "lime-tuner: unexpected RuntimeError (the classifier is gone): details in "
+        f"{here / 'named.log'}"
+    )
     named = (here / "named.log").read_text()
     assert "trial 2 failed: RuntimeError: the classifier is gone" in named
-    assert named.splitlines()[-1].endswith("tune failed: RuntimeError")
+    assert "tune failed: RuntimeError\n" in named
+    assert named.splitlines()[-1] == "is gone"  # of the traceback
     assert (here / "lime-tuner.log").read_text() == log
     status = json.loads(cli.ok("status", "--json"))["demo/house"]
     (failure,) = status["failures"]

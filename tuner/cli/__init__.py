@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -56,7 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _name, _command in {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart.quickstart,
     "tune": search.tune,
     "status": status.status,
@@ -78,7 +79,8 @@ for _name, _command in {
     "serve": serve.serve,
     "copy": copy.copy,
     "doctor": doctor.doctor,
-}.items():
+}
+for _name, _command in _COMMANDS.items():
     app.command(_name)(one_line_only(_command))
 
 

@@ -107,9 +107,9 @@ def setting(name: str, option: Any, default: Any = None) -> Any:
         return option
     known = _SETTINGS[name]
     if known.variable and os.environ.get(known.variable):
-        value = os.environ[known.variable]
-        _check(f"the environment variable {known.variable}", known, value)
-        return value
+        given = os.environ[known.variable]
+        _check(f"the environment variable {known.variable}", known, given)
+        return given
     value = _file().get(name)
     return default if value is None else value
 

@@ -45,9 +45,9 @@ def prepare_streams() -> list[str]:
             setattr(sys, name, stream)
             closed += [name] if number else []
     codecs.register_error(_ERRORS, _plain)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=_ERRORS)
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors=_ERRORS)
     return closed
 
 

@@ -104,9 +104,11 @@ def told(error: BaseException, storage: str | None, log: Path | None = None) -> 
         from studies.storage import trouble_of
 
         trouble = trouble_of(error, storage)
-        damage = None if trouble else damage_in(storage)
-        if trouble is not None or damage is not None:
-            return trouble or StorageError(str(damage))
+        if trouble is not None:
+            return trouble
+        damage = damage_in(storage)
+        if damage is not None:  # most likely what it was
+            return StorageError(f"{damage}; {_recorded(error, storage, log)}")
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         return LimeTunerError(
             f"this needs the Python package {error.name}, which is not installed: "
