@@ -16,12 +16,12 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import StorageAway, StorageError
+from studies import study_creation
 from studies.attributes import DEFAULTS_ORIGIN, FAILURE, RETRIES, WORKER
 from studies.foreign_text import one_line
 from studies.full_disk import is_full
 from studies.gathering_storage import GatheringStorage
 from studies.storage import database_reason, describe, is_away, trouble_of
-from studies.study_creation import add_study_attributes, create_whole_study
 
 __all__ = [
     "UNREACHABLE", "PatientStorage", "again_elsewhere", "bury_dead", "trouble_told",
@@ -110,8 +110,8 @@ class PatientStorage(GatheringStorage):
 
     create_new_study = _waiting(optuna.storages.RDBStorage.create_new_study)
     # Written twice, the second time finds what the first has written.
-    create_whole_study = _waiting(create_whole_study)
-    add_study_attributes = _waiting(add_study_attributes)
+    create_whole_study = _waiting(study_creation.create_whole_study)
+    add_study_attributes = _waiting(study_creation.add_study_attributes)
     set_study_user_attr = _waiting(optuna.storages.RDBStorage.set_study_user_attr)
     set_study_system_attr = _waiting(optuna.storages.RDBStorage.set_study_system_attr)
     get_study_id_from_name = _waiting(optuna.storages.RDBStorage.get_study_id_from_name)

@@ -38,7 +38,9 @@ _FRONT = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # prices every trial. Areas follow from the masks, what a network is taken for from the classifier.
 _RECORDED = frozenset({"package_versions", "runtime_model", "engine", "reference_areas", "network"})
 # Where these are missing in a study of ours, it was made before there was a choice.
-_BEFORE = {"objective": AGREEMENT, "constraints": [], "calibration": None, LABEL: None, LABELS: {}}
+_BEFORE: Mapping[str, Any] = {
+    "objective": AGREEMENT, "constraints": [], "calibration": None, LABEL: None, LABELS: {},
+}  # fmt: skip
 # Studies made before these were facts of their own have them in their plan.
 _PLANNED = ("sampler", "seeds", "seed")
 # No study of ours has trials without these.

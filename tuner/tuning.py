@@ -112,14 +112,13 @@ def _made_or_resumed(
 ) -> bool:
     """Whether all of the facts are stored; not where somebody wrote one in the meantime."""
     stored = check_identity(storage, name, wanted)
-    whole = isinstance(storage, PatientStorage)
     if stored is None:
-        if whole:
+        if isinstance(storage, PatientStorage):
             return storage.create_whole_study(name, wanted.directions, wanted.facts)
         study_id, missing = storage.create_new_study(wanted.directions, name), wanted.facts
     else:
         study_id, missing = stored.study_id, stored.identity.missing(wanted)
-        if whole:
+        if isinstance(storage, PatientStorage):
             return not missing or storage.add_study_attributes(study_id, missing)
     for fact, value in missing.items():
         storage.set_study_user_attr(study_id, fact, value)
