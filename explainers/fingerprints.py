@@ -131,8 +131,10 @@ def _contents(module: types.ModuleType, seen: set[str]) -> Iterator[bytes]:
     for value in list(vars(module).values()):
         name = value.__name__ if isinstance(value, types.ModuleType) else None
         name = name or getattr(value, "__module__", None)
-        found = sys.modules.get(name) if isinstance(name, str) and name not in seen else None
-        if found is not None and name.partition(".")[0] not in _PACKAGES and _is_own_module(found):
+        if not isinstance(name, str) or name in seen or name.partition(".")[0] in _PACKAGES:
+            continue
+        found = sys.modules.get(name)
+        if found is not None and _is_own_module(found):
             yield from _contents(found, seen)
 
 
