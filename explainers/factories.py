@@ -148,8 +148,8 @@ def _of_bare_module(
         module=module,
         class_names=(),
         geometry=Geometry(crop, crop) if crop is not None else config.geometry or Geometry(),
-        mean=config.mean or IMAGENET_MEAN,  # type: ignore[arg-type]
-        std=config.std or IMAGENET_STD,  # type: ignore[arg-type]
+        mean=config.mean or IMAGENET_MEAN,
+        std=config.std or IMAGENET_STD,
         device=device,
     )
     made, calls, told = _of_a_size_it_takes(made, crop is not None)
