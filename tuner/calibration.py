@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.machine_load import LoadMeter
 from tuner.runtime_measurement import PROBES, calibrate, device_name
 from tuner.runtime_model import RuntimeModel
 
@@ -29,8 +28,8 @@ _logger = logging.getLogger(__name__)
 def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     """Measured for this classifier on this device, or read back from an earlier run.
 
-    What was measured while others used the machine is not kept for later runs. Where its seconds
-    are not to be trusted, that is told, here and wherever they are shown.
+    Where its seconds are not to be trusted, it is not kept for later runs, and that is told, here
+    and wherever they are shown.
 
     Args:
         image: (H, W, 3) uint8 of the study's geometry.
@@ -44,13 +43,9 @@ def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> Runti
     stored = _read(path)
     if stored is not None:
         return stored
-    load = LoadMeter()
     model = calibrate(classifier, image)
     if model.doubt is not None:
         _logger.warning("modelled seconds are not to be trusted: %s", model.doubt)
-        return model
-    if not load.was_quiet():
-        _logger.info("the machine was busy: runtimes were measured, but are not kept")
         return model
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

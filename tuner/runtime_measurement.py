@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from explainers.black_box import BlackBox
 from explainers.classifier import Classifier
-from explainers.machine_load import BUSY, LoadMeter
+from explainers.machine_load import LoadMeter
 from explainers.segmentation import Segmentation
 from tuner.runtime_model import DEFAULT_SEGMENTATION, RuntimeModel
 
@@ -80,9 +80,9 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     if load.was_quiet():
         load = LoadMeter()
         predict = _predict_seconds(classifier, image, time.perf_counter)
-    share = load.others_share() or 0.0
     doubt = None
-    if predict is None or share >= BUSY:
+    if predict is None or not load.was_quiet():
+        share = load.others_share() or 0.0
         by_processor_time = _elsewhere(classifier, image)
         if by_processor_time is not None:
             predict = by_processor_time

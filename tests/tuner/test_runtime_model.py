@@ -48,15 +48,16 @@ def test_doubts_are_told_once_for_all_studies_that_have_them() -> None:
     ]
 
 
-def _cached(monkeypatch: pytest.MonkeyPatch, shares: list[float | None]) -> None:
-    """Other processes' shares, one for each time that somebody asks."""
-    monkeypatch.setattr(LoadMeter, "others_share", lambda _: shares.pop(0))
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of which others use six tenths."""
+    monkeypatch.setattr(LoadMeter, "others_share", lambda _: 0.6)
+    monkeypatch.setattr(LoadMeter, "was_quiet", lambda _: False)
 
 
 def test_a_busy_machine_is_measured_by_processor_time(
-    monkeypatch: pytest.MonkeyPatch, demo_classifier: Classifier
+    monkeypatch: pytest.MonkeyPatch, busy: None, demo_classifier: Classifier
 ) -> None:
-    """Beside a process for every core the price stays, though the clock shows twice the time."""
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     asked: list[dict[int, float]] = []
 
@@ -65,7 +66,6 @@ def test_a_busy_machine_is_measured_by_processor_time(
         return asked[-1]
 
     monkeypatch.setattr(runtime_measurement, "_elsewhere", elsewhere)
-    _cached(monkeypatch, [0.6, 0.6, 0.6])
     model = calibrate(demo_classifier, image)
     assert len(asked) == 1
     assert dict(model.predict) == pytest.approx(asked[0])
@@ -73,10 +73,9 @@ def test_a_busy_machine_is_measured_by_processor_time(
 
 
 def test_where_processor_time_says_nothing_a_busy_machine_is_a_doubt(
-    monkeypatch: pytest.MonkeyPatch, demo_classifier: Classifier
+    monkeypatch: pytest.MonkeyPatch, busy: None, demo_classifier: Classifier
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-    _cached(monkeypatch, [0.6, 0.6, 0.6])
     by_hand = replace(demo_classifier, spec=None)  # no other process can load it
     monkeypatch.setattr(runtime_measurement, "_predict_seconds", lambda *_: {1: 0.01, 10: 0.01})
     doubt = calibrate(by_hand, image).doubt
