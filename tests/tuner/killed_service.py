@@ -134,7 +134,7 @@ class Killed:
 
     def kill_something(self) -> None:
         """Kill when a trial has been finished and another is run: the next in turn."""
-        server, kept, over = self._server(), self.finished(), self._over()
+        server, kept = self._server(), self.finished()
         _until(lambda: len(self.finished()) > len(kept) and bool(self._busy()))
         time.sleep(self._tally.chance.uniform(0, 0.3))
         kept, over = self.finished(), self._over()
@@ -153,13 +153,10 @@ class Killed:
         for process in victims:
             process.kill()
         self._tally.count(at_work=all(running))
-        gone = [psutil.Process(server.pid)] * 0
         if what != "worker":
             server.wait()
-            gone = workers
-        else:
-            gone = victims
         # Without their server they end by themselves.
+        gone = victims if what == "worker" else workers
         assert psutil.wait_procs(gone, timeout=40)[1] == []
         assert kept.items() <= self.finished().items()
         assert over.items() <= self._over().items()

@@ -112,9 +112,7 @@ def test_a_worker_is_killed_and_followed(
 
 
 @pytest.mark.parametrize("kills", numbers_of("serve"))
-def test_a_service_is_killed_and_started_again(
-    here: Path, demo_measured: Path, kills: int
-) -> None:
+def test_a_service_is_killed_and_started_again(here: Path, demo_measured: Path, kills: int) -> None:
     del demo_measured
     tally = Tally("serve", kills)
     with Killed(here, tally, workers=2) as service:

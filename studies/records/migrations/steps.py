@@ -1,7 +1,7 @@
 """Steps of a migration that may be half done: what is there already is left as it is.
 
 MySQL and MariaDB commit after every statement, and earlier versions of this package did so on
-SQLite, too: of a process that is killed between two of them stays the first, and the version before.
+SQLite, too: when a process is killed between two of them, the first stays without its version.
 """
 
 from __future__ import annotations
