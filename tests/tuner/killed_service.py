@@ -22,7 +22,7 @@ from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.records.jobs import Job, Jobs
 from tests.tuner.kills import Finished, Tally, finished
 
-__all__ = ["Killed", "left_processes"]
+__all__ = ["Killed"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _KEYS = tuple(DEMO_SEEDS)
@@ -36,7 +36,7 @@ class Killed:
 
     Attributes:
         asked: the keys of every study that was sent, by its name.
-        status: of the last server, when it is over.
+        status: of the last server, when it is over. left: what then still ran.
     """
 
     trials_each = 6
@@ -51,6 +51,7 @@ class Killed:
         self._jobs: Jobs | None = None
         self.asked: dict[str, tuple[str, ...]] = {}
         self.status: int | None = None
+        self.left: list[psutil.Process] = []
 
     def __enter__(self) -> Killed:
         return self
@@ -62,15 +63,9 @@ class Killed:
         try:
             self.status = self._process.wait(60)
         finally:
-            self._end_all()
-
-    def _end_all(self) -> None:
-        """Nothing of ours may outlive a test that fails."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        for process in left_processes(self._folder) if self.status is None else []:
-            process.kill()
+            self.left = _processes_in(self._folder)
+            for process in self.left:
+                process.kill()
 
     def _server(self) -> subprocess.Popen[bytes]:
         """The server; another one where the last was killed."""
@@ -189,6 +184,12 @@ class Killed:
             self._jobs = Jobs(f"sqlite:///{self._database}")
         return self._jobs.everything()
 
+    def left_files(self) -> list[str]:
+        """Temporary files and folders; but for the cache that torch always makes."""
+        own = self._folder / "lime-tuner-service"
+        found = [*own.rglob(".*"), *self._temporary.iterdir()]
+        return [path.name for path in found if not path.name.startswith("torchinductor_")]
+
     def _over(self) -> dict[int, Job]:
         return {job.id: job for job in self.jobs() if job.state not in ("queued", "running")}
 
@@ -208,7 +209,7 @@ class Killed:
         return found
 
 
-def left_processes(folder: Path) -> list[psutil.Process]:
+def _processes_in(folder: Path) -> list[psutil.Process]:
     """Servers and workers that still run in a folder."""
     found = []
     for process in psutil.process_iter():

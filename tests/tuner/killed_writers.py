@@ -27,7 +27,7 @@ from tests.explainers.numpy_classifiers import QuarterColours, picture
 
 __all__ = ["KEYS", "Writer", "answered", "exports", "fills_bank", "migrates", "settings"]
 
-KEYS = tuple(f"image {number}" for number in range(200))
+KEYS = tuple(f"image {number}" for number in range(10))
 _IMAGE = picture(9)
 _SEGMENTS = np.arange(28)[:, None] // 7 * 4 + np.arange(24) // 6  # 16 superpixels
 _ROWS = 8  # in a chunk

@@ -29,12 +29,12 @@ _logger = logging.getLogger(__name__)
 # 56 are those of workers on PostgreSQL.
 _KILLS: dict[str, tuple[int | None, int]] = {
     "tune": (3, 60),
-    "worker": (None, 4),
-    "serve": (None, 4),
+    "worker": (None, 50),
+    "serve": (None, 3),
     "export": (3, 40),
     "migration on sqlite": (3, 20),
-    "migration on postgresql": (None, 3),
-    "migration on mysql": (None, 3),
+    "migration on postgresql": (None, 10),
+    "migration on mysql": (None, 10),
     "bank": (3, 40),
 }
 

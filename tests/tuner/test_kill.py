@@ -20,7 +20,7 @@ import pytest
 from studies.export import read_pickle
 from studies.storage import open_storage
 from tests.tuner.command_line import Cli
-from tests.tuner.killed_service import Killed, left_processes
+from tests.tuner.killed_service import Killed
 from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
 from tuner.plan import PLAN, StudyPlan
 
@@ -128,7 +128,7 @@ def test_a_service_is_killed_and_started_again(here: Path, demo_measured: Path, 
             path = here / "taken.pkl"
             path.write_bytes(service.take(f"/api/studies/{study}/explain_params.pkl"))
             assert read_pickle(path).keys() == set(keys)
-    assert service.status == 130
+    assert (service.status, service.left) == (130, [])
     jobs = service.jobs()
     assert Counter(job.study for job in jobs) == Counter(
         {study: len(keys) for study, keys in service.asked.items()}
@@ -140,6 +140,5 @@ def test_a_service_is_killed_and_started_again(here: Path, demo_measured: Path, 
         done = states["COMPLETE"] + states["PRUNED"]
         assert service.trials_each <= done <= service.trials_each + 1, (name, states)
         assert states["RUNNING"] == 0, (name, states)
-    assert left_processes(here) == []
-    assert list((here / "tmp").iterdir()) == []
+    assert service.left_files() == []
     tally.say(len(service.finished()))
