@@ -52,6 +52,7 @@ def test_an_export_is_the_old_one_or_the_new_one(tmp_path: Path, kills: int) -> 
         number = max([number, *writer.done])
         assert read in ((number, number + 1) if inside else (number,))
         number = read
+    # What was being written beside it stays, and is nobody's.
     others = [each for each in tmp_path.iterdir() if each != path]
     assert len(others) <= tally.kills
     assert all(each.name.startswith(f".{path.name}.") for each in others)
