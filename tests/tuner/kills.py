@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 _KILLS: dict[str, tuple[int | None, int]] = {
     "tune": (3, 60),
     "worker": (None, 50),
-    "serve": (None, 3),
+    "serve": (None, 40),
     "export": (3, 40),
     "migration on sqlite": (3, 20),
     "migration on postgresql": (None, 10),
