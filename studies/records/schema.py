@@ -55,6 +55,10 @@ def _upgrade(engine: sqlalchemy.Engine, storage: str) -> None:
     from alembic.util import CommandError
 
     with engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            # All or nothing, and no other process at the same time; Python begins a transaction
+            # only when rows are written.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
         config = Config(attributes={"connection": connection})
         # A percent sign in a path would be read as a placeholder.
         folder = str(Path(__file__).parent / "migrations").replace("%", "%%")

@@ -140,13 +140,17 @@ def test_a_verification_belongs_to_the_settings_it_was_run_with(tmp_path: Path) 
     assert verified_images(url, {"a": "one"}, "another classifier") == {}
 
 
-def test_migrations_and_tables_say_the_same(tmp_path: Path) -> None:
-    with records(f"sqlite:///{tmp_path / 'new.db'}") as engine, engine.connect() as connection:
+def _assert_as_declared(url: str) -> None:
+    with records(url) as engine, engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
             opts={"include_name": lambda name, kind, parents: name != VERSION_TABLE},
         )
         assert compare_metadata(context, [Base.metadata, ARTIFACTS.metadata]) == []
+
+
+def test_migrations_and_tables_say_the_same(tmp_path: Path) -> None:
+    _assert_as_declared(f"sqlite:///{tmp_path / 'new.db'}")
 
 
 def test_a_file_from_before_versions_keeps_its_verifications(tmp_path: Path) -> None:
@@ -177,6 +181,17 @@ def test_a_file_from_before_versions_keeps_its_verifications(tmp_path: Path) -> 
     assert row.avg_iou == 0.5
     add_comparison(url, comparison_run("new", "a"))
     open_storage(url)  # Optuna's own version table is untouched
+
+
+@pytest.mark.parametrize("version", ["0001", "0004", "0007"])
+def test_a_migration_that_was_half_done_is_finished(tmp_path: Path, version: str) -> None:
+    url = f"sqlite:///{tmp_path / 'half.db'}"
+    add_comparison(url, comparison_run("kept", "a"))
+    with sqlalchemy.create_engine(url).begin() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'")
+        connection.exec_driver_sql("DROP INDEX ix_lime_tuner_jobs_state")
+    _assert_as_declared(url)
+    assert latest_comparison(url, "kept") is not None
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:

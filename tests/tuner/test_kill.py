@@ -1,106 +1,144 @@
-"""SIGKILL in the middle of ``tune``, again and again: nothing finished is lost, nothing corrupt."""
+"""SIGKILL in the middle of ``tune``, ``worker`` and ``serve``, again and again.
+
+Nothing finished is lost, nothing corrupt, nothing done twice.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
-import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-import zlib
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import optuna
 import pytest
 
-_logger = logging.getLogger(__name__)
+from studies.export import read_pickle
+from studies.storage import open_storage
+from tests.tuner.command_line import Cli
+from tests.tuner.killed_service import Killed
+from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
+from tuner.plan import PLAN, StudyPlan
 
-# Kills, and trials of each of two studies: there must be work for every life.
-SHORT, LONG = (3, 8), (60, 50)
-
-
-def finished(database: Path) -> dict[tuple[int, int], tuple[str, float | None]]:
-    """(study, number) → (state, value) of every trial with a result."""
-    if not database.exists():
-        return {}
-    with sqlite3.connect(database, timeout=30) as connection:
-        try:
-            rows = connection.execute(
-                "SELECT study_id, number, state, value FROM trials "
-                "LEFT JOIN trial_values ON trials.trial_id = trial_values.trial_id "
-                "WHERE state IN ('COMPLETE', 'PRUNED')"
-            ).fetchall()
-        except sqlite3.OperationalError:  # killed before the tables were made
-            return {}
-    return {(study, number): (state, value) for study, number, state, value in rows}
+_STUDIES = ("demo/house", "demo/key")
 
 
-def sound_chunks(bank: Path) -> int:
-    """How many chunks the bank has; every one must match its checksum."""
-    if not bank.exists():
-        return 0
-    with sqlite3.connect(bank, timeout=30) as connection:
-        try:
-            rows = connection.execute(
-                "SELECT count, dtype, patterns, answers, crc FROM chunk"
-            ).fetchall()
-        except sqlite3.OperationalError:
-            return 0
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    for count, dtype, patterns, answers, crc in rows:
-        assert zlib.crc32(answers, zlib.crc32(patterns)) == crc
-        values = np.frombuffer(answers, np.dtype(dtype)).reshape(count, -1)
-        assert np.isfinite(values).all()
-        assert ((values >= 0) & (values <= 1)).all()
-    return len(rows)
+def _begun(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tuner", *command], env=dict(os.environ), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("kills", "trials"), [SHORT, pytest.param(*LONG, marks=pytest.mark.chaos)]
-)
-def test_killed_and_resumed(
-    tmp_path: Path, demo_measured: Path, kills: int, trials: int
-) -> None:
-    database, cache = tmp_path / "tuning.db", demo_measured
-    command = [
-        sys.executable, "-m", "tuner", "tune", "--catalog", "demo", "--images", "house,key",
-        "--trials", str(trials), "--seeds", "3", "--workers", "2", "--fix", "segmentation=slic",
-        "--storage", f"sqlite:///{database}",
-    ]  # fmt: skip
-    environment = {**os.environ, "LIME_TUNER_CACHE": str(cache)}
-    generator = random.Random(7)
+def _killed_and_resumed(command: list[str], database: Path, bank: Path, tally: Tally) -> Finished:
+    """Kill a command again and again when it has finished a trial, then let it finish."""
     kept = finished(database)
-    killed_at_work = 0
-    for _ in range(kills):
-        process = subprocess.Popen(
-            command, env=environment, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        # Wait until it does something worth interrupting, then a little longer.
-        start, deadline = len(kept), time.monotonic() + 60
+    tally.before = len(kept)
+    while tally.goes_on:
+        process = _begun(command)
+        start, deadline = len(kept), time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
             if len(finished(database)) > start:
                 break
             time.sleep(0.05)
-        time.sleep(generator.uniform(0, 0.3))
-        killed_at_work += process.poll() is None
+        time.sleep(tally.chance.uniform(0, 0.3))
+        tally.count(at_work=process.poll() is None and len(finished(database)) > start)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         time.sleep(0.2)
         now = finished(database)
         assert kept.items() <= now.items()
-        sound_chunks(cache / "bank" / "answers.sqlite3")
+        sound_chunks(bank)
         kept = now
-    _logger.info("%d killed in the middle of the work", killed_at_work)
-    assert killed_at_work >= kills // 2
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "tuner", *command], capture_output=True,
+                          text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     last = finished(database)
     assert kept.items() <= last.items()
-    for study in {study for study, _ in last}:
-        numbers = [number for s, number in last if s == study]
-        assert len(numbers) >= trials
-    assert sound_chunks(cache / "bank" / "answers.sqlite3") > 0
+    assert sound_chunks(bank) > 0
+    tally.say(len(last))
+    return last
+
+
+def _assert_counts(found: Finished, trials: int, *, more: int) -> None:
+    """Every study has its trials, and at most so many more."""
+    counts = Counter(study for study, _ in found)
+    assert len(counts) == len(_STUDIES)
+    assert all(trials <= count <= trials + more for count in counts.values()), counts
+
+
+@pytest.mark.parametrize("kills", numbers_of("tune"))
+def test_tune_is_killed_and_resumed(tmp_path: Path, demo_measured: Path, kills: int) -> None:
+    database, trials = tmp_path / "tuning.db", max(8, 2 * kills)
+    command = [
+        "tune", "--catalog", "demo", "--images", "house,key", "--trials", str(trials),
+        "--seeds", "3", "--workers", "2", "--fix", "segmentation=slic",
+        "--storage", f"sqlite:///{database}",
+    ]  # fmt: skip
+    bank = demo_measured / "bank" / "answers.sqlite3"
+    found = _killed_and_resumed(command, database, bank, Tally("tune", kills))
+    _assert_counts(found, trials, more=2)
+
+
+@pytest.mark.parametrize("kills", numbers_of("worker"))
+def test_a_worker_is_killed_and_followed(
+    here: Path, demo_measured: Path, cli: Cli, kills: int
+) -> None:
+    database, trials = here / "tuning.db", max(8, 2 * kills)
+    url = f"sqlite:///{database}"
+    cli.ok("tune", "--catalog", "demo", "--images", "house,key", "--trials", "1", "--seeds", "3",
+           "--fix", "segmentation=slic", "--storage", url)  # fmt: skip
+    storage = open_storage(url)
+    for name in _STUDIES:
+        study = optuna.load_study(study_name=name, storage=storage)
+        plan = StudyPlan.of(study.user_attrs)
+        assert plan is not None
+        study.set_user_attr(PLAN, replace(plan, trials=trials).to_json())
+    # Until the last trials that were cut off are known to be, and done again.
+    command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "30"]
+    bank = demo_measured / "bank" / "answers.sqlite3"
+    found = _killed_and_resumed(command, database, bank, Tally("worker", kills))
+    _assert_counts(found, trials, more=1 + kills)
+    for name in _STUDIES:
+        trials_of = optuna.load_study(study_name=name, storage=storage).get_trials()
+        again = {n for t in trials_of for n in t.system_attrs.get("retry_history", ())}
+        lost = {t.number for t in trials_of if t.state == optuna.trial.TrialState.FAIL and t.params}
+        assert lost <= again
+        assert not [t for t in trials_of if t.state == optuna.trial.TrialState.RUNNING]
+
+
+@pytest.mark.parametrize("kills", numbers_of("serve"))
+def test_a_service_is_killed_and_started_again(here: Path, demo_measured: Path, kills: int) -> None:
+    del demo_measured
+    tally = Tally("serve", kills)
+    with Killed(here, tally, workers=2) as service:
+        while tally.goes_on:
+            service.keep_busy(jobs=6)
+            service.kill_something()
+        service.finish(seconds=900)
+        for study, keys in service.asked.items():
+            found = service.get(f"/api/studies/{study}")
+            assert (found["state"], found["reason"]) == ("done", "")
+            assert found["images"].keys() == set(keys)
+            assert all(image["default"] is not None for image in found["images"].values())
+            path = here / "taken.pkl"
+            path.write_bytes(service.take(f"/api/studies/{study}/explain_params.pkl"))
+            assert read_pickle(path).keys() == set(keys)
+    assert (service.status, service.left) == (130, [])
+    jobs = service.jobs()
+    assert Counter(job.study for job in jobs) == Counter(
+        {study: len(keys) for study, keys in service.asked.items()}
+    )
+    assert {job.state for job in jobs} == {"done"}
+    counts = service.trials()
+    assert counts.keys() == {job.study_name for job in jobs}
+    for name, states in counts.items():
+        done = states["COMPLETE"] + states["PRUNED"]
+        assert service.trials_each <= done <= service.trials_each + 1, (name, states)
+        assert states["RUNNING"] == 0, (name, states)
+    assert service.left_files() == []
+    tally.say(len(service.finished()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from studies.records.migrations.steps import create_index, create_table
 
 revision = "0001"
 down_revision = None
@@ -12,9 +13,7 @@ down_revision = None
 def upgrade() -> None:
     """Make the table where it is not there."""
     name = "lime_tuner_verifications"
-    if sa.inspect(op.get_bind()).has_table(name):
-        return
-    op.create_table(
+    create_table(
         name,
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("at", sa.DateTime(), nullable=False),
@@ -27,4 +26,4 @@ def upgrade() -> None:
         sa.Column("avg_time", sa.Float(53), nullable=False),
         sa.Column("result_json", sa.Text(), nullable=False),
     )
-    op.create_index("ix_lime_tuner_verifications_pickle_sha256", name, ["pickle_sha256"])
+    create_index("ix_lime_tuner_verifications_pickle_sha256", name, ["pickle_sha256"])

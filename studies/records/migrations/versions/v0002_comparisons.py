@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from studies.records.migrations.steps import create_index, create_table
 
 revision = "0002"
 down_revision = "0001"
@@ -17,7 +18,7 @@ _MEASURES = (
 
 def upgrade() -> None:
     """Make the five tables."""
-    op.create_table(
+    create_table(
         "lime_tuner_runs",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("at", sa.DateTime(), nullable=False),
@@ -31,8 +32,8 @@ def upgrade() -> None:
         sa.Column("arguments", sa.Text(), nullable=False),
         sa.Column("package_versions", sa.Text(), nullable=False),
     )
-    op.create_index("ix_lime_tuner_runs_study", "lime_tuner_runs", ["study"])
-    op.create_table(
+    create_index("ix_lime_tuner_runs_study", "lime_tuner_runs", ["study"])
+    create_table(
         "lime_tuner_images",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("run_id", sa.Integer(), sa.ForeignKey("lime_tuner_runs.id"), nullable=False),
@@ -50,8 +51,8 @@ def upgrade() -> None:
         sa.Column("superpixels", sa.Integer(), nullable=False),
         sa.UniqueConstraint("run_id", "key"),
     )
-    op.create_index("ix_lime_tuner_images_run_id", "lime_tuner_images", ["run_id"])
-    op.create_table(
+    create_index("ix_lime_tuner_images_run_id", "lime_tuner_images", ["run_id"])
+    create_table(
         "lime_tuner_reference_masks",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column(
@@ -67,7 +68,7 @@ def upgrade() -> None:
         sa.Column("reliability", sa.Float(53)),
         sa.Column("doubt", sa.Text(), nullable=False),
     )
-    op.create_table(
+    create_table(
         "lime_tuner_explanations",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("image_id", sa.Integer(), sa.ForeignKey("lime_tuner_images.id"), nullable=False),
@@ -81,8 +82,8 @@ def upgrade() -> None:
         *(sa.Column(name, sa.Float(53)) for name in _MEASURES),
         sa.UniqueConstraint("image_id", "method"),
     )
-    op.create_index("ix_lime_tuner_explanations_image_id", "lime_tuner_explanations", ["image_id"])
-    op.create_table(
+    create_index("ix_lime_tuner_explanations_image_id", "lime_tuner_explanations", ["image_id"])
+    create_table(
         "lime_tuner_comparisons",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("image_id", sa.Integer(), sa.ForeignKey("lime_tuner_images.id"), nullable=False),
@@ -91,4 +92,4 @@ def upgrade() -> None:
         sa.Column("iou", sa.Float(53), nullable=False),
         sa.UniqueConstraint("image_id", "first", "second"),
     )
-    op.create_index("ix_lime_tuner_comparisons_image_id", "lime_tuner_comparisons", ["image_id"])
+    create_index("ix_lime_tuner_comparisons_image_id", "lime_tuner_comparisons", ["image_id"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from studies.records.migrations.steps import add_column, create_index, create_table
 
 revision = "0003"
 down_revision = "0002"
@@ -14,7 +15,7 @@ _PICTURE = sa.LargeBinary(2**24 - 1)
 def upgrade() -> None:
     """Make the table, and the column."""
     name = "lime_tuner_other_classes"
-    op.create_table(
+    create_table(
         name,
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("image_id", sa.Integer(), sa.ForeignKey("lime_tuner_images.id"), nullable=False),
@@ -28,5 +29,5 @@ def upgrade() -> None:
         sa.Column("weights", sa.Text()),
         sa.UniqueConstraint("image_id", "class_index", "method"),
     )
-    op.create_index(f"ix_{name}_image_id", name, ["image_id"])
-    op.add_column("lime_tuner_verifications", sa.Column("settings", sa.Text()))
+    create_index(f"ix_{name}_image_id", name, ["image_id"])
+    add_column("lime_tuner_verifications", sa.Column("settings", sa.Text()))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from studies.records.migrations.steps import add_column
 
 revision = "0004"
 down_revision = "0003"
@@ -11,7 +12,7 @@ down_revision = "0003"
 
 def upgrade() -> None:
     """Make the column; runs from before were recorded when they were finished."""
-    op.add_column(
+    add_column(
         "lime_tuner_runs",
         sa.Column("finished", sa.Boolean(), nullable=False, server_default=sa.true()),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from studies.records.migrations.steps import create_index, create_table
 
 revision = "0005"
 down_revision = "0004"
@@ -13,7 +14,7 @@ _REAL = sa.Float(53)
 
 def upgrade() -> None:
     """Make the tables."""
-    op.create_table(
+    create_table(
         "lime_tuner_dissections",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("at", sa.DateTime(), nullable=False),
@@ -28,7 +29,7 @@ def upgrade() -> None:
         sa.Column("settings", sa.Text(), nullable=False),
         sa.Column("package_versions", sa.Text(), nullable=False),
     )
-    op.create_index("ix_lime_tuner_dissections_model", "lime_tuner_dissections", ["model"])
+    create_index("ix_lime_tuner_dissections_model", "lime_tuner_dissections", ["model"])
     _table(
         "lime_tuner_dissected_layers",
         ("dissection_id", "lime_tuner_dissections"),
@@ -50,7 +51,7 @@ def upgrade() -> None:
         sa.Column("sheet_jpeg", sa.LargeBinary(2**24 - 1)),
         sa.UniqueConstraint("layer_id", "unit"),
     )
-    op.create_index("ix_lime_tuner_units_concept", "lime_tuner_units", ["concept"])
+    create_index("ix_lime_tuner_units_concept", "lime_tuner_units", ["concept"])
     image = sa.ForeignKey("lime_tuner_images.id")
     _table(
         "lime_tuner_evidence",
@@ -60,16 +61,16 @@ def upgrade() -> None:
         *(sa.Column(name, sa.Text(), nullable=False) for name in ("sentence", "concepts", "units")),
         sa.UniqueConstraint("layer_id", "image_id"),
     )
-    op.create_index("ix_lime_tuner_evidence_image_id", "lime_tuner_evidence", ["image_id"])
+    create_index("ix_lime_tuner_evidence_image_id", "lime_tuner_evidence", ["image_id"])
 
 
 def _table(name: str, owner: tuple[str, str], *columns: sa.schema.SchemaItem) -> None:
     """With a number of its own and the row it belongs to."""
     column, table = owner
-    op.create_table(
+    create_table(
         name,
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column(column, sa.Integer(), sa.ForeignKey(f"{table}.id"), nullable=False),
         *columns,
     )
-    op.create_index(f"ix_{name}_{column}", name, [column])
+    create_index(f"ix_{name}_{column}", name, [column])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from studies.records.migrations.steps import create_index, create_table
 
 revision = "0006"
 down_revision = "0005"
@@ -13,7 +14,7 @@ _REAL = sa.Float(53)
 
 def upgrade() -> None:
     """Make the tables."""
-    op.create_table(
+    create_table(
         "lime_tuner_submissions",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("at", sa.DateTime(), nullable=False),
@@ -26,8 +27,8 @@ def upgrade() -> None:
         sa.Column("avg_iou", _REAL, nullable=False),
         sa.Column("avg_time", _REAL, nullable=False),
     )
-    op.create_index("ix_lime_tuner_submissions_url", "lime_tuner_submissions", ["url"])
-    op.create_table(
+    create_index("ix_lime_tuner_submissions_url", "lime_tuner_submissions", ["url"])
+    create_table(
         "lime_tuner_grades",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("at", sa.DateTime(), nullable=False),
@@ -39,12 +40,12 @@ def upgrade() -> None:
         sa.Column("avg_time", _REAL, nullable=False),
         sa.Column("result_json", sa.Text(), nullable=False),
     )
-    op.create_index("ix_lime_tuner_grades_team", "lime_tuner_grades", ["team"])
-    op.create_table(
+    create_index("ix_lime_tuner_grades_team", "lime_tuner_grades", ["team"])
+    create_table(
         "lime_tuner_calibrations",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("at", sa.DateTime(), nullable=False),
         sa.Column("name", sa.String(100), nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
     )
-    op.create_index("ix_lime_tuner_calibrations_name", "lime_tuner_calibrations", ["name"])
+    create_index("ix_lime_tuner_calibrations_name", "lime_tuner_calibrations", ["name"])

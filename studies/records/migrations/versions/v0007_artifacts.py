@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from studies.records.migrations.steps import create_table
 
 revision = "0007"
 down_revision = "0006"
@@ -11,7 +12,7 @@ down_revision = "0006"
 
 def upgrade() -> None:
     """Make the table."""
-    op.create_table(
+    create_table(
         "lime_tuner_artifacts",
         sa.Column("artifact_id", sa.String(200), primary_key=True),
         sa.Column("body", sa.LargeBinary(2**24 - 1), nullable=False),

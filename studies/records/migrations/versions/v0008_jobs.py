@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from alembic import op
+
+from studies.records.migrations.steps import create_index, create_table
 
 revision = "0008"
 down_revision = "0007"
@@ -11,7 +12,7 @@ down_revision = "0007"
 
 def upgrade() -> None:
     """Make the table."""
-    op.create_table(
+    create_table(
         "lime_tuner_jobs",
         sa.Column("id", sa.Integer(), primary_key=True),
         sa.Column("study", sa.String(64), nullable=False),
@@ -30,4 +31,4 @@ def upgrade() -> None:
         sa.Column("finished", sa.Boolean(), nullable=False),
         sa.UniqueConstraint("study", "position"),
     )
-    op.create_index("ix_lime_tuner_jobs_state", "lime_tuner_jobs", ["state"])
+    create_index("ix_lime_tuner_jobs_state", "lime_tuner_jobs", ["state"])
