@@ -31,11 +31,11 @@ _KILLS: dict[str, tuple[int | None, int]] = {
     "tune": (3, 60),
     "worker": (None, 50),
     "serve": (None, 40),
-    "export": (3, 40),
+    "export": (3, 60),
     "migration on sqlite": (3, 20),
     "migration on postgresql": (None, 10),
     "migration on mysql": (None, 10),
-    "bank": (3, 40),
+    "bank": (3, 60),
 }
 
 
