@@ -40,7 +40,7 @@ _DAMAGED = "the file is damaged: put back a copy of it, or save what is left wit
 _ADVICE = {
     "malformed": _DAMAGED,
     "could not decode": _DAMAGED,
-    "not a database": "give a file that lime-tuner has made; encrypted ones cannot be read",
+    "not a database": "name a file that lime-tuner has made, unencrypted, with --storage",
     "locked": "another program has the file open for writing; end it, or wait for it",
     "readonly": "give a file, in a folder, that can be written",
     "read-only": "give a file, in a folder, that can be written",
