@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +202,7 @@ def _geometry(function: Any) -> Geometry:
     """What its attributes say, the usual one otherwise."""
     usual = Geometry()
     resize, crop = (
-        int(side) if isinstance(side, Integral) and not isinstance(side, bool) else side
+        int(side) if isinstance(side, np.integer) else side
         for side in (getattr(function, name, getattr(usual, name)) for name in ("resize", "crop"))
     )
     return Geometry(resize=resize, crop=crop)
