@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ _logger = logging.getLogger(__name__)
 
 PREFIX = "function:"
 _ROUNDING = 1e-3
+_PERCENT = 100
 _SUM = 0.02  # how far rows may sum from 1 by rounding
 
 
@@ -78,7 +79,7 @@ class BlackBox(Classifier):
             returned = self.function(np.array(images, order="C"))
         except LimeTunerError:
             raise
-        except Exception as error:  # the user's own code may raise anything
+        except (Exception, SystemExit) as error:  # the user's own code may raise anything
             raise LimeTunerError(f"{self.name} failed ({one_line(error)})") from error
         answers = self._rows(returned, len(images))
         self.checked(answers)
@@ -86,10 +87,13 @@ class BlackBox(Classifier):
         if not in_range.all():
             worst = answers[~in_range][0]
             raise LimeTunerError(
-                f"{self.name} returned {worst:g}, which is no probability: apply softmax first"
+                f"{self.name} returned {worst:g}, which is no probability: {_remedy(answers)}"
             )
         self._tell_sums(answers)
         return answers
+
+    def _why_not_finite(self) -> str:
+        return "the function has to return finite numbers"
 
     def _rows(self, returned: Any, count: int) -> NDArray[np.float32]:
         """(N, C) float32 of arrays, lists, data frames and tensors of any library.
@@ -168,14 +172,48 @@ def load_black_box(spec: str) -> BlackBox:
                 "attribute fingerprint, a text that changes when its answers do"
             )
         given = hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    resize = getattr(function, "resize", Geometry().resize)
     return BlackBox(
         name=name,
         module=_Opaque(name),
-        class_names=tuple(str(each) for each in getattr(function, "class_names", ())),
-        geometry=Geometry(resize=resize, crop=int(getattr(function, "crop", Geometry().crop))),
+        class_names=_class_names(function, name),
+        geometry=_geometry(function),
         device=torch.device("cpu"),
         outputs_probabilities=True,
         function=function,
         identity=f"{spec} {given}",
     )
+
+
+def _class_names(function: Any, name: str) -> tuple[str, ...]:
+    given = getattr(function, "class_names", None)
+    if given is None:
+        return ()
+    if isinstance(given, Mapping) and set(given) == set(range(len(given))):
+        given = [given[number] for number in range(len(given))]
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+        raise InvalidInput(
+            f"'{name}' has class_names of type {type(given).__name__}: give a list of names, in "
+            "the order of its columns"
+        )
+    return tuple(str(each) for each in given)
+
+
+def _geometry(function: Any) -> Geometry:
+    """What its attributes say, the usual one otherwise."""
+    usual = Geometry()
+    resize, crop = (
+        int(side) if isinstance(side, np.integer) else side
+        for side in (getattr(function, name, getattr(usual, name)) for name in ("resize", "crop"))
+    )
+    return Geometry(resize=resize, crop=crop)
+
+
+def _remedy(answers: NDArray[np.float32]) -> str:
+    """What makes probabilities of these numbers."""
+    if answers.min() >= 0 and answers.max() <= _PERCENT + _ROUNDING:
+        sums = answers.sum(axis=1)
+        if answers.shape[1] > 1 and np.abs(sums / _PERCENT - 1).max() <= _SUM:
+            return "they are percentages, divide them by 100"
+    if answers.max() <= _ROUNDING and np.abs(np.exp(answers).sum(axis=1) - 1).max() <= _SUM:
+        return "they are logarithms, apply exp first"
+    return "apply softmax first, or sigmoid for independent classes"

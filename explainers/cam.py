@@ -6,7 +6,6 @@ exception passes. Working on a copy leaves the caller's model as it was.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from explainers.channel_weights import CHANNEL_WEIGHTS, ChannelWeights, Progress
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, LimeTunerError
+from explainers.module_copies import copied
 from explainers.score_module import ScoreModule
 from explainers.torchvision_import import import_torchvision
 
@@ -62,7 +62,7 @@ class ActivationMaps:
 
         classifier.cam_target()  # a layer that does not exist is told before anything is copied
         self.classifier = classifier
-        module = copy.deepcopy(classifier.module)
+        module = copied(classifier.module, classifier.name)
         target = classifier.cam_target(module)
         # No gradient goes further back than the layer; the maps are the same to the last bit.
         module.requires_grad_(False)

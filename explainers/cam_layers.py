@@ -16,6 +16,7 @@ from torch import nn
 
 from explainers.classifier import Classifier, ReshapeTransform
 from explainers.errors import LimeTunerError
+from explainers.model_outputs import described, row_count
 from explainers.user_code import failure
 
 __all__ = ["Call", "MapLayer", "find_map_layer", "known_map_layer", "layout_of", "trace_calls"]
@@ -79,7 +80,7 @@ class Call:
 
 
 def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
-    """The modules that answer a synthetic picture, in the order in which they finish.
+    """The modules that answer two synthetic pictures, in the order in which they finish.
 
     Args:
         crop: pixels a side.
@@ -93,7 +94,8 @@ def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
         calls.append(Call(path, module, shape))
 
-    image = np.random.default_rng(0).integers(0, 256, (1, crop, crop, 3)).astype(np.uint8)
+    # Two: networks that take one image only, or a batch for one, are of no use.
+    images = np.random.default_rng(0).integers(0, 256, (2, crop, crop, 3)).astype(np.uint8)
     handles = [
         module.register_forward_hook(partial(keep, path))
         for path, module in classifier.module.named_modules()
@@ -101,12 +103,15 @@ def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
     ]
     try:
         with torch.inference_mode():
-            classifier.module(classifier.normalise(image))
-    except Exception as error:  # the user's own code may raise anything
+            output = classifier.module(classifier.normalise(images))
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything
         raise LimeTunerError(failure(error)) from error
     finally:
         for handle in handles:
             handle.remove()
+    rows = row_count(output)
+    if rows not in (None, len(images)):
+        raise LimeTunerError(f"it returned {described(output)} for {len(images)} images")
     return calls
 
 

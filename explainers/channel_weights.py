@@ -8,7 +8,6 @@ what lies behind the layer is computed for every channel.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from explainers.model_outputs import (
     class_scores,
     map_scores,
 )
+from explainers.module_copies import copied
 from explainers.score_module import in_single_precision
 
 __all__ = ["CHANNEL_WEIGHTS", "ChannelWeights", "Progress"]
@@ -54,8 +54,8 @@ class ChannelWeights:
 
     def __init__(self, classifier: Classifier, progress: Progress | None = None) -> None:
         self._classifier = classifier
-        self._module = in_single_precision(copy.deepcopy(classifier.module), classifier)
-        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._module = in_single_precision(copied(classifier.module, classifier.name), classifier)
+        self._layout = torch.channels_last  # the faster one
         self._layer = classifier.cam_target(self._module)
         # Layers whose output needs a transform to become (N, channels, h, w) have channels last.
         self._channels_last = classifier.reshape_transform is not None
@@ -113,7 +113,7 @@ class ChannelWeights:
             # Enlarged maps may miss their extremes.
             least, most = masks.amin((2, 3), True), masks.amax((2, 3), True)
             masks = (masks - least) / (most - least + 1e-8)
-            shown = (image[None] * masks).contiguous(memory_format=torch.channels_last)
+            shown = (image[None] * masks).contiguous(memory_format=self._layout)
             scores = self._classifier.map_scores(network(shown), shown)
             found.append(scores[:, target.category])
             self._tell(min(start + batch, len(different)), len(different))
@@ -128,7 +128,9 @@ class ChannelWeights:
 
         try:
             folded: torch.nn.Module = fuse(self._module)
-            found, usual = folded(image[None]), self._module(image[None])
+            found, usual = (
+                class_scores(network(image[None]), 1) for network in (folded, self._module)
+            )
         except _UNTRACEABLE:
             return self._module
         allowed = _SAME * float(usual.abs().max())
@@ -208,7 +210,7 @@ class ChannelWeights:
 
     def _answer(self, inputs: torch.Tensor, count: int) -> torch.Tensor:
         """(count, C) logits; probabilities where the network gives those: shares are taken."""
-        output = self._module(inputs.contiguous(memory_format=torch.channels_last))
+        output = self._module(inputs.contiguous(memory_format=self._layout))
         scores = class_scores(output, count)
         kind = self._classifier.convention(inputs.shape[2], inputs.shape[3]).output
         if kind in (OutputKind.LOGITS, OutputKind.ONE_LOGIT):
@@ -217,7 +219,18 @@ class ChannelWeights:
 
     def _typed(self, inputs: torch.Tensor) -> torch.Tensor:
         half = inputs.dtype.itemsize < torch.float32.itemsize
-        return inputs.float() if half else inputs
+        inputs = inputs.float() if half else inputs
+        self._lay_out(torch.channels_last)
+        try:
+            with torch.inference_mode():
+                self._answer(inputs[:1], 1)
+        except RuntimeError:  # a view of features, say; what else it is comes again
+            self._lay_out(torch.contiguous_format)
+        return inputs
+
+    def _lay_out(self, layout: torch.memory_format) -> None:
+        self._layout = layout
+        self._module.to(memory_format=layout)  # type: ignore[call-overload]
 
     def _tell(self, done: int, total: int) -> None:
         if self._progress is not None:

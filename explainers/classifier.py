@@ -25,7 +25,7 @@ from explainers.model_outputs import (
     class_scores,
     map_scores,
 )
-from explainers.recognition import Recognised, probing_images, recognise, sum_to_one
+from explainers.recognition import Recognised, in_train_mode, probing_images, recognise, sum_to_one
 from explainers.telling import tell_once
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "pick_device"]
@@ -155,7 +155,7 @@ class Classifier:
         """
         try:
             output = (self.module if module is None else module)(inputs)
-        except Exception as error:  # the user's own code may raise anything
+        except (Exception, SystemExit) as error:  # the user's own code may raise anything
             raise self._failed(error, inputs) from error
         return self._taken(output, inputs)
 
@@ -188,12 +188,15 @@ class Classifier:
             worst = answers[~np.isfinite(answers)][0]
             raise NotFinite(
                 f"{self.name} answers {'NaN' if np.isnan(worst) else worst}, which is no "
-                "probability: check its weights (training that diverged, numbers too large for "
-                f"{str(self.input_dtype).removeprefix('torch.')})"
+                f"probability: {self._why_not_finite()}"
             )
         return answers
 
-    def _failed(self, error: Exception, inputs: torch.Tensor) -> LimeTunerError:
+    def _why_not_finite(self) -> str:
+        dtype = str(self.input_dtype).removeprefix("torch.")
+        return f"check its weights (training that diverged, numbers too large for {dtype})"
+
+    def _failed(self, error: BaseException, inputs: torch.Tensor) -> LimeTunerError:
         """What its user is told when the module raised, or returned no scores."""
         if isinstance(error, LimeTunerError):
             return error
@@ -201,6 +204,11 @@ class Classifier:
             return InvalidInput(
                 f"{self.name} returned {error} for {len(inputs)} images: give a wrapper whose "
                 "forward returns logits (N, C)"
+            )
+        if in_train_mode(self.module):
+            return LimeTunerError(
+                f"{self.name} failed ({one_line(error)}): parts of it stay in train mode, its "
+                "train(False) has to switch that off"
             )
         given = f"{tuple(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"
         return LimeTunerError(
@@ -245,7 +253,7 @@ class Classifier:
             inputs = convention.scaled(images.permute(0, 3, 1, 2), self.input_dtype)
             try:
                 found = recognise(self.module, inputs)
-            except Exception as error:  # noqa: BLE001  told below unless grey images are taken
+            except (Exception, SystemExit) as error:  # noqa: BLE001  told below unless grey images are taken
                 failure = self._failed(error, inputs) if failure is None else failure
                 continue
             self._tell(found, grey=convention is not usual)
@@ -284,6 +292,11 @@ class Classifier:
         if found is None:
             return asked
         return replace(asked, output=found.output, mean=found.mean, std=found.std)
+
+    def of_grey(self) -> Classifier:
+        """The same classifier for a module that takes one channel."""
+        grey = Convention(OutputKind.UNKNOWN, self.mean, self.std).as_grey()
+        return replace(self, mean=grey.mean, std=grey.std)
 
     def to_json(self) -> dict[str, Any]:
         """What the module is taken for: ``output``, ``mean``, ``std``, ``resize``, ``crop``,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from explainers.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.images import Geometry
 from explainers.input_config import InputConfig, stated_input, stated_sizes
+from explainers.module_copies import copied
 from explainers.state_dicts import load_state
 from explainers.telling import tell_once
 from explainers.user_code import failure, import_user_object, module_spec
@@ -29,6 +30,8 @@ _logger = logging.getLogger(__name__)
 # Tried where the module says nothing and does not take ImageNet's 224: the sizes of MNIST, CIFAR,
 # FER2013, Tiny ImageNet and STL-10, and those that published networks are made for.
 _COMMON_SIZES = (28, 32, 48, 64, 96, 128, 160, 256, 299, 384, 448, 512)
+_OTHER_SIZES = (64, 224)  # to see whether the size matters
+_CHANNELS = re.compile(r"to have \d+ channels, but got \d+ channels")  # torch's words
 _ACCEPTED = "it must return a torch.nn.Module or an explainers.classifier.Classifier"
 
 
@@ -65,7 +68,7 @@ def load_from_factory(
         made = replace(made, device=device)
         if cam_layer is None and made.cam_layer is not None:
             return made
-        calls, problem = _traced(made, made.geometry.crop)
+        _, calls, problem = _traced(made, made.geometry.crop)
         if problem:
             return made if cam_layer is None else made.with_cam_layer(cam_layer)
         made = _with_map_layer(made, calls, cam_layer)
@@ -77,9 +80,9 @@ def load_from_factory(
 
 def _made_by(factory: Any, what: str) -> nn.Module | Classifier:
     if isinstance(factory, nn.Module):  # a network that the module keeps: it stays as it is
-        return copy.deepcopy(factory)
+        return copied(factory, what)
     if isinstance(factory, Classifier):
-        return replace(factory, module=copy.deepcopy(factory.module))
+        return replace(factory, module=copied(factory.module, what))
     if not callable(factory):
         raise InvalidInput(
             f"{what} is a {type(factory).__name__}, not a function: give package.module:function"
@@ -161,12 +164,18 @@ def _of_bare_module(
     return made
 
 
-def _traced(classifier: Classifier, crop: int) -> tuple[list[Call], str]:
-    """What is called for a picture of that size, or why it cannot be asked."""
-    try:
-        return trace_calls(classifier, crop), ""
-    except LimeTunerError as error:
-        return [], str(error)
+def _traced(classifier: Classifier, crop: int) -> tuple[Classifier, list[Call], str]:
+    """The classifier, for grey pictures where it takes these only; what is called for pictures of
+    that size; or why it cannot be asked."""
+    problem = ""
+    grey = len(classifier.mean) == 1
+    for asked in (classifier,) if grey else (classifier, classifier.of_grey()):
+        try:
+            return asked, trace_calls(asked, crop), ""
+        except LimeTunerError as error:
+            of_channels = _CHANNELS.search(problem) and not _CHANNELS.search(str(error))
+            problem = str(error) if not problem or of_channels else problem
+    return classifier, [], problem
 
 
 def _of_a_size_it_takes(made: Classifier, fixed: bool) -> tuple[Classifier, Sequence[Call], str]:
@@ -176,26 +185,49 @@ def _of_a_size_it_takes(made: Classifier, fixed: bool) -> tuple[Classifier, Sequ
         fixed: the catalogue says so.
     """
     crop = made.geometry.crop
-    calls, problem = _traced(made, crop)
+    asked, calls, problem = _traced(made, crop)
     if not problem:
-        return made, calls, "as the catalogue says" if fixed else ""
+        return asked, calls, "as the catalogue says" if fixed else ""
+    problems, works = {problem}, list[int]()
     if fixed:
+        problems |= {_traced(made, side)[2] for side in _OTHER_SIZES if side != crop}
+        _refuse_whatever_the_size(made, problem, problems)
         raise InvalidInput(
             f"{made.name} does not take pictures of {crop} × {crop}, as the catalogue's [geometry] "
             f"has them ({problem}): give the size that it takes there"
         )
     stated = [side for side in stated_sizes(made.module) if side != crop]
     for sizes in (stated, [s for s in _COMMON_SIZES if s != crop]):
-        works = [(side, found) for side in sizes if (found := _traced(made, side)[0])]
+        tried = {side: _traced(made, side) for side in sizes}
+        problems |= {found[2] for found in tried.values()}
+        works = [side for side, found in tried.items() if not found[2]]
         if len(works) == 1:
-            side, calls = works[0]
-            return replace(made, geometry=Geometry(side, side)), calls, "which alone it takes"
+            asked, calls, _ = tried[works[0]]
+            geometry = Geometry(works[0], works[0])
+            return replace(asked, geometry=geometry), calls, "which alone it takes"
+    _refuse_whatever_the_size(made, problem, problems)
+    others = f", but of {' and '.join(map(str, works))}" if works else ""
     raise InvalidInput(
         f"{made.name} does not take pictures of {crop} × {crop}, which it gets where its "
-        f"pretrained_cfg names no other size ({problem}): let the factory return "
+        f"pretrained_cfg names no other size{others} ({problem}): let the factory return "
         "explainers.classifier.Classifier(..., geometry=Geometry(resize, crop)), or give "
         "[geometry] in the catalogue"
     )
+
+
+def _refuse_whatever_the_size(made: Classifier, problem: str, problems: set[str]) -> None:
+    """Raise where the size of the pictures is not why the module fails.
+
+    Args:
+        problem: that for pictures of the wanted size.
+        problems: those for all sizes that were tried; "" for one that works.
+    """
+    if "" not in problems and (len(problems) == 1 or _CHANNELS.search(problem)):
+        raise InvalidInput(
+            f"{made.name} fails on two pictures, whatever their size ({problem}): its forward must "
+            "take one float tensor of shape (N, 3, H, W) or (N, 1, H, W) on the device, of any "
+            "N, and return logits (N, C)"
+        )
 
 
 def _with_map_layer(made: Classifier, calls: Sequence[Call], cam_layer: str | None) -> Classifier:
@@ -215,7 +247,9 @@ def _input_told(made: Classifier, config: InputConfig, size: str) -> str:
     usual = "the usual values, for the module says nothing"
     why_size = size or (stated if config.geometry is not None else usual)
     why_scaling = stated if config.mean is not None else usual
-    pixels = f"{crop} × {crop} pixels" + (f" of {resize}" if resize not in (None, crop) else "")
+    pixels = f"{crop} × {crop} {'grey ' if len(made.mean) == 1 else ''}pixels" + (
+        f" of {resize}" if resize not in (None, crop) else ""
+    )
     scaling = f"mean {_short(made.mean)} and std {_short(made.std)}"
     ignored = f" ({', '.join(config.ignored)} ignored)" if config.ignored else ""
     if why_size == why_scaling:

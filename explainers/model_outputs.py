@@ -15,7 +15,7 @@ import torch
 
 __all__ = [
     "OutputKind", "UnusableOutput", "as_probabilities", "class_scores", "described", "last_step",
-    "map_scores",
+    "map_scores", "row_count",
 ]  # fmt: skip
 
 
@@ -50,7 +50,8 @@ def class_scores(output: Any, count: int) -> torch.Tensor:
 
     Taken: a tensor; of a tuple or list the first entry; of a mapping the entry ``logits``, ``out``
     or ``output``, or its only one; of any object its attribute ``logits``. Axes of length one are
-    dropped, so are those that ``squeeze()`` took from a single image restored.
+    dropped, so are those that ``squeeze()`` took from a single image restored. Not taken: values
+    with their places, as ``topk`` and ``max`` return them.
 
     Returns:
         (N, C) of a floating type.
@@ -61,6 +62,8 @@ def class_scores(output: Any, count: int) -> torch.Tensor:
     found = _tensor_in(output, _DEPTH)
     if found is None:
         raise UnusableOutput(described(output))
+    if _are_chosen(output):
+        raise UnusableOutput(f"{described(output)}, the chosen values and their places")
     if not found.is_floating_point():
         raise UnusableOutput(f"{described(output)}, whole numbers and no scores")
     if found.ndim <= 1:
@@ -74,6 +77,29 @@ def class_scores(output: Any, count: int) -> torch.Tensor:
     if found.numel() == 0:
         raise UnusableOutput(f"{described(output)}, which is empty")
     return found if found.ndim == 2 else found.flatten(1)
+
+
+def row_count(output: Any) -> int | None:
+    """How many rows the scores in it have; ``None`` where none are found."""
+    found = _tensor_in(output, _DEPTH)
+    return None if found is None or found.ndim < 2 else len(found)
+
+
+def _are_chosen(output: Any) -> bool:
+    """Whether it is what ``topk``, ``sort`` or ``max`` return: values by rank and not by class."""
+    if type(output).__module__ == "torch.return_types":
+        return True
+    if not (isinstance(output, (tuple, list)) and len(output) == 2):
+        return False
+    values, places = output
+    return (
+        isinstance(values, torch.Tensor)
+        and isinstance(places, torch.Tensor)
+        and places.dtype == torch.int64
+        and values.shape == places.shape
+        and values.ndim == 2
+        and values.shape[1] > 1
+    )
 
 
 def _unsqueezed(found: torch.Tensor, count: int, output: Any) -> torch.Tensor:

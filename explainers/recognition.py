@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from explainers.model_outputs import OutputKind, UnusableOutput, class_scores, described, last_step
 
-__all__ = ["Recognised", "probing_images", "recognise", "sum_to_one"]
+__all__ = ["Recognised", "in_train_mode", "probing_images", "recognise", "sum_to_one"]
 
 _SUM = 5e-3  # how far rows of probabilities in half precision may sum from 1
 _RANGE = 1e-6
@@ -26,6 +27,10 @@ _RANGE = 1e-6
 _LINEAR = {
     "Addmm", "Mm", "Bmm", "Mv", "Add", "Mul", "Mean", "Convolution", "Linear", "NativeBatchNorm",
 }  # fmt: skip
+_DIFFERENT_IN_TRAINING = (
+    nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.Dropout, nn.Dropout1d,
+    nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
+)  # fmt: skip
 _SINGLE = {
     OutputKind.LOGITS: OutputKind.ONE_LOGIT,
     OutputKind.PROBABILITIES: OutputKind.ONE_PROBABILITY,
@@ -55,6 +60,13 @@ def probing_images(height: int, width: int) -> NDArray[np.uint8]:
     return np.stack([noise, ramps, grey]).astype(np.uint8)
 
 
+def in_train_mode(module: nn.Module) -> bool:
+    """Whether batch normalisation or dropout in it is left in train mode."""
+    return any(
+        part.training for part in module.modules() if isinstance(part, _DIFFERENT_IN_TRAINING)
+    )
+
+
 def recognise(module: Callable[[torch.Tensor], Any], inputs: torch.Tensor) -> Recognised:
     """Ask a module and see what it answers.
 
@@ -82,6 +94,8 @@ def recognise(module: Callable[[torch.Tensor], Any], inputs: torch.Tensor) -> Re
         kind = _SINGLE.get(kind, kind)
     if reason or kind is not OutputKind.LOGITS:
         told.append(f"its outputs are taken for {kind}{f' ({reason})' if reason else ''}")
+    if isinstance(module, nn.Module) and in_train_mode(module):
+        told.append("stays in train mode, where an answer depends on chance or on its batch")
     return Recognised(kind, tuple(told))
 
 
@@ -94,6 +108,8 @@ def _kind(scores: torch.Tensor, calls: _Calls) -> tuple[OutputKind, str]:
     if kind is not None:
         _refuse_softmax_of_images(values, kind)
         return kind, f"it ends in a {_ENDINGS[kind]}"
+    if sum_to_one(values / 100):
+        raise UnusableOutput("percentages (its rows sum to 100)")
     if sum_to_one(values):
         return OutputKind.PROBABILITIES, "its rows sum to 1"
     if bool((values <= _RANGE).all()) and sum_to_one(values.exp()):

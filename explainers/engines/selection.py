@@ -38,6 +38,7 @@ ENGINES = ("auto", "torch", *(engine.name for engine in _COMPILED))
 
 _TOLERANCE = 1e-4
 _SAME_ANSWER = 1e-6  # of one network to one image; more is no rounding
+_SAME_IN_A_BATCH = 0.01  # of one image beside others; TF32 and half precision are within it
 _CHECKED_IMAGES = 8
 _CHECK_GRID = 6  # superpixels a side
 
@@ -55,8 +56,9 @@ def make_engine(
     differ from PyTorch's by more than 1e-4, or the network cannot be converted, a warning is
     logged and PyTorch is used. One that was kept is checked on the image.
 
-    The classifier is asked about the image twice: where it answers by chance (dropout that is
-    never switched off), a warning is logged.
+    The classifier is asked about the image twice, and once beside another one: where it answers by
+    chance (dropout that is never switched off) or by batch (batch normalisation in train mode), a
+    warning is logged.
 
     Args:
         name: one of ``ENGINES``.
@@ -105,8 +107,13 @@ def make_engine(
 
 
 def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(1, C) the classifier's answer to the image; a warning where it is another every time."""
+    """(1, C) the classifier's answer to the image; a warning where it is another every time, or
+    beside another image, and where class names are too few or too many."""
     answer = classifier.predict_proba(image[None])
+    names, classes = len(classifier.class_names), answer.shape[1]
+    if names not in (0, classes):
+        line = f"{classifier.name} has {names} class names for {classes} classes: some are wrong"
+        tell_once(_logger, line, line)
     difference = float(np.abs(classifier.predict_proba(image[None]) - answer).max())
     if difference > _SAME_ANSWER:
         tell_once(
@@ -115,6 +122,18 @@ def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.f
             f"{classifier.name} answers by chance: asked twice about one image, its probabilities "
             f"differ by {difference:.2g}; explanations and scores will not be the same again (put "
             "it into eval mode, switch dropout and noise off)",
+        )
+        return answer
+    difference = float(
+        np.abs(classifier.predict_proba(np.stack([image, np.zeros_like(image)]))[0] - answer).max()
+    )
+    if difference > _SAME_IN_A_BATCH:
+        tell_once(
+            _logger,
+            f"{classifier.name} answers by batch",
+            f"{classifier.name} answers differently when it is asked about two images at once: its "
+            f"probabilities of one differ by {difference:.2g}; explanations will depend on the "
+            "batch (put batch normalisation into eval mode, with running statistics)",
         )
     return answer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
+from explainers.errors import LimeTunerError
+from explainers.module_copies import copied
 from explainers.perturbation import Perturbation
 
 __all__ = ["ACCELERATOR_BATCHES", "TorchEngine"]
@@ -28,7 +29,8 @@ mobilenet_v2, 14.0 instead of 5.5 for resnet50.
 
 
 class TorchEngine:
-    """PyTorch with channels-last memory, about twice as fast for convolutions on a CPU.
+    """PyTorch with channels-last memory, about twice as fast for convolutions on a CPU; in the
+    usual layout for a network that fails in that one.
 
     On an accelerator the perturbed images are built there, so that a pattern of bits travels and
     not an image. On CUDA it computes in full single precision: with TF32, PyTorch's default for
@@ -49,7 +51,8 @@ class TorchEngine:
             # The allocator maps fresh pages for every layer of a large batch. Four images of
             # 224 × 224 were about the best.
             self.batch_size = min(32, max(1, 4 * 224 * 224 // pixels))
-        self.module = _channels_last(classifier.module)
+        self._layout = torch.channels_last
+        self.module = _laid_out(classifier.module, self._layout)
         self._placed: tuple[Perturbation, torch.Tensor, torch.Tensor, torch.Tensor] | None = None
 
     @property
@@ -109,25 +112,34 @@ class TorchEngine:
             missing = _planned(count) - count
             batch = torch.nn.functional.pad(batch, (0, 0, 0, 0, 0, 0, 0, missing))
         with _full_precision(self.device):
-            answers = self._classifier.answers(
-                batch.contiguous(memory_format=torch.channels_last), self.module
-            )
-        return answers[:count]
+            try:
+                return self._asked(batch)[:count]
+            except LimeTunerError:
+                if self._layout is torch.contiguous_format:
+                    raise
+            # A view of features, say, is possible in the usual layout only.
+            self._layout = torch.contiguous_format
+            self.module = _laid_out(self._classifier.module, self._layout)
+            return self._asked(batch)[:count]
+
+    def _asked(self, batch: torch.Tensor) -> NDArray[np.float32]:
+        laid_out = batch.contiguous(memory_format=self._layout)
+        return self._classifier.answers(laid_out, self.module)
 
 
-def _channels_last(module: torch.nn.Module) -> torch.nn.Module:
+def _laid_out(module: torch.nn.Module, layout: torch.memory_format) -> torch.nn.Module:
     """A copy in that memory layout; the module itself where it cannot be copied."""
     try:
-        copied = copy.deepcopy(module)
-    except (RuntimeError, TypeError, NotImplementedError) as error:
-        _logger.debug("%s cannot be copied: %s", type(module).__name__, error)
+        own = copied(module, type(module).__name__)
+    except LimeTunerError as error:
+        _logger.debug("%s", error)
         return module
     with torch.no_grad():  # compiled modules' parameters would become results
-        copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for parameter in copied.parameters():
+        own.to(memory_format=layout)  # type: ignore[call-overload]
+    for parameter in own.parameters():
         if parameter.is_leaf:
             parameter.requires_grad_(False)
-    return copied
+    return own
 
 
 def _planned(count: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,28 @@ def tensor(images):
 def flat(images):
     return classify(images)[:, 0]
 
+def percent(images):
+    return classify(images) * 100
+
+def logarithms(images):
+    return np.log(classify(images) + 1e-9)
+
+def leaves(images):
+    raise SystemExit(3)
+
+def named(images):
+    return classify(images)
+named.class_names = {0: "bright", 1: "dark"}
+named.crop, named.resize = np.int64(16), np.int64(16)
+
+def one_text(images):
+    return classify(images)
+one_text.class_names = "ab"
+
+def odd_crop(images):
+    return classify(images)
+odd_crop.crop = "big"
+
 number = 3
 '''
 
@@ -100,6 +123,9 @@ def test_a_function_classifies(module: str) -> None:
     engine = make_engine(found, image=_IMAGES[0])
     assert engine.predict_proba(_IMAGES).dtype == np.float32
     assert engine.fingerprint == found.fingerprint
+    named = load_classifier(f"function:{module}:named")
+    assert named.class_names == ("bright", "dark")
+    assert json.dumps(named.to_json()["crop"]) == "16"
     dotted = load_classifier(f"function:{module}:model.predict_proba")
     assert dotted.predict_proba(_IMAGES).shape == (3, 2)
 
@@ -120,7 +146,10 @@ def test_answers_of_another_source_are_not_the_same(module: str, tmp_path: Path)
         ("flat", r"\(N, C\)"),
         ("silent", "returned None"),
         ("rows", "returned a generator"),
-        ("diverged", "answers NaN"),
+        ("diverged", "answers NaN.*: the function has to return finite numbers"),
+        ("percent", "100, which is no probability: they are percentages, divide them by 100"),
+        ("logarithms", "they are logarithms, apply exp first"),
+        ("leaves", "SystemExit: 3"),
         ("texts", "a list of list"),
     ],
 )
@@ -137,6 +166,9 @@ def test_what_cannot_be_is_refused(module: str) -> None:
             load_classifier(f"function:{spec}")
     with pytest.raises(InvalidInput, match="no --weights"):
         load_classifier(f"function:{module}:classify", weights="w.pth")
+    for name, said in (("one_text", "class_names of type str"), ("odd_crop", "crop='big' is imp")):
+        with pytest.raises(InvalidInput, match=said):
+            load_classifier(f"function:{module}:{name}")
     found = load_classifier(f"function:{module}:classify")
     with pytest.raises(InvalidInput, match="black box"):
         make_engine(found, "onnxruntime", image=_IMAGES[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from explainers import factories, telling
 from explainers.cam_layers import TokensToMap, find_map_layer, trace_calls
 from explainers.classifier import IMAGENET_MEAN, Classifier
+from explainers.engines import TorchEngine
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.factories import load_from_factory
 from explainers.heat_maps import heat_map
@@ -233,7 +235,7 @@ class _Cut(nn.Module):
         ),
         ("frozen", "unused", "'unused' of cut is not called for an answer.*--objective faithful"),
         ("twice", "features", "'features' of cut is called 2 times"),
-        ("nan", "features", "map of layer 'features' of cut is NaN for class 1"),
+        ("nan", "features", "cut answers NaN, which is no probability: check its weights"),
     ],
 )
 def test_why_there_is_no_map(how: str, layer: str, said: str, size: int) -> None:
@@ -255,3 +257,53 @@ def test_a_frozen_backbone_has_the_same_map() -> None:
         heat_map(Classifier("cut", m, (), cam_layer="features"), image, "gradcam", 1) for m in made
     ]
     assert np.array_equal(*maps)
+
+
+class _Views(nn.Module):
+    """As PyTorch's CIFAR-10 and MNIST examples: rows are made of whatever features there are."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, 5)
+        self.head = nn.Linear(4 * 5 * 5, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = nn.functional.max_pool2d(self.conv(images).relu(), 5)
+        return self.head(features.view(-1, 4 * 5 * 5))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("channels", "told"), [(3, "gets 32 × 32 pixels"), (1, "32 × 32 grey")])
+def test_a_size_is_taken_that_gives_a_row_for_each_image(
+    channels: int, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(0)
+    made = _load(monkeypatch, _Views(channels))  # 256 gives 100 rows for one image
+    assert (made.geometry, len(made.mean)) == (Geometry(32, 32), channels)
+    assert told in caplog.text
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    expected = made.predict_proba(images)
+    # Features of channels-last images have no such view.
+    np.testing.assert_allclose(TorchEngine(made).predict_proba(images), expected, atol=1e-6)
+    for method in ("scorecam", "ablationcam"):
+        assert heat_map(made, images[0], method, 1).shape == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("forward", "said"),
+    [
+        (lambda x: torch.stack([x.mean((2, 3))] * 4), r"shape \(4, 2, 3\) float32 for 2 images"),
+        (lambda x: x.view(1, -1)[:, :5], r"shape \(1, 5\) float32 for 2 images"),
+        (lambda x: sys.exit(3), "SystemExit: 3"),
+        (lambda x: x["image"], "IndexError|TypeError"),
+        (nn.Conv2d(4, 2, 3), "4 channels, but got 3"),
+    ],
+)
+@pytest.mark.parametrize("crop", [None, 40])
+def test_another_cause_than_the_size(
+    forward: Any, said: str, crop: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = forward if isinstance(forward, nn.Module) else nn.Module()
+    if module is not forward:
+        module.forward = forward
+    with pytest.raises(InvalidInput, match=f"whatever their size .*{said}"):
+        _load(monkeypatch, module, crop=crop)

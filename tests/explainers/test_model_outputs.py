@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -67,6 +69,7 @@ _TAKEN: dict[str, tuple[nn.Module, tuple[OutputKind, Any]]] = {
     "only entry": (Odd(lambda m, x: {"classes": m.logits(x)}), _LOGITS),
     "dataclass": (Odd(lambda m, x: WithLogits(m.logits(x))), _LOGITS),
     "heads": (Odd(lambda m, x: Heads(m.logits(x), None)), _LOGITS),
+    "label too": (Odd(lambda m, x: (m.logits(x), m.logits(x).argmax(1))), _LOGITS),
     "one cell": (Odd(lambda m, x: m.logits(x)[:, :, None, None]), _LOGITS),
     "squeezed": (Odd(lambda m, x: m.logits(x).squeeze()), _LOGITS),
     "numpy": (Odd(lambda m, x: m.logits(x).detach().numpy()), _LOGITS),
@@ -143,6 +146,11 @@ _REFUSED: dict[str, tuple[nn.Module, str]] = {
     "boxes": (Odd(lambda m, x: [{"boxes": x}] * len(x)), "a list of dict"),
     "two entries": (Odd(lambda m, x: {"a": m.logits(x), "b": x}), "a dict of 'a'"),
     "class numbers": (Odd(lambda m, x: m.logits(x).argmax(1)), "int64, whole numbers"),
+    "ranks": (Odd(lambda m, x: m.logits(x).topk(2)), "the chosen values and their places"),
+    "best": (Odd(lambda m, x: m.logits(x).max(1)), "the chosen values and their places"),
+    "sorted": (Odd(lambda m, x: tuple(m.logits(x).sort(1))), "the chosen values and their places"),
+    "percentages": (Odd(lambda m, x: m.logits(x).softmax(1) * 100), "rows sum to 100"),
+    "exit": (Odd(lambda m, x: sys.exit(3)), "SystemExit: 3"),
     "rows": (Odd(lambda m, x: m.logits(x)[:1].repeat(5, 1)), r"\(5, 3\).*for 3 images"),
     "softmax of the batch": (Odd(lambda m, x: m.logits(x).softmax(0)), "dim must be 1"),
     "size": (nn.Sequential(nn.Flatten(), nn.Linear(9 * 9, 2)), r"\(3, 3, 16, 16\) float32"),
@@ -214,6 +222,62 @@ def test_answers_by_chance_are_told_once(caplog: pytest.LogCaptureFixture) -> No
     assert [r.getMessage() for r in caplog.records if "by chance" in r.getMessage()] != []
     assert len(caplog.records) == 1
     assert caplog.records[0].levelno == logging.WARNING
+
+
+class _InTraining(nn.Module):
+    """What forgot, or refuses, to leave train mode."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.cells = nn.Conv2d(3, 3, 1)
+        self.norm = norm
+
+    def train(self, mode: bool = True) -> _InTraining:
+        return super().train(True)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        features = self.cells(images)
+        if isinstance(self.norm, nn.BatchNorm1d):
+            features = features.mean((2, 3), keepdim=True).flatten(1)
+        features = self.norm(features)
+        return features if features.ndim == 2 else features[:, :, ::2, ::3].mean((2, 3)) * 40
+
+
+def test_train_mode_is_the_cause_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    found = _classifier(_InTraining(nn.BatchNorm1d(3))).recognised()
+    assert "odd: stays in train mode" in caplog.text
+    with pytest.raises(LimeTunerError, match=r"more than 1 value.*stay in train mode, its train"):
+        found.predict_proba(image[None])
+    found = _classifier(_InTraining(nn.BatchNorm2d(3))).recognised()
+    for _ in range(2):
+        make_engine(found, "torch", image=image)
+    told = [r.getMessage() for r in caplog.records if "two images at once" in r.getMessage()]
+    assert len(told) == 1
+
+
+def test_names_of_other_classes_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    made = replace(_classifier(Odd(lambda m, x: m.logits(x))), class_names=("a", "b"))
+    make_engine(made, "torch", image=IMAGE)
+    assert "odd has 2 class names for 3 classes" in caplog.text
+
+
+def test_a_network_that_keeps_what_it_computed_has_maps() -> None:
+    def keeps(module: Any, images: torch.Tensor) -> torch.Tensor:
+        module.kept = {"features": [images * 2, module.cells(images)]}
+        return module.kept["features"][1].mean((2, 3)) * module.gain  # type: ignore[no-any-return]
+
+    maps = []
+    for respond in (keeps, lambda m, x: m.logits(x)):
+        found = _classifier(Odd(respond)).recognised()
+        with ActivationMaps(found, "gradcam") as asked:
+            maps.append(asked.enlarged(np.stack([IMAGE, IMAGE // 2]), 0))
+    np.testing.assert_array_equal(*maps)
+    module = Odd(lambda m, x: m.logits(x))
+    module.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(LimeTunerError, match=r"odd cannot be copied.*lock.*out of the network"):
+        ActivationMaps(_classifier(module), "gradcam")
 
 
 def test_maps_of_a_sure_softmax_are_those_of_its_logits() -> None:

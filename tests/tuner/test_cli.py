@@ -153,6 +153,9 @@ def test_doctor_says_what_works(here: Path, cli: Cli, monkeypatch: pytest.Monkey
         return true(name)
 
     monkeypatch.setattr(metadata, "version", version)
+    (here / "own_box.py").write_text("def f(images): return [[0.25, 0.75]] * len(images)\n")
+    found = json.loads(cli.ok("doctor", "--json", "--model", "function:own_box:f"))
+    assert "a black box, gets 224 × 224 pixels" in found["checks"]["classifier"]["says"]
     code, out, _ = cli("doctor", "--model", "no_such_model")
     assert code == 1
     assert "openvino is not installed" in out

@@ -190,6 +190,8 @@ def _taken_for(classifier: Classifier) -> str:
     size = f"{facts['crop']} × {facts['crop']} pixels"
     if facts["resize"] not in (None, facts["crop"]):
         size = f"{size} of pictures scaled to {facts['resize']}"
+    if facts["mean"] is None:
+        return f"{classifier.name}: a black box, gets {size}, gives {facts['output']}"
     scaling = ", ".join(
         f"{name} {'/'.join(f'{value:g}' for value in facts[name])}" for name in ("mean", "std")
     )
