@@ -36,7 +36,10 @@ _SCORE = (StudyDirection.MAXIMIZE,)
 _FRONT = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # What was stored first stays. Newer packages and another engine may go on; the first runtime model
 # prices every trial. Areas follow from the masks, what a network is taken for from the classifier.
-_RECORDED = frozenset({"package_versions", "runtime_model", "engine", "reference_areas", "network"})
+# A catalogue's name is its folder's, which may be moved; its photographs are told by their digests.
+_RECORDED = frozenset({
+    "package_versions", "runtime_model", "engine", "reference_areas", "network", "catalog",
+})  # fmt: skip
 # Where these are missing in a study of ours, it was made before there was a choice.
 _BEFORE: Mapping[str, Any] = {
     "objective": AGREEMENT, "constraints": [], "calibration": None, LABEL: None, LABELS: {},

@@ -85,6 +85,7 @@ def _differences(
         {"probability": 0.7512},  # another device's
         {"mask_rule": {"positive_only": True, "num_features": 5}},
         {"cam_layer": "features.2"},  # not looked at for a mask of one's own
+        {"catalog": "the folder was moved"},
     ],
 )
 def test_what_may_change(changes: dict[str, Any]) -> None:
