@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 from optuna.study import StudyDirection
 
-from explainers.errors import InvalidInput
+from explainers.errors import InvalidInput, StorageError
 from explainers.reference import Reference, parse_reference
 from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
 from studies.foreign_text import one_line
@@ -221,7 +221,7 @@ def stored_reference(name: str, facts: Mapping[str, Any]) -> Reference | None:
         if reference.sha256 != facts["reference"].get("sha256", reference.sha256):
             raise ValueError("another mask than its digest says")
         return reference
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, StorageError) as error:
         raise _damaged(name, "reference", facts) from error
 
 

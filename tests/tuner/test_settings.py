@@ -88,6 +88,6 @@ def test_a_wrong_value_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("given", ["", " "])
 def test_an_empty_option_is_told(given: str) -> None:
-    with pytest.raises(InvalidInput, match="--cam-layer is empty: give text.*or leave it out"):
+    with pytest.raises(InvalidInput, match=r"--cam-layer is empty: give text.*or leave it out"):
         setting("cam_layer", given)
     assert setting("cam_layer", "features") == "features"

@@ -33,7 +33,7 @@ def test_pictures_left_out_and_guesses_are_told_once(
 
 @pytest.mark.parametrize("images", ["", " , "])
 def test_no_image_is_not_every_image(images: str) -> None:
-    with pytest.raises(InvalidInput, match="names no image: give keys .* or leave it out"):
+    with pytest.raises(InvalidInput, match=r"names no image: give keys .* or leave it out"):
         open_workplace(
             catalog="demo", assets=None, model="demo", weights=None, device="cpu", cam_layer=None,
             images=images,
