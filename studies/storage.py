@@ -44,7 +44,12 @@ _ADVICE = {
     "locked": "another program has the file open for writing; end it, or wait for it",
     "readonly": "give a file, in a folder, that can be written",
     "read-only": "give a file, in a folder, that can be written",
+    "can't load plugin": "begin the URL with sqlite:///, postgresql+psycopg:// or mysql+pymysql://",
 }
+# What Python's sqlite3 takes from a URL, but for other ways to name the file.
+_SQLITE_SETTINGS = {
+    "cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout",
+}  # fmt: skip
 _BROKEN_BEFORE = "8s2b"  # SQLAlchemy's code
 # By the database's name: our extra that installs a driver, and how URLs for it begin.
 _DRIVERS = {
@@ -72,6 +77,12 @@ def parse_url(url: str) -> URL:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database in (None, "", ":memory:"):
             raise InvalidInput(f"storage '{_hidden(url)}' names no file: give sqlite:///FILE.db")
+        unknown = sorted(parsed.query.keys() - _SQLITE_SETTINGS)
+        if unknown:  # the driver would leave them out
+            raise InvalidInput(
+                f"storage '{_hidden(url)}' has the setting {one_line(unknown[0])}, which an SQLite "
+                "file does not take: give sqlite:///FILE.db"
+            )
     elif "@" in f"{parsed.host or ''}{parsed.database or ''}":
         # SQLAlchemy ends the password at the first one, and takes the rest for the host.
         raise InvalidInput(

@@ -6,6 +6,7 @@ setting is one that is bad nowhere).
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -201,6 +202,8 @@ def affordable(space: SearchSpace, most_runtime: float) -> SearchSpace:
     Raises:
         InvalidInput: nothing is left.
     """
+    if not 0 <= most_runtime < math.inf:
+        raise InvalidInput(f"--most-runtime {most_runtime}: give a share above 0")
     low, high = space.num_samples
     most = min(high, int(most_runtime * LimeParameters().num_samples))
     if most < low:

@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 from optuna.study import StudyDirection
 
-from explainers.errors import InvalidInput
+from explainers.errors import InvalidInput, StorageError
 from explainers.reference import Reference, parse_reference
 from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
 from studies.foreign_text import one_line
@@ -36,7 +36,10 @@ _SCORE = (StudyDirection.MAXIMIZE,)
 _FRONT = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # What was stored first stays. Newer packages and another engine may go on; the first runtime model
 # prices every trial. Areas follow from the masks, what a network is taken for from the classifier.
-_RECORDED = frozenset({"package_versions", "runtime_model", "engine", "reference_areas", "network"})
+# A catalogue's name is its folder's, which may be moved; its photographs are told by their digests.
+_RECORDED = frozenset({
+    "package_versions", "runtime_model", "engine", "reference_areas", "network", "catalog",
+})  # fmt: skip
 # Where these are missing in a study of ours, it was made before there was a choice.
 _BEFORE: Mapping[str, Any] = {
     "objective": AGREEMENT, "constraints": [], "calibration": None, LABEL: None, LABELS: {},
@@ -218,7 +221,7 @@ def stored_reference(name: str, facts: Mapping[str, Any]) -> Reference | None:
         if reference.sha256 != facts["reference"].get("sha256", reference.sha256):
             raise ValueError("another mask than its digest says")
         return reference
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, StorageError) as error:
         raise _damaged(name, "reference", facts) from error
 
 

@@ -70,7 +70,7 @@ class TuningSettings:
             raise InvalidInput(f"{self.trials} trials: give at least 1")
         if self.seeds < 1:
             raise InvalidInput(f"{self.seeds} seeds: give at least 1")
-        if not self.runtime_weight >= 0:
+        if not 0 <= self.runtime_weight < math.inf:
             raise InvalidInput(f"runtime weight {self.runtime_weight}: give a number from 0 up")
         if self.timeout is not None and not self.timeout > 0:
             raise InvalidInput(f"timeout {self.timeout}: give seconds above 0")

@@ -48,6 +48,9 @@ def test_what_cannot_be_used_is_told(tmp_path: Path) -> None:
         (f"sqlite:///{tmp_path}/no/such/x.db", "does not exist"),
         ("sqlite:////proc/nowhere.db", "cannot be written"),
         ("postgresql+nodriver://x@localhost/y", "cannot be used"),
+        ("postgres://x@localhost/y", "begin the URL with .*postgresql\\+psycopg://"),
+        (f"sqlite:///{other}?mode=ro", "has the setting mode, which an SQLite file does not take"),
+        (f"sqlite:///file:{other}?uri=true", "the setting uri"),
     ):
         with pytest.raises(LimeTunerError, match=says):
             open_storage(url)

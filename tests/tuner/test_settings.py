@@ -84,3 +84,10 @@ def test_a_wrong_value_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InvalidInput, match="LIME_TUNER_STORAGE is text") as told:
         setting("storage", None)
     assert "geheim" not in str(told.value)
+
+
+@pytest.mark.parametrize("given", ["", " "])
+def test_an_empty_option_is_told(given: str) -> None:
+    with pytest.raises(InvalidInput, match=r"--cam-layer is empty: give text.*or leave it out"):
+        setting("cam_layer", given)
+    assert setting("cam_layer", "features") == "features"

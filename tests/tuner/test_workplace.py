@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from explainers.errors import InvalidInput
 from tuner.cli.context import open_workplace
 
 
@@ -28,3 +29,19 @@ def test_pictures_left_out_and_guesses_are_told_once(
         f"{tmp_path}: left out: 1 picture in sub folders ('more')",
         "a, b, c and 1 more: 12-bit data: scaled by 4095",
     ]
+
+
+@pytest.mark.parametrize("images", ["", " , "])
+def test_no_image_is_not_every_image(images: str) -> None:
+    with pytest.raises(InvalidInput, match=r"names no image: give keys .* or leave it out"):
+        open_workplace(
+            catalog="demo", assets=None, model="demo", weights=None, device="cpu", cam_layer=None,
+            images=images,
+        )  # fmt: skip
+
+
+def test_weights_that_demo_does_not_take_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    open_workplace(
+        catalog="demo", assets=None, model="demo", weights="mine.pth", device="cpu", cam_layer=None
+    )
+    assert caplog.messages == ["demo has weights of its own: mine.pth is not used"]

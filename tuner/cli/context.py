@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_CATALOG", "Workplace", "open_workplace"]
 
-_logger = logging.getLogger(__name__)
-
 DEFAULT_CATALOG = "tml25"
 _logger = logging.getLogger(__name__)
 
@@ -152,16 +150,25 @@ def open_workplace(
     source = setting("catalog", catalog, DEFAULT_CATALOG)
     loaded = load_catalog(source)
     if images is not None:
-        loaded = loaded.only(tuple(key.strip() for key in images.split(",") if key.strip()))
+        keys = tuple(key.strip() for key in images.split(",") if key.strip())
+        if not keys:
+            raise InvalidInput(
+                f"--images {images!r} names no image: give keys with commas between them, or leave "
+                "it out for all"
+            )
+        loaded = loaded.only(keys)
     if loaded.left_out:
         _logger.warning("%s: left out: %s", source, loaded.left_out)
     named = setting("assets", assets)
     folder = assets_folder(None if named is None else Path(named))
     from explainers.zoo import load_classifier
 
+    named_model, named_weights = setting("model", model, loaded.model), setting("weights", weights)
+    if named_model == "demo" and named_weights is not None:
+        _logger.warning("demo has weights of its own: %s is not used", named_weights)
     classifier = load_classifier(
-        setting("model", model, loaded.model),
-        weights=setting("weights", weights),
+        named_model,
+        weights=named_weights,
         device=setting("device", device),
         cam_layer=setting("cam_layer", cam_layer),
         crop=None if loaded.geometry is None else loaded.geometry.crop,

@@ -101,11 +101,15 @@ def setting(name: str, option: Any, default: Any = None) -> Any:
     """The value of a global setting.
 
     Raises:
-        InvalidInput: ``lime-tuner.toml`` or the environment variable is not valid.
+        InvalidInput: the option is empty, as of a shell's variable that is not set;
+            ``lime-tuner.toml`` or the environment variable is not valid.
     """
-    if option is not None:
-        return option
     known = _SETTINGS[name]
+    if option is not None:
+        if isinstance(option, str) and not option.strip():
+            called = name.replace("_", "-")
+            raise InvalidInput(f"--{called} is empty: give {known.kind.accepts}, or leave it out")
+        return option
     if known.variable and os.environ.get(known.variable):
         given = os.environ[known.variable]
         _check(f"the environment variable {known.variable}", known, given)

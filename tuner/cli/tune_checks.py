@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_request", "portfolio_members", "scope_of"]
 
+_MOST_PROCESSES, _MOST_SEEDS = 1_000, 10_000
+"""As in ``lime-tuner.toml``; torch crashes with a million threads."""
+
 
 def portfolio_members(source: str | None, storage: str) -> tuple[str, ...]:
     """Its members, as JSON texts."""
@@ -49,10 +52,13 @@ def check_request(request: TuneRequest, images: int) -> None:
         trials=request.trials, seeds=request.seeds, runtime_weight=request.runtime_weight,
         timeout=request.timeout, answers=request.answers,
     )  # fmt: skip
-    if request.workers < 1:
-        raise InvalidInput(f"{request.workers} workers: give at least 1")
-    if request.threads is not None and request.threads < 1:
-        raise InvalidInput(f"{request.threads} threads: give at least 1")
+    if request.seeds > _MOST_SEEDS:
+        raise InvalidInput(f"{request.seeds} seeds: give {_MOST_SEEDS} at most")
+    counts = {"workers": request.workers, "threads": request.threads}
+    for name, count in counts.items():
+        if count is not None and not 1 <= count <= _MOST_PROCESSES:
+            given = "at least 1" if count < 1 else f"{_MOST_PROCESSES} at most"
+            raise InvalidInput(f"{count} {name}: give {given}")
     if request.sampler not in SAMPLERS:
         raise InvalidInput(
             f"sampler '{request.sampler}' is unknown: use one of {', '.join(SAMPLERS)}"
