@@ -36,14 +36,12 @@ def show_calibration(name: str, calibration: Calibration) -> None:
 
 
 def _show_runtimes(name: str, calibration: Calibration) -> None:
-    from rich.markup import escape
-
     line, factors = calibration.line, calibration.factors
     columns = ["answer", "samples", "seconds", "line", "error", "from the others"]
     columns += ["scaled model", "error", "from the others"] if factors is not None else []
-    shown = table(escape(f"runtime of {name}, means over images"), *columns)
+    shown = table(f"runtime of {name}, means over images", *columns)
     for number, answer in enumerate(calibration.answers):
-        row = [escape(answer.name), f"{answer.samples:.0f}", f"{answer.avg_time:.3f}"]
+        row = [answer.name, f"{answer.samples:.0f}", f"{answer.avg_time:.3f}"]
         row += _fit_cells(line.errors, number)
         row += _fit_cells(factors.errors, number) if factors is not None else []
         shown.add_row(*row)
@@ -97,8 +95,6 @@ def _estimate(estimate: Estimate, scale: float, unit: str) -> str:
 
 
 def _show_rules(calibration: Calibration, rules: RuleSearch) -> None:
-    from rich.markup import escape
-
     answered = ", ".join(f"{answer.avg_iou:.3f}" for answer in calibration.answers)
     shown = table(
         f"rules that explain the IoUs {answered} best",
@@ -108,7 +104,7 @@ def _show_rules(calibration: Calibration, rules: RuleSearch) -> None:
         correlation = candidate.rank_correlation
         pairs = zip(candidate.predicted, candidate.standard_errors, strict=True)
         shown.add_row(
-            escape(" = ".join((candidate.reference, *candidate.same))),
+            " = ".join((candidate.reference, *candidate.same)),
             candidate.mask_rule,
             f"{candidate.error:.4f}",
             "" if correlation is None else f"{correlation:.2f}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from tuner.cli import options
 from tuner.cli.output import console, errors, table, work_progress, write_json
@@ -78,7 +77,7 @@ def _show(copied: Copied, study: str | None) -> None:
         for each in copied.studies:
             counts = [str(each.trials.get(state, 0)) for state in _STATES]
             digest = (each.sha256 or "")[:12]
-            shown.add_row(escape(each.name), outcomes[each.outcome], *counts, digest)
+            shown.add_row(each.name, outcomes[each.outcome], *counts, digest)
         console.print(shown)
     rows = {name: row for name, row in copied.records.items() if row.copied or row.there}
     if rows:

@@ -44,8 +44,11 @@ class _Remarks(Console):
 
 # A pipe has no width; 80 columns would fold every table. Started with a closed one, there is none.
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()
-console = _Output(highlight=False, width=None if _on_terminal else 160)
-errors = _Remarks(stderr=True, highlight=False, soft_wrap=True)
+# Keys and paths may hold square brackets and colons, which mean nothing to rich.
+console = _Output(
+    highlight=False, markup=False, emoji=False, width=None if _on_terminal else 160
+)
+errors = _Remarks(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def write_json(document: Any) -> None:
@@ -75,7 +78,7 @@ def table(title: str, *columns: str) -> Table:
 def download_progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar for downloads; quiet when not on a terminal."""
     progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,
     )  # fmt: skip
     with progress:
@@ -104,7 +107,8 @@ def steps_within(
 def work_progress(title: str) -> Iterator[Callable[[str, float, float], None]]:
     """A bar for steps that take long: called with (what, done, in all)."""
     progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.description}", markup=False), BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,
     )  # fmt: skip

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from tuner.cli.output import console, table
 
 if TYPE_CHECKING:
@@ -26,16 +24,16 @@ _MOST_EARLIER = 10
 def show_parcel(parcel: Parcel, destination: str) -> None:
     """What is about to be sent, image by image."""
     shown = table(
-        escape(str(parcel.file)), "image", "samples", "batch", "superpixels", "features",
+        str(parcel.file), "image", "samples", "batch", "superpixels", "features",
         "predicted IoU", "predicted s",
     )  # fmt: skip
     for key, values in parcel.parameters.items():
         found, segmentation = parcel.found.get(key), values["segmentation_fn"]
         shown.add_row(
-            escape(key),
+            key,
             str(values["num_samples"]),
             str(values["batch_size"]),
-            "lime's own" if segmentation is None else escape(str(segmentation["algorithm"])),
+            "lime's own" if segmentation is None else str(segmentation["algorithm"]),
             str(values["num_features"]),
             "" if found is None else _number(found.iou, 3),
             "" if found is None else _number(found.seconds, 2),
@@ -61,7 +59,7 @@ def show_answer(
     Args:
         earlier: oldest first.
     """
-    shown = table(escape(server), "", "IoU", "s")
+    shown = table(server, "", "IoU", "s")
     shown.add_row("answer", _number(answer.avg_iou, 4), _number(answer.avg_time, 3))
     if predicted is not None:
         shown.add_row("predicted", _number(predicted.iou, 4), _number(predicted.seconds, 3))
@@ -93,13 +91,13 @@ def show_board(
     if not rows:
         console.print(f"{server} has no result yet", markup=False)
         return
-    shown = table(escape(server), "team", "IoU", "s", "submitted", "")
+    shown = table(server, "team", "IoU", "s", "submitted", "")
     for row, at in zip(rows, ours, strict=True):
         shown.add_row(
-            escape(row.team),
+            row.team,
             _number(row.iou, 4),
             _number(row.seconds, 3),
-            escape(row.submitted),
+            row.submitted,
             "" if at is None else f"ours, submitted at {at:%Y-%m-%d %H:%M} UTC",
         )
     console.print(shown)
