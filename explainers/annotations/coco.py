@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from explainers.annotations.json_files import read_json, side_length
 from explainers.annotations.polygons import fill_polygons, points_of
 from explainers.annotations.run_lengths import decoded_counts, run_lengths_to_mask
+from explainers.class_names import same_name
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.remarks import Remarks, Source, shortened, source_of, told_once
 
@@ -109,12 +110,17 @@ class CocoMasks:
 
     def _wanted(self, name: str, category: str | None, source: Source) -> Sequence[CocoObject]:
         drawn = self.objects.get(name, ())
-        wanted = [each for each in drawn if category and _same(each.category) == _same(category)]
+        wanted = [each for each in drawn if category and same_name(each.category, category)]
         categories = sorted({each.category for each in drawn})
         if not wanted and len(categories) > 1:
             source.tell(
                 "objects of several categories together are taken as the object",
                 shortened(categories, 4),
+            )
+        elif category and not wanted and any(categories) and not category.isdecimal():
+            source.tell(
+                "objects of another category than the class are taken as the object",
+                f"{categories[0]}, not {category}",
             )
         wanted = wanted or list(drawn)
         single = [each for each in wanted if not each.crowd]
@@ -264,10 +270,6 @@ def _run_lengths(segmentation: Mapping[str, Any], shape: tuple[int, int]) -> NDA
         raise ValueError(f"run lengths for {size}, the image is {shape}")
     numbers = decoded_counts(counts) if isinstance(counts, (str, bytes)) else counts
     return run_lengths_to_mask(numbers, shape)
-
-
-def _same(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip().casefold()
 
 
 def _parts(file_name: str) -> tuple[str, ...]:
