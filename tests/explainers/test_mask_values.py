@@ -66,8 +66,7 @@ _MEANT: dict[str, tuple[Any, str]] = {
                  + [np.ones(_SHAPE)], axis=2), "half"
     ),
     "red as fractions": (np.stack([_U1 * 200, _U1 * 0, _U1 * 0, _U1 * 0 + 255], axis=2) / 255, ""),
-    "cut-out as fractions": (np.stack([_U1 + 40, _U1 + 9, _U1, _U1 * 255], axis=2) / 255,
-                             "transparent"),
+    "cut-out as fractions": (np.stack([_U1 + 40, _U1 + 9, _U1, _U1 * 255], axis=2) / 255, ""),
     "alpha of a cut-out": (
         np.dstack([np.arange(240, dtype=np.uint8).reshape(8, 10, 3), _U1 * 255]), "transparent"
     ),
