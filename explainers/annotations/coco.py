@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from explainers.remarks import Remarks, Source, shortened, source_of, told_once
 
 __all__ = ["CocoMasks", "read_coco"]
 
+# Label Studio puts such a number before the names of what is uploaded, and _ for blanks.
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 _BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 
 
@@ -81,6 +84,8 @@ class CocoMasks:
         """
         name = self.image_name(file_name)
         with source_of(f"{self.path}: '{name}'", remarks) as source:
+            if not {*_keys(_parts(name))[:3]} & {*_keys(_parts(file_name))[:3]}:
+                source.tell("Label Studio's numbers before names of images are left out", name)
             shape = self.sizes[name] or (photograph and (photograph[1], photograph[0]))
             if shape is None:
                 raise source.error("has no height and width: export it with them")
@@ -135,7 +140,10 @@ class CocoMasks:
         """The images by each of their keys."""
         index: dict[tuple[str, str], list[str]] = {}
         for name in self.sizes:
-            for key in _keys(_parts(name)):
+            parts = _parts(name)
+            uploaded = _UPLOADED.fullmatch(parts[-1])
+            more = _keys((uploaded[1],))[-1:] if uploaded else ()
+            for key in (*_keys(parts)[:-1], *more):
                 index.setdefault(key, []).append(name)
         return index
 
@@ -282,7 +290,9 @@ def _keys(parts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """What an image may be known by, the most exact first."""
     name = parts[-1]
     stem = PurePosixPath(name).stem
-    return ("name", name), ("stem", stem), ("any case", stem.casefold())
+    folded = stem.casefold()
+    uploaded = folded.replace(" ", "_")
+    return ("name", name), ("stem", stem), ("any case", folded), ("uploaded", uploaded)
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:

@@ -314,6 +314,25 @@ def test_which_image_is_meant(names: list[str], asked: str, found: int, tmp_path
     assert np.array_equal(masks.mask(asked), _CORNER)
 
 
+def test_names_of_label_studio(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """github.com/HumanSignal/label-studio/issues/7294"""
+    names = ["..\\media\\upload\\4\\cb0618f6-my_Cat.png", "0a0a0a0a-dog.png", "fox.png"]
+    images = [{"id": n, "file_name": name, **_SIZES} for n, name in enumerate(names)]
+    shapes = [{"image_id": n, "segmentation": [_FLAT]} for n in range(3)]
+    path = _write(tmp_path / "all.json", {"images": images, "annotations": shapes})
+    masks = read_coco(path)
+    for name in ("fox.jpg", "0a0a0a0a-dog.png"):
+        assert np.array_equal(masks.mask(name), _CORNER)
+    assert caplog.text == ""
+    assert np.array_equal(masks.mask("photos/my cat.jpg"), _CORNER)
+    assert "Label Studio" in caplog.text
+    images.append({"id": 4, "file_name": "11111111-dog.png", **_SIZES})
+    with pytest.raises(InvalidInput, match=r"several images 'dog\.png'"):
+        read_coco(_write(path, {"images": images, "annotations": []})).mask("dog.png")
+    with pytest.raises(MissingAsset):
+        read_coco(path).mask("cat.png")
+
+
 def test_images_that_cannot_be_told_apart(tmp_path: Path) -> None:
     images = [{"id": n, "file_name": f"{n}/a.jpg", **_SIZES} for n in range(2)]
     document = {"images": images, "annotations": []}
