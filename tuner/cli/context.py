@@ -152,7 +152,7 @@ def open_workplace(
     source = setting("catalog", catalog, DEFAULT_CATALOG)
     loaded = load_catalog(source)
     if images is not None:
-        loaded = loaded.only(tuple(key.strip() for key in images.split(",") if key.strip()))
+        loaded = loaded.only(loaded.named(images))
     if loaded.left_out:
         _logger.warning("%s: left out: %s", source, loaded.left_out)
     named = setting("assets", assets)
