@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from explainers.errors import InvalidInput
 
-__all__ = ["class_number"]
+__all__ = ["class_number", "same_name"]
 
 _APOSTROPHES = re.compile(r"['’‘`´]")
 _SEPARATORS = re.compile(r"[\s_-]+")
@@ -71,6 +71,15 @@ def class_number(name: str, class_names: Sequence[str]) -> tuple[int, bool]:
             'its number, e.g. class_name = "3"'
         )
     raise InvalidInput(f"no class is called '{wanted}'{_suggestion(wanted, names)}")
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two names mean one thing: they have a name between commas in common.
+
+    Case, accents, apostrophes, underscores and hyphens make no difference.
+    """
+    forms = [{_plain(part) for part in (each, *each.split(","))} - {""} for each in (one, other)]
+    return bool(forms[0] & forms[1])
 
 
 def _named(

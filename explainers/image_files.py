@@ -18,13 +18,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from explainers.errors import InvalidImage
 from explainers.image_formats import read_formats, unread_suffix, what_it_is
 from explainers.pixel_values import ValueRange, array_to_rgb, over_backdrop
 
-__all__ = ["MAX_PIXELS", "Decoded", "limit_pixels", "load_image", "read_image", "to_rgb", "upright"]
+__all__ = [
+    "MAX_PIXELS", "Decoded", "is_white_at_zero", "limit_pixels", "load_image", "read_image",
+    "to_rgb", "upright",
+]  # fmt: skip
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 # Tags of TIFF, and values of theirs.
-_BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _SAMPLE_FORMAT = 258, 262, 277, 338, 339
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
 _RGB, _SIGNED, _ALPHA = 2, 2, ((1,), (2,))
 _SCALED, _SIXTEEN = ("PPM", "JPEG2000"), ValueRange(0, 65535)  # they say their range, Pillow scales
 _SILENT = 0  # of OpenCV
@@ -200,6 +203,8 @@ def _decode(content: BinaryIO, backdrop: int) -> Decoded:
         else:
             rgb, more = to_rgb(opened, backdrop, signed=signed)
         notes += more
+        if is_white_at_zero(opened) and opened.mode not in ("1", "L"):
+            rgb = ImageOps.invert(rgb)  # of these Pillow does it
         if opened.mode == "RGBA" and opened.format == "TIFF" and _EXTRA not in _tags(opened):
             notes.append("its fourth channel is taken for transparency")
         try:
@@ -245,6 +250,11 @@ def _tags(opened: Image.Image) -> Mapping[int, Any]:
     return getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
 
 
+def is_white_at_zero(opened: Image.Image) -> bool:
+    """Whether a file is a TIFF that shows its zeros as white, as scanners and ImageJ write it."""
+    return _tags(opened).get(_PHOTOMETRIC) == 0
+
+
 def _frames(opened: Image.Image) -> list[str]:
     """What to tell of a file with more than one picture; last, for it may move on in the file."""
     if opened.format in ("MPO", "PSD", "ICO", "ICNS"):
@@ -275,6 +285,8 @@ def to_rgb(
             values = values.view(np.int8)
         elif signed and values.min() >= -(2**15) and values.max() < 2**15:
             values = values.astype(np.int16)
+        elif not signed and image.format == "TIFF" and values.dtype == np.int32:
+            values = values.view(np.uint32)  # so Pillow keeps them
         rgb, scale = array_to_rgb(values, full=_SIXTEEN if image.format in _SCALED else None)
         transparent = image.info.get("transparency")
         if isinstance(transparent, int):  # one of the deep values, not of the scaled ones
@@ -294,6 +306,8 @@ def _of_deep_colours(
     Where all 16 are used, that is what is wanted. Where they are not, OpenCV, which keeps them,
     reads the file again.
     """
+    if _tags(opened).get(_PLANES) == 2:  # Pillow and OpenCV mix them up
+        raise InvalidImage("has 16-bit colours in planes of their own: save it with 8 bits")
     upper = np.asarray(opened)
     if upper[..., :3].max() >= 64:  # more than 14 bits
         return to_rgb(opened, backdrop)

@@ -105,22 +105,35 @@ def coco_mask(
         return Reference(place.fitted(mask, source), str(masks.path))
 
 
-def given_mask(array: Any, shape: tuple[int, int]) -> Reference:
-    """A mask that a program gives, in the classifier's geometry.
+def given_mask(
+    array: Any,
+    shape: tuple[int, int],
+    *,
+    geometry: Geometry | None = None,
+    photograph: tuple[int, int] | None = None,
+) -> Reference:
+    """A mask that a program gives.
 
     Args:
         array: as in a ``.npy`` file, or a Pillow picture.
-        shape: (H, W) of the image.
+        shape: (H, W) of the image in the classifier's geometry.
+        geometry: that, where a photograph was brought into it; its mask follows it then.
+        photograph: its (width, height), upright.
 
     Raises:
         InvalidInput: it has no plain meaning, or another shape.
         UnusableReference: it is empty or full.
     """
+    place = None
+    if geometry is not None and photograph is not None:
+        place = _Place("the image", geometry, photograph)
     with source_of("the reference", None) as source:
         if isinstance(array, Image.Image):
             mask = picture_object(array, source)
         else:
-            mask = array_object(array, [shape], source)
+            mask = array_object(array, [shape] if place is None else place.shapes, source)
+        if place is not None:
+            return Reference(place.fitted(mask, source), "given")
         if mask.shape != shape:
             raise source.error(f"has shape {mask.shape}, and the image {shape}: give it the same")
         check_own_mask(mask, "the reference mask of the image")

@@ -17,6 +17,10 @@ _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 """Masks only where there is no other of the name: photographs have these suffixes, too."""
 
 _NAMING = "name it {key}.png, {key}.npy or, as LabelMe writes it, {key}.json"
+_BESIDE = (
+    "pictures beside the photographs count as photographs, so put masks into a folder of their "
+    "own, as {key}.png; only {key}.npy and LabelMe's {key}.json may stay"
+)
 
 
 class MaskFolder:
@@ -56,7 +60,7 @@ class MaskFolder:
         if not exact:
             raise MissingAsset(
                 f"folder {self.folder} has no mask of '{key}'{self._instead(key, named)}: "
-                + _NAMING.format(key=key)
+                + self._naming(photograph).format(key=key)
             )
         return exact[0]
 
@@ -83,7 +87,8 @@ class MaskFolder:
             instead = self._instead(missing[0], self._named(missing[0], photographs[missing[0]]))
             raise MissingAsset(
                 f"folder {self.folder} has no mask of {len(missing)} of {len(photographs)} images "
-                f"({shortened(missing)}){instead}: " + _NAMING.format(key="KEY")
+                f"({shortened(missing)}){instead}: "
+                + self._naming(photographs[missing[0]]).format(key="KEY")
             ) from first
         if first is not None:
             raise first
@@ -93,6 +98,12 @@ class MaskFolder:
         """Files that have the key for a name, or the photograph's whole name before the suffix."""
         names = dict.fromkeys((key, photograph.name if photograph is not None else key))
         return [path for name in names for path in self._files.get(_composed(name), ())]
+
+    def _naming(self, photograph: Path | None) -> str:
+        """What to do about a mask that is missing."""
+        if photograph is None or not photograph.is_file():
+            return _NAMING
+        return _BESIDE if photograph.parent.samefile(self.folder) else _NAMING
 
     def _instead(self, key: str, photographs: Sequence[Path]) -> str:
         """What there is, for somebody who looks for a mask and found only these photographs."""

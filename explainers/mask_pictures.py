@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from explainers.errors import InvalidImage
-from explainers.image_files import read_image
+from explainers.image_files import is_white_at_zero, read_image
 from explainers.mask_values import alpha_object, coloured_object, grey_object, label_object
 from explainers.remarks import Source
 
@@ -42,6 +42,7 @@ def picture_file_object(path: Path, source: Source) -> NDArray[np.bool_]:
         with Image.open(path) as opened:
             frames, lossy = getattr(opened, "n_frames", 1), opened.format in _LOSSY
             several = frames > 1 and opened.format != "MPO"
+            zero_is_white = is_white_at_zero(opened)
             picture = ImageOps.exif_transpose(opened)
     except _DAMAGE as error:
         raise InvalidImage(
@@ -49,6 +50,11 @@ def picture_file_object(path: Path, source: Source) -> NDArray[np.bool_]:
         ) from error
     if several:
         raise source.error(f"has {frames} frames or pages: save the mask alone")
+    if zero_is_white:  # ImageJ and tifffile store the object as 1 so, ImageMagick the background
+        raise source.error(
+            "is a TIFF that shows 0 as white, so that the object may be its black or its white: "
+            "save it as PNG, black but for the object"
+        )
     return picture_object(picture, source, lossy=lossy)
 
 

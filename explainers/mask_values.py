@@ -32,6 +32,8 @@ _FEW_LEVELS, _FEW_BETWEEN, _MOST_BETWEEN = 16, 0.05, 0.25
 # How far apart the channels of a grey pixel may come out of a lossy format.
 _LOSSY_SPREAD = 16
 _RANGES = (1, 255, 65535)
+# A fifth of 255; fifths may be the shares of five people who have marked a pixel.
+_LEAST_SHARE = 51
 _UNITED = "several labels together are taken as the object"
 _CUT = "soft masks are cut at half of their range"
 _SAVE = "save it with 0 for the background and 255 for the object"
@@ -78,6 +80,7 @@ def array_object(
 
 def _layers_object(values: NDArray[Any], source: Source, *, colours: bool) -> NDArray[np.bool_]:
     """Of (H, W, C): identical channels, a picture in colours, or one mask a layer."""
+    values = _as_colours(values) if colours else values
     layers: list[Any] = list(np.moveaxis(values, -1, 0))
     if all(np.array_equal(layers[0], layer) for layer in layers[1:]):
         return grey_object(layers[0], source)
@@ -94,6 +97,32 @@ def _layers_object(values: NDArray[Any], source: Source, *, colours: bool) -> ND
     source.tell("several masks of one picture are united", f"{len(layers)} layers")
     united: NDArray[np.bool_] = np.any([grey_object(each, source) for each in layers], axis=0)
     return united
+
+
+def _as_colours(values: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, C) as uint8 where it plainly is a picture, and without an alpha that says nothing.
+
+    Matplotlib reads PNG files as fractions, with an alpha channel; computing makes other numbers.
+    """
+    alpha, top = values[..., -1], values.max()
+    opaque = values.shape[2] in (2, 4) and top in (1, VOID) and (alpha == top).all()
+    values = values[..., :-1] if opaque else values
+    channels, fractions = values.shape[2], _times_255(values)
+    if (values == values[..., :1]).all():
+        return values
+    if fractions is not None and channels in (3, 4) and (opaque or len(np.unique(fractions)) > 2):
+        return fractions.astype(np.uint8)
+    whole = values.dtype.kind in "iu" and channels == 4 and top == VOID and values.min() >= 0
+    return values.astype(np.uint8) if whole else values
+
+
+def _times_255(values: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Whole numbers of 8 bits that were divided by 255; ``None`` where they were not."""
+    if values.dtype.kind != "f" or not (values >= 0).all() or values.max() > 1:
+        return None
+    scaled = values.astype(np.float64) * VOID
+    whole = np.rint(scaled)
+    return whole.astype(np.int64) if np.abs(scaled - whole).max() < 1e-3 else None
 
 
 def grey_object(values: NDArray[Any], source: Source, *, lossy: bool = False) -> NDArray[np.bool_]:
@@ -118,6 +147,9 @@ def grey_object(values: NDArray[Any], source: Source, *, lossy: bool = False) ->
     whole = values.dtype.kind != "f" or bool((found == np.floor(found)).all())
     if whole and not lossy and found[0] == 0 and _are_labels(found, counts):
         return label_object(values, source)
+    if not whole and _are_small_fractions(found, counts):
+        source.tell("fractions are taken as labels divided by 255, as matplotlib reads them")
+        return label_object(np.rint(values.astype(np.float64) * VOID).astype(int), source)
     full = next((top for top in _RANGES if found[-1] <= top), None)
     if full is not None and _is_soft(found, counts, full, probabilities=not whole and full == 1):
         source.tell(_CUT)
@@ -228,6 +260,14 @@ def _are_labels(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
     if found[-1] not in _RANGES:
         return True
     return bool(found[-2] < _SMALL_LABEL and counts[-1] <= _MOST_VOID * counts[1:-1].sum())
+
+
+def _are_small_fractions(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
+    """Small labels and void, divided by 255."""
+    labels = _times_255(found)
+    if labels is None or labels[0] != 0 or labels[labels < VOID].max() >= _LEAST_SHARE:
+        return False
+    return _are_labels(labels, counts)
 
 
 def _is_soft(

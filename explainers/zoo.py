@@ -57,8 +57,6 @@ def load_classifier(
     }
     classifier: Classifier
     if model == "demo":
-        if weights is not None:
-            raise InvalidInput("the model demo has weights of its own: it takes no --weights")
         classifier = _demo(target)
     elif model.startswith(PREFIX):
         if weights is not None or cam_layer is not None:

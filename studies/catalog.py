@@ -6,6 +6,7 @@ A catalogue is a TOML file (the shipped ``tml25``, or a user's), a folder of pic
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ else:
     import tomli as tomllib
 
 __all__ = ["SHIPPED_CATALOGUES", "Catalog", "CatalogImage", "load_catalog"]
+
+_logger = logging.getLogger(__name__)
 
 SHIPPED_CATALOGUES = ("tml25", "demo")
 IMAGE_TYPES = ("animate", "inanimate")
@@ -129,6 +133,18 @@ class Catalog:
     def keys(self) -> tuple[str, ...]:
         """The keys, in order."""
         return tuple(image.key for image in self.images)
+
+    def named(self, text: str) -> tuple[str, ...]:
+        """The keys between commas in a text; keys that have commas themselves are found, too."""
+        known = {_spelling(key) for key in self.keys}
+        rest, found = text.split(","), list[str]()
+        while rest:
+            ends = range(1, len(rest) + 1)
+            joined = [_spelling(",".join(rest[:end])) for end in ends]
+            end = next((end for end in ends if joined[end - 1] in known), 1)
+            found.append(joined[end - 1])
+            del rest[:end]
+        return tuple(key for key in found if key)
 
     def only(self, keys: tuple[str, ...] | None) -> Catalog:
         """The catalogue narrowed to some keys, in the catalogue's order.
@@ -267,9 +283,20 @@ def _geometry(table: Any, catalogue: str) -> Geometry | None:
         return None
     _known(table, {"resize", "crop"}, f"the geometry of catalogue '{catalogue}'")
     try:
-        return Geometry(**table)
+        geometry = Geometry(**table)
     except InvalidInput as error:
         raise InvalidInput(f"catalogue '{catalogue}': {error}") from error
+    for left_out in sorted({"resize", "crop"} - set(table)):
+        _tell_once(
+            f"the geometry of catalogue '{catalogue}' has no {left_out}: "
+            f"{getattr(geometry, left_out)} is taken, not what the classifier says"
+        )
+    return geometry
+
+
+@lru_cache(maxsize=1024)
+def _tell_once(message: str) -> None:
+    _logger.warning("%s", message)
 
 
 def _is_text(value: Any, what: str) -> None:

@@ -15,11 +15,12 @@ import optuna
 import torch
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
+from PIL import Image
 
 from explainers.classifier import Classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput
-from explainers.images import image_for
+from explainers.images import as_image, image_for
 from explainers.lime_parameters import LimeParameters
 from explainers.mask_files import given_mask
 from explainers.perturbation_bank import PerturbationBank
@@ -198,7 +199,7 @@ def result_of(study: optuna.Study) -> TuningResult:
 
 
 def tune(
-    image: NDArray[np.uint8],
+    image: NDArray[np.uint8] | Image.Image,
     classifier: Classifier,
     reference: NDArray[np.bool_] | str = "gradcam@0.3",
     *,
@@ -224,7 +225,8 @@ def tune(
     Args:
         image: (H, W, 3) uint8 in the classifier's geometry, or Pillow's picture, which is brought
             into it; see ``explainers.images.image_for``.
-        reference: (H, W) bool mask of the object, or ``METHOD@RULE``.
+        reference: (H, W) bool mask of the object, which follows a picture of its size, or
+            ``METHOD@RULE``.
         trials: finished trials in the end; more are added when a stored study is resumed.
         answers: stop also when the study has asked for so many new classifier answers.
         constrain_fidelity: nothing wins that explains less than lime's defaults; see
@@ -258,11 +260,17 @@ def tune(
         constrain_fidelity=constrain_fidelity,
         pareto=pareto,
     )
+    photograph = None
+    if isinstance(image, Image.Image):
+        image = Image.fromarray(as_image(image))  # upright
+        photograph = image.size
     image = image_for(image, classifier.geometry, classifier.name)
     if isinstance(reference, str):
         known = parse_reference(reference).of(classifier, image, "the image")
     else:
-        known = given_mask(reference, image.shape[:2])
+        known = given_mask(
+            reference, image.shape[:2], geometry=classifier.geometry, photograph=photograph
+        )
     task = TuningTask(
         image=image,
         source=make_engine(classifier, engine, image=image, cache=cache_folder() / "engines"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 from explainers.annotations.json_files import read_json, side_length
 from explainers.annotations.polygons import fill_polygons, points_of
 from explainers.annotations.run_lengths import decoded_counts, run_lengths_to_mask
+from explainers.class_names import same_name
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.remarks import Remarks, Source, shortened, source_of, told_once
 
 __all__ = ["CocoMasks", "read_coco"]
 
+# Label Studio puts such a number before the names of what is uploaded, and _ for blanks.
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 _BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 
 
@@ -80,6 +84,8 @@ class CocoMasks:
         """
         name = self.image_name(file_name)
         with source_of(f"{self.path}: '{name}'", remarks) as source:
+            if not {*_keys(_parts(name))[:3]} & {*_keys(_parts(file_name))[:3]}:
+                source.tell("Label Studio's numbers before names of images are left out", name)
             shape = self.sizes[name] or (photograph and (photograph[1], photograph[0]))
             if shape is None:
                 raise source.error("has no height and width: export it with them")
@@ -109,12 +115,17 @@ class CocoMasks:
 
     def _wanted(self, name: str, category: str | None, source: Source) -> Sequence[CocoObject]:
         drawn = self.objects.get(name, ())
-        wanted = [each for each in drawn if category and _same(each.category) == _same(category)]
+        wanted = [each for each in drawn if category and same_name(each.category, category)]
         categories = sorted({each.category for each in drawn})
         if not wanted and len(categories) > 1:
             source.tell(
                 "objects of several categories together are taken as the object",
                 shortened(categories, 4),
+            )
+        elif category and not wanted and any(categories) and not category.isdecimal():
+            source.tell(
+                "objects of another category than the class are taken as the object",
+                f"{categories[0]}, not {category}",
             )
         wanted = wanted or list(drawn)
         single = [each for each in wanted if not each.crowd]
@@ -129,7 +140,10 @@ class CocoMasks:
         """The images by each of their keys."""
         index: dict[tuple[str, str], list[str]] = {}
         for name in self.sizes:
-            for key in _keys(_parts(name)):
+            parts = _parts(name)
+            uploaded = _UPLOADED.fullmatch(parts[-1])
+            more = _keys((uploaded[1],))[-1:] if uploaded else ()
+            for key in (*_keys(parts)[:-1], *more):
                 index.setdefault(key, []).append(name)
         return index
 
@@ -266,10 +280,6 @@ def _run_lengths(segmentation: Mapping[str, Any], shape: tuple[int, int]) -> NDA
     return run_lengths_to_mask(numbers, shape)
 
 
-def _same(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip().casefold()
-
-
 def _parts(file_name: str) -> tuple[str, ...]:
     """Folders and name; Windows' separators too, accents composed."""
     text = unicodedata.normalize("NFC", file_name).replace("\\", "/")
@@ -280,7 +290,9 @@ def _keys(parts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """What an image may be known by, the most exact first."""
     name = parts[-1]
     stem = PurePosixPath(name).stem
-    return ("name", name), ("stem", stem), ("any case", stem.casefold())
+    folded = stem.casefold()
+    uploaded = folded.replace(" ", "_")
+    return ("name", name), ("stem", stem), ("any case", folded), ("uploaded", uploaded)
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from explainers.annotations.json_files import read_json, side_length
 from explainers.annotations.polygons import fill_polygons, points_of
+from explainers.class_names import same_name
 from explainers.errors import InvalidInput
 from explainers.remarks import Remarks, Source, shortened, source_of
 
@@ -89,12 +90,18 @@ def _painted(
         source.tell("shapes without an area are left out", f"{len(flat)}: {shortened(flat)}")
     labels = {_plain(each.get("label")) for each in drawn} - set(_NOT_THE_OBJECT)
     wanted = labels
-    if class_name is not None and _plain(class_name) in labels:
-        wanted = {_plain(class_name)}
+    of_class = {label for label in labels if class_name and same_name(label, class_name)}
+    if of_class:
+        wanted = of_class
     elif len(labels) > 1:
         source.tell(
             "shapes of several labels together are taken as the object",
             shortened(sorted(labels), 4),
+        )
+    elif class_name and any(labels) and not class_name.isdecimal():
+        source.tell(
+            "shapes of another label than the class are taken as the object",
+            f"{next(iter(labels))}, not {class_name}",
         )
     mask = np.zeros(shape, dtype=bool)
     for each in drawn:

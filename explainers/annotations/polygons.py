@@ -44,6 +44,8 @@ def points_of(values: Any) -> NDArray[np.float64]:
         ValueError, TypeError: they are no pairs of finite numbers.
     """
     points = np.asarray(values, dtype=np.float64)
+    if points.ndim > 1 and points.shape[-1] not in (2, points.size):
+        raise ValueError(f"{points.shape[-1]} coordinates a point are no pairs of x and y")
     if points.size % 2:
         raise ValueError(f"{points.size} coordinates are no pairs of x and y")
     if not np.isfinite(points).all():

@@ -30,6 +30,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "text.color": INK,
+    "text.parse_math": False,  # keys may have dollar signs
     "xtick.color": INK,
     "ytick.color": INK,
     "figure.facecolor": "white",

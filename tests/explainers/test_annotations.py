@@ -98,6 +98,7 @@ def test_coco_category(tmp_path: Path) -> None:
     document["annotations"].append({"image_id": 1, "segmentation": [right], "category_id": 2})
     masks = read_coco(_write(tmp_path / "all.json", document))
     assert masks.mask("a.png", "Dog")[0].tolist() == [False] * 4 + [True] * 2
+    assert np.array_equal(masks.mask("a.png", "dog, Canis familiaris"), masks.mask("a.png", "dog"))
     assert masks.mask("a.png")[0].tolist() == [True] * 2 + [False] * 2 + [True] * 2
     assert np.array_equal(masks.mask("a.png", "bird"), masks.mask("a.png"))
     with pytest.raises(MissingAsset, match=r"b\.jpg"):
@@ -172,6 +173,15 @@ def test_labelme_shapes_of_the_class(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert caplog.text == ""
     assert read_labelme(path, class_name="bird").sum() == 12
     assert "cat, dog" in caplog.text
+    caplog.clear()
+    named = [{**_CAT, "label": "golden_retriever"}, _DOG]
+    path = _write(tmp_path / "a.json", _labelme(*named))
+    assert np.array_equal(read_labelme(path, class_name="golden retriever"), _CORNER)
+    path = _write(tmp_path / "a.json", _labelme(_CAT))
+    assert np.array_equal(read_labelme(path, class_name="281"), _CORNER)
+    assert caplog.text == ""
+    assert np.array_equal(read_labelme(path, class_name="tiger cat"), _CORNER)
+    assert "a.json (cat, not tiger cat)" in caplog.text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -205,6 +215,7 @@ def test_what_labelme_says_about_its_photograph(
         _labelme(_POINT), _labelme({**_CAT, "shape_type": "cuboid"}),
         _labelme({"label": "x"}),
         _labelme({**_CAT, "points": [[1, float("nan")], [3, 1], [3, 3]]}),
+        _labelme({**_CAT, "points": [[1, 1, 0], [3, 1, 0], [3, 3, 0], [1, 3, 0]]}),
         _labelme({**_MASK, "mask": None}), _labelme({**_MASK, "mask": "AAAA"}),
         _labelme({**_MASK, "points": [[0, 0], [5, 3]]}),
         _labelme(_CAT) | {"imageHeight": 0}, _labelme(_CAT) | {"imageWidth": float("nan")},
@@ -222,6 +233,7 @@ def test_files_that_are_no_labelme(document: Any, tmp_path: Path) -> None:
         {"counts": [3, 4], "size": [4, 6]}, {"counts": [24], "size": [6, 4]}, {"counts": "~~"},
         {"counts": "o", "size": [4, 6]}, {"counts": "\t", "size": [4, 6]}, [[1, 2, 3]], 7,
         {"counts": [10**30], "size": [4, 6]}, {"counts": [.5, 23.5], "size": [4, 6]},
+        [[[1, 1, 2], [3, 1, 2], [3, 3, 2], [1, 3, 2]]],
         {"counts": "b'0", "size": [4, 6]}, [[float("nan")] * 6], [["a"] * 6], "polygon",
     ],
 )  # fmt: skip
@@ -300,6 +312,25 @@ def test_which_image_is_meant(names: list[str], asked: str, found: int, tmp_path
     }
     masks = read_coco(_write(tmp_path / "all.json", document))
     assert np.array_equal(masks.mask(asked), _CORNER)
+
+
+def test_names_of_label_studio(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """github.com/HumanSignal/label-studio/issues/7294"""
+    names = ["..\\media\\upload\\4\\cb0618f6-my_Cat.png", "0a0a0a0a-dog.png", "fox.png"]
+    images = [{"id": n, "file_name": name, **_SIZES} for n, name in enumerate(names)]
+    shapes = [{"image_id": n, "segmentation": [_FLAT]} for n in range(3)]
+    path = _write(tmp_path / "all.json", {"images": images, "annotations": shapes})
+    masks = read_coco(path)
+    for name in ("fox.jpg", "0a0a0a0a-dog.png"):
+        assert np.array_equal(masks.mask(name), _CORNER)
+    assert caplog.text == ""
+    assert np.array_equal(masks.mask("photos/my cat.jpg"), _CORNER)
+    assert "Label Studio" in caplog.text
+    images.append({"id": 4, "file_name": "11111111-dog.png", **_SIZES})
+    with pytest.raises(InvalidInput, match=r"several images 'dog\.png'"):
+        read_coco(_write(path, {"images": images, "annotations": []})).mask("dog.png")
+    with pytest.raises(MissingAsset):
+        read_coco(path).mask("cat.png")
 
 
 def test_images_that_cannot_be_told_apart(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from explainers.class_names import class_number
+from explainers.class_names import class_number, same_name
 from explainers.errors import InvalidInput
 
 IMAGENET = (
@@ -67,3 +67,17 @@ def test_what_has_none_is_refused(name: str, names: Sequence[str], says: str) ->
 
 def test_numbers_where_there_are_no_names() -> None:
     assert class_number(" 474 ", ()) == (474, False)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("golden_retriever", "Golden Retriever", True),
+        ("tench", "tench, Tinca tinca", True),
+        ("Tinca tinca", "tench, Tinca tinca", True),
+        ("cat", "cat1", False),
+        ("", ", ", False),
+    ],
+)
+def test_names_of_one_thing(one: str, other: str, same: bool) -> None:
+    assert same_name(one, other) == same_name(other, one) == same

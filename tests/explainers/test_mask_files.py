@@ -186,6 +186,18 @@ def test_masks_that_programs_give() -> None:
         given_mask(np.ones((24, 24)), (24, 24))
 
 
+@pytest.mark.parametrize("size", [(50, 40), (24, 24)])
+def test_masks_that_programs_give_follow_a_photograph(size: tuple[int, int]) -> None:
+    mask = _disc(size[1], size[0])
+    picture = Image.fromarray(mask.astype(np.uint8) * 255)
+    expected = prepare(picture.convert("RGB"), _GEOMETRY)[..., 0] > 127
+    for given in (mask, picture):
+        found = given_mask(given, (24, 24), geometry=_GEOMETRY, photograph=size).mask
+        assert np.array_equal(found, expected)
+    with pytest.raises(InvalidInput, match="reference is 30 × 40"):
+        given_mask(np.eye(40, 30), (24, 24), geometry=_GEOMETRY, photograph=size)
+
+
 def test_missing_mask(tmp_path: Path) -> None:
     with pytest.raises(MissingAsset, match="of fish"):
         load_mask(tmp_path / "none.png", "fish", _GEOMETRY, _PHOTOGRAPH)

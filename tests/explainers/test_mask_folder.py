@@ -75,6 +75,15 @@ def test_what_there_is_instead(names: list[str], said: str, tmp_path: Path) -> N
         find_mask(tmp_path, "cat")
 
 
+def test_masks_beside_photographs(tmp_path: Path) -> None:
+    """Renaming them as for a folder of their own does not help."""
+    _fill(tmp_path, "cat.jpg", "cat.png")
+    for keys in (["cat.jpg"], ["cat.jpg", "cat.png"]):
+        photographs = {key: tmp_path / key for key in keys}
+        with pytest.raises(MissingAsset, match="put masks into a folder of their own, as "):
+            MaskFolder(tmp_path).masks_of(photographs)
+
+
 def test_how_many_are_missing(tmp_path: Path) -> None:
     _fill(tmp_path, "b.png")
     with pytest.raises(MissingAsset, match=r"no mask of 3 of 4 images \(a, c, d\)"):

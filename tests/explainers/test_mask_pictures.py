@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile  # scikit-image brings it
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -136,6 +137,17 @@ def test_lossy_masks_are_cut_at_half(
     assert np.count_nonzero(found ^ _TRUTH) <= 4
     remarks.tell()
     assert "half" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["?", "u1"])
+def test_a_tiff_that_shows_zero_as_white_is_refused(kind: str, tmp_path: Path) -> None:
+    """It says one thing to those who look at it, and another to those who read its numbers."""
+    path = tmp_path / "mask.tif"
+    tifffile.imwrite(path, _TRUTH.astype(kind), photometric="miniswhite")
+    with pytest.raises(InvalidInput, match=r"^mask\.tif is a TIFF that shows 0 as white"):
+        picture_file_object(path, Source("mask.tif"))
+    tifffile.imwrite(path, _TRUTH.astype(kind), photometric="minisblack")
+    assert np.array_equal(picture_file_object(path, Source("mask.tif")), _TRUTH)
 
 
 def test_several_pages_and_no_picture_are_refused(tmp_path: Path) -> None:

@@ -50,6 +50,23 @@ _MEANT: dict[str, tuple[Any, str]] = {
     "instances last": (np.stack([_LEFT, _RIGHT, _LEFT, _RIGHT, _LEFT], axis=2), "5 layers"),
     "soft instances": (np.stack([0.9 * _LEFT + 0.02, 0.8 * _RIGHT])[:, None], "half"),
     "black and blue": (np.stack([_U1 * 0, _U1 * 0, _U1 * 200], axis=2), ""),
+    "labels over 255": ((_LEFT * 8 + _RIGHT * 15) / 255, "labels 8, 15"),
+    "labels over 255 with void": (
+        ((_U1 * 12 + _RIM * 255) / 255).astype(np.float32), "labels divided by 255"
+    ),
+    "shares of five people": (_OBJECT * 0.8 + _RIM * 0.2 + (np.arange(80) == 0).reshape(_SHAPE)
+                              * 0.4, "half"),
+    "grey and alpha as fractions": (np.stack([_U1, _U1, _U1, _U1 * 0 + 1], axis=2) / 1, ""),
+    "grey and alpha as numbers": (np.stack([_U1, _U1, _U1, _U1 * 0 + 1], axis=2) * 255 + 0, ""),
+    "grey and alpha of other numbers": (
+        np.stack([_U1, _U1, _U1, _U1 * 0 + 1], axis=2).astype(int) * 255, ""
+    ),
+    "soft grey and alpha as fractions": (
+        np.stack([np.where(_OBJECT, 200, np.arange(80).reshape(_SHAPE) + 20) / 255] * 3
+                 + [np.ones(_SHAPE)], axis=2), "half"
+    ),
+    "red as fractions": (np.stack([_U1 * 200, _U1 * 0, _U1 * 0, _U1 * 0 + 255], axis=2) / 255, ""),
+    "cut-out as fractions": (np.stack([_U1 + 40, _U1 + 9, _U1, _U1 * 255], axis=2) / 255, ""),
     "alpha of a cut-out": (
         np.dstack([np.arange(240, dtype=np.uint8).reshape(8, 10, 3), _U1 * 255]), "transparent"
     ),

@@ -87,6 +87,30 @@ def test_types_that_are_full_and_that_are_not(
     assert "".join(read.notes) == says
 
 
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+def test_a_tiff_that_shows_zero_as_white(kind: str, tmp_path: Path) -> None:
+    top = 1 if kind == "f4" else np.iinfo(kind).max
+    tifffile.imwrite(tmp_path / "a.tif", (top - _GREY * top).astype(kind), photometric="miniswhite")
+    shown = np.asarray(read_image(tmp_path / "a.tif").image)[..., 0]
+    assert np.abs(shown - _GREY * 255).max() < 1.13
+
+
+def test_tiffs_of_32_bits_and_of_planes(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.rint(_GREY * (2**32 - 1)).astype(np.uint32))
+    read = read_image(tmp_path / "a.tif")
+    assert np.abs(np.asarray(read.image)[..., 0] - _GREY * 255).max() < 1.13
+    assert "".join(read.notes).startswith("data from 0 to 4.29497e+09")
+    for name, most in (("u1", 255), ("u2", 65535)):
+        planes = np.moveaxis(np.rint(_COLOURS * most).astype(name), -1, 0)
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", planes, photometric="rgb", planarconfig="separate"
+        )
+    shown = np.asarray(read_image(tmp_path / "u1.tif").image)
+    assert np.abs(shown - _COLOURS * 255).max() <= 0.5
+    with pytest.raises(InvalidImage, match=r"u2\.tif has 16-bit colours in planes"):
+        read_image(tmp_path / "u2.tif")
+
+
 @pytest.mark.parametrize("bands", [3, 4, 8])
 def test_bands_of_satellites_are_no_colours(bands: int, tmp_path: Path) -> None:
     values = np.rint(_GREY * 9999).astype(np.uint16)[..., None].repeat(bands, axis=2)

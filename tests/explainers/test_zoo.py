@@ -93,8 +93,6 @@ def test_unknown_model_weights_and_device(tmp_path: Path) -> None:
         load_classifier("resnet51", device="cpu")
     with pytest.raises(MissingAsset, match=r"missing\.pth.*IMAGENET1K_V1"):
         load_classifier("resnet18", weights=str(tmp_path / "missing.pth"), device="cpu")
-    with pytest.raises(InvalidInput, match="demo has weights of its own"):
-        load_classifier("demo", weights="w.pth", device="cpu")
     with pytest.raises(InvalidInput, match="'cuda:99'"):
         pick_device("cuda:99")
     with pytest.raises(InvalidInput, match="'gpu'"):

@@ -33,6 +33,30 @@ def photograph(path: Path, size: tuple[int, int] = (320, 260)) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def test_keys_between_commas(tmp_path: Path) -> None:
+    for name in ("a", "b", "a,b", "c, d; e", "f"):
+        photograph(tmp_path / f"{name}.png")
+    catalog = load_catalog(str(tmp_path))
+    assert catalog.named("a, b") == ("a", "b")
+    assert catalog.named("f,c, d; e ,,a") == ("f", "c, d; e", "a")
+    assert catalog.named("a,none") == ("a", "none")
+    assert catalog.only(catalog.named("c, d; e")).keys == ("c, d; e",)
+
+
+def test_half_a_geometry_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for table, told in (
+        ("crop = 128", "has no resize: 256 is taken"),
+        ("resize = 300", "has no crop: 224 is taken"),
+        ("resize = 300\ncrop = 128", ""),
+    ):
+        caplog.clear()
+        (tmp_path / "c.toml").write_text(f"[geometry]\n{table}\n[[image]]\nfile = 'a.png'")
+        for _ in range(2):
+            load_catalog(str(tmp_path / "c.toml"))
+        assert len(caplog.messages) == bool(told)
+        assert told in caplog.text
+
+
 def test_tml25_has_the_ten_keys_in_their_order() -> None:
     catalog = load_catalog("tml25")
     assert list(catalog.keys) == KEYS

@@ -97,6 +97,24 @@ def test_references_are_judged_and_doubtful_ones_left_out(here: Path, cli: Cli) 
     assert status[f"demo/{best}"]["reliability"] == tuned["images"][best]["reliability"]
 
 
+def test_pictures_are_not_written_over_photographs_and_masks(here: Path, cli: Cli) -> None:
+    """And brackets in their names are no markup."""
+    for folder, value in (("photographs", 200), ("masks", 255)):
+        (here / folder).mkdir()
+        pixels = np.zeros((128, 128), np.uint8)
+        pixels[30:60, 30:90] = value
+        Image.fromarray(pixels).save(here / folder / "me [x] :cat:.png")
+    options = ["--catalog", "photographs", "--model", "demo", "--reference", "masks"]
+    before = {path: path.read_bytes() for path in here.glob("*/*.png")}
+    for command in ("reference", "explain"):
+        for folder in ("photographs", "masks"):
+            line = cli.refused(command, *options, "-o", folder)
+            assert f"{folder} is the folder of the {folder}" in line
+    assert {path: path.read_bytes() for path in here.glob("**/*.png")} == before
+    assert "│ me [x] :cat: │" in cli.ok("reference", *options, "-o", "[red] new")
+    assert (here / "[red] new" / "me [x] :cat:.png").is_file()
+
+
 def test_verify_against_a_folder_of_masks(here: Path, cli: Cli) -> None:
     from explainers.lime_parameters import LimeParameters
     from studies.export import export_pickle

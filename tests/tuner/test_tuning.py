@@ -12,6 +12,7 @@ import optuna
 import pytest
 from lime.lime_image import LimeImageExplainer
 from optuna.trial import TrialState
+from PIL import Image
 
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, UnusableReference
@@ -24,6 +25,7 @@ from studies.trial_record import TrialRecord
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
 from tuner import TuningResult, tune
 from tuner.samplers import SAMPLERS
+from tuner.study_identity import stored_reference
 from tuner.tuning import TuningSettings, open_study, run_study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -171,6 +173,23 @@ def test_no_answer_is_asked_twice_by_a_second_study(
     assert first.bank.counts.new > 0
     assert second.bank.counts.new == 0
     assert second.bank.counts.needed == first.bank.counts.needed
+
+
+def test_the_mask_of_a_photograph_follows_it(demo_classifier: Classifier) -> None:
+    side = SCENE.image.shape[0]
+    wide = np.pad(SCENE.image, ((0, 0), (30, 30), (0, 0)))
+    mask = np.pad(SCENE.mask, ((0, 0), (30, 30)))
+    turned = Image.fromarray(np.rot90(wide))
+    turned.getexif()[0x0112] = 6
+    for picture in (Image.fromarray(wide), turned):
+        result = tune(
+            picture, demo_classifier, mask, trials=1, seeds=1, space=SMALL_SPACE,
+            runtime_model=RUNTIME_MODEL,
+        )  # fmt: skip
+        stored = stored_reference("image", result.study.user_attrs)
+        assert stored is not None
+        assert stored.mask.shape == (side, side)
+        assert np.array_equal(stored.mask, SCENE.mask)
 
 
 def test_wrong_references_are_refused(demo_classifier: Classifier) -> None:

@@ -150,13 +150,12 @@ def open_workplace(
     source = setting("catalog", catalog, DEFAULT_CATALOG)
     loaded = load_catalog(source)
     if images is not None:
-        keys = tuple(key.strip() for key in images.split(",") if key.strip())
-        if not keys:
+        if not images.replace(",", "").strip():
             raise InvalidInput(
                 f"--images {images!r} names no image: give keys with commas between them, or leave "
                 "it out for all"
             )
-        loaded = loaded.only(keys)
+        loaded = loaded.only(loaded.named(images))
     if loaded.left_out:
         _logger.warning("%s: left out: %s", source, loaded.left_out)
     named = setting("assets", assets)

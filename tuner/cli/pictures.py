@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,10 @@ from tuner.cli import options
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.output import console, steps_within, table, work_progress, write_json
 from tuner.cli.settings import setting
+
+if TYPE_CHECKING:
+    from explainers.reference import Reference
+    from studies.assets import StudyImage
 
 __all__ = ["cam", "explain", "reference", "write_explanations"]
 
@@ -42,8 +47,11 @@ def reference(
         catalog=catalog, assets=assets, model=model, weights=weights, device=device,
         cam_layer=cam_layer, images=images,
     )  # fmt: skip
+    rule = setting("reference", reference)
     loaded = place.load_images()
-    found = place.references(loaded, setting("reference", reference), judged=True)
+    _check_apart(output, place, loaded)
+    found = place.references(loaded, rule, judged=True)
+    _check_apart(output, place, loaded, found.values())
     for image in loaded:
         mask = found[image.key].mask
         save_png(mask, output / f"{image.key}.png")
@@ -186,9 +194,11 @@ def write_explanations(
         if fatal:
             raise InvalidInput(f"the parameters cannot be used: {fatal[0]}")
     loaded = place.load_images()
+    _check_apart(output, place, loaded)
     known = {} if reference is None else place.references(
         loaded, reference, lambda image: explained_class((document or {}).get(image.key, {}))
     )  # fmt: skip
+    _check_apart(output, place, loaded, known.values())
     facts: dict[str, Any] = {}
     with work_progress("explaining") as advance:
         for number, image in enumerate(loaded):
@@ -229,3 +239,24 @@ def _check_folder(output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"folder {output} cannot be made ({error.strerror})") from error
+
+
+def _check_apart(
+    output: Path, place: Workplace, images: Sequence[StudyImage], masks: Iterable[Reference] = ()
+) -> None:
+    """Refuse to write pictures by their keys among photographs, or over masks.
+
+    Among photographs they would overwrite some, or be taken for photographs the next time.
+    """
+    home = place.catalog.folder or Path()
+    photographs = [image.path for image in images if image.path is not None]
+    read = [Path(mask.rule) for mask in masks]
+    read += [home / image.entry.mask for image in images if image.entry.mask is not None]
+    keys = {image.key for image in images}
+    over = [path for path in read if path.stem in keys and path.is_file()]
+    for what, files in (("photographs", photographs), ("masks", over)):
+        if any(file.parent.samefile(output) for file in files):
+            raise InvalidInput(
+                f"{output} is the folder of the {what}, where what is written would overwrite "
+                "them or be mixed with them: give another folder with -o"
+            )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from matplotlib.figure import Figure
 
 from explainers.errors import InvalidInput, StorageError
 from explainers.faithfulness import Faithfulness
@@ -18,6 +19,7 @@ from studies.catalog_names import catalog_study
 from studies.export import settings_digest
 from studies.records import add_comparison, add_verification
 from studies.report import write_report
+from studies.report.drawing import draw
 from studies.storage import open_storage
 from studies.trial_record import TrialRecord
 from tests.studies.comparison_samples import comparison_run
@@ -123,6 +125,15 @@ def test_verified_and_constrained(tmp_path: Path) -> None:
     assert "1 trial would have won but for that" in text
     assert "at least 0.125 less" in text
     assert "says little" in text
+
+
+def test_dollar_signs_in_names_are_no_formulas() -> None:
+    def figure() -> Figure:
+        drawn = Figure()
+        drawn.text(0, 0, "IMG $^$ and $5_$")
+        return drawn
+
+    assert "<!-- IMG $^$ and $5_$ -->" in draw("a", figure).svg
 
 
 def test_half_a_study_and_a_comparison_without_tuned_settings(tmp_path: Path) -> None:
