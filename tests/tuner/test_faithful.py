@@ -138,10 +138,13 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     assert best["score"] >= tuned["images"]["key"]["default"]["score"]
     assert set(best["faithful"]) == {"r2", "gain", "stability"}
     assert best["parameters"]["num_samples"] <= 100
-    more = ["--trials", "4", "--reference", "pictures"]
+    (here / "drawn").mkdir()
+    mask = draw_scene("key", DEMO_SEEDS["key"]).mask
+    Image.fromarray(mask).save(here / "drawn" / "key.png")
+    more = ["--trials", "4", "--reference", "drawn"]
     code, _, told = cli("tune", *box, *fast, *more)
     assert code == 2
-    assert "made with --objective faithful, not agreement" in told
+    assert "made with objective=faithful, not agreement" in told
     seen = json.loads(cli.ok("status", "--json"))["pictures/key"]
     assert seen["best"]["faithful"] == best["faithful"]
     assert seen["default"]["faithful"] == tuned["images"]["key"]["default"]["faithful"]
