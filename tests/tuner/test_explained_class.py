@@ -169,7 +169,7 @@ def test_trials_of_before_are_not_mixed_with_those_of_the_class(facts: dict[str,
     storage = optuna.storages.InMemoryStorage()
     study = optuna.create_study(study_name="c/house", storage=storage, direction="maximize")
     study.set_user_attr("class_index", 0)
-    with pytest.raises(InvalidInput, match=r"explanations of the likeliest class, not of class .*--study"):
+    with pytest.raises(InvalidInput, match=r"likeliest class, not of class .*--study"):
         open_study("c/house", storage, {"class_index": 0, **facts})
     (name,) = facts
     usual = {"class_index": 0, name: None if name == "label" else {}}
