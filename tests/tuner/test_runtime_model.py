@@ -69,7 +69,8 @@ def test_a_busy_machine_is_measured_by_processor_time(
     model = calibrate(demo_classifier, image)
     assert len(asked) == 1
     assert dict(model.predict) == pytest.approx(asked[0])
-    assert model.doubt is None
+    assert model.doubt is not None
+    assert "estimated from processor time" in model.doubt
 
 
 def test_where_processor_time_says_nothing_a_busy_machine_is_a_doubt(
