@@ -28,8 +28,8 @@ _logger = logging.getLogger(__name__)
 def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     """Measured for this classifier on this device, or read back from an earlier run.
 
-    Where its seconds are not to be trusted, it is not kept for later runs, and that is told, here
-    and wherever they are shown.
+    Where its seconds are not to be trusted, it is not kept for later runs; that is told wherever
+    they are shown.
 
     Args:
         image: (H, W, 3) uint8 of the study's geometry.
@@ -45,7 +45,7 @@ def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> Runti
         return stored
     model = calibrate(classifier, image)
     if model.doubt is not None:
-        _logger.warning("modelled seconds are not to be trusted: %s", model.doubt)
+        _logger.info("modelled seconds are not to be trusted: %s", model.doubt)
         return model
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
