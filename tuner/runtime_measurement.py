@@ -10,8 +10,9 @@ are done. So the classifier is timed
 - on a quiet machine by the wall clock, in this process, as a user would meet it;
 - otherwise by the main thread's processor time in a process of its own, whose threads sleep
   instead of spinning (``OMP_WAIT_POLICY=PASSIVE``, which is read when OpenMP is loaded). Beside
-  one busy process its medians were 9 % off, beside two 25 % (mobilenet_v2, two cores), so it is an
-  estimate: the model says so.
+  one and two busy processes the median of ten settings was 15 % below and 5 % above the quiet
+  one's, single settings 25 % off, while quiet measurements differ by as much among themselves
+  (mobilenet_v2, two cores): an estimate, and the model says so.
 
 Each figure is the minimum of several calls, and the sizes of batches take turns.
 """
@@ -27,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -48,8 +50,24 @@ PROBES: Mapping[str, Segmentation] = {
 }
 """What each segmentation algorithm is timed with."""
 
+
+@dataclass(frozen=True)
+class _Rounds:
+    """How often all sizes of batches are timed: until the seconds are over, within two bounds."""
+
+    fewest: int
+    most: int
+    seconds: float
+
+    def another(self, done: int, spent: float) -> bool:
+        """Whether one more round is due; not one that would end too late."""
+        if done < self.fewest:
+            return True
+        return done < self.most and spent * (done + 1) / done <= self.seconds
+
+
 _BATCHES = (1, 2, 5, 10, 16, 32)
-_FEWEST_ROUNDS, _MOST_ROUNDS, _PREDICT_SECONDS = 2, 7, 6.0
+_QUIET_ROUNDS, _BUSY_ROUNDS = _Rounds(2, 7, 6.0), _Rounds(5, 9, 15.0)
 _LOOK_SECONDS = 0.3
 _SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "TQDM_DISABLE": "1"}
 # A batch cannot cost less than a smaller one; up to so much is the noise of a good measurement.
@@ -81,7 +99,7 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
     predict = None
     if load.was_quiet():
         load = LoadMeter()
-        predict = _predict_seconds(classifier, image, time.perf_counter)
+        predict = _by_the_clock(classifier, image)
     doubt = None
     if predict is None or not load.was_quiet():
         share = load.others_share() or 0.0
@@ -91,7 +109,7 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
             predict = by_processor_time
             doubt += ", so the classifier's share is estimated from processor time"
         else:
-            predict = predict or _predict_seconds(classifier, image, time.perf_counter)
+            predict = predict or _by_the_clock(classifier, image)
     ordered, disorder = ordered_by_batch(predict)
     if disorder > _DISORDER:
         doubt = doubt or f"batches of different sizes contradict each other by {disorder:.0%}"
@@ -106,6 +124,10 @@ def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
         fit=_fit_seconds(),
         doubt=doubt,
     )
+
+
+def _by_the_clock(classifier: Classifier, image: NDArray[np.uint8]) -> dict[int, float]:
+    return _predict_seconds(classifier, image, time.perf_counter, _QUIET_ROUNDS)
 
 
 def _elsewhere(classifier: Classifier, image: NDArray[np.uint8]) -> dict[int, float] | None:
@@ -149,12 +171,12 @@ def _run(folder: Path) -> None:
     torch.set_num_threads(request["threads"])
     classifier = load_classifier(**request["classifier"])
     image = np.load(folder / "image.npy", allow_pickle=False)
-    seconds = _predict_seconds(classifier, image, time.thread_time)
+    seconds = _predict_seconds(classifier, image, time.thread_time, _BUSY_ROUNDS)
     (folder / "answer.json").write_text(json.dumps(seconds))
 
 
 def _predict_seconds(
-    classifier: Classifier, image: NDArray[np.uint8], clock: _Clock
+    classifier: Classifier, image: NDArray[np.uint8], clock: _Clock, rounds: _Rounds
 ) -> dict[int, float]:
     """Seconds a sample at each batch size.
 
@@ -164,10 +186,9 @@ def _predict_seconds(
     """
     calls: dict[int, list[float]] = {batch: [] for batch in _BATCHES}
     begin = time.perf_counter()
-    for number in range(_MOST_ROUNDS):
-        spent = time.perf_counter() - begin
-        if number >= _FEWEST_ROUNDS and spent > _PREDICT_SECONDS * number / (number + 1):
-            break  # another round would end too late
+    done = 0
+    while rounds.another(done, time.perf_counter() - begin):
+        done += 1
         for batch in _BATCHES:
             images = np.repeat(image[None], batch, axis=0)
             classifier.predict_proba(images)

@@ -20,7 +20,7 @@ from studies.attributes import DEFAULTS_ORIGIN, PICTURES
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.dashboard import is_installed, name_score, save_note, save_plot
 from studies.front import FrontPoint, pareto_front
-from studies.patient_storage import UNREACHABLE
+from studies.patient_storage import UNREACHABLE, unreachable_reason
 from studies.runtime_plot import runtime_plot
 from studies.study_note import ScoredTrial, study_note
 from studies.study_pictures import (
@@ -210,7 +210,8 @@ class StudyNotes:
             yield
         except UNREACHABLE as error:  # the next best has its picture when the database is back
             name = self._study.study_name
-            _logger.warning("study '%s': no note was written now: %s", name, error)
+            reason = unreachable_reason(error)
+            _logger.warning("study '%s': no note was written now: %s", name, reason)
         except (OSError, ImportError, LimeTunerError, optuna.exceptions.OptunaError) as error:
             _logger.warning(
                 "study '%s' goes on without pictures for the dashboard: %s",

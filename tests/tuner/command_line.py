@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import pytest
@@ -23,8 +24,14 @@ class Cli:
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
         self._monkeypatch.setattr(sys, "argv", ["lime-tuner", *arguments])
         self._capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
+        root = logging.getLogger()
+        before, level = root.handlers[:], root.level
+        try:
+            with pytest.raises(SystemExit) as ended:
+                main()
+        finally:  # a server logs to stderr for the rest of its process
+            root.handlers[:] = before
+            root.setLevel(level)
         out, err = self._capsys.readouterr()
         code = ended.value.code
         return (code if isinstance(code, int) else 0), out, err
