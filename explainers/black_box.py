@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
-from explainers.errors import InvalidInput, LimeTunerError, one_line
+from explainers.errors import InvalidInput, LimeTunerError
+from explainers.foreign_text import error_line
 from explainers.images import Geometry
 from explainers.model_outputs import described
 from explainers.telling import tell_once
@@ -80,7 +81,7 @@ class BlackBox(Classifier):
         except LimeTunerError:
             raise
         except (Exception, SystemExit) as error:  # the user's own code may raise anything
-            raise LimeTunerError(f"{self.name} failed ({one_line(error)})") from error
+            raise LimeTunerError(f"{self.name} failed ({error_line(error)})") from error
         answers = self._rows(returned, len(images))
         self.checked(answers)
         in_range = (answers >= -_ROUNDING) & (answers <= 1 + _ROUNDING)

@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from explainers.convention import Convention
-from explainers.errors import InvalidInput, LimeTunerError, NotFinite, one_line
+from explainers.errors import InvalidInput, LimeTunerError, NotFinite
 from explainers.fingerprints import update_with_code, update_with_state
+from explainers.foreign_text import error_line
 from explainers.images import Geometry
 from explainers.model_outputs import (
     OutputKind,
@@ -91,7 +92,7 @@ class Classifier:
             self.module.to(self.device)
         except NotImplementedError as error:  # meta tensors
             raise InvalidInput(
-                f"{self.name} cannot be put on {self.device} ({one_line(error)}): give a "
+                f"{self.name} cannot be put on {self.device} ({error_line(error)}): give a "
                 "torch.nn.Module that has its weights"
             ) from error
         with contextlib.suppress(NotImplementedError):  # exported programs have no modes
@@ -207,13 +208,13 @@ class Classifier:
             )
         if in_train_mode(self.module):
             return LimeTunerError(
-                f"{self.name} failed ({one_line(error)}): parts of it stay in train mode, its "
+                f"{self.name} failed ({error_line(error)}): parts of it stay in train mode, its "
                 "train(False) has to switch that off"
             )
         given = f"{tuple(inputs.shape)} {str(inputs.dtype).removeprefix('torch.')}"
         return LimeTunerError(
-            f"{self.name} failed on an input of {given} ({one_line(error)}): images have to be of "
-            "the size and the channels that it takes (resize and crop of its Geometry or of the "
+            f"{self.name} failed on an input of {given} ({error_line(error)}): images have to be "
+            "of the size and the channels that it takes (resize and crop of its Geometry or of the "
             "catalogue; mean and std of one number each for grey ones)"
         )
 

@@ -29,10 +29,7 @@ __all__ = [
     "SubmissionError",
     "UnsafePickle",
     "UnusableReference",
-    "one_line",
 ]
-
-_LONGEST = 200
 
 
 class LimeTunerError(Exception):
@@ -81,9 +78,3 @@ class StorageAway(StorageError):
 
 class SubmissionError(LimeTunerError):
     """A grading server that refuses, cannot be reached, or answers without a result."""
-
-
-def one_line(error: BaseException) -> str:
-    """Type and text of somebody else's exception, at most 200 characters of one line."""
-    text = " ".join(str(error).split())[:_LONGEST]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

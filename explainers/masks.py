@@ -88,21 +88,21 @@ def stretched(heat_map: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def check_reference(mask: NDArray[np.bool_], name: str) -> None:
-    """Refuse a mask that no explanation can be scored against.
+    """Refuse a computed mask that no explanation can be scored against.
+
+    Args:
+        name: of the image.
 
     Raises:
         UnusableReference: the mask is empty or covers the whole image.
     """
-    if not mask.any():
-        raise UnusableReference(
-            f"the reference mask of {name} is empty: lower the threshold of the rule "
-            "(e.g. gradcam@0.2), choose another method, or give a mask of your own"
-        )
-    if mask.all():
-        raise UnusableReference(
-            f"the reference mask of {name} covers the whole image: raise the threshold of the "
-            "rule (e.g. gradcam@0.5), choose another method, or give a mask of your own"
-        )
+    other = "choose another method, or give a mask of your own"
+    _check_two_sided(
+        mask,
+        f"the reference mask of {name}",
+        empty=f"lower the threshold of the rule (e.g. gradcam@0.2), {other}",
+        full=f"raise the threshold of the rule (e.g. gradcam@0.5), {other}",
+    )
 
 
 def check_own_mask(mask: NDArray[np.bool_], what: str) -> None:
@@ -114,13 +114,17 @@ def check_own_mask(mask: NDArray[np.bool_], what: str) -> None:
     Raises:
         UnusableReference: the mask is empty or covers the whole image.
     """
+    _check_two_sided(
+        mask,
+        what,
+        empty="nothing is marked as the object; draw it (255, or any label but 0), or leave the "
+        "image out",
+        full="nothing is left as the background (0); draw the object alone, or leave the image out",
+    )
+
+
+def _check_two_sided(mask: NDArray[np.bool_], what: str, *, empty: str, full: str) -> None:
     if not mask.any():
-        raise UnusableReference(
-            f"{what} is empty: nothing is marked as the object; draw it (255, or any label but "
-            "0), or leave the image out"
-        )
+        raise UnusableReference(f"{what} is empty: {empty}")
     if mask.all():
-        raise UnusableReference(
-            f"{what} covers everything: nothing is left as the background (0); draw the object "
-            "alone, or leave the image out"
-        )
+        raise UnusableReference(f"{what} covers the whole image: {full}")

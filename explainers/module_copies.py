@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from explainers.errors import LimeTunerError, one_line
+from explainers.errors import LimeTunerError
+from explainers.foreign_text import error_line
 
 __all__ = ["copied"]
 
@@ -34,8 +35,8 @@ def copied(module: torch.nn.Module, name: str) -> torch.nn.Module:
         return copy.deepcopy(module, memo)
     except Exception as error:  # the user's own objects may raise anything
         raise LimeTunerError(
-            f"{name} cannot be copied ({one_line(error)}): keep locks, open files and the like out "
-            "of the network"
+            f"{name} cannot be copied ({error_line(error)}): keep locks, open files and the like "
+            "out of the network"
         ) from error
 
 

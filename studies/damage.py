@@ -13,7 +13,7 @@ import sqlalchemy
 
 from explainers.errors import LimeTunerError
 from explainers.faithfulness import Faithfulness
-from studies.foreign_text import one_line
+from explainers.foreign_text import one_line
 from studies.storage import describe, holds_studies, opened_tables
 
 __all__ = ["damage_in", "decoded"]

@@ -16,9 +16,9 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import StorageAway, StorageError
+from explainers.foreign_text import one_line
 from studies import study_creation
 from studies.attributes import DEFAULTS_ORIGIN, FAILURE, RETRIES, WORKER
-from studies.foreign_text import one_line
 from studies.full_disk import is_full
 from studies.gathering_storage import GatheringStorage
 from studies.storage import database_reason, describe, is_away, trouble_of

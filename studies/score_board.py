@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from explainers.errors import SubmissionError
-from studies.foreign_text import one_line
+from explainers.foreign_text import one_line
 from studies.server_address import BOARD, parse_address
 from studies.server_requests import Reply, RequestFailure, request
 

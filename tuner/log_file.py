@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from studies.foreign_text import one_line
+from explainers.foreign_text import one_line
 from studies.passwords import without_passwords
 
 __all__ = ["LOG_FILE", "SharedLogFile", "join_log", "log_to", "record_error", "tell_warnings"]

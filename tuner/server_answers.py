@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, InvalidParameters
+from explainers.foreign_text import one_line
 from explainers.lime_parameters import LIME_ARGUMENTS, REGRESSORS, LimeParameters
 from explainers.segmentation import SEGMENTERS
-from studies.foreign_text import one_line
 from studies.plain_parameters import parameters_digest
 from tuner.server_runtime import TimedAnswer
 

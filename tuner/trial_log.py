@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from explainers.foreign_text import one_line
 from studies.attributes import FAILURE, WORKER
-from studies.foreign_text import one_line
 from studies.full_disk import is_full
 from studies.hosts import this_worker
 from studies.patient_storage import UNREACHABLE, unreachable_reason

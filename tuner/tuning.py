@@ -355,21 +355,12 @@ def answered(task: TuningTask, key: str) -> NDArray[np.float32]:
         key: of the image.
 
     Raises:
-        InvalidInput: see :func:`check_answer`.
+        InvalidInput: it answers NaN or infinity, which no explanation is like.
     """
     original = task.bank.original(task.source, task.image, task.digest)
-    check_answer(original, key)
-    return original
-
-
-def check_answer(answer: NDArray[np.float32], key: str) -> None:
-    """Refuse a classifier that answers NaN or infinity about an image, which nothing is like.
-
-    Raises:
-        InvalidInput: it does.
-    """
-    if not np.isfinite(answer).all():
+    if not np.isfinite(original).all():
         raise InvalidInput(
             f"the classifier's answer about '{key}' is not finite (NaN or infinity): check its "
             "weights, and what it does with the image"
         )
+    return original

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
-from studies.foreign_text import one_line
+from explainers.foreign_text import one_line
 from tuner.faithfulness import AGREEMENT
 from tuner.freed_memory import keep_freed_memory
 from tuner.needs import neediest, needs

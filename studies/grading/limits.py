@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from explainers.errors import InvalidParameters
+from explainers.foreign_text import one_line
 from explainers.lime_parameters import DISTANCE_METRICS, LIME_ARGUMENTS
 from explainers.segmentation import SEGMENTERS
 from studies.export import check_kwargs
-from studies.foreign_text import one_line
 from studies.plain_parameters import plain_kwargs
 
 __all__ = ["Limits", "checked_submission"]

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, RedirectResponse
 
 from explainers.errors import StorageError
-from studies.foreign_text import one_line
+from explainers.foreign_text import one_line
 from studies.http.entrance import Entrance
 from studies.http.guard import SESSION_COOKIE, Guard, is_token, may_enter, session_value
 from studies.http.problems import (

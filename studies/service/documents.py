@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import sqlalchemy
 
+from explainers.foreign_text import one_line
 from studies.attributes import PICTURES
-from studies.foreign_text import one_line
 from studies.records.jobs import Job
 from studies.service.folder import ServiceFolder
 from studies.storage import open_storage

@@ -182,7 +182,7 @@ def test_masks_that_programs_give() -> None:
         given_mask(mask[:, :20], (24, 24))
     with pytest.raises(InvalidInput, match="NaN"):
         given_mask(np.where(mask, 1, np.nan), (24, 24))
-    with pytest.raises(UnusableReference, match="covers everything"):
+    with pytest.raises(UnusableReference, match="covers the whole image"):
         given_mask(np.ones((24, 24)), (24, 24))
 
 

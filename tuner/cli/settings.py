@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import InvalidInput
-from studies.foreign_text import one_line
+from explainers.foreign_text import one_line
 
 if sys.version_info >= (3, 11):
     import tomllib

