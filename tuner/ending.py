@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,21 +13,21 @@ __all__ = ["tidy_end"]
 _NAMES = ("SIGTERM", "SIGHUP")
 
 
-class _Ended(BaseException):
-    """A signal came; not an Exception, so that nobody on the way takes it for one."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+class _Ended(KeyboardInterrupt):
+    """A signal came: whoever tidies up after Ctrl-C does it now."""
 
 
 @contextmanager
-def tidy_end() -> Iterator[None]:
+def tidy_end(*, by_signal: bool = True) -> Iterator[None]:
     """Let SIGTERM and SIGHUP leave every ``with`` inside it, and then end the process.
 
-    It ends by the signal itself, as whoever sent it expects. A second one changes nothing: what is
-    cleared away takes seconds. What is ignored (SIGHUP under nohup) stays ignored. For the main
-    thread.
+    A second one changes nothing: what is cleared away takes seconds. What is ignored (SIGHUP under
+    nohup) stays ignored. For the main thread.
+
+    Args:
+        by_signal: end by the signal itself, as whoever sent it expects; otherwise with the status
+            that a shell gives to that, after what was registered for the end of the process
+            (joblib's worker processes).
     """
     came: list[int] = []
 
@@ -34,7 +35,7 @@ def tidy_end() -> Iterator[None]:
         del frame
         came.append(number)
         if len(came) == 1:
-            raise _Ended(number)
+            raise _Ended
 
     wanted = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     before = {
@@ -44,9 +45,14 @@ def tidy_end() -> Iterator[None]:
     }
     try:
         yield
-    except _Ended as ended:
-        signal.signal(ended.number, signal.SIG_DFL)
-        signal.raise_signal(ended.number)
+    except BaseException:  # what became of the exception on its way
+        if not came:
+            raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if came and not by_signal:
+        sys.exit(128 + came[0])
+    if came:
+        signal.signal(came[0], signal.SIG_DFL)
+        signal.raise_signal(came[0])

@@ -38,6 +38,7 @@ from tuner.cli import (
 )
 from tuner.cli.streams import ReaderLeft, flushed, prepare_streams
 from tuner.cli.unexpected import check_working_folder, one_line_only
+from tuner.ending import tidy_end
 from tuner.log_file import tell_warnings
 
 __all__ = ["app", "main"]
@@ -85,7 +86,15 @@ for _name, _command in _COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong is one line on stderr, never a traceback."""
+    """Run the command line; whatever goes wrong is one line on stderr, never a traceback.
+
+    SIGTERM and SIGHUP interrupt as Ctrl-C does; the status is 128 and their number.
+    """
+    with tidy_end(by_signal=False):
+        _run()
+
+
+def _run() -> None:
     # lime and grad-cam draw a tqdm bar per explanation; ours are the ones to see.
     os.environ.setdefault("TQDM_DISABLE", "1")
     switch_off_telemetry()
