@@ -37,6 +37,8 @@ CAM_METHODS: Mapping[str, str | None] = {
 """Our name → grad-cam's class; ``None`` where we find the weights ourselves."""
 
 _ROUNDING = 1e-6
+# grad-cam's EigenCAM computes a matrix of cells × cells numbers: 1 GiB for 128 × 128 cells.
+_MOST_EIGENCAM_CELLS = 128 * 128
 _REMEDY = "name another with --cam-layer, give masks with --reference, or use --objective faithful"
 
 
@@ -69,6 +71,8 @@ class ActivationMaps:
         self._seen = _Seen()
         target.register_forward_hook(self._seen.begin_gradients)
         module.register_forward_hook(self._seen.answered)
+        if method == "eigencam":
+            target.register_forward_hook(self._refuse_many_cells)
         common: dict[str, Any] = {
             "model": ScoreModule(classifier, module),
             "target_layers": [target],
@@ -169,6 +173,17 @@ class ActivationMaps:
         raise LimeTunerError(
             f"{what} {reason}: {_REMEDY}" if reason else f"no gradient reaches {what}: {_REMEDY}"
         )
+
+    def _refuse_many_cells(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        del module, inputs
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+        if len(shape) == 4 and shape[2] * shape[3] > _MOST_EIGENCAM_CELLS:
+            classifier = self.classifier
+            raise LimeTunerError(
+                f"layer '{classifier.cam_layer}' of {classifier.name} has {shape[2]} x {shape[3]} "
+                f"cells, and eigencam takes {_MOST_EIGENCAM_CELLS} at most: name a later layer "
+                "with --cam-layer, or take gradcam"
+            )
 
     def _explain(self, error: Exception, height: int, width: int) -> None:
         """Raise an error that says why there are no maps, where that is known."""

@@ -249,6 +249,16 @@ def test_why_there_is_no_map(how: str, layer: str, said: str, size: int) -> None
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
 
 
+def test_eigencam_of_very_many_cells_is_refused() -> None:
+    """Its matrix of cells × cells would not fit into memory."""
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    classifier = Classifier("wide", net, (), geometry=Geometry(None, 160), cam_layer="0")
+    image = np.random.default_rng(0).integers(0, 256, (160, 160, 3)).astype(np.uint8)
+    with pytest.raises(LimeTunerError, match=r"'0' of wide has 160 x 160 cells, and eigencam"):
+        heat_map(classifier, image, "eigencam", 1)
+    assert heat_map(classifier, image[:128, :128], "eigencam", 1).shape == (128, 128)
+
+
 def test_a_frozen_backbone_has_the_same_map() -> None:
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)
     made = [_Cut(how) for how in ("open", "frozen")]
