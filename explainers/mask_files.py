@@ -186,7 +186,7 @@ class _Place:
             )
         raise source.error(
             f"is {shape[1]} × {shape[0]}: a mask of {self._name} is either of the photograph's "
-            f"size ({width} × {height}) or {crop} × {crop}{hint}"
+            f"size ({width} × {height}) or of the classifier's crop ({crop} × {crop}){hint}"
         )
 
     def fitted(self, mask: NDArray[np.bool_], source: Source) -> NDArray[np.bool_]:

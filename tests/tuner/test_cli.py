@@ -21,6 +21,7 @@ from explainers.engines import ENGINES
 from explainers.lime_parameters import LimeParameters
 from explainers.machine_load import LoadMeter
 from studies.export import export_pickle
+from tests.studies.study_samples import random_studies
 from tests.tuner.command_line import FEW_MAPS, Cli
 
 DEMO = ["--catalog", "demo"]
@@ -77,6 +78,23 @@ def test_seconds_of_a_busy_machine_are_told(
     code, _, told = cli("verify", "p.pkl", *DEMO, *few)
     assert code == 0
     assert ("took 50% of this machine" in told) == (share > 0)
+
+
+
+def test_an_export_of_nothing_says_what_there_is(here: Path, cli: Cli) -> None:
+    random_studies("sqlite:///lime-tuner.db", "mine", ("house", "bird"), 2)
+    random_studies("sqlite:///lime-tuner.db", "empty", ("house",), 0)
+    for study, catalog, says in (
+        ("nothing", "demo", "named 'nothing' or 'nothing/…': it has empty, mine"),
+        ("empty", "demo", "'empty' has no finished trial of an image yet"),
+        ("mine", "tml25", "'mine' is of bird, house, no images of the catalogue 'tml25'"),
+    ):
+        line = cli.refused("export", "--study", study, "--catalog", catalog, "--fill-defaults")
+        assert says in line
+    code, _, err = cli("export", "--study", "mine", "--catalog", "demo", "--fill-defaults")
+    assert code == 0
+    assert err.startswith("lime-tuner: lime's defaults for ")
+    assert "house" not in err
 
 
 def test_references_are_judged_and_doubtful_ones_left_out(here: Path, cli: Cli) -> None:

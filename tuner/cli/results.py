@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from explainers.errors import InvalidInput
+from explainers.remarks import shortened
 from tuner.cli import options
 from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_workplace
 from tuner.cli.output import console, errors, table, work_progress, write_json
@@ -116,11 +118,15 @@ def run_export(
         name = catalog_study(prefix)
         labels = study_attributes(storage, [name])[name].get(LABELS, {})
     missing = [key for key in catalog.keys if key not in found]
-    if missing and not (fill_defaults and found):
+    if len(missing) == len(catalog.keys):
+        raise _of_nothing(storage, prefix, catalog.name, found)
+    if missing and not fill_defaults:
         raise InvalidInput(
             f"study '{prefix}' has no finished trial for {', '.join(missing)}: run lime-tuner "
             "tune for them, check --study and --catalog, or pass --fill-defaults"
         )
+    if missing:
+        errors.print(f"lime-tuner: lime's defaults for {', '.join(missing)}", markup=False)
     parameters = {
         key: LimeParameters.from_json(found[key]) if key in found else LimeParameters()
         for key in catalog.keys
@@ -131,6 +137,28 @@ def run_export(
     if told := ungraded({key: value.label for key, value in parameters.items()}):
         errors.print(f"lime-tuner: {told}", markup=False)
     return {key: value.to_json() for key, value in parameters.items()}
+
+
+def _of_nothing(storage: str, prefix: str, catalog: str, found: Iterable[str]) -> InvalidInput:
+    """Why a study has nothing for any image of a catalogue."""
+    from studies.overview import overview
+    from studies.storage import describe
+
+    images = sorted(found)
+    if images:
+        return InvalidInput(
+            f"study '{prefix}' is of {shortened(images)}, no images of the catalogue '{catalog}': "
+            "give its own with --catalog"
+        )
+    names = sorted({row.study.partition("/")[0] for row in overview(storage, None)})
+    if prefix in names:
+        return InvalidInput(
+            f"study '{prefix}' has no finished trial of an image yet: run lime-tuner tune first"
+        )
+    return InvalidInput(
+        f"no study in {describe(storage)} is named '{prefix}' or '{prefix}/…': it has "
+        f"{shortened(names) or 'none'}; check --study and --storage"
+    )
 
 
 def verify(
