@@ -134,7 +134,7 @@ class Killed:
         time.sleep(self._tally.chance.uniform(0, 0.3))
         kept, over = self.finished(), self._over()
         workers, busy = psutil.Process(server.pid).children(), self._busy()
-        if not busy or any(attempts >= _LAST_ATTEMPT for attempts in busy.values()):
+        if not busy or self._in_last_attempt():
             return  # somebody is between two jobs, or would be found to die of his job
         what = ("all", "server", "worker")[self._tally.kills % 3]
         victims = {
@@ -158,18 +158,21 @@ class Killed:
         with sqlite3.connect(self._database, timeout=30) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
-    def _busy(self) -> dict[int, int]:
-        """The workers whose job is at work and has a trial that runs: process → attempt."""
+    def _busy(self) -> set[int]:
+        """The processes of the workers whose job is at work and has a trial that runs."""
         with sqlite3.connect(self._database, timeout=30) as connection:
             rows = connection.execute(
-                "SELECT worker, attempts FROM lime_tuner_jobs AS jobs WHERE state = 'running' "
+                "SELECT worker FROM lime_tuner_jobs AS jobs WHERE state = 'running' "
                 "AND EXISTS (SELECT 1 FROM studies JOIN trials USING (study_id) "
                 "WHERE study_name = jobs.study || '/' || image_key AND trials.state = 'RUNNING')"
             ).fetchall()
         assert self._process is not None
         alive = {worker.pid for worker in psutil.Process(self._process.pid).children()}
-        found = {int(worker.split(":")[1]): attempts for worker, attempts in rows}
-        return {pid: attempts for pid, attempts in found.items() if pid in alive}
+        return alive & {int(worker.split(":")[1]) for (worker,) in rows}
+
+    def _in_last_attempt(self) -> bool:
+        """Whether a job is at work for the last time, also where none of its trials runs."""
+        return any(job.state == "running" and job.attempts >= _LAST_ATTEMPT for job in self.jobs())
 
     def finish(self, seconds: float) -> None:
         """Let the rest be done."""
