@@ -134,7 +134,7 @@ def _as_cells(classifier: Classifier, output: torch.Tensor) -> torch.Tensor:
         return output
     try:
         return classifier.reshape_transform(output)
-    except (RuntimeError, IndexError):  # made for the blocks, not for this layer
+    except (RuntimeError, IndexError, ValueError):  # made for the blocks, not for this layer
         return output
 
 

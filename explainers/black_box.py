@@ -130,10 +130,10 @@ class BlackBox(Classifier):
         if answers.shape[1] > 1 and np.abs(sums - 1).max() > _SUM:
             tell_once(
                 _logger,
-                f"{self.name} sums",
                 f"{self.name} returned probabilities that sum to "
                 f"{sums[np.abs(sums - 1).argmax()]:.3g}: they are taken for independent ones, of "
                 "several labels",
+                f"{self.name} sums",
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -202,11 +202,9 @@ def _class_names(function: Any, name: str) -> tuple[str, ...]:
 def _geometry(function: Any) -> Geometry:
     """What its attributes say, the usual one otherwise."""
     usual = Geometry()
-    resize, crop = (
-        int(side) if isinstance(side, np.integer) else side
-        for side in (getattr(function, name, getattr(usual, name)) for name in ("resize", "crop"))
+    return Geometry(
+        resize=getattr(function, "resize", usual.resize), crop=getattr(function, "crop", usual.crop)
     )
-    return Geometry(resize=resize, crop=crop)
 
 
 def _remedy(answers: NDArray[np.float32]) -> str:

@@ -156,6 +156,11 @@ class Classifier:
         """
         try:
             output = (self.module if module is None else module)(inputs)
+        except torch.OutOfMemoryError as error:
+            raise LimeTunerError(
+                f"{self.name} found no memory on {self.device} for {len(inputs)} images "
+                f"({error_line(error)}): end what else uses it, or take another --device"
+            ) from error
         except (Exception, SystemExit) as error:  # the user's own code may raise anything
             raise self._failed(error, inputs) from error
         return self._taken(output, inputs)
@@ -274,7 +279,7 @@ class Classifier:
                 f"{self.name}: {'; '.join(told)}. A factory can return a Classifier that says "
                 "otherwise (output=, mean=, std=)"
             )
-            tell_once(_logger, line, line)
+            tell_once(_logger, line)
 
     def _tell_unless_logits(self, scores: torch.Tensor) -> None:
         if sum_to_one(scores.detach().float()):
@@ -282,7 +287,7 @@ class Classifier:
                 f"{self.name} returns rows in [0, 1] that sum to 1, which are taken for logits: "
                 'give Classifier(output="probabilities"), or output="logits" if they are'
             )
-            tell_once(_logger, line, line)
+            tell_once(_logger, line)
 
     def recognised(self) -> Classifier:
         """The same classifier with what its module says about itself, where nobody said it."""

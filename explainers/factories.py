@@ -73,7 +73,7 @@ def load_from_factory(
             return made if cam_layer is None else made.with_cam_layer(cam_layer)
         made = _with_map_layer(made, calls, cam_layer)
         if cam_layer is None:
-            _tell(f"{spec}: {_layer_told(made)}")
+            tell_once(_logger, f"{spec}: {_layer_told(made)}")
         return made
     return _of_bare_module(spec, _unwrapped(made), device, cam_layer, crop)
 
@@ -160,7 +160,7 @@ def _of_bare_module(
         made = _with_map_layer(made, calls, cam_layer)
     elif cam_layer is not None:
         made = made.with_cam_layer(cam_layer)
-    _tell(f"{spec}: {_input_told(made, config, told)}; {_layer_told(made)}")
+    tell_once(_logger, f"{spec}: {_input_told(made, config, told)}; {_layer_told(made)}")
     return made
 
 
@@ -269,6 +269,3 @@ def _layer_told(made: Classifier) -> str:
 def _short(values: Sequence[float]) -> str:
     return "/".join(f"{value:g}" for value in values)
 
-
-def _tell(line: str) -> None:
-    tell_once(_logger, line, line)

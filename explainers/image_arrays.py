@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from PIL import Image
 from explainers.errors import InvalidImage
 from explainers.image_files import to_rgb, upright
 from explainers.pixel_values import array_to_rgb
+from explainers.telling import tell_once
 
 __all__ = ["as_image"]
 
@@ -47,7 +47,7 @@ def as_image(value: Any) -> NDArray[np.uint8]:
         except (InvalidImage, OSError) as error:  # what Image.open promised cannot be decoded
             raise InvalidImage(f"the image {error}") from error
         for note in notes:
-            _tell_once(f"the image: {note}")
+            tell_once(_logger, f"the image: {note}")
         return np.array(upright(picture, value), dtype=np.uint8)
     array = _array(value)
     if array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and len(array) > 4:
@@ -63,7 +63,8 @@ def as_image(value: Any) -> NDArray[np.uint8]:
             "undo its normalisation, and give uint8 or floats from 0 to 1"
         )
     if scale.note and not (array.dtype.kind in "iu" and scale.high == 255):
-        _tell_once(f"the image: {scale.note}")  # int64 from 0 to 255 is what NumPy makes of uint8
+        # int64 from 0 to 255 is what NumPy makes of uint8
+        tell_once(_logger, f"the image: {scale.note}")
     return np.array(converted, dtype=np.uint8)
 
 
@@ -89,7 +90,7 @@ def _height_width_channels(array: NDArray[Any]) -> NDArray[Any]:
     """(H, W), (H, W, 3) or (H, W, 4), where the shape says plainly which axis is which."""
     shape = array.shape
     if array.ndim == 4 and shape[0] == 1:
-        _tell_once(f"the image has shape {shape}: taken as a batch of one")
+        tell_once(_logger, f"the image has shape {shape}: taken as a batch of one")
         return _height_width_channels(array[0])
     if array.ndim == 4:
         raise InvalidImage(f"the image has shape {shape}, {shape[0]} images: give one at a time")
@@ -106,7 +107,3 @@ def _height_width_channels(array: NDArray[Any]) -> NDArray[Any]:
     placed = np.moveaxis(array, 0, -1) if first else array
     return placed[..., 0] if placed.shape[2] == 1 else placed
 
-
-@lru_cache(maxsize=1024)
-def _tell_once(message: str) -> None:
-    _logger.warning("%s", message)

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +22,7 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from explainers.errors import InvalidImage
 from explainers.image_formats import read_formats, unread_suffix, what_it_is
 from explainers.pixel_values import ValueRange, array_to_rgb, over_backdrop
+from explainers.telling import tell_once
 
 __all__ = [
     "MAX_PIXELS", "Decoded", "is_white_at_zero", "limit_pixels", "load_image", "read_image",
@@ -91,13 +91,9 @@ def load_image(path: Path, *, backdrop: int = 255) -> Image.Image:
     """
     decoded = read_image(path, backdrop=backdrop)
     for note in decoded.notes:
-        _tell_once(f"{path}: {note}")
+        tell_once(_logger, f"{path}: {note}")
     return decoded.image
 
-
-@lru_cache(maxsize=4096)
-def _tell_once(message: str) -> None:
-    _logger.warning("%s", message)
 
 
 def read_image(path: Path, *, backdrop: int = 255) -> Decoded:
@@ -203,8 +199,6 @@ def _decode(content: BinaryIO, backdrop: int) -> Decoded:
         else:
             rgb, more = to_rgb(opened, backdrop, signed=signed)
         notes += more
-        if is_white_at_zero(opened) and opened.mode not in ("1", "L"):
-            rgb = ImageOps.invert(rgb)  # of these Pillow does it
         if opened.mode == "RGBA" and opened.format == "TIFF" and _EXTRA not in _tags(opened):
             notes.append("its fourth channel is taken for transparency")
         try:
@@ -272,6 +266,8 @@ def to_rgb(
 ) -> tuple[Image.Image, list[str]]:
     """A picture of any of Pillow's modes as 8-bit RGB, and what has to be told.
 
+    A TIFF that shows its zeros as white is inverted, where Pillow has not done it.
+
     Args:
         backdrop: grey value, 0 to 255, that transparent parts show.
         signed: whole numbers come from 8 or 16 bits with a sign.
@@ -279,6 +275,15 @@ def to_rgb(
     Raises:
         InvalidImage: it has values that are not finite.
     """
+    rgb, notes = _converted(image, backdrop, signed)
+    if is_white_at_zero(image) and image.mode not in ("1", "L"):
+        rgb = ImageOps.invert(rgb)
+    return rgb, notes
+
+
+def _converted(
+    image: Image.Image, backdrop: int, signed: bool
+) -> tuple[Image.Image, list[str]]:
     if image.mode.startswith("I") or image.mode == "F" or (signed and image.mode == "L"):
         values = np.asarray(image)
         if signed and values.dtype == np.uint8:

@@ -49,6 +49,9 @@ class Geometry:
                 f"geometry resize={self.resize!r} crop={self.crop!r} is impossible: both are whole "
                 "numbers of pixels"
             )
+        object.__setattr__(self, "crop", int(self.crop))  # of NumPy's no JSON can be made
+        if self.resize is not None:
+            object.__setattr__(self, "resize", int(self.resize))
         if max(sides) > _LARGEST_SIDE:
             raise InvalidInput(
                 f"geometry resize={self.resize} crop={self.crop} is impossible: at most "

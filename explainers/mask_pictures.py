@@ -42,7 +42,7 @@ def picture_file_object(path: Path, source: Source) -> NDArray[np.bool_]:
         with Image.open(path) as opened:
             frames, lossy = getattr(opened, "n_frames", 1), opened.format in _LOSSY
             several = frames > 1 and opened.format != "MPO"
-            zero_is_white = is_white_at_zero(opened)
+            _refuse_white_at_zero(opened, source)  # a picture that was turned has no tags
             picture = ImageOps.exif_transpose(opened)
     except _DAMAGE as error:
         raise InvalidImage(
@@ -50,11 +50,6 @@ def picture_file_object(path: Path, source: Source) -> NDArray[np.bool_]:
         ) from error
     if several:
         raise source.error(f"has {frames} frames or pages: save the mask alone")
-    if zero_is_white:  # ImageJ and tifffile store the object as 1 so, ImageMagick the background
-        raise source.error(
-            "is a TIFF that shows 0 as white, so that the object may be its black or its white: "
-            "save it as PNG, black but for the object"
-        )
     return picture_object(picture, source, lossy=lossy)
 
 
@@ -81,6 +76,7 @@ def picture_object(
     Raises:
         InvalidInput: it is not plainly a mask.
     """
+    _refuse_white_at_zero(picture, source)
     if picture.mode == "P" and not _hides_labels(picture):
         return _palette_object(picture, source)
     if picture.mode in _WITH_ALPHA or "transparency" in picture.info:
@@ -91,22 +87,36 @@ def picture_object(
     return coloured_object(np.asarray(picture.convert("RGB")), source, lossy=lossy)
 
 
+def _refuse_white_at_zero(picture: Image.Image, source: Source) -> None:
+    """ImageJ and tifffile store the object as 1 in such a file, ImageMagick the background."""
+    if is_white_at_zero(picture):
+        raise source.error(
+            "is a TIFF that shows 0 as white, so that the object may be its black or its white: "
+            "save it as PNG, black but for the object"
+        )
+
+
 def _hides_labels(picture: Image.Image) -> bool:
     """Whether a palette makes something transparent, other than the background's index 0."""
+    used = set(np.unique(np.asarray(picture)).tolist())
+    return bool(_transparent(picture) & used - {0})
+
+
+def _transparent(picture: Image.Image) -> set[int]:
+    """The indices of a palette that are not opaque."""
     transparent = picture.info.get("transparency")
     if transparent is None:
-        return False
-    used = set(np.unique(np.asarray(picture)).tolist())
+        return set()
     if isinstance(transparent, int):
-        hidden = {transparent}
-    else:
-        hidden = {index for index, alpha in enumerate(transparent) if alpha < 255}
-    return bool(hidden & used - {0})
+        return {transparent}
+    return {index for index, alpha in enumerate(transparent) if alpha < 255}
 
 
 def _palette_object(picture: Image.Image, source: Source) -> NDArray[np.bool_]:
     """Indices are labels; only black and one other colour, and greys, say the same as colours."""
     indices = np.asarray(picture)
+    if 0 in _transparent(picture):
+        return label_object(indices, source)  # a cut-out: whatever colours it had
     palette = np.asarray(picture.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     used = np.unique(indices)
     if used[-1] >= len(palette):

@@ -125,12 +125,15 @@ def _times_255(values: NDArray[Any]) -> NDArray[np.int64] | None:
     return whole.astype(np.int64) if np.abs(scaled - whole).max() < 1e-3 else None
 
 
-def grey_object(values: NDArray[Any], source: Source, *, lossy: bool = False) -> NDArray[np.bool_]:
+def grey_object(
+    values: NDArray[Any], source: Source, *, lossy: bool = False, labels: bool = True
+) -> NDArray[np.bool_]:
     """The object in one channel of two values, of labels, or of soft values.
 
     Args:
         values: (H, W) of numbers or booleans.
         lossy: from a format that cannot keep labels, such as JPEG.
+        labels: whether small numbers may be labels, and 255 void; they are no transparency.
 
     Raises:
         InvalidInput: not plainly one of these.
@@ -145,7 +148,7 @@ def grey_object(values: NDArray[Any], source: Source, *, lossy: bool = False) ->
     if len(found) == 1 or (len(found) == 2 and found[0] == 0):
         return np.asarray(values != 0)
     whole = values.dtype.kind != "f" or bool((found == np.floor(found)).all())
-    if whole and not lossy and found[0] == 0 and _are_labels(found, counts):
+    if labels and whole and not lossy and found[0] == 0 and _are_labels(found, counts):
         return label_object(values, source)
     if not whole and _are_small_fractions(found, counts):
         source.tell("fractions are taken as labels divided by 255, as matplotlib reads them")
@@ -250,7 +253,7 @@ def alpha_object(
         )
     if len(visible) > 1:
         source.tell("what is not transparent is taken as the object, whatever its colour")
-    return grey_object(alpha, source, lossy=lossy)
+    return grey_object(alpha, source, lossy=lossy, labels=False)
 
 
 def _are_labels(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:

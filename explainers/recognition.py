@@ -104,7 +104,7 @@ def _kind(scores: torch.Tensor, calls: _Calls) -> tuple[OutputKind, str]:
     name, kind, _ = last_step(scores)
     if kind is None and not name:
         kind = calls.made(scores)
-    values = scores.detach().to(torch.float64)
+    values = scores.detach().to("cpu", torch.float64)  # MPS has none
     if kind is not None:
         _refuse_softmax_of_images(values, kind)
         return kind, f"it ends in a {_ENDINGS[kind]}"

@@ -50,7 +50,7 @@ def fitted_keys(module: nn.Module, state: State, path: Path) -> dict[str, torch.
     from the names, or put before them, where that and nothing else makes them fit. What is no
     weight is left out. All that is told.
     """
-    own = _weights_of(module.state_dict())
+    own = _weights_of(_tensors(module))
     if own <= set(state) or not own:
         return _without_leftovers(module, dict(state), path)
     fits: dict[str, dict[str, torch.Tensor]] = {}
@@ -66,23 +66,23 @@ def fitted_keys(module: nn.Module, state: State, path: Path) -> dict[str, torch.
     for prefix, inside in fits.items():
         left = [key for key in state if not key.startswith(prefix)]
         others = f"; {_counted(left, 'other key')} left out" if left else ""
-        _tell(f"{path}: dropped the prefix '{prefix}' of {len(inside)} keys{others}")
+        tell_once(_logger, f"{path}: dropped the prefix '{prefix}' of {len(inside)} keys{others}")
         return _without_leftovers(module, inside, path)
     for prefix in _prefixes(_weights_of(state), own):
         longer = {f"{prefix}{key}": value for key, value in state.items()}
         if own <= set(longer):
-            _tell(f"{path}: put the prefix '{prefix}' before {len(longer)} keys")
+            tell_once(_logger, f"{path}: put the prefix '{prefix}' before {len(longer)} keys")
             return _without_leftovers(module, longer, path)
-    unwrapped = _as_wrapped(module.state_dict(), state)
+    unwrapped = _as_wrapped(_tensors(module), state)
     if own <= set(unwrapped):
-        _tell(f"{path}: names differ in {' and '.join(_WRAPPING)} only, and fit")
+        tell_once(_logger, f"{path}: names differ in {' and '.join(_WRAPPING)} only, and fit")
         return _without_leftovers(module, unwrapped, path)
     return _most_alike(own, state)
 
 
 def other_class_count(module: nn.Module, state: State) -> int | None:
     """How many classes the weights have, where that is all that keeps them from fitting."""
-    own = module.state_dict()
+    own = _tensors(module)
     other = {
         key: len(state[key])
         for key, value in own.items()
@@ -91,7 +91,7 @@ def other_class_count(module: nn.Module, state: State) -> int | None:
         and value.shape != state[key].shape
         and value.shape[1:] == state[key].shape[1:]
     }
-    head = next(reversed(own))
+    head = list(own)[-1]
     missing = _weights_of(own) - set(state)
     unknown = [key for key in state if key not in own]
     heads_only = len(set(other.values())) == 1 and head in other
@@ -104,7 +104,7 @@ def fill(module: nn.Module, state: State, path: Path, name: str) -> None:
     Raises:
         InvalidInput: a tensor is missing, unknown or of another shape.
     """
-    own = module.state_dict()
+    own = _tensors(module)
     shapes = {key: _shape(tensor) for key, tensor in own.items()}
     other = [k for k in state if k in own and shapes[k] not in (None, tuple(state[k].shape))]
     unknown = [key for key in state if key not in own]
@@ -125,7 +125,7 @@ def fill(module: nn.Module, state: State, path: Path, name: str) -> None:
         )
     _tell_casts(own, state, path)
     # Counts that the file lacks keep the module's own values.
-    kept = {key: tensor for key, tensor in own.items() if key not in state}
+    kept = {key: each for key, each in module.state_dict().items() if key not in state}
     try:
         module.load_state_dict({**kept, **state})
     except RuntimeError as error:
@@ -134,6 +134,11 @@ def fill(module: nn.Module, state: State, path: Path, name: str) -> None:
             f"{path} does not hold weights of {name} ({reason}): give the file of the same "
             "architecture"
         ) from error
+
+
+def _tensors(module: nn.Module) -> State:
+    """Of its state dict; modules may keep anything else there (``get_extra_state``)."""
+    return {key: each for key, each in module.state_dict().items() if torch.is_tensor(each)}
 
 
 def _weights_of(keys: Mapping[str, object] | list[str]) -> set[str]:
@@ -173,7 +178,7 @@ def _without_leftovers(
     own = module.state_dict()
     left = [key for key in state if key not in own and key.endswith(_NO_WEIGHTS)]
     if left:
-        _tell(f"{path}: left out {_counted(left, 'key')}, no weights")
+        tell_once(_logger, f"{path}: left out {_counted(left, 'key')}, no weights")
     return {key: value for key, value in state.items() if key not in left}
 
 
@@ -191,7 +196,7 @@ def _tell_casts(own: State, state: State, path: Path) -> None:
                 f"{path} holds {count} tensors of type {given} for weights of type {wanted}: give "
                 "the weights from before the quantisation"
             )
-        _tell(f"{path}: cast {count} tensors from {given} to {wanted}")
+        tell_once(_logger, f"{path}: cast {count} tensors from {given} to {wanted}")
 
 
 def _counted(keys: list[str], what: str) -> str:
@@ -206,6 +211,3 @@ def _shape(tensor: torch.Tensor) -> tuple[int, ...] | None:
 def _sides(shape: torch.Size) -> str:
     return " × ".join(map(str, shape)) or "a single number"
 
-
-def _tell(line: str) -> None:
-    tell_once(_logger, line, line)

@@ -45,12 +45,14 @@ def coverage(mask: NDArray[np.bool_]) -> float:
 def stored_coverage(reference: Mapping[str, Any] | None) -> float | None:
     """The coverage of a study's attribute ``reference``; ``None`` where it keeps no mask.
 
-    Raises:
-        StorageError: the mask is damaged.
+    Also where that mask is damaged: whoever needs the mask itself says so.
     """
     text = (reference or {}).get("mask_png")
     if text is None:
         return None
-    mask = mask_from_text(text)
+    try:
+        mask = mask_from_text(text)
+    except StorageError:
+        return None
     # Without a reference an empty mask is kept.
     return round(coverage(mask), 4) if mask.any() else None

@@ -144,7 +144,7 @@ def _state_in(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
         raise InvalidInput(f"{path} holds no tensors ({keys}), not a state dict: {_SAVE}")
     others = [key for key in inside if key not in (chosen, "")]
     if others:
-        _tell(
+        tell_once(_logger,
             f"{path} holds several state dicts: '{chosen}' is taken, {', '.join(others)} not",
         )
     return inside[chosen]
@@ -170,6 +170,3 @@ def _plain(tensor: torch.Tensor, name: str, path: Path) -> torch.Tensor:
         )
     return (tensor.to_dense() if tensor.layout != torch.strided else tensor).detach()
 
-
-def _tell(line: str) -> None:
-    tell_once(_logger, line, line)

@@ -14,13 +14,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from explainers.errors import InvalidInput
 from explainers.images import Geometry
+from explainers.telling import tell_once
 from studies.catalog_names import CATALOG_KEY
 from studies.picture_folder import is_picture_name, read_folder
 
@@ -287,16 +287,12 @@ def _geometry(table: Any, catalogue: str) -> Geometry | None:
     except InvalidInput as error:
         raise InvalidInput(f"catalogue '{catalogue}': {error}") from error
     for left_out in sorted({"resize", "crop"} - set(table)):
-        _tell_once(
+        tell_once(
+            _logger,
             f"the geometry of catalogue '{catalogue}' has no {left_out}: "
-            f"{getattr(geometry, left_out)} is taken, not what the classifier says"
+            f"{getattr(geometry, left_out)} is taken, not what the classifier says",
         )
     return geometry
-
-
-@lru_cache(maxsize=1024)
-def _tell_once(message: str) -> None:
-    _logger.warning("%s", message)
 
 
 def _is_text(value: Any, what: str) -> None:

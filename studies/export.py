@@ -201,11 +201,16 @@ def check_kwargs(
                 )
         for name in LIME_ARGUMENTS:
             problem = _problem(name, kwargs[name]) if name in kwargs else None
-            if name == "top_labels" and not graded and explained_class(kwargs) is not None:
+            if name == "top_labels" and not graded and _names_a_class(kwargs):
                 problem = None
             if problem:
                 complaints.append(Complaint(key, f"{name}={_short(kwargs[name])} {problem}", True))
     return complaints
+
+
+def _names_a_class(kwargs: Mapping[str, Any]) -> bool:
+    fits = _problem("labels", kwargs.get("labels", (1,))) is None
+    return fits and explained_class(kwargs) is not None
 
 
 def _short(value: Any) -> str:

@@ -305,5 +305,5 @@ def study_attributes(storage: str, names: Iterable[str]) -> dict[str, dict[str, 
         )
         found: dict[str, dict[str, Any]] = {}
         for name, key, value in rows:
-            found.setdefault(name, {})[key] = json.loads(value)
+            found.setdefault(name, {})[key] = decoded(value, key, "study", name)
     return found

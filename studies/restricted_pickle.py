@@ -157,6 +157,11 @@ class _Values:
         if maker.module.startswith("sklearn.linear_model") and maker.name in REGRESSORS:
             return self._regressor(maker.name, call.state or Pairs(), depth)
         if name in _DICTS and call.state is None:
+            given = isinstance(call.arguments, Sequence) and call.arguments.items
+            if maker.name == "OrderedDict" and given:
+                raise UnsafePickle(
+                    "the pickle holds an OrderedDict as Python 2 writes it: make a dict of it"
+                )
             return self._mapping(Pairs(call.pairs), depth)
         if name in _RANGES:
             return self._range(call)

@@ -365,7 +365,7 @@ class Arms:
         values["num_samples"] = samples
         values["distance_metric"] = space.distance_metric[0]
         values["regressor"] = space.regressor[0]
-        values["top_labels"] = min(space.top_labels, key=lambda k: math.inf if k is None else k)
+        values["top_labels"] = min(k for k in space.top_labels if isinstance(k, int))
         values["batch_size"] = self._fastest_batch()
         return values
 

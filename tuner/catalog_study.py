@@ -193,6 +193,16 @@ def with_stored_prices(task: CatalogTask, study: optuna.Study) -> CatalogTask:
     return CatalogTask(priced, task.aggregate)
 
 
+def check_share(most_runtime: float) -> None:
+    """Refuse a share of a runtime that is none.
+
+    Raises:
+        InvalidInput: it is no finite number above 0.
+    """
+    if not 0 < most_runtime < math.inf:
+        raise InvalidInput(f"--most-runtime {most_runtime}: give a finite number above 0")
+
+
 def affordable(space: SearchSpace, most_runtime: float) -> SearchSpace:
     """The space without numbers of samples that no image's explanation should have to pay for.
 
@@ -202,8 +212,7 @@ def affordable(space: SearchSpace, most_runtime: float) -> SearchSpace:
     Raises:
         InvalidInput: nothing is left.
     """
-    if not 0 <= most_runtime < math.inf:
-        raise InvalidInput(f"--most-runtime {most_runtime}: give a share above 0")
+    check_share(most_runtime)
     low, high = space.num_samples
     most = min(high, int(most_runtime * LimeParameters().num_samples))
     if most < low:

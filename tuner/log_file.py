@@ -18,7 +18,10 @@ from pathlib import Path
 from explainers.foreign_text import one_line
 from studies.passwords import without_passwords
 
-__all__ = ["LOG_FILE", "SharedLogFile", "join_log", "log_to", "record_error", "tell_warnings"]
+__all__ = [
+    "LOG_FILE", "SharedLogFile", "hush_warnings", "join_log", "log_to", "record_error",
+    "tell_warnings",
+]  # fmt: skip
 
 LOG_FILE = "lime-tuner.log"
 _PACKAGES = ("tuner", "studies", "explainers", "dissection")
@@ -109,6 +112,12 @@ def tell_warnings() -> None:
     """Show on stderr what is logged as a warning, also where no log is kept."""
     for package in _PACKAGES:
         logging.getLogger(package).addHandler(_stderr)
+
+
+def hush_warnings() -> None:
+    """Undo :func:`tell_warnings`, where a server shows what is logged in its own way."""
+    for package in _PACKAGES:
+        logging.getLogger(package).removeHandler(_stderr)
 
 
 def join_log(path: Path | None, *, told: bool = True) -> None:

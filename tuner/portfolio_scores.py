@@ -53,7 +53,7 @@ def stored_candidates(
         for _, _, record in ranked:
             parameters = record.parameters.about(None)  # of whatever class
             arm = (parameters.segmentation, parameters.hide_color)
-            if parameters.are_default or arm in arms:
+            if record.parameters.are_default or arm in arms:
                 continue
             arms.add(arm)
             samples = min(parameters.num_samples, most_samples)

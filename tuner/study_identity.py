@@ -98,12 +98,16 @@ class StudyIdentity:
         return list(found.values())
 
     def missing(self, wanted: StudyIdentity) -> dict[str, Any]:
-        """The facts that this study, which is stored, does not have yet."""
+        """The facts that this study, which is stored, does not have yet.
+
+        The layer of a mask that is stored already stays unknown: the mask is not made anew.
+        """
         planned = _planned(self.facts)
+        unknown = {"cam_layer"} if "reference" in self.facts else set()
         return {
             name: planned.get(name, value)
             for name, value in wanted.facts.items()
-            if name not in self.facts
+            if name not in self.facts and name not in unknown - planned.keys()
         }
 
 
@@ -260,7 +264,10 @@ def _planned(facts: Mapping[str, Any]) -> dict[str, Any]:
     plan = facts.get(PLAN)
     if not isinstance(plan, Mapping):
         return {}
-    return {name: plan[name] for name in _PLANNED if name in plan and name not in facts}
+    found = {name: plan[name] for name in _PLANNED if name in plan and name not in facts}
+    if plan.get("cam_layer") is not None and "cam_layer" not in facts:
+        found["cam_layer"] = plan["cam_layer"]
+    return found
 
 
 def _is_finite(value: Any) -> bool:

@@ -244,11 +244,11 @@ class Worker:
             check_versions(facts.get("package_versions"))
             classifier = kept_classifier(job.classifier_spec)
             _, image = load_catalog_image(job.catalog, job.key, classifier, job.assets)
-            check_same("classifier", classifier.name, facts["classifier"]["sha256"],
-                       classifier.fingerprint)  # fmt: skip
-            check_same("picture", image.key, facts["image_sha256"], image.digest)
+            network, picture, catalog = _made_of(facts)
+            check_same("classifier", classifier.name, network, classifier.fingerprint)
+            check_same("picture", image.key, picture, image.digest)
             task = job.task(classifier, image.pixels, bank)
-            here = job.facts(task, classifier, facts["catalog"])
+            here = job.facts(task, classifier, catalog)
             here.pop("cam_layer")  # no mask is made here
             check_identity(storage, name, StudyIdentity.of(here, pareto=plan.pareto))
         except LimeTunerError as error:
@@ -272,16 +272,19 @@ class Worker:
         Raises:
             Mismatch: it says too little, or nonsense.
         """
+        from studies.catalog import load_catalog
         from tuner.jobs import TuneJob
         from tuner.study_identity import stored_reference, stored_runtime_model
 
         machine = self.machine
+        source = machine.catalog or plan.catalog
+        geometry = load_catalog(source).geometry
         reference, model = stored_reference(name, facts), stored_runtime_model(name, facts)
         if reference is None or model is None:
             raise Mismatch("the study does not say what it was made from: run lime-tuner tune")
         try:
             return TuneJob(
-                catalog=machine.catalog or plan.catalog,
+                catalog=source,
                 key=facts["image_key"],
                 study=name,
                 storage=self.storage,
@@ -291,6 +294,7 @@ class Worker:
                     "weights": machine.weights or plan.weights,
                     "device": machine.device,
                     "cam_layer": machine.cam_layer or plan.cam_layer,
+                    "crop": None if geometry is None else geometry.crop,
                 },
                 engine=machine.engine,
                 class_index=facts["class_index"],
@@ -354,3 +358,15 @@ def check_versions(recorded: Any) -> None:
                 f"{package} {here} is installed here, the study was made with {there}: install "
                 f"{package}=={there}"
             )
+
+
+def _made_of(facts: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Digests of the classifier and of the picture, and the catalogue's name.
+
+    Raises:
+        Mismatch: the study does not say.
+    """
+    try:
+        return facts["classifier"]["sha256"], facts["image_sha256"], facts["catalog"]
+    except (KeyError, TypeError) as error:
+        raise Mismatch("what the study says of its classifier and picture is damaged") from error

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from explainers.classifier import Classifier
-from explainers.errors import LimeTunerError
+from explainers.errors import LimeTunerError, NotFinite
 from explainers.module_copies import copied
 from explainers.perturbation import Perturbation
 
@@ -110,12 +110,13 @@ class TorchEngine:
         count = len(batch)
         if self.on_accelerator:
             missing = _planned(count) - count
-            batch = torch.nn.functional.pad(batch, (0, 0, 0, 0, 0, 0, 0, missing))
+            # With what the network takes: some cannot answer about a blank picture.
+            batch = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])
         with _full_precision(self.device):
             try:
                 return self._asked(batch)[:count]
-            except LimeTunerError:
-                if self._layout is torch.contiguous_format:
+            except LimeTunerError as error:
+                if self._layout is torch.contiguous_format or not _may_be_the_layout(error):
                     raise
             # A view of features, say, is possible in the usual layout only.
             self._layout = torch.contiguous_format
@@ -125,6 +126,11 @@ class TorchEngine:
     def _asked(self, batch: torch.Tensor) -> NDArray[np.float32]:
         laid_out = batch.contiguous(memory_format=self._layout)
         return self._classifier.answers(laid_out, self.module)
+
+
+def _may_be_the_layout(error: LimeTunerError) -> bool:
+    no_memory = isinstance(error.__cause__, torch.OutOfMemoryError)
+    return not no_memory and not isinstance(error, NotFinite)
 
 
 def _laid_out(module: torch.nn.Module, layout: torch.memory_format) -> torch.nn.Module:

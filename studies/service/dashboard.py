@@ -31,7 +31,9 @@ _BUNDLE = b'<script defer src="/static/bundle.js">'
 _SHIM = b'<script src="/assets/service_dashboard.js"></script>'
 _PASSED = ("accept-encoding", "if-none-match", "if-modified-since")
 _DROPPED = ("content-length", "access-control-allow-origin", "connection")
-_PLAIN_QUERY = re.compile(rb"([A-Za-z_]+=[A-Za-z0-9_.,-]{0,5000}&?)*")
+# Every pair but the first begins with an &, so that no text can be split into pairs in two ways.
+_PAIR = rb"[A-Za-z_]+=[A-Za-z0-9_.,-]{0,5000}"
+_PLAIN_QUERY = re.compile(rb"(?:%b(?:&%b)*&?)?" % (_PAIR, _PAIR))
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
 _PICTURES_ONLY = "default-src 'none'; sandbox"
 

@@ -33,8 +33,7 @@ _KEPT = 2000
 _LONGEST_REASON = 500
 _NOTHING: dict[str, Any] = {
     "trials": 0, "pruned": 0, "best": None, "default": None, "reliability": None,
-    "runtime_doubt": None,
-    "coverage": None,
+    "runtime_doubt": None, "coverage": None, "class": None,
     "pictures": {"default": None, "best": None},
 }  # fmt: skip
 

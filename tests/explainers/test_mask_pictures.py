@@ -30,6 +30,13 @@ def _palette(mask: _Mask, background: int, label: int, colours: dict[int, int]) 
     return picture
 
 
+def _cut_out(mask: _Mask) -> Image.Image:
+    """White is transparent, and index 0."""
+    picture = _palette(mask, 0, 1, {0: 255, 1: 0})
+    picture.info["transparency"] = 0
+    return picture
+
+
 def _rgba(mask: _Mask, red: int, hidden: int) -> Image.Image:
     """Red where the mask is; what is hidden has a colour, too."""
     colours = np.where(mask[..., None], (red, 0, 0), (hidden, 9, 9))
@@ -56,6 +63,7 @@ _ENCODINGS: dict[str, Callable[[_Mask], Image.Image]] = {
     "P grey": lambda m: _palette(m, 0, 255, {255: 255}),
     "P dark label": lambda m: _palette(m, 0, 1, {1: 2}),
     "P black is not index 0": lambda m: _palette(m, 1, 0, {0: 255, 1: 0}),
+    "P black cut-out": _cut_out,
     "P both elsewhere": lambda m: _palette(m, 7, 3, {3: 90, 7: 0}),
 }
 
@@ -158,3 +166,16 @@ def test_several_pages_and_no_picture_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(InvalidImage, match=r"text\.png"):
         picture_file_object(tmp_path / "text.png", Source("text.png"))
+
+
+def test_a_faint_shadow_is_neither_the_object_nor_a_label() -> None:
+    alpha = np.zeros((100, 100), np.uint8)
+    alpha[20:60, 20:60] = 255
+    alpha[60:62, 20:60] = 40
+    picture = Image.fromarray(np.dstack([np.full((100, 100, 3), 90, np.uint8), alpha]))
+    remarks = Remarks()
+    assert np.array_equal(picture_object(picture, Source("cut.png", remarks)), alpha == 255)
+    alpha[60:80, 20:60] = 40  # as much as half of the object: which is it?
+    picture = Image.fromarray(np.dstack([np.full((100, 100, 3), 90, np.uint8), alpha]))
+    with pytest.raises(InvalidInput, match="neither two"):
+        picture_object(picture, Source("cut.png", remarks))

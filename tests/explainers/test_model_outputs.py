@@ -297,3 +297,29 @@ def test_maps_of_a_sure_softmax_are_those_of_its_logits() -> None:
             lambda z: WithLogits(z))  # fmt: skip
     for end in ends:
         np.testing.assert_allclose(cam(end), expected, atol=1e-5)
+
+
+def test_a_network_that_standardises_is_asked_about_pictures_only() -> None:
+    """About a blank one it would answer NaN."""
+
+    def standardised(module: Odd, x: torch.Tensor) -> torch.Tensor:
+        spread = x.std((1, 2, 3), keepdim=True)
+        return module.logits((x - x.mean((1, 2, 3), keepdim=True)) / spread)
+
+    found = _classifier(Odd(standardised)).recognised()
+    engine = make_engine(found, "torch", image=IMAGE)
+    assert np.isfinite(engine.predict_proba(IMAGE[None])).all()
+
+
+def test_a_lack_of_memory_is_told_as_that() -> None:
+    def greedy(module: Odd, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+    found = _classifier(Odd(greedy))
+    with pytest.raises(LimeTunerError, match="no memory on cpu for 1 images"):
+        found.predict_proba(IMAGE[None])
+    engine = TorchEngine(found)
+    module = engine.module
+    with pytest.raises(LimeTunerError, match="no memory"):
+        engine.predict_proba(IMAGE[None])
+    assert engine.module is module  # not once more in another layout

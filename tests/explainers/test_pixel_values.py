@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers import image_arrays
+from explainers import telling
 from explainers.errors import InvalidImage
 from explainers.image_files import read_image
 from explainers.images import Geometry, as_image, image_for, prepare
@@ -144,7 +144,7 @@ _UNIT = _PIXELS / 255
 
 @pytest.fixture(autouse=True)
 def _nothing_told() -> None:
-    image_arrays._tell_once.cache_clear()
+    telling._told.clear()
 
 
 @pytest.mark.parametrize(
@@ -226,3 +226,13 @@ def test_an_image_for_a_classifier() -> None:
     assert image_for(right, geometry, "it") is right
     with pytest.raises(InvalidImage, match="30 × 20 pixels, it sees 16 × 16"):
         image_for(_PIXELS, geometry, "it")
+
+
+def test_a_picture_that_was_opened_is_what_its_file_is(tmp_path: Path) -> None:
+    """Also where 0 is white, which Pillow undoes for 8 bits only."""
+    values = np.arange(30 * 20, dtype=np.uint16).reshape(30, 20) * 100
+    tifffile.imwrite(tmp_path / "scan.tif", values, photometric="miniswhite")
+    with Image.open(tmp_path / "scan.tif") as opened:
+        found = as_image(opened)
+    assert np.array_equal(found, np.asarray(read_image(tmp_path / "scan.tif").image))
+    assert found[0, 0, 0] > found[-1, -1, 0]

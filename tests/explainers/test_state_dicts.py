@@ -157,3 +157,22 @@ def test_safetensors(tmp_path: Path) -> None:
     module = _Net()
     load_state(module, tmp_path / "w.safetensors", "net")
     assert torch.equal(module.f.weight, _values()["f.weight"])
+
+
+class _Counting(_Net):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"seen": 3}
+
+    def set_extra_state(self, state: Any) -> None:
+        self.seen = state["seen"]
+
+
+def test_what_a_module_keeps_beside_its_tensors_is_its_own(tmp_path: Path) -> None:
+    module = _Counting()
+    torch.save(_values(), tmp_path / "w.pth")
+    load_state(module, tmp_path / "w.pth", "counting")
+    assert module.seen == 3
+    assert torch.equal(module.c.weight, _values()["c.weight"])
+    torch.save(_Net(7).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(InvalidInput, match="number of classes"):
+        load_state(module, tmp_path / "other.pth", "counting")

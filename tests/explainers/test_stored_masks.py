@@ -24,3 +24,4 @@ def test_coverage_of_what_is_stored() -> None:
 def test_a_damaged_mask(text: str) -> None:
     with pytest.raises(StorageError, match="stored mask of a study is damaged"):
         mask_from_text(text)
+    assert stored_coverage({"rule": "masks", "mask_png": text}) is None  # shown, and not needed

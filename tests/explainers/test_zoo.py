@@ -22,6 +22,13 @@ from tests.explainers.numpy_classifiers import picture
 _FACTORY = """
 import torch
 from explainers.classifier import Classifier
+class Traces(torch.nn.Sequential):
+    seen = None
+    def forward(self, x):
+        self.seen, self.last = tuple(x.shape), x.detach()
+        return super().forward(x)
+def traces():
+    return Traces(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
 def module():
     torch.manual_seed(0)
     return torch.nn.Sequential(
@@ -218,3 +225,12 @@ def test_mobilenet_names_the_photographs(mobilenet: Classifier, assets: Path) ->
         expected = path.stem.partition("_")[2].replace("_", " ").lower()
         right += mobilenet.class_name(top).lower() == expected
     assert right >= 7
+
+
+def test_what_answering_leaves_in_a_module_does_not_count(factories: str) -> None:
+    torch.manual_seed(0)
+    fresh = load_classifier(f"{factories}:traces", device="cpu")
+    torch.manual_seed(0)
+    asked = load_classifier(f"{factories}:traces", device="cpu")
+    asked.predict_proba(picture(0, 40, 40)[None])
+    assert asked.fingerprint == fresh.fingerprint

@@ -168,6 +168,14 @@ def test_each_wrong_value_is_one_clear_line(change: dict[str, Any], says: str) -
     assert "one" in str(fatal[0])
 
 
+@pytest.mark.parametrize("labels", [5, ("a",), (), (-1,)])
+def test_wrong_labels_are_told_where_no_top_ones_are_wanted(labels: Any) -> None:
+    kwargs = {**LimeParameters().as_kwargs(), "top_labels": None, "labels": labels}
+    fatal = [c for c in check_kwargs({"one": kwargs}, ("one",), graded=False) if c.fatal]
+    assert fatal
+    assert all("labels" in str(complaint) for complaint in fatal)
+
+
 def test_missing_and_surplus_entries_are_told_apart() -> None:
     short = LimeParameters().as_kwargs()
     del short["batch_size"]

@@ -100,6 +100,18 @@ def test_the_reason_is_named(tmp_path: Path, name: str, says: str) -> None:
         load_restricted(unreadable(tmp_path / "canary")[name])
 
 
+class _Python2:
+    """An OrderedDict as Python 2 pickles it: its pairs are an argument."""
+
+    def __reduce__(self) -> Any:
+        return collections.OrderedDict, ([["num_samples", 5]],)
+
+
+def test_an_ordered_dict_of_python_2_is_not_read_as_an_empty_one() -> None:
+    with pytest.raises(UnsafePickle, match="as Python 2 writes it: make a dict"):
+        load_restricted(pickle.dumps({"one": _Python2()}, protocol=2))
+
+
 def _data(name: str, **settings: Any) -> Any:
     rows = np.eye(5)
     return getattr(sklearn.linear_model, name)(**settings).fit(rows, rows[0])

@@ -147,6 +147,17 @@ def test_a_mask_is_its_pixels_and_a_computed_one_its_rule() -> None:
     ) == ["cam_layer=features, not features.2"]
 
 
+def test_the_layer_of_a_mask_that_is_kept_is_not_made_up() -> None:
+    """Studies of before do not say it, or in their plan only."""
+    old = {**_OLD_FACTS, "reference": _reference(rule="gradcam@0.3")}
+    wanted = StudyIdentity.of({**old, "cam_layer": "features.2"})
+    assert StudyIdentity.of(old).differences(wanted) == []
+    assert "cam_layer" not in StudyIdentity.of(old).missing(wanted)
+    planned = StudyIdentity.of({**old, PLAN: {**_OLD_PLAN, "cam_layer": "features"}})
+    assert planned.differences(wanted) == ["cam_layer=features, not features.2"]
+    assert planned.missing(wanted)["cam_layer"] == "features"
+
+
 def test_images_of_a_catalogue_are_told_by_their_keys() -> None:
     made = {"scope": "catalog", "images": {"a": "1", "b": "2"}, "classifier": _CLASSIFIER,
             "reference": {"rule": "masks", "sha256": "x"}}  # fmt: skip

@@ -37,6 +37,7 @@ class CatalogScope:
         Raises:
             InvalidInput: says what, and what could be.
         """
+        from tuner.catalog_study import check_share
         from tuner.catalog_task import Aggregate
 
         Aggregate.parse(self.aggregate)
@@ -48,8 +49,7 @@ class CatalogScope:
             from tuner.cross_validation import folds_of
 
             folds_of(["" for _ in range(images)], self.folds)
-        if not self.most_runtime > 0:
-            raise InvalidInput(f"--most-runtime {self.most_runtime}: give a share above 0")
+        check_share(self.most_runtime)
 
 
 def run_catalog_scope(

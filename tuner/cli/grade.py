@@ -181,10 +181,12 @@ def _service(
 def _serve(service: GradingService, bound: Listener) -> None:
     from studies.grading.app import create_app
     from studies.http.server import log_to_stderr, run_server
+    from tuner.log_file import hush_warnings
 
     try:
         for slot in service.slots:
             slot.start()  # what keeps them from starting is told here, in one line
+        hush_warnings()
         log_to_stderr()
         host, port = bound.getsockname()[:2]
         errors.print(

@@ -179,7 +179,9 @@ def _serve(service: Service, crew: ServiceCrew, bound: Listener) -> None:
 
     from studies.http.server import log_to_stderr, run_server
     from studies.service.app import create_app
+    from tuner.log_file import hush_warnings
 
+    hush_warnings()
     log_to_stderr()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     app = create_app(service)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,13 @@ def test_the_report_is_made_once_while_nothing_changes(reader: TestClient, tuned
     assert reader.get("/report/mine/tables/trials.csv").text.count("\n") > 10
     for path in ("tables/none.csv", "index.html", "tables/..%2f..%2f..%2f..%2fcatalog.toml"):
         assert reader.get(f"/report/mine/{path}").status_code in (404, 422), path
+
+
+def test_a_query_of_the_dashboard_is_looked_at_in_no_time(reader: TestClient) -> None:
+    begun = time.monotonic()
+    assert reader.get(f"/dashboard?{'a=' + 'a' * 9000}!").status_code < 500
+    assert reader.get(f"/dashboard?a={'aaaaaaaa=' * 400}!").status_code < 500
+    assert time.monotonic() - begun < 5
 
 
 def test_the_dashboard_is_for_reading(reader: TestClient, tuned: Service) -> None:
