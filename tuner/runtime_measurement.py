@@ -10,9 +10,9 @@ are done. So the classifier is timed
 - on a quiet machine by the wall clock, in this process, as a user would meet it;
 - otherwise by the main thread's processor time in a process of its own, whose threads sleep
   instead of spinning (``OMP_WAIT_POLICY=PASSIVE``, which is read when OpenMP is loaded). Beside
-  one and two busy processes the median of ten settings was 15 % below and 5 % above the quiet
-  one's, single settings 25 % off, while quiet measurements differ by as much among themselves
-  (mobilenet_v2, two cores): an estimate, and the model says so.
+  one or two busy processes the median of five such measurements was 5 to 25 % below that of five
+  on a quiet machine, which differed by up to 20 % from their own median (mobilenet_v2, two cores):
+  an estimate, and the model says so.
 
 Each figure is the minimum of several calls, and the sizes of batches take turns.
 """

@@ -256,7 +256,7 @@ def test_eigencam_of_very_many_cells_is_refused() -> None:
     image = np.random.default_rng(0).integers(0, 256, (160, 160, 3)).astype(np.uint8)
     with pytest.raises(LimeTunerError, match=r"'0' of wide has 160 x 160 cells, and eigencam"):
         heat_map(classifier, image, "eigencam", 1)
-    assert heat_map(classifier, image[:128, :128], "eigencam", 1).shape == (128, 128)
+    assert heat_map(classifier, image[:32, :32], "eigencam", 1).shape == (32, 32)
 
 
 def test_a_frozen_backbone_has_the_same_map() -> None:

@@ -1,0 +1,78 @@
+"""Pictures, masks and a network that cost next to nothing, for tests that are not about the demo.
+
+A picture shows a red and a green rectangle on grey noise. The network's probability of red grows
+with how much red there is, so an explanation of red finds the red rectangle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from explainers.classifier import Classifier
+from explainers.images import Geometry
+
+__all__ = ["KEYS", "MODEL", "SIDE", "make", "tiny_picture", "write_catalogue"]
+
+SIDE = 48
+KEYS = ("house", "key", "bird", "cat")
+MODEL = "tests.tuner.tiny:make"
+"""What ``--model`` takes."""
+
+
+class _RedOrGreen(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 2, 1)
+        self.head = nn.Linear(2, 3)
+        with torch.no_grad():
+            # Red less green, and green less red, of the normalised channels.
+            self.features.weight[:] = torch.tensor([[1.0, -1, 0], [-1, 1, 0]])[:, :, None, None]
+            self.features.bias[:] = 0.0
+            self.head.weight[:] = torch.tensor([[12.0, 0], [0, 12], [0, 0]])
+            self.head.bias[:] = torch.tensor([0.0, 0, 1])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.head(torch.relu(self.features(images)).mean((2, 3)))
+        return scores
+
+
+def make() -> Classifier:
+    """The network."""
+    return Classifier(
+        "tiny", _RedOrGreen(), ("red", "green", "neither"), geometry=Geometry(SIDE, SIDE),
+        mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), cam_layer="features", output="logits",
+    )  # fmt: skip
+
+
+def tiny_picture(key: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """(48, 48, 3) uint8, and where its red rectangle is."""
+    number = sum(map(ord, key))
+    rng = np.random.default_rng(number)
+    image = rng.integers(90, 130, (SIDE, SIDE, 3)).astype(np.uint8)
+    top, left = 6 + number % 7, 4 + number % 5
+    image[top : top + 22, left : left + 18] = (215, 30, 40)
+    image[30:44, 30:46] = (30, 190, 40)
+    mask = np.zeros((SIDE, SIDE), bool)
+    mask[top : top + 22, left : left + 18] = True
+    image = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+    return image, mask
+
+
+def write_catalogue(folder: Path, keys: Sequence[str] = KEYS) -> Path:
+    """``demo.toml`` with pictures and masks; its studies are called as those of ``demo`` are."""
+    text = 'reference = "masks"\n'
+    for key in keys:
+        image, mask = tiny_picture(key)
+        Image.fromarray(image).save(folder / f"{key}.png")
+        Image.fromarray(mask).save(folder / f"{key}_mask.png")
+        text += f'[[image]]\nkey = "{key}"\nfile = "{key}.png"\nmask = "{key}_mask.png"\n'
+    path = folder / "demo.toml"
+    path.write_text(text)
+    return path
