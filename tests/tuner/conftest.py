@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.tuner.command_line import Cli
+from tests.tuner.tiny import write_catalogue
 
 
 @pytest.fixture
@@ -21,3 +22,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     return Cli(monkeypatch, capsys)
+
+
+@pytest.fixture
+def tiny_catalogue(here: Path) -> Path:
+    """``demo.toml`` in the working folder; see ``tests.tuner.tiny``."""
+    return write_catalogue(here)

@@ -18,12 +18,12 @@ from torch import nn
 from explainers.classifier import Classifier
 from explainers.images import Geometry
 
-__all__ = ["KEYS", "MODEL", "SIDE", "make", "tiny_picture", "write_catalogue"]
+__all__ = ["KEYS", "SIDE", "TINY", "make", "tiny_picture", "write_catalogue"]
 
 SIDE = 48
 KEYS = ("house", "key", "bird", "cat")
-MODEL = "tests.tuner.tiny:make"
-"""What ``--model`` takes."""
+TINY = ("--catalog", "demo.toml", "--model", "tests.tuner.tiny:make")
+"""For the command line, in a folder with :func:`write_catalogue`'s files."""
 
 
 class _RedOrGreen(nn.Module):
@@ -55,13 +55,13 @@ def tiny_picture(key: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """(48, 48, 3) uint8, and where its red rectangle is."""
     number = sum(map(ord, key))
     rng = np.random.default_rng(number)
-    image = rng.integers(90, 130, (SIDE, SIDE, 3)).astype(np.uint8)
+    image = rng.integers(100, 112, (SIDE, SIDE, 3)).astype(np.uint8)
     top, left = 6 + number % 7, 4 + number % 5
     image[top : top + 22, left : left + 18] = (215, 30, 40)
     image[30:44, 30:46] = (30, 190, 40)
     mask = np.zeros((SIDE, SIDE), bool)
     mask[top : top + 22, left : left + 18] = True
-    image = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+    image = np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
     return image, mask
 
 
