@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from explainers.classifier import Classifier
+from tests.tuner import tiny
 from tests.tuner.command_line import Cli
-from tests.tuner.tiny import write_catalogue
 
 
 @pytest.fixture
@@ -27,4 +28,10 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def tiny_catalogue(here: Path) -> Path:
     """``demo.toml`` in the working folder; see ``tests.tuner.tiny``."""
-    return write_catalogue(here)
+    return tiny.write_catalogue(here)
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier() -> Classifier:
+    """The network of ``tests.tuner.tiny``."""
+    return tiny.make()

@@ -1,4 +1,4 @@
-"""A task that is solved in seconds: a drawn scene, the demo network, a fixed price list."""
+"""Tasks that are solved in seconds: a drawn scene and its network, with a fixed price list."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 
 from explainers.classifier import Classifier
-from explainers.engines import Engine, make_engine
+from explainers.engines import Engine, TorchEngine, make_engine
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from tests.tuner.tiny import tiny_picture
 from tuner.runtime_model import RuntimeModel
 from tuner.search_space import SearchSpace
 from tuner.task import TuningTask
@@ -48,6 +49,20 @@ def demo_task(
         image=scene.image,
         source=demo_engine(classifier),
         reference=Reference(scene.mask, "masks"),
+        bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
+        runtime_model=RUNTIME_MODEL,
+    )
+
+
+def tiny_task(
+    classifier: Classifier, key: str = "house", bank: Path | PerturbationBank | None = None
+) -> TuningTask:
+    """The task of one of ``tests.tuner.tiny``'s pictures against its exact mask."""
+    image, mask = tiny_picture(key)
+    return TuningTask(
+        image=image,
+        source=TorchEngine(classifier),
+        reference=Reference(mask, "masks"),
         bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
         runtime_model=RUNTIME_MODEL,
     )

@@ -17,7 +17,7 @@ from explainers.perturbation_bank import PerturbationBank
 from explainers.replay import FlatSetting
 from explainers.segmentation import Segmentation
 from tests.tuner.command_line import FEW_MAPS, Cli
-from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.catalog_arms import CatalogArms, Steps, paired
 from tuner.catalog_study import affordable, run_catalog_study, values_on
 from tuner.catalog_task import MEAN, Aggregate, CatalogTask
@@ -32,7 +32,7 @@ _SETTINGS = TuningSettings(trials=6, seeds=2, confirm_seeds=3, space=SMALL_SPACE
 
 def _task(classifier: Classifier, aggregate: Aggregate = MEAN) -> CatalogTask:
     bank = PerturbationBank()
-    return CatalogTask({key: demo_task(classifier, key, bank) for key in _KEYS}, aggregate)
+    return CatalogTask({key: tiny_task(classifier, key, bank) for key in _KEYS}, aggregate)
 
 
 def test_aggregates() -> None:
@@ -46,8 +46,8 @@ def test_aggregates() -> None:
             Aggregate.parse(text)
 
 
-def test_a_catalogue_is_seen_as_its_images_together(demo_classifier: Classifier) -> None:
-    task, worst = _task(demo_classifier), _task(demo_classifier, Aggregate(0.0))
+def test_a_catalogue_is_seen_as_its_images_together(tiny_classifier: Classifier) -> None:
+    task, worst = _task(tiny_classifier), _task(tiny_classifier, Aggregate(0.0))
     views = [one.view(_SLIC) for one in task.images]
     together = task.view(_SLIC)
     assert together.ceilings == tuple(np.mean([v.ceilings for v in views], axis=0))
@@ -89,13 +89,13 @@ def test_neighbours_are_one_step_away() -> None:
     assert set(found) <= set(settings)
 
 
-def test_an_arms_forecast_is_the_mean_of_its_images(demo_classifier: Classifier) -> None:
+def test_an_arms_forecast_is_the_mean_of_its_images(tiny_classifier: Classifier) -> None:
     space = SearchSpace(
         maps={"slic": {"n_segments": (8,), "compactness": (20,)}},
         hide_color=("grey",), num_features=(5,), num_samples=(64, 64),
         distance_metric=("cosine",), regressor=("lime",),
     )  # fmt: skip
-    task = _task(demo_classifier)
+    task = _task(tiny_classifier)
     arms = CatalogArms(task, space, 0.1)
     arms.look_at(1e6)
     (arm,) = arms.possible()
@@ -109,8 +109,8 @@ def test_an_arms_forecast_is_the_mean_of_its_images(demo_classifier: Classifier)
     assert task.bank.counts.new == asked, "the probe has asked for all of it"
 
 
-def test_a_setting_is_scored_on_every_image_or_given_up(demo_classifier: Classifier) -> None:
-    task = _task(demo_classifier)
+def test_a_setting_is_scored_on_every_image_or_given_up(tiny_classifier: Classifier) -> None:
+    task = _task(tiny_classifier)
     study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
     result = run_catalog_study(study, task, _SETTINGS)
     assert result.trials == 6
@@ -133,19 +133,19 @@ def test_a_setting_is_scored_on_every_image_or_given_up(demo_classifier: Classif
     assert best.user_attrs["iou_per_image"] == pytest.approx(again, abs=1e-5)
 
 
-def test_the_same_search_finds_the_same(demo_classifier: Classifier) -> None:
+def test_the_same_search_finds_the_same(tiny_classifier: Classifier) -> None:
     def values() -> list[float | None]:
         study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
         settings = TuningSettings(trials=3, seeds=1, confirm_seeds=2, space=SMALL_SPACE)
-        run_catalog_study(study, _task(demo_classifier), settings)
+        run_catalog_study(study, _task(tiny_classifier), settings)
         return [trial.value for trial in study.get_trials()]
 
     assert values() == values()
 
 
-def test_the_worst_image_can_decide(demo_classifier: Classifier) -> None:
+def test_the_worst_image_can_decide(tiny_classifier: Classifier) -> None:
     study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
-    result = run_catalog_study(study, _task(demo_classifier, Aggregate(0.0)), _SETTINGS)
+    result = run_catalog_study(study, _task(tiny_classifier, Aggregate(0.0)), _SETTINGS)
     best = study.best_trial
     expected = min(best.user_attrs["iou_per_image"].values())
     assert result.score == pytest.approx(

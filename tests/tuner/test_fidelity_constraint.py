@@ -12,7 +12,7 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.trial_record import TrialRecord
-from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.fidelity_constraint import Fidelity, default_fidelity, fidelity_of
 from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, study_facts
@@ -28,8 +28,8 @@ def test_what_is_missing_decides() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["ceiling", "random"])
-def test_winners_are_as_faithful_as_the_defaults(sampler: str, demo_classifier: Classifier) -> None:
-    task = demo_task(demo_classifier, "key")
+def test_winners_are_as_faithful_as_the_defaults(sampler: str, tiny_classifier: Classifier) -> None:
+    task = tiny_task(tiny_classifier, "key")
     usual = default_fidelity(task)
 
     study = open_study("s", None, {"reference": task.reference.to_json()})
@@ -48,13 +48,13 @@ def test_winners_are_as_faithful_as_the_defaults(sampler: str, demo_classifier: 
         assert max(trial.constraints.values()) > 0
 
 
-def test_a_study_keeps_its_constraint(demo_classifier: Classifier) -> None:
-    task = demo_task(demo_classifier)
+def test_a_study_keeps_its_constraint(tiny_classifier: Classifier) -> None:
+    task = tiny_task(tiny_classifier)
     storage = optuna.storages.InMemoryStorage()
 
     def facts(settings: TuningSettings) -> dict[str, object]:
         return study_facts(
-            task, demo_classifier, settings, catalog="demo", key="house"
+            task, tiny_classifier, settings, catalog="demo", key="house"
         )
 
     open_study("s", storage, facts(BOUND))

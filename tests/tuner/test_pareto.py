@@ -21,7 +21,7 @@ from studies.dashboard import dashboard_app
 from studies.front import FrontPoint, pareto_front
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
-from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
+from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
 from tests.tuner.test_dashboard import asked
 from tests.tuner.test_tuning import SCENE, outcome, tune_house
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
@@ -41,9 +41,9 @@ def points_of(trials: list[FrozenTrial]) -> list[FrontPoint]:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_only_what_cannot_be_on_the_front_is_stopped(
-    demo_classifier: Classifier, sampler: str
+    tiny_classifier: Classifier, sampler: str
 ) -> None:
-    result = tune_house(demo_classifier, trials=25, sampler=sampler, pareto=True)
+    result = tune_house(tiny_classifier, trials=25, sampler=sampler, pareto=True)
     trials = result.study.trials
     assert [d.name for d in result.study.directions] == ["MAXIMIZE", "MINIMIZE"]
     (defaults,) = [t for t in trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN]
@@ -77,19 +77,19 @@ def test_only_what_cannot_be_on_the_front_is_stopped(
 
 
 def test_a_resumed_front_goes_on_as_if_it_had_not_been_interrupted(
-    demo_classifier: Classifier, tmp_path: Path
+    tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
     def told(name: str, *totals: int) -> list[tuple[Any, ...]]:
         url = f"sqlite:///{tmp_path / name}"
         for trials in totals:
-            result = tune_house(demo_classifier, trials=trials, seeds=2, pareto=True, storage=url)
+            result = tune_house(tiny_classifier, trials=trials, seeds=2, pareto=True, storage=url)
         return [(t.number, t.state, t.values, t.params) for t in result.study.trials]
 
     assert told("bit by bit.db", 9, 14) == told("at once.db", 14)
 
 
-def test_a_study_keeps_its_objectives(demo_classifier: Classifier) -> None:
-    task, storage = demo_task(demo_classifier), optuna.storages.InMemoryStorage()
+def test_a_study_keeps_its_objectives(tiny_classifier: Classifier) -> None:
+    task, storage = tiny_task(tiny_classifier), optuna.storages.InMemoryStorage()
     facts = {"reference": task.reference.to_json()}
     for name, pareto in (("one", False), ("two", True)):
         for _ in range(2):
@@ -98,8 +98,8 @@ def test_a_study_keeps_its_objectives(demo_classifier: Classifier) -> None:
             open_study(name, storage, facts, pareto=not pareto)
 
 
-def test_what_is_on_the_front_is_as_faithful_as_the_defaults(demo_classifier: Classifier) -> None:
-    task = demo_task(demo_classifier, "key")
+def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Classifier) -> None:
+    task = tiny_task(tiny_classifier, "key")
     study = open_study("s", None, {"reference": task.reference.to_json()}, pareto=True)
     settings = TuningSettings(
         trials=9, seeds=2, space=SMALL_SPACE, seed=1, constrain_fidelity=True, pareto=True
@@ -222,11 +222,11 @@ def test_others_join_copy_look_and_report(here: Path, cli: Cli) -> None:
     assert (here / "page" / "index.html").is_file()
 
 
-def test_pictures_are_drawn_once(demo_classifier: Classifier, tmp_path: Path) -> None:
+def test_pictures_are_drawn_once(tiny_classifier: Classifier, tmp_path: Path) -> None:
     from studies.artifacts import ArtifactFolder
     from tuner.study_notes import StudyNotes
 
-    task = demo_task(demo_classifier)
+    task = tiny_task(tiny_classifier)
     study = open_study(
         "a/house", open_storage(f"sqlite:///{tmp_path / 's.db'}"), {}, pareto=True
     )
@@ -249,13 +249,13 @@ def test_pictures_are_drawn_once(demo_classifier: Classifier, tmp_path: Path) ->
     assert names == ["lime-defaults.png", "photograph.png"]
 
 
-def test_the_same_from_python(demo_classifier: Classifier) -> None:
+def test_the_same_from_python(tiny_classifier: Classifier) -> None:
     result = tune(
-        SCENE.image, demo_classifier, SCENE.mask, trials=9, seeds=2, space=SMALL_SPACE,
+        SCENE.image, tiny_classifier, SCENE.mask, trials=9, seeds=2, space=SMALL_SPACE,
         runtime_model=RUNTIME_MODEL, pareto=True, runtime_weight=0.5,
     )  # fmt: skip
     assert result.front
     assert result.best["number"] in {point.number for point in result.front}
-    plain = tune_house(demo_classifier, trials=4)
+    plain = tune_house(tiny_classifier, trials=4)
     assert plain.front is None
     assert outcome(plain)

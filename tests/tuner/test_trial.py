@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from explainers.classifier import Classifier
 from explainers.lime_parameters import LimeParameters
-from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.stopping import LOOKS, Rival
 from tuner.task import TuningTask
 from tuner.trial import TuningSettings, _confirming, _hopeless_look
@@ -22,7 +22,7 @@ SETTINGS = TuningSettings(trials=30, seeds=3, sampler="random", space=SMALL_SPAC
 
 
 def _study(classifier: Classifier, settings: TuningSettings) -> optuna.Study:
-    task = demo_task(classifier)
+    task = tiny_task(classifier)
     study = open_study("s", None, {"reference": task.reference.to_json()})
     run_study(study, task, settings)
     spent = sum(t.user_attrs["answers"] for t in study.trials)
@@ -30,8 +30,8 @@ def _study(classifier: Classifier, settings: TuningSettings) -> optuna.Study:
     return study
 
 
-def test_a_look_at_few_samples_ends_a_hopeless_trial(demo_classifier: Classifier) -> None:
-    study = _study(demo_classifier, SETTINGS)
+def test_a_look_at_few_samples_ends_a_hopeless_trial(tiny_classifier: Classifier) -> None:
+    study = _study(tiny_classifier, SETTINGS)
     looked = [t for t in study.trials if " samples of " in t.user_attrs.get("reason", "")]
     assert looked
     for trial in looked:
@@ -44,7 +44,7 @@ def test_a_look_at_few_samples_ends_a_hopeless_trial(demo_classifier: Classifier
     assert {int(t.user_attrs["reason"].split()[3]) for t in looked} <= {n for n, _ in LOOKS}
 
 
-def test_looks_do_not_change_what_a_trial_scores(demo_classifier: Classifier) -> None:
+def test_looks_do_not_change_what_a_trial_scores(tiny_classifier: Classifier) -> None:
     """A trial that is not stopped asks for no more than it would have without being looked at."""
 
     class Never:
@@ -55,22 +55,22 @@ def test_looks_do_not_change_what_a_trial_scores(demo_classifier: Classifier) ->
             return False
 
     settings = replace(SETTINGS, trials=8, stopping=Never())
-    looked = _study(demo_classifier, settings)
+    looked = _study(tiny_classifier, settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tuner.trial.LOOKS", ())
-        plain = _study(demo_classifier, settings)
+        plain = _study(tiny_classifier, settings)
     assert [t.value for t in looked.trials] == [t.value for t in plain.trials]
     asked = [[t.user_attrs["answers"] for t in study.trials] for study in (looked, plain)]
     assert asked[0] == asked[1]
 
 
-def test_the_defaults_are_not_scored_on_every_seed(demo_classifier: Classifier) -> None:
-    study = _study(demo_classifier, replace(SETTINGS, trials=1, default_seeds=2))
+def test_the_defaults_are_not_scored_on_every_seed(tiny_classifier: Classifier) -> None:
+    study = _study(tiny_classifier, replace(SETTINGS, trials=1, default_seeds=2))
     assert study.trials[0].user_attrs["seeds"] == [0, 1]
 
 
-def test_no_trial_is_started_once_the_answers_are_spent(demo_classifier: Classifier) -> None:
-    study = _study(demo_classifier, replace(SETTINGS, answers=2600))
+def test_no_trial_is_started_once_the_answers_are_spent(tiny_classifier: Classifier) -> None:
+    study = _study(tiny_classifier, replace(SETTINGS, answers=2600))
     spent = np.cumsum([t.user_attrs["answers"] for t in study.trials])
     assert len(study.trials) < SETTINGS.trials
     assert spent[-1] >= 2600

@@ -20,23 +20,24 @@ from explainers.lime import explanation_mask
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
 from studies.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.trial_record import TrialRecord
-from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
+from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
+from tests.tuner.tiny import tiny_picture
 from tuner import TuningResult, tune
 from tuner.samplers import SAMPLERS
 from tuner.study_identity import stored_reference
 from tuner.tuning import TuningSettings, open_study, run_study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-SCENE = draw_scene("house", DEMO_SEEDS["house"])
+IMAGE, MASK = tiny_picture("house")
 
 
 def tune_house(classifier: Classifier, **changes: Any) -> TuningResult:
     options: dict[str, Any] = {
         "trials": 12, "seeds": 3, "space": SMALL_SPACE, "runtime_model": RUNTIME_MODEL,
+        "engine": "torch",
     }  # fmt: skip
-    return tune(SCENE.image, classifier, SCENE.mask, **{**options, **changes})
+    return tune(IMAGE, classifier, MASK, **{**options, **changes})
 
 
 def outcome(result: TuningResult) -> list[tuple[Any, ...]]:
@@ -45,9 +46,9 @@ def outcome(result: TuningResult) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_best_is_never_worse_than_the_defaults(
-    demo_classifier: Classifier, sampler: str
+    tiny_classifier: Classifier, sampler: str
 ) -> None:
-    result = tune_house(demo_classifier, sampler=sampler)
+    result = tune_house(tiny_classifier, sampler=sampler)
     assert result.trials == 12
     defaults = result.study.trials[result.default["number"]]
     assert defaults.number == (8 if sampler == "ceiling" else 0)
@@ -61,39 +62,39 @@ def test_the_best_is_never_worse_than_the_defaults(
     assert result.study.best_value == pytest.approx(expected)
 
 
-def test_the_ceiling_sampler_beats_the_defaults_by_far(demo_classifier: Classifier) -> None:
-    result = tune_house(demo_classifier, trials=20, seeds=5)
+def test_the_ceiling_sampler_beats_the_defaults_by_far(tiny_classifier: Classifier) -> None:
+    result = tune_house(tiny_classifier, trials=20, seeds=5)
     assert result.iou > result.default["iou"] + 0.1
     assert result.best["runtime_ratio"] < 0.5
 
 
-def test_the_result_goes_straight_into_stock_lime(demo_classifier: Classifier) -> None:
-    result = tune_house(demo_classifier)
+def test_the_result_goes_straight_into_stock_lime(tiny_classifier: Classifier) -> None:
+    result = tune_house(tiny_classifier)
     kwargs = pickle.loads(pickle.dumps(result.parameters.as_kwargs()))
     explanation = LimeImageExplainer(random_state=0).explain_instance(
-        SCENE.image, demo_classifier.predict_proba, **kwargs
+        IMAGE, tiny_classifier.predict_proba, **kwargs
     )
-    stock = intersection_over_union(explanation_mask(explanation), SCENE.mask)
+    stock = intersection_over_union(explanation_mask(explanation), MASK)
     assert stock == pytest.approx(result.study.best_trial.user_attrs["iou_per_seed"][0], abs=1e-6)
 
 
 def test_same_seed_same_study_also_when_resumed(
-    demo_classifier: Classifier, tmp_path: Path
+    tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
-    whole = tune_house(demo_classifier)
+    whole = tune_house(tiny_classifier)
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    tune_house(demo_classifier, trials=9, storage=url, study="a/b")
-    resumed = tune_house(demo_classifier, storage=url, study="a/b")
+    tune_house(tiny_classifier, trials=9, storage=url, study="a/b")
+    resumed = tune_house(tiny_classifier, storage=url, study="a/b")
     names = [t.params for t in resumed.study.trials]
     assert len(names) == 12
     # The sampler's seed is the study's name; the in-memory study has another.
-    again = tune_house(demo_classifier, study="a/b")
+    again = tune_house(tiny_classifier, study="a/b")
     assert outcome(again) == outcome(resumed)
-    assert outcome(whole) == outcome(tune_house(demo_classifier))
+    assert outcome(whole) == outcome(tune_house(tiny_classifier))
 
 
 def test_interrupting_keeps_finished_trials_and_leaves_none_running(
-    demo_classifier: Classifier, tmp_path: Path
+    tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
 
@@ -102,8 +103,8 @@ def test_interrupting_keeps_finished_trials_and_leaves_none_running(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune_house(demo_classifier, storage=url, study="s", on_trial=interrupt)
-    resumed = tune_house(demo_classifier, storage=url, study="s")
+        tune_house(tiny_classifier, storage=url, study="s", on_trial=interrupt)
+    resumed = tune_house(tiny_classifier, storage=url, study="s")
     states = [t.state for t in resumed.study.trials]
     assert states.count(TrialState.RUNNING) == 0
     assert resumed.trials == 12
@@ -111,47 +112,47 @@ def test_interrupting_keeps_finished_trials_and_leaves_none_running(
 
 @pytest.mark.parametrize("budget", [{"timeout": 1e-6}, {"answers": 1}, {"trials": 1}])
 def test_the_defaults_are_run_even_where_nothing_else_fits(
-    demo_classifier: Classifier, budget: dict[str, Any]
+    tiny_classifier: Classifier, budget: dict[str, Any]
 ) -> None:
-    result = tune_house(demo_classifier, **budget)
+    result = tune_house(tiny_classifier, **budget)
     numbers = [t.number for t in result.study.trials]
     assert numbers == list(range(result.trials))
     assert result.trials <= 2
     parameters = json.loads(LimeParameters().to_json())
     assert result.default["parameters"] == parameters
     assert result.study.trials[-1].user_attrs["origin"] == "lime defaults"
-    more = tune_house(demo_classifier, trials=12)
+    more = tune_house(tiny_classifier, trials=12)
     assert sum(t.user_attrs.get("origin") == "lime defaults" for t in more.study.trials) == 1
 
 
 def test_a_study_of_something_else_is_not_polluted(
-    demo_classifier: Classifier, tmp_path: Path
+    tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    tune_house(demo_classifier, trials=2, storage=url, study="s")
+    tune_house(tiny_classifier, trials=2, storage=url, study="s")
     with pytest.raises(InvalidInput, match="runtime_weight"):
-        tune_house(demo_classifier, trials=3, storage=url, study="s", runtime_weight=0.5)
-    other = draw_scene("cat", 3)
+        tune_house(tiny_classifier, trials=3, storage=url, study="s", runtime_weight=0.5)
+    other, mask = tiny_picture("cat")
     with pytest.raises(InvalidInput, match="image_sha256"):
         tune(
-            other.image, demo_classifier, other.mask, trials=3, seeds=3, space=SMALL_SPACE,
+            other, tiny_classifier, mask, trials=3, seeds=3, space=SMALL_SPACE,
             runtime_model=RUNTIME_MODEL, storage=url, study="s",
         )  # fmt: skip
 
 
-def test_one_superpixel_is_a_low_score_with_its_reason(demo_classifier: Classifier) -> None:
+def test_one_superpixel_is_a_low_score_with_its_reason(tiny_classifier: Classifier) -> None:
     space = SMALL_SPACE.fix(
         ["segmentation=felzenszwalb", "felzenszwalb.scale=100000", "felzenszwalb.min_size=99999"]
     )
-    result = tune_house(demo_classifier, trials=4, space=space)
+    result = tune_house(tiny_classifier, trials=4, space=space)
     worthless = [t for t in result.study.trials if "superpixel" in t.user_attrs.get("reason", "")]
     assert len(worthless) == 3
     assert all(t.value is not None and t.value <= 0 for t in worthless)
     assert result.parameters == LimeParameters()
 
 
-def test_a_trial_whose_ceiling_cannot_win_asks_no_answer(demo_classifier: Classifier) -> None:
-    task = demo_task(demo_classifier)
+def test_a_trial_whose_ceiling_cannot_win_asks_no_answer(tiny_classifier: Classifier) -> None:
+    task = tiny_task(tiny_classifier)
     study = open_study("s", None, {"reference": task.reference.to_json()})
     settings = TuningSettings(trials=25, seeds=3, sampler="random", space=SMALL_SPACE, seed=3)
     run_study(study, task, settings)
@@ -161,41 +162,41 @@ def test_a_trial_whose_ceiling_cannot_win_asks_no_answer(demo_classifier: Classi
 
 
 def test_no_answer_is_asked_twice_by_a_second_study(
-    demo_classifier: Classifier, tmp_path: Path
+    tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
-    first, second = demo_task(demo_classifier, bank=tmp_path), None
+    first, second = tiny_task(tiny_classifier, bank=tmp_path), None
     settings = TuningSettings(trials=8, seeds=3, space=SMALL_SPACE)
     facts = {"reference": first.reference.to_json()}
     run_study(open_study("s", None, facts), first, settings)
     first.bank.close()
-    second = demo_task(demo_classifier, bank=tmp_path)
+    second = tiny_task(tiny_classifier, bank=tmp_path)
     run_study(open_study("s", None, facts), second, settings)
     assert first.bank.counts.new > 0
     assert second.bank.counts.new == 0
     assert second.bank.counts.needed == first.bank.counts.needed
 
 
-def test_the_mask_of_a_photograph_follows_it(demo_classifier: Classifier) -> None:
-    side = SCENE.image.shape[0]
-    wide = np.pad(SCENE.image, ((0, 0), (30, 30), (0, 0)))
-    mask = np.pad(SCENE.mask, ((0, 0), (30, 30)))
+def test_the_mask_of_a_photograph_follows_it(tiny_classifier: Classifier) -> None:
+    side = IMAGE.shape[0]
+    wide = np.pad(IMAGE, ((0, 0), (30, 30), (0, 0)))
+    mask = np.pad(MASK, ((0, 0), (30, 30)))
     turned = Image.fromarray(np.rot90(wide))
     turned.getexif()[0x0112] = 6
     for picture in (Image.fromarray(wide), turned):
         result = tune(
-            picture, demo_classifier, mask, trials=1, seeds=1, space=SMALL_SPACE,
+            picture, tiny_classifier, mask, trials=1, seeds=1, space=SMALL_SPACE,
             runtime_model=RUNTIME_MODEL,
         )  # fmt: skip
         stored = stored_reference("image", result.study.user_attrs)
         assert stored is not None
         assert stored.mask.shape == (side, side)
-        assert np.array_equal(stored.mask, SCENE.mask)
+        assert np.array_equal(stored.mask, MASK)
 
 
-def test_wrong_references_are_refused(demo_classifier: Classifier) -> None:
+def test_wrong_references_are_refused(tiny_classifier: Classifier) -> None:
     with pytest.raises(UnusableReference, match="empty"):
-        tune(SCENE.image, demo_classifier, np.zeros((128, 128), dtype=bool))
+        tune(IMAGE, tiny_classifier, np.zeros_like(MASK))
     with pytest.raises(InvalidInput, match="shape"):
-        tune(SCENE.image, demo_classifier, np.eye(50, dtype=bool), runtime_model=RUNTIME_MODEL)
+        tune(IMAGE, tiny_classifier, np.eye(30, dtype=bool), runtime_model=RUNTIME_MODEL)
     with pytest.raises(InvalidInput, match="trials"):
-        tune_house(demo_classifier, trials=0)
+        tune_house(tiny_classifier, trials=0)

@@ -9,7 +9,7 @@ import optuna
 from explainers.classifier import Classifier
 from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
-from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.search_space import SearchSpace
 from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study
@@ -23,8 +23,8 @@ def _slic(n: int, compactness: int = 5, **changes: int) -> LimeParameters:
     )
 
 
-def test_the_most_hopeful_map_first_and_none_twice(demo_classifier: Classifier) -> None:
-    task = demo_task(demo_classifier)
+def test_the_most_hopeful_map_first_and_none_twice(tiny_classifier: Classifier) -> None:
+    task = tiny_task(tiny_classifier)
     study = optuna.create_study(direction="maximize")
     winners = [
         LimeParameters(),
@@ -45,8 +45,8 @@ def test_the_most_hopeful_map_first_and_none_twice(demo_classifier: Classifier) 
     assert task.bank.counts.new == 0
 
 
-def test_winners_are_tried_first_in_a_new_study_only(demo_classifier: Classifier) -> None:
-    task = demo_task(demo_classifier)
+def test_winners_are_tried_first_in_a_new_study_only(tiny_classifier: Classifier) -> None:
+    task = tiny_task(tiny_classifier)
     study = open_study("s", None, {"reference": task.reference.to_json()})
     settings = TuningSettings(trials=3, seeds=2, space=SMALL_SPACE)
     run_study(study, task, settings, winners=[_slic(8)])
@@ -57,7 +57,7 @@ def test_winners_are_tried_first_in_a_new_study_only(demo_classifier: Classifier
 
 
 def test_samplers_that_draw_at_random_start_with_a_cheap_rival(
-    demo_classifier: Classifier,
+    tiny_classifier: Classifier,
 ) -> None:
     space = SearchSpace()
     assert all(space.trial_values(starter) is not None for starter in STARTERS)
@@ -66,7 +66,7 @@ def test_samplers_that_draw_at_random_start_with_a_cheap_rival(
         "ceiling": [*[None] * 3, "lime defaults"],
     }
     for sampler, origins in starts.items():
-        task = demo_task(demo_classifier)
+        task = tiny_task(tiny_classifier)
         study = open_study(sampler, None, {"reference": task.reference.to_json()})
         run_study(study, task, TuningSettings(trials=4, seeds=1, sampler=sampler, space=space))
         assert [t.user_attrs.get("origin") for t in study.trials] == origins

@@ -1,6 +1,6 @@
 """Pictures, masks and a network that cost next to nothing, for tests that are not about the demo.
 
-A picture shows a red and a green rectangle on grey noise. The network's probability of red grows
+A picture shows a red and a green rectangle on tiles. The network's probability of red grows
 with how much red there is, so an explanation of red finds the red rectangle.
 """
 
@@ -20,7 +20,8 @@ from explainers.images import Geometry
 
 __all__ = ["KEYS", "SIDE", "TINY", "make", "tiny_picture", "write_catalogue"]
 
-SIDE = 48
+SIDE, _TILE = 64, 16
+_TILES = SIDE // _TILE
 KEYS = ("house", "key", "bird", "cat")
 TINY = ("--catalog", "demo.toml", "--model", "tests.tuner.tiny:make")
 """For the command line, in a folder with :func:`write_catalogue`'s files."""
@@ -52,16 +53,19 @@ def make() -> Classifier:
 
 
 def tiny_picture(key: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """(48, 48, 3) uint8, and where its red rectangle is."""
+    """(64, 64, 3) uint8, and where its red rectangle is."""
     number = sum(map(ord, key))
     rng = np.random.default_rng(number)
-    image = rng.integers(100, 112, (SIDE, SIDE, 3)).astype(np.uint8)
+    tiles = rng.integers(60, 180, (_TILES, _TILES, 2))
+    image = tiles[..., [0, 0, 1]].repeat(_TILE, 0).repeat(_TILE, 1)  # as red as green
     top, left = 6 + number % 7, 4 + number % 5
-    image[top : top + 22, left : left + 18] = (215, 30, 40)
-    image[30:44, 30:46] = (30, 190, 40)
+    red, green = (slice(top, top + 26), slice(left, left + 20)), (slice(38, 58), slice(38, 60))
+    image[red] = (205, 40, 50)
+    image[red][:11] = (170, 20, 90)
+    image[green] = (40, 180, 60)
+    image = np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
     mask = np.zeros((SIDE, SIDE), bool)
-    mask[top : top + 22, left : left + 18] = True
-    image = np.clip(image + rng.normal(0, 2, image.shape), 0, 255).astype(np.uint8)
+    mask[red] = True
     return image, mask
 
 
