@@ -26,8 +26,10 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def tiny_catalogue(here: Path) -> Path:
-    """``demo.toml`` in the working folder; see ``tests.tuner.tiny``."""
+def tiny_catalogue(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """``demo.toml`` in the working folder, and its network where other processes find it; see
+    ``tests.tuner.tiny``."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     return tiny.write_catalogue(here)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from explainers.classifier import Classifier
 from explainers.engines import Engine, TorchEngine, make_engine
@@ -11,6 +12,7 @@ from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from tests.tuner.tiny import tiny_picture
+from tuner import TuningResult, tune
 from tuner.runtime_model import RuntimeModel
 from tuner.search_space import SearchSpace
 from tuner.task import TuningTask
@@ -31,6 +33,9 @@ SMALL_SPACE = SearchSpace(
     },
     num_samples=(16, 1000),
 )
+
+
+IMAGE, MASK = tiny_picture("house")
 
 
 @cache
@@ -66,3 +71,17 @@ def tiny_task(
         bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
         runtime_model=RUNTIME_MODEL,
     )
+
+
+def tune_house(classifier: Classifier, **changes: Any) -> TuningResult:
+    """The study of :data:`IMAGE`, shortened."""
+    options: dict[str, Any] = {
+        "trials": 12, "seeds": 3, "space": SMALL_SPACE, "runtime_model": RUNTIME_MODEL,
+        "engine": "torch",
+    }  # fmt: skip
+    return tune(IMAGE, classifier, MASK, **{**options, **changes})
+
+
+def outcome(result: TuningResult) -> list[tuple[Any, ...]]:
+    """What two studies that are the same have in common."""
+    return [(t.number, t.state, t.value, t.params) for t in result.study.trials]

@@ -18,6 +18,7 @@ from explainers.replay import FlatSetting
 from explainers.segmentation import Segmentation
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
+from tests.tuner.tiny import KEYS, TINY
 from tuner.catalog_arms import CatalogArms, Steps, paired
 from tuner.catalog_study import affordable, run_catalog_study, values_on
 from tuner.catalog_task import MEAN, Aggregate, CatalogTask
@@ -168,9 +169,10 @@ def test_folds_hold_every_image_once() -> None:
             folds_of("abcdefg", folds)
 
 
+@pytest.mark.usefixtures("tiny_catalogue")
 def test_one_setting_under_every_key(here: Path, cli: Cli) -> None:
     arguments = [
-        "--catalog", "demo", "--images", "house,key,umbrella", "--scope", "catalog",
+        *TINY, "--engine", "torch", "--images", "house,key,umbrella", "--scope", "catalog",
         "--trials", "3", "--seeds", "1", *FEW_MAPS, "--folds", "3",
     ]  # fmt: skip
     tuned = json.loads(cli.ok("tune", *arguments, "--json"))
@@ -182,9 +184,9 @@ def test_one_setting_under_every_key(here: Path, cli: Cli) -> None:
     assert transfer["gap"]["mean"] == pytest.approx(np.mean(gaps), abs=1e-5)
     assert "transfer gap" in cli.ok("tune", *arguments)
 
-    cli.ok("export", "--catalog", "demo", "-o", "p.pkl")
+    cli.ok("export", "--catalog", "demo.toml", "-o", "p.pkl")
     everywhere = pickle.loads((here / "p.pkl").read_bytes())
-    assert len(everywhere) == 10
+    assert set(everywhere) == set(KEYS)
     assert len({repr(sorted(map(str, kwargs.items()))).split("object at")[0]
                 for kwargs in everywhere.values()}) == 1  # fmt: skip
     assert {kwargs["num_samples"] for kwargs in everywhere.values()} == {
@@ -192,7 +194,7 @@ def test_one_setting_under_every_key(here: Path, cli: Cli) -> None:
     }
     assert "demo/(catalog)" in cli.ok("status")
     cli.ok("report", "--study", "demo", "-o", "found")
-    line = cli.refused("export", "--catalog", "demo", "--scope", "image", status=(2,))
+    line = cli.refused("export", "--catalog", "demo.toml", "--scope", "image", status=(2,))
     assert "no finished trial" in line
     line = cli.refused("tune", *arguments, "--aggregate", "q10", status=(2,))
     assert "aggregate=mean" in line

@@ -18,12 +18,21 @@ from explainers.lime_parameters import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN, STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
 from studies.best_trial import point_of
 from studies.dashboard import dashboard_app
+from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.front import FrontPoint, pareto_front
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
-from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
+from tests.tuner.scenes import (
+    IMAGE,
+    MASK,
+    RUNTIME_MODEL,
+    SMALL_SPACE,
+    outcome,
+    tiny_task,
+    tune_house,
+)
 from tests.tuner.test_dashboard import asked
-from tests.tuner.test_tuning import SCENE, outcome, tune_house
+from tests.tuner.tiny import TINY
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
 from tuner.front_sampler import front_weights
 from tuner.plan import StudyPlan
@@ -32,7 +41,7 @@ from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, tune
 
 URL = "sqlite:///lime-tuner.db"
-TUNE = ("tune", "--catalog", "demo", "--images", "house,key", "--seeds", "2", *FEW_MAPS)
+TUNE = ("tune", *TINY, "--engine", "torch", "--images", "house,key", "--seeds", "2", *FEW_MAPS)
 
 
 def points_of(trials: list[FrozenTrial]) -> list[FrontPoint]:
@@ -41,9 +50,13 @@ def points_of(trials: list[FrozenTrial]) -> list[FrontPoint]:
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_only_what_cannot_be_on_the_front_is_stopped(
-    tiny_classifier: Classifier, sampler: str
+    demo_classifier: Classifier, sampler: str
 ) -> None:
-    result = tune_house(tiny_classifier, trials=25, sampler=sampler, pareto=True)
+    scene = draw_scene("house", DEMO_SEEDS["house"])  # where the ceiling sampler stops some, too
+    result = tune(
+        scene.image, demo_classifier, scene.mask, trials=25, seeds=3, space=SMALL_SPACE,
+        runtime_model=RUNTIME_MODEL, sampler=sampler, pareto=True,
+    )  # fmt: skip
     trials = result.study.trials
     assert [d.name for d in result.study.directions] == ["MAXIMIZE", "MINIMIZE"]
     (defaults,) = [t for t in trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN]
@@ -137,6 +150,7 @@ def front_of(status: dict[str, Any], name: str) -> list[tuple[float, float]]:
     return [(p["iou"], p["runtime_seconds"]) for p in status[name]["front"]]
 
 
+@pytest.mark.usefixtures("tiny_catalogue")
 def test_from_a_front_to_pickles_for_every_budget(here: Path, cli: Cli) -> None:
     tuned = json.loads(cli.ok(*TUNE, "--pareto", "--trials", "12", "--json"))
     house = tuned["images"]["house"]
@@ -154,7 +168,7 @@ def test_from_a_front_to_pickles_for_every_budget(here: Path, cli: Cli) -> None:
     # A new choice is no new search.
     def exported(*how: str) -> dict[str, Any]:
         found = json.loads(
-            cli.ok("export", "--catalog", "demo", "--fill-defaults", *how, "--json")
+            cli.ok("export", "--catalog", "demo.toml", "--fill-defaults", *how, "--json")
         )
         with (here / "explain_params.pkl").open("rb") as file:
             assert set(pickle.load(file)) == set(found["images"])
@@ -170,7 +184,7 @@ def test_from_a_front_to_pickles_for_every_budget(here: Path, cli: Cli) -> None:
     assert exported("--budget", str(most))["house"] == parameters(ends[1]["number"])
     assert exported("--weight", "0")["house"] == parameters(ends[1]["number"])
     assert exported("--weight", "1000")["house"] == parameters(ends[0]["number"])
-    line = cli.refused("export", "--catalog", "demo", "--fill-defaults", "--budget", "1e-6")
+    line = cli.refused("export", "--catalog", "demo.toml", "--fill-defaults", "--budget", "1e-6")
     assert f"trial {ends[0]['number']}" in line or "demo/key" in line
     line = cli.refused("export", "--budget", "1", "--weight", "1", status=(2,))
     assert "one of them" in line
@@ -189,6 +203,7 @@ def test_from_a_front_to_pickles_for_every_budget(here: Path, cli: Cli) -> None:
     assert json.loads(cli.ok("status", "--json"))["one/house"]["front"] is None
 
 
+@pytest.mark.usefixtures("tiny_catalogue")
 def test_others_join_copy_look_and_report(here: Path, cli: Cli) -> None:
     cli.ok(*TUNE, "--pareto", "--trials", "1")
     for name in ("demo/house", "demo/key"):
@@ -251,7 +266,7 @@ def test_pictures_are_drawn_once(tiny_classifier: Classifier, tmp_path: Path) ->
 
 def test_the_same_from_python(tiny_classifier: Classifier) -> None:
     result = tune(
-        SCENE.image, tiny_classifier, SCENE.mask, trials=9, seeds=2, space=SMALL_SPACE,
+        IMAGE, tiny_classifier, MASK, trials=9, seeds=2, space=SMALL_SPACE,
         runtime_model=RUNTIME_MODEL, pareto=True, runtime_weight=0.5,
     )  # fmt: skip
     assert result.front

@@ -21,27 +21,22 @@ from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
 from studies.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
 from studies.trial_record import TrialRecord
-from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
+from tests.tuner.scenes import (
+    IMAGE,
+    MASK,
+    RUNTIME_MODEL,
+    SMALL_SPACE,
+    outcome,
+    tiny_task,
+    tune_house,
+)
 from tests.tuner.tiny import tiny_picture
-from tuner import TuningResult, tune
+from tuner import tune
 from tuner.samplers import SAMPLERS
 from tuner.study_identity import stored_reference
 from tuner.tuning import TuningSettings, open_study, run_study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-IMAGE, MASK = tiny_picture("house")
-
-
-def tune_house(classifier: Classifier, **changes: Any) -> TuningResult:
-    options: dict[str, Any] = {
-        "trials": 12, "seeds": 3, "space": SMALL_SPACE, "runtime_model": RUNTIME_MODEL,
-        "engine": "torch",
-    }  # fmt: skip
-    return tune(IMAGE, classifier, MASK, **{**options, **changes})
-
-
-def outcome(result: TuningResult) -> list[tuple[Any, ...]]:
-    return [(t.number, t.state, t.value, t.params) for t in result.study.trials]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -22,7 +22,7 @@ __all__ = ["KEYS", "SIDE", "TINY", "make", "tiny_picture", "write_catalogue"]
 
 SIDE, _TILE = 64, 16
 _TILES = SIDE // _TILE
-KEYS = ("house", "key", "bird", "cat")
+KEYS = ("house", "key", "umbrella", "cat")
 TINY = ("--catalog", "demo.toml", "--model", "tests.tuner.tiny:make")
 """For the command line, in a folder with :func:`write_catalogue`'s files."""
 
