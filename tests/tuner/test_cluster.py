@@ -15,15 +15,16 @@ from studies.overview import overview
 from studies.storage import holds_studies, open_storage
 from tests.tuner.command_line import Cli
 from tests.tuner.dask_cluster import dask_cluster
+from tests.tuner.tiny import TUNE_TINY
 
-KEYS, TRIALS = ("house", "key", "boat"), 12
+KEYS, TRIALS = ("house", "key", "umbrella"), 12
 _TUNE = (
-    "tune", "--catalog", "demo", "--images", ",".join(KEYS), "--trials", str(TRIALS), "--seeds",
+    *TUNE_TINY, "--images", ",".join(KEYS), "--trials", str(TRIALS), "--seeds",
     "3", "--fix", "segmentation=slic", "--device", "cpu",
 )  # fmt: skip
 _SECONDS = 400
 
-pytestmark = pytest.mark.usefixtures("demo_measured")
+pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
 
 def _finished(url: str) -> int:

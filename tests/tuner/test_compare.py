@@ -17,7 +17,6 @@ DEMO = [*TINY, "--images", "house,key"]
 FAST = ["--engine", "torch", "--trials", "3", "--seeds", "2", *FEW_MAPS]
 QUICK = ["--method", "gradcam", "--method", "ablationcam", "--seeds", "2"]
 
-
 pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
 

@@ -32,13 +32,16 @@ from studies.trial_record import TrialRecord
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
+from tests.tuner.tiny import TUNE_TINY
 from tuner.study_notes import PICTURES, StudyNotes
 from tuner.task import TuningTask
 from tuner.tuning import TuningSettings, open_study, run_study
 
 URL = "sqlite:///lime-tuner.db"
-TUNE = ("tune", "--catalog", "demo", "--images", "house", "--seeds", "2", *FEW_MAPS, "--trials")
+TUNE = (*TUNE_TINY, "--images", "house", "--seeds", "2", *FEW_MAPS, "--trials")
 ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
 
 def ask(

@@ -22,14 +22,17 @@ import requests
 
 from studies.storage import open_storage
 from tests.tuner.command_line import Cli
+from tests.tuner.tiny import TUNE_TINY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 URL = "sqlite:///lime-tuner.db"
 ROOT = Path(__file__).resolve().parents[2]
-TUNE = ("tune", "--catalog", "demo", "--images", "house", "--fix", "segmentation=slic")
+TUNE = (*TUNE_TINY, "--images", "house", "--fix", "segmentation=slic")
 _PATIENCE = 60_000  # milliseconds
+
+pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
 
 @contextmanager
@@ -62,7 +65,7 @@ def test_a_browser_shows_studies_notes_pictures_and_plots(
     here: Path, cli: Cli, browser: Browser
 ) -> None:
     cli.ok(*TUNE, "--trials", "6", "--seeds", "2")
-    (best,) = optuna.load_study(study_name="demo/house", storage=open_storage(URL)).best_trials
+    best = optuna.load_study(study_name="demo/house", storage=open_storage(URL)).best_trial
     with _served(here) as address:
         page = browser.new_page(viewport={"width": 1280, "height": 1700})
         page.set_default_timeout(_PATIENCE)

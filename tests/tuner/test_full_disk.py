@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.tuner.test_kill import finished
+from tests.tuner.tiny import TUNE_TINY
 
 TRIALS = 6
+
+pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
 
 @contextmanager
@@ -35,7 +38,7 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
 def tune(storage: Path, cache: Path, workers: int = 2) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
-            sys.executable, "-m", "tuner", "tune", "--catalog", "demo", "--images", "house,key",
+            sys.executable, "-m", "tuner", *TUNE_TINY, "--images", "house,key",
             "--trials", str(TRIALS), "--seeds", "2", "--workers", str(workers), "--fix",
             "segmentation=slic", "--storage", f"sqlite:///{storage}",
         ],

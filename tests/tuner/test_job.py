@@ -16,13 +16,20 @@ from sqlalchemy.engine import make_url
 from studies.notification import notify, parse_notify_address
 from tests.studies.scripted_server import page, scripted
 from tests.tuner.command_line import Cli
+from tests.tuner.tiny import TUNE_TINY
 from tuner.log_file import SharedLogFile, join_log, log_to
 
 TUNE = [
-    "tune", "--catalog", "demo", "--images", "house", "--trials", "2", "--seeds", "2", "--fix",
-    "segmentation=slic",
+    *TUNE_TINY, "--images", "house", "--seeds", "2", "--fix", "segmentation=slic", "--trials", "2",
 ]  # fmt: skip
 _PROCESSES, _LINES = 4, 150
+
+
+@pytest.fixture
+def cli(cli: Cli, tiny_catalogue: Path) -> Cli:
+    """The command line, in a folder with a catalogue."""
+    del tiny_catalogue
+    return cli
 
 
 def _chatter(path: Path, number: int) -> None:
@@ -85,7 +92,7 @@ def test_what_a_job_logs(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patch:
         patch.setattr("tuner.study_runner.run_trial", broken)
         patch.setenv("LIME_TUNER_LOG", "named.log")
-        code, _, err = cli(*TUNE[:6], "3", *TUNE[7:])
+        code, _, err = cli(*TUNE[:-1], "3")
     assert code == 1
     assert err.splitlines()[-1] == (
         "lime-tuner: unexpected RuntimeError (the classifier is gone): details in "

@@ -22,9 +22,12 @@ from studies.storage import open_storage
 from tests.tuner.command_line import Cli
 from tests.tuner.killed_service import Killed
 from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
+from tests.tuner.tiny import TUNE_TINY
 from tuner.plan import PLAN, StudyPlan
 
 _STUDIES = ("demo/house", "demo/key")
+
+pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
 
 def _begun(command: list[str]) -> subprocess.Popen[bytes]:
@@ -75,7 +78,7 @@ def _assert_counts(found: Finished, trials: int, *, more: int) -> None:
 def test_tune_is_killed_and_resumed(tmp_path: Path, demo_measured: Path, kills: int) -> None:
     database, trials = tmp_path / "tuning.db", max(8, 2 * kills)
     command = [
-        "tune", "--catalog", "demo", "--images", "house,key", "--trials", str(trials),
+        *TUNE_TINY, "--images", "house,key", "--trials", str(trials),
         "--seeds", "3", "--workers", "2", "--fix", "segmentation=slic",
         "--storage", f"sqlite:///{database}",
     ]  # fmt: skip
@@ -90,7 +93,7 @@ def test_a_worker_is_killed_and_followed(
 ) -> None:
     database, trials = here / "tuning.db", max(8, 2 * kills)
     url = f"sqlite:///{database}"
-    cli.ok("tune", "--catalog", "demo", "--images", "house,key", "--trials", "1", "--seeds", "3",
+    cli.ok(*TUNE_TINY, "--images", "house,key", "--trials", "1", "--seeds", "3",
            "--fix", "segmentation=slic", "--storage", url)  # fmt: skip
     storage = open_storage(url)
     for name in _STUDIES:

@@ -32,7 +32,7 @@ from tests.tuner.scenes import (
     tune_house,
 )
 from tests.tuner.test_dashboard import asked
-from tests.tuner.tiny import TINY
+from tests.tuner.tiny import TUNE_TINY
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
 from tuner.front_sampler import front_weights
 from tuner.plan import StudyPlan
@@ -41,7 +41,7 @@ from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, tune
 
 URL = "sqlite:///lime-tuner.db"
-TUNE = ("tune", *TINY, "--engine", "torch", "--images", "house,key", "--seeds", "2", *FEW_MAPS)
+TUNE = (*TUNE_TINY, "--images", "house,key", "--seeds", "2", *FEW_MAPS)
 
 
 def points_of(trials: list[FrozenTrial]) -> list[FrontPoint]:

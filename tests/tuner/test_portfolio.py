@@ -16,6 +16,7 @@ from explainers.segmentation import Segmentation
 from studies.attributes import DEFAULTS_ORIGIN
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
+from tests.tuner.tiny import TINY
 from tuner.portfolio import Candidate, Portfolio, ScoredCandidates, choose, distinct, load_portfolio
 from tuner.trial import TuningSettings
 from tuner.tuning import run_study
@@ -113,8 +114,9 @@ def test_there_are_no_more_trials_than_wanted(demo_classifier: Classifier) -> No
     assert origins == ["portfolio", DEFAULTS_ORIGIN]
 
 
+@pytest.mark.usefixtures("tiny_catalogue")
 def test_from_studies_to_a_portfolio_to_a_study(here: Path, cli: Cli) -> None:
-    common = ["--catalog", "demo", "--images", "house,key"]
+    common = [*TINY, "--images", "house,key"]
     fast = [*FEW_MAPS, "--fix", "num_samples=32", "--seeds", "1"]
     cli.ok("tune", *common, *fast, "--trials", "3")
     made = json.loads(

@@ -12,9 +12,12 @@ from studies.overview import overview
 from studies.stagnation import is_stagnant
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
+from tests.tuner.tiny import TUNE_TINY
 
-_TUNE = ("tune", "--catalog", "demo", "--images", "house,key", "--seeds", "2", *FEW_MAPS,
+_TUNE = (*TUNE_TINY, "--images", "house,key", "--seeds", "2", *FEW_MAPS,
          "--device", "cpu")  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
 
 def _in(**time: int) -> datetime:

@@ -18,6 +18,7 @@ from studies.patient_storage import PatientStorage, again_elsewhere, until_reach
 from studies.storage import open_storage
 from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
+from tests.tuner.tiny import TUNE_TINY
 from tuner.plan import StudyPlan
 from tuner.search_space import SearchSpace
 from tuner.worker import Machine, Mismatch, Worker
@@ -76,9 +77,9 @@ def test_what_a_dead_worker_leaves_is_tried_again_and_not_for_ever(tmp_path: Pat
 
 
 @pytest.fixture
-def planned(here: Path, cli: Cli) -> str:
+def planned(here: Path, cli: Cli, tiny_catalogue: Path) -> str:
     """Two studies that are begun and not done."""
-    cli.ok("tune", "--catalog", "demo", "--images", "house,key", "--trials", "1", "--seeds", "2",
+    cli.ok(*TUNE_TINY, "--images", "house,key", "--trials", "1", "--seeds", "2",
            "--fix", "segmentation=slic")  # fmt: skip
     url = f"sqlite:///{here / 'lime-tuner.db'}"
     for name in ("demo/house", "demo/key"):

@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 
 from studies.storage import open_storage
 from tests.studies.databases import cut_connections
 from tests.tuner.command_line import Cli
+from tests.tuner.tiny import TUNE_TINY
 from tuner.plan import PLAN, StudyPlan
 
 KEYS = ("house", "key")
@@ -60,11 +62,12 @@ def _finished(url: str) -> int:
     return sum(t.state in done for trials in _trials(url).values() for t in trials)
 
 
+@pytest.mark.usefixtures("tiny_catalogue")
 def test_killed_and_cut_off_they_finish_every_study(
     server_database: str, here: Path, cli: Cli
 ) -> None:
     url = server_database
-    cli.ok("tune", "--catalog", "demo", "--images", ",".join(KEYS), "--trials", "1", "--seeds",
+    cli.ok(*TUNE_TINY, "--images", ",".join(KEYS), "--trials", "1", "--seeds",
            "2", "--fix", "segmentation=slic", "--storage", url)  # fmt: skip
     for key in KEYS:
         study = optuna.load_study(study_name=f"demo/{key}", storage=open_storage(url))
