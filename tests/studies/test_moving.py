@@ -99,10 +99,11 @@ def test_any_study_arrives_as_it_was(here: str, any_database: str) -> None:
     """Whatever Optuna can store, it says the same about the copy."""
     prefixes = (f"p{number}" for number in itertools.count())
     whole = any_database.startswith("mysql")
+    is_server = not any_database.startswith("sqlite")
     random_studies(any_database, "other", ("a",), 3)  # rows get other numbers there
     with opened(here) as source, opened(any_database) as target:
 
-        @settings(max_examples=8)
+        @settings(max_examples=2 if is_server else 8)
         @given(st.lists(any_studies(), min_size=1, max_size=4))
         def arrives(studies: list[AnyStudy]) -> None:
             prefix = next(prefixes)

@@ -18,14 +18,14 @@ import psutil
 import requests
 from PIL import Image
 
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.records.jobs import Job, Jobs
 from tests.tuner.kills import Finished, Tally, finished
+from tests.tuner.tiny import MODEL, tiny_picture
 
 __all__ = ["Killed"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_KEYS = tuple(DEMO_SEEDS)
+_KEYS = ("house", "key", "umbrella", "cat", "boat", "mug", "bird")
 _IMAGES = 3  # of a study
 _SECONDS = 120.0
 _LAST_ATTEMPT = 3  # a job whose worker dies in it has failed
@@ -74,7 +74,7 @@ class Killed:
         log = self._folder / f"server-{self._tally.kills}.err"
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tuner", "serve", "--model", "demo", "--device", "cpu",
+                [sys.executable, "-m", "tuner", "serve", *MODEL, "--device", "cpu",
                  "--seeds", "1", "--port", "0", "--workers", str(self._workers),
                  "--threads", "1"],
                 cwd=self._folder, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
@@ -124,7 +124,7 @@ class Killed:
         paths = [self._folder / f"{key}.png" for key in keys]
         for key, path in zip(keys, paths, strict=True):
             if not path.exists():
-                Image.fromarray(draw_scene(key, DEMO_SEEDS[key]).image).save(path)
+                Image.fromarray(tiny_picture(key)[0]).save(path)
         return paths
 
     def kill_something(self) -> None:

@@ -15,19 +15,19 @@ import pytest
 
 from explainers.lime_parameters import LimeParameters, Regressor
 from explainers.segmentation import Segmentation
-from studies.demo_scenes import CLASS_NAMES
 from studies.plain_parameters import parameters_digest, plain_kwargs
 from studies.records import Submitted, add_submission, calibration_names, latest_calibration
 from tests.tuner.command_line import Cli
+from tests.tuner.tiny import KEYS, SIDE, TINY, TUNE_TINY
 from tuner.runtime_model import RuntimeModel
 from tuner.server_answers import lime_parameters
 from tuner.server_calibration import Calibration
 
 URL = "sqlite:///lime-tuner.db"
-DEMO = ["--catalog", "demo"]
+DEMO = list(TINY)
 FAST = [*DEMO, "--methods", "gradcam", "--seeds", "2", "--answers", "answers.json"]
 TUNE = [
-    "tune", *DEMO, "--trials", "2", "--seeds", "1", "--images", "house",
+    *TUNE_TINY, "--trials", "2", "--seeds", "1", "--images", "house",
     "--fix", "segmentation=slic", "--fix", "num_samples=16",
 ]  # fmt: skip
 SLIC = Segmentation.of("slic", n_segments=8)
@@ -37,8 +37,12 @@ SETS = [
 ]
 
 
+
+pytestmark = pytest.mark.usefixtures("tiny_catalogue")
+
+
 def plain_set(parameters: LimeParameters) -> dict[str, Any]:
-    return {key: plain_kwargs(parameters.as_kwargs()) for key in CLASS_NAMES}
+    return {key: plain_kwargs(parameters.as_kwargs()) for key in KEYS}
 
 
 def entry(number: int, parameters: LimeParameters, **changed: Any) -> dict[str, Any]:
@@ -70,7 +74,7 @@ def test_learned_seconds_and_rules_are_used_by_tune(here: Path, cli: Cli) -> Non
     assert told["line"]["intercept"]["value"] == pytest.approx(0.5)
     assert told["line"]["per_sample"]["value"] == pytest.approx(0.01)
     assert [a["samples"] for a in told["answers"]] == [16, 24, 32, 48]
-    assert told["rules"]["classifier"] == "demo"
+    assert told["rules"]["classifier"] == "tiny"
     assert told["rules"]["compared"] <= 44  # ten cuts and the scenes' own masks, four ways to read
     assert {"masks", "gradcam@0.3"} <= {
         name for c in told["rules"]["candidates"] for name in (c["reference"], *c["same"])
@@ -87,7 +91,7 @@ def test_learned_seconds_and_rules_are_used_by_tune(here: Path, cli: Cli) -> Non
     assert "names no reference, so masks is used" in " ".join(err.split())
     study, trial = stored_trial()
     model = RuntimeModel.from_json(json.dumps(told["runtime_model"]))
-    parts = model.parts(LimeParameters(), trial["superpixels"], 128 * 128)
+    parts = model.parts(LimeParameters(), trial["superpixels"], SIDE * SIDE)
     assert trial["runtime_seconds"] == pytest.approx(parts.total)
     assert trial["runtime_ratio"] == pytest.approx(1)
     assert study["calibration"]["name"] == "server"
@@ -99,7 +103,7 @@ def test_learned_seconds_and_rules_are_used_by_tune(here: Path, cli: Cli) -> Non
     take = ["--take", "gradcam@0.5:heaviest10", "--name", "taken"]
     out = cli.ok("calibrate", *FAST, *take)
     assert "gradcam@0.5:heaviest10 is taken; it does not explain the answers" in out
-    assert "only if the server's classifier is demo" in " ".join(out.split())
+    assert "only if the server's classifier is tiny" in " ".join(out.split())
     assert "leave-one-out error" in out
     assert calibration_names(URL) == ["server", "taken"]
     cli.ok(*TUNE, "--calibrated", "taken", "--study", "taken")
@@ -113,8 +117,8 @@ def test_learned_seconds_and_rules_are_used_by_tune(here: Path, cli: Cli) -> Non
     assert stored_trial("own/house")[0]["reference"]["rule"] == "masks"
 
     # What is verified is read in the same way.
-    cli.ok("export", "--catalog", "demo", "--study", "taken", "--fill-defaults")
-    check = ["verify", "explain_params.pkl", "--catalog", "demo", "--images", "fish", "--seeds",
+    cli.ok("export", "--catalog", "demo.toml", "--study", "taken", "--fill-defaults")
+    check = ["verify", "explain_params.pkl", *TINY, "--images", "cat", "--seeds",
              "1", "--baseline-seeds", "0", "--json"]  # fmt: skip
     ious = [json.loads(cli.ok(*check, *how))["avg_iou"] for how in ([], ["--calibrated", "taken"])]
     assert ious[0] != ious[1]
@@ -181,7 +185,7 @@ def test_every_mistake_is_one_line(here: Path, cli: Cli) -> None:
     params = good[0]["params"]
 
     def broken(**changed: Any) -> dict[str, Any]:
-        return {**params, "mug": {**params["mug"], **changed}}
+        return {**params, "umbrella": {**params["umbrella"], **changed}}
 
     cases: dict[str, tuple[Any, str]] = {
         "no iou": ({k: v for k, v in good[0].items() if k != "avg_iou"}, "avg_iou"),
@@ -189,9 +193,9 @@ def test_every_mistake_is_one_line(here: Path, cli: Cli) -> None:
         "no seconds": (entry(0, SETS[0], avg_time=0), "avg_time 0"),
         "seconds that are none": (entry(0, SETS[0], avg_time=True), "avg_time True"),
         "unknown image": (entry(0, SETS[0], params={**params, "dragon": {}}), "dragon"),
-        "image missing": (entry(0, SETS[0], params={"mug": params["mug"]}), "house"),
+        "image missing": (entry(0, SETS[0], params={"umbrella": params["umbrella"]}), "house"),
         "no parameters": (entry(0, SETS[0], params=[]), "params is a list"),
-        "wrong samples": (entry(0, SETS[0], params=broken(num_samples=0)), "mug: num_samples=0"),
+        "wrong samples": (entry(0, SETS[0], params=broken(num_samples=0)), "umbrella: num_samp"),
         "unknown argument": (entry(0, SETS[0], params=broken(colour=3)), "colour"),
         "no top label": (entry(0, SETS[0], params=broken(top_labels=None)), "top_labels"),
         "unknown segmentation": (

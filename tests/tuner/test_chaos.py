@@ -21,13 +21,14 @@ from studies.storage import open_storage
 from tests.studies.clusters import Cluster, private_cluster
 from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only, trials_of
 from tests.tuner.command_line import Cli
+from tests.tuner.tiny import TUNE_TINY, write_catalogue
 from tuner.plan import PLAN, StudyPlan
 from tuner.worker import Machine, Worker
 
 _logger = logging.getLogger(__name__)
 
 # What is drawn with eight superpixels or fewer is scored on the same seeds whenever it is tried.
-TUNE = ("tune", "--catalog", "demo", "--seeds", "2", "--fix", "segmentation=slic",
+TUNE = (*TUNE_TINY, "--seeds", "2", "--fix", "segmentation=slic",
         "--fix", "slic.n_segments=6", "--fix", "num_samples=512", "--trials", "1")  # fmt: skip
 
 
@@ -67,6 +68,7 @@ def postgresql() -> Cluster:
 
 def _begin(url: str, night: Night, cli: Cli) -> dict[str, str]:
     """Begin all studies; the name of each image's."""
+    write_catalogue(Path(), (*night.searched, *night.drawn))
     for keys, sampler in ((night.searched, "ceiling"), (night.drawn, "random")):
         cli.ok(*TUNE, "--images", ",".join(keys), "--sampler", sampler, "--storage", url)
     storage = open_storage(url)
@@ -91,6 +93,7 @@ def _best_of(trials: list[FrozenTrial]) -> tuple[float, dict[str, object]]:
     return best.values[0], best.params
 
 
+@pytest.mark.usefixtures("tiny_catalogue")
 @pytest.mark.parametrize("night", [SHORT, pytest.param(LONG, marks=pytest.mark.chaos)],
                          ids=["short", "long"])  # fmt: skip
 def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) -> None:

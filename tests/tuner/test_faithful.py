@@ -21,7 +21,8 @@ from explainers.segmentation import Segmentation
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
-from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, demo_task
+from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
+from tests.tuner.tiny import tiny_picture
 from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
 from tuner.fidelity_constraint import fidelity_of
 from tuner.task import TuningTask
@@ -50,8 +51,8 @@ def test_one_measure_does_not_pay_for_another() -> None:
     assert Faithfulness(0.9, -0.2, 1.0).shortfall(usual) == pytest.approx(1.95)
 
 
-def test_measures_are_those_of_the_constraint_and_asked_once(demo_classifier: Classifier) -> None:
-    task = demo_task(demo_classifier)
+def test_measures_are_those_of_the_constraint_and_asked_once(tiny_classifier: Classifier) -> None:
+    task = tiny_task(tiny_classifier)
     meter = FaithfulnessMeter(task)
     found = meter.measure(_PARAMETERS, range(2))
     expected = fidelity_of(task, _PARAMETERS, range(2))
@@ -62,12 +63,12 @@ def test_measures_are_those_of_the_constraint_and_asked_once(demo_classifier: Cl
     assert task.bank.counts.new == asked
 
 
-def test_who_wins_is_measured_on_more_seeds(demo_classifier: Classifier) -> None:
+def test_who_wins_is_measured_on_more_seeds(tiny_classifier: Classifier) -> None:
     study = optuna.create_study(study_name="x/house", direction="maximize")
     settings = TuningSettings(
         trials=6, seeds=2, sampler="tpe", objective=FAITHFUL, space=SMALL_SPACE
     )
-    run_study(study, demo_task(demo_classifier), settings)
+    run_study(study, tiny_task(tiny_classifier), settings)
     best, seeds = -math.inf, []
     for trial in study.get_trials(states=(TrialState.COMPLETE,)):
         record = TrialRecord.from_attributes(trial.user_attrs)
@@ -108,25 +109,25 @@ def test_a_record_without_agreement_is_plain_json() -> None:
 
 
 _BOX = """
-from explainers.zoo import load_classifier
+from tests.tuner.tiny import make
 
-_made = []
+_made = make()
 
 def classify(images):
-    if not _made:
-        _made.append(load_classifier("demo", device="cpu"))
-    return _made[0].predict_proba(images)
+    return _made.predict_proba(images)
 
-classify.crop, classify.resize = 128, None
+classify.crop, classify.resize = 64, None
 """
 
 
+@pytest.mark.usefixtures("tiny_catalogue")
 def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
     from PIL import Image
 
     (here / "faithful_box.py").write_text(_BOX)
     (here / "pictures").mkdir()
-    Image.fromarray(draw_scene("key", DEMO_SEEDS["key"]).image).save(here / "pictures" / "key.png")
+    image, mask = tiny_picture("key")
+    Image.fromarray(image).save(here / "pictures" / "key.png")
     box = ["--model", "function:faithful_box:classify", "--catalog", "pictures"]
     fast = ["--trials", "3", "--seeds", "2", "--most-runtime", "0.1", *FEW_MAPS]
 
@@ -139,7 +140,6 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     assert set(best["faithful"]) == {"r2", "gain", "stability"}
     assert best["parameters"]["num_samples"] <= 100
     (here / "drawn").mkdir()
-    mask = draw_scene("key", DEMO_SEEDS["key"]).mask
     Image.fromarray(mask).save(here / "drawn" / "key.png")
     more = ["--trials", "4", "--reference", "drawn"]
     code, _, told = cli("tune", *box, *fast, *more)

@@ -22,14 +22,17 @@ import requests
 from PIL import Image
 from playwright.sync_api import Browser
 
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from tests.pages import for_everybody, opened
 from tests.tuner.command_line import Cli
+from tests.tuner.tiny import MODEL, tiny_picture
 
-KEYS = tuple(DEMO_SEEDS)[:3]
-_WORDS = ("--model", "demo", "--device", "cpu", "--seeds", "1", "--port", "0")
+KEYS = ("house", "key", "umbrella")
+_WORDS = (*MODEL, "--device", "cpu", "--seeds", "1", "--port", "0")
 
-pytestmark = pytest.mark.usefixtures("demo_measured")
+
+@pytest.fixture(autouse=True)
+def _network_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
 
 
 @contextmanager
@@ -66,11 +69,11 @@ def _server(
 
 @pytest.fixture
 def scenes(here: Path) -> list[Path]:
-    """Drawn scenes as files."""
+    """Pictures as files."""
     paths = []
     for key in KEYS:
         paths.append(here / f"{key}.png")
-        Image.fromarray(draw_scene(key, DEMO_SEEDS[key]).image).save(paths[-1])
+        Image.fromarray(tiny_picture(key)[0]).save(paths[-1])
     return paths
 
 
@@ -128,7 +131,7 @@ def test_a_browser_takes_a_pickle_away(
     assert not worker.is_running()
     catalog = here / "lime-tuner-service" / study / "catalog.toml"
     said = json.loads(
-        cli.ok("verify", "explain_params.pkl", "--catalog", str(catalog), "--model", "demo",
+        cli.ok("verify", "explain_params.pkl", "--catalog", str(catalog), *MODEL,
                "--device", "cpu", "--seeds", "1", "--json")
     )  # fmt: skip
     assert said["images"].keys() == set(KEYS)

@@ -22,6 +22,7 @@ from studies.patient_storage import PatientStorage
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
+from tests.tuner.tiny import MODEL
 from tuner.plan import PLAN, StudyPlan
 from tuner.runtime_model import RuntimeModel
 from tuner.study_identity import StudyIdentity, check_identity, read_studies
@@ -412,7 +413,7 @@ def test_every_command_compares_before_it_writes(
     for name in ("a.png", "b.png"):
         _draw(Path(name), 10)
         _draw(Path("masks") / name, 20)
-    tune = ["tune", "--catalog", "two.toml", "--model", "demo", "--seeds", "1", *FEW_MAPS]
+    tune = ["tune", "--catalog", "two.toml", *MODEL, "--engine", "torch", "--seeds", "1", *FEW_MAPS]
     only, own = ["--images", "b"], ["--reference", "masks"]
     cli.ok(*tune, *only, *own, "--trials", "1")
     with monkeypatch.context() as patched:  # prices that are stored are not measured again

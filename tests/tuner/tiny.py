@@ -18,12 +18,13 @@ from torch import nn
 from explainers.classifier import Classifier
 from explainers.images import Geometry
 
-__all__ = ["KEYS", "SIDE", "TINY", "TUNE_TINY", "make", "tiny_picture", "write_catalogue"]
+__all__ = ["KEYS", "MODEL", "SIDE", "TINY", "TUNE_TINY", "make", "tiny_picture", "write_catalogue"]
 
 SIDE, _TILE = 64, 16
 _TILES = SIDE // _TILE
 KEYS = ("house", "key", "umbrella", "cat")
-TINY = ("--catalog", "demo.toml", "--model", "tests.tuner.tiny:make")
+MODEL = ("--model", "tests.tuner.tiny:make")
+TINY = ("--catalog", "demo.toml", *MODEL)
 """For the command line, in a folder with :func:`write_catalogue`'s files."""
 
 TUNE_TINY = ("tune", *TINY, "--engine", "torch")
