@@ -43,3 +43,4 @@ def random_studies(url: str, prefix: str, keys: tuple[str, ...], trials: int) ->
 
         if trials:
             study.optimize(objective, n_trials=trials)
+    storage.close()  # or its files change when it is collected

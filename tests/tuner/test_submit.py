@@ -242,7 +242,7 @@ def test_wrong_calls_send_nothing(lab: Path, cli: Cli, monkeypatch: pytest.Monke
             ([tuned, *to, "--retries", "-1"], 2, "--retries"),
             ([tuned, *to, "--catalog", "nowhere"], 2, "nowhere"),
             ([tuned, *to, "--storage", "sqlite:///invoices.db"], 1, "another program"),
-            ([*to, "--study", "nothing"], 2, "named 'nothing' or 'nothing/…': it has demo"),
+            ([*to, "--study", "nothing"], 2, "named 'nothing' or 'nothing/…': it has lab"),
             (["gone.pkl", *to], 2, "gone.pkl"),
             (["evil.pkl", *to], 2, "posix"),
         ]
