@@ -311,6 +311,8 @@ def load_space(path: Path) -> SearchSpace:
     Raises:
         InvalidInput: no such file, no TOML, or unknown names or values.
     """
+    if path.exists() and not path.is_file():  # a pipe would block, a device never end
+        raise InvalidInput(f"search space {path} is no file: give a TOML file")
     try:
         document = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,12 @@ def test_a_wrong_space_file_is_told_in_one_line(tmp_path: Path, text: str) -> No
     file.write_text(text)
     with pytest.raises(InvalidInput):
         load_space(file)
+
+
+def test_a_space_is_read_from_a_file_only(tmp_path: Path) -> None:
+    for path in (tmp_path, Path(os.devnull)):  # and no device that never ends
+        with pytest.raises(InvalidInput, match="is no file"):
+            load_space(path)
 
 
 def test_every_map_of_the_space_is_a_valid_segmentation() -> None:
