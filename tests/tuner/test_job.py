@@ -17,7 +17,7 @@ from studies.notification import notify, parse_notify_address
 from tests.studies.scripted_server import page, scripted
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
-from tuner.log_file import SharedLogFile, join_log, log_to
+from tuner.log_file import SharedLogFile, hush_warnings, join_log, log_to, tell_warnings
 
 TUNE = [
     *TUNE_TINY, "--images", "house", "--seeds", "2", "--fix", "segmentation=slic", "--trials", "2",
@@ -75,6 +75,14 @@ def test_a_log_that_cannot_be_written_is_said_once(
     assert "lost" not in err
     assert not logger.isEnabledFor(logging.INFO)
     join_log(None)
+
+
+def test_a_server_s_warnings_are_its_own_to_show(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_warnings()
+    logging.getLogger("studies.anything").warning("shown")
+    hush_warnings()
+    logging.getLogger("studies.anything").warning("not twice")
+    assert capsys.readouterr().err == "shown\n"
 
 
 def test_what_a_job_logs(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

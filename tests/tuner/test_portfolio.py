@@ -14,10 +14,12 @@ from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
 from studies.attributes import DEFAULTS_ORIGIN
+from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tests.tuner.tiny import TINY
 from tuner.portfolio import Candidate, Portfolio, ScoredCandidates, choose, distinct, load_portfolio
+from tuner.portfolio_scores import stored_candidates
 from tuner.trial import TuningSettings
 from tuner.tuning import run_study
 
@@ -100,6 +102,15 @@ def test_the_portfolio_is_tried_first(demo_classifier: Classifier) -> None:
         for t in study.get_trials()
     ]
     assert tried[:2] == [("portfolio", members[0]), ("portfolio", members[2])]
+
+
+def test_the_defaults_of_any_class_are_no_candidates() -> None:
+    study = optuna.create_study(direction="maximize")
+    for parameters, value in ((LimeParameters().about(3), 0.9), (_slic(8).about(3), 0.4)):
+        record = TrialRecord(parameters, value, [value], [0], 1.0, 0.5, {}, 7)
+        study.add_trial(optuna.create_trial(value=value, user_attrs=dict(record.to_attributes())))
+    (candidate,) = stored_candidates({"house": study}, most_samples=100, each=3)
+    assert candidate.parameters == _slic(8)
 
 
 def test_there_are_no_more_trials_than_wanted(demo_classifier: Classifier) -> None:
