@@ -156,11 +156,6 @@ class Classifier:
         """
         try:
             output = (self.module if module is None else module)(inputs)
-        except torch.OutOfMemoryError as error:
-            raise LimeTunerError(
-                f"{self.name} found no memory on {self.device} for {len(inputs)} images "
-                f"({error_line(error)}): end what else uses it, or take another --device"
-            ) from error
         except (Exception, SystemExit) as error:  # the user's own code may raise anything
             raise self._failed(error, inputs) from error
         return self._taken(output, inputs)
@@ -206,6 +201,11 @@ class Classifier:
         """What its user is told when the module raised, or returned no scores."""
         if isinstance(error, LimeTunerError):
             return error
+        if isinstance(error, torch.OutOfMemoryError):
+            return LimeTunerError(
+                f"{self.name} found no memory on {self.device} for {len(inputs)} images "
+                f"({error_line(error)}): end what else uses it, or take another --device"
+            )
         if isinstance(error, UnusableOutput):
             return InvalidInput(
                 f"{self.name} returned {error} for {len(inputs)} images: give a wrapper whose "

@@ -136,7 +136,8 @@ class CamReference:
     def _tell_other_share(self, mask: NDArray[np.bool_], name: str) -> None:
         percent = self.rule.percent
         if percent is not None and abs(100 * mask.mean() - percent) > _OTHER_SHARE:
-            tell_once(_logger,
+            tell_once(
+                _logger,
                 f"the reference mask of {name} has {mask.mean():.1%} of the pixels, not "
                 f"{percent:g} %: so many have one value in the {self.method} map that no "
                 "more can be told apart",

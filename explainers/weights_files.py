@@ -144,7 +144,8 @@ def _state_in(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
         raise InvalidInput(f"{path} holds no tensors ({keys}), not a state dict: {_SAVE}")
     others = [key for key in inside if key not in (chosen, "")]
     if others:
-        tell_once(_logger,
+        tell_once(
+            _logger,
             f"{path} holds several state dicts: '{chosen}' is taken, {', '.join(others)} not",
         )
     return inside[chosen]
