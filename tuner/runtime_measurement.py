@@ -11,7 +11,7 @@ are done. So the classifier is timed
 - otherwise by the main thread's processor time in a process of its own, whose threads sleep
   instead of spinning (``OMP_WAIT_POLICY=PASSIVE``, which is read when OpenMP is loaded). Beside
   one or two busy processes the median of five such measurements was 5 to 25 % below that of five
-  on a quiet machine, which differed by up to 20 % from their own median (mobilenet_v2, two cores):
+  on a quiet machine, which differed by up to 28 % from their own median (mobilenet_v2, two cores):
   an estimate, and the model says so.
 
 Each figure is the minimum of several calls, and the sizes of batches take turns.
