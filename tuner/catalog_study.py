@@ -6,7 +6,6 @@ setting is one that is bad nowhere).
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,6 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from explainers.classifier import Classifier
-from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import LABELS
 from tuner.arms import Arm
@@ -29,11 +27,11 @@ from tuner.samplers import derived_seed
 from tuner.search_space import SearchSpace
 from tuner.study_identity import stored_runtime_model
 from tuner.study_runner import StudyRunner, is_done
-from tuner.trial import TuningSettings
 from tuner.tuning import TuningResult, answered, package_versions, result_of, search_facts
+from tuner.tuning_settings import TuningSettings
 
 __all__ = [
-    "CatalogSampler", "affordable", "catalog_facts", "run_catalog_study", "values_on",
+    "CatalogSampler", "catalog_facts", "run_catalog_study", "values_on",
     "with_stored_prices",
 ]  # fmt: skip
 
@@ -138,14 +136,12 @@ def catalog_facts(
     *,
     catalog: str,
     rule: str,
-    most_runtime: float,
     calibration: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The user attributes that say what a catalogue's study was made from.
 
     Args:
         rule: of the references.
-        most_runtime: see :func:`affordable`.
 
     Raises:
         InvalidInput: the classifier's answer about an image is no probabilities.
@@ -163,7 +159,7 @@ def catalog_facts(
         },
         LABELS: {key: one.label for key, one in task.tasks.items() if one.label is not None},
         "aggregate": task.aggregate.text,
-        "most_runtime": most_runtime,
+        "most_runtime": settings.most_runtime,
         "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
         "network": classifier.to_json(),
         "class_index": None,
@@ -191,36 +187,6 @@ def with_stored_prices(task: CatalogTask, study: optuna.Study) -> CatalogTask:
         return task
     priced = {key: replace(one, runtime_model=model) for key, one in task.tasks.items()}
     return CatalogTask(priced, task.aggregate)
-
-
-def check_share(most_runtime: float) -> None:
-    """Refuse a share of a runtime that is none.
-
-    Raises:
-        InvalidInput: it is no finite number above 0.
-    """
-    if not 0 < most_runtime < math.inf:
-        raise InvalidInput(f"--most-runtime {most_runtime}: give a finite number above 0")
-
-
-def affordable(space: SearchSpace, most_runtime: float) -> SearchSpace:
-    """The space without numbers of samples that no image's explanation should have to pay for.
-
-    Args:
-        most_runtime: share of the runtime of lime's defaults, whose samples are nearly all of it.
-
-    Raises:
-        InvalidInput: nothing is left.
-    """
-    check_share(most_runtime)
-    low, high = space.num_samples
-    most = min(high, int(most_runtime * LimeParameters().num_samples))
-    if most < low:
-        raise InvalidInput(
-            f"--most-runtime {most_runtime} allows {most} samples, the search space begins with "
-            f"{low}: give at least {low / LimeParameters().num_samples:g}"
-        )
-    return replace(space, num_samples=(low, most))
 
 
 def values_on(

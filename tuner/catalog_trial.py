@@ -12,8 +12,8 @@ from explainers.lime_parameters import LimeParameters
 from tuner.catalog_arms import BestSoFar, paired
 from tuner.catalog_task import CatalogTask
 from tuner.stopping import Rival
-from tuner.trial import TuningSettings
 from tuner.trial_draft import TrialDraft, failure_reason
+from tuner.tuning_settings import TuningSettings
 
 __all__ = ["best_so_far", "run_catalog_trial"]
 

@@ -14,7 +14,7 @@ from studies.statistics import Interval
 from studies.statistics import mean as mean_of
 from tuner.catalog_study import run_catalog_study, values_on
 from tuner.catalog_task import CatalogTask
-from tuner.trial import TuningSettings
+from tuner.tuning_settings import TuningSettings
 
 __all__ = ["Transfer", "cross_validate", "folds_of"]
 

@@ -14,8 +14,8 @@ from studies.trial_record import TrialRecord
 from tuner.faithfulness import FaithfulnessMeter
 from tuner.objective import score
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 from tuner.trial_draft import TrialDraft, failure_reason
+from tuner.tuning_settings import TuningSettings
 
 __all__ = ["run_faithful_trial"]
 

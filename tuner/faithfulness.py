@@ -36,11 +36,7 @@ from explainers.measures import surrogate_r2
 from explainers.stability import mask_stability
 from tuner.task import TuningTask
 
-__all__ = ["AGREEMENT", "FAITHFUL", "OBJECTIVES", "FaithfulnessMeter"]
-
-AGREEMENT, FAITHFUL = "agreement", "faithful"
-OBJECTIVES = (AGREEMENT, FAITHFUL)
-"""What a trial is worth: its IoU with the reference, or its faithfulness."""
+__all__ = ["FaithfulnessMeter"]
 
 
 class FaithfulnessMeter:

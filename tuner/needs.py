@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from studies.overview import StudyOverview
 from studies.stagnation import is_stagnant, trials_without_gain
-from tuner.plan import StudyPlan
+from tuner.tuning_settings import TuningSettings
 
 __all__ = ["Need", "neediest", "needs"]
 
@@ -27,7 +27,7 @@ class Need:
     lost: bool = False
 
 
-def needs(rows: Sequence[StudyOverview], plans: Mapping[str, StudyPlan]) -> list[Need]:
+def needs(rows: Sequence[StudyOverview], plans: Mapping[str, TuningSettings]) -> list[Need]:
     """The studies with room for one more trial, the neediest first."""
     found = []
     for row in rows:

@@ -193,9 +193,8 @@ class SearchSpace:
         values: dict[str, Any] = {
             "num_samples": parameters.num_samples,
             "batch_size": parameters.batch_size,
-            "top_labels": parameters.top_labels or min(
-                k for k in self.top_labels if isinstance(k, int)
-            ),
+            "top_labels": parameters.top_labels
+            or min(k for k in self.top_labels if isinstance(k, int)),
             "distance_metric": parameters.distance_metric,
             "num_features": (
                 ALL_FEATURES if parameters.num_features == _ALL else parameters.num_features
@@ -268,6 +267,25 @@ class SearchSpace:
         if name in ("hide_color", "regressor", "distance_metric"):
             value = text
         return replace(self, **{name: (value,)})  # type: ignore[arg-type]
+
+    def affordable(self, share: float) -> SearchSpace:
+        """The space without numbers of samples that no explanation should have to pay for.
+
+        Args:
+            share: of the samples of lime's defaults, which are nearly all of their runtime.
+
+        Raises:
+            InvalidInput: nothing is left.
+        """
+        defaults = LimeParameters().num_samples
+        low, high = self.num_samples
+        most = min(high, int(share * defaults))
+        if most < low:
+            raise InvalidInput(
+                f"--most-runtime {share:g} allows {most} samples, the search space begins with "
+                f"{low}: give at least {low / defaults:g}"
+            )
+        return replace(self, num_samples=(low, most))
 
     def dimensions(self) -> list[str]:
         """Every name that ``--fix`` and a space file know."""

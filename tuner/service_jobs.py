@@ -10,21 +10,36 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from explainers.classifier import Classifier
 from explainers.errors import LimeTunerError, StorageError
+from explainers.image_files import limit_pixels
+from explainers.overlay import save_png
+from explainers.reference import Reference, parse_reference
+from studies.assets import StudyImage
+from studies.catalog import Catalog
+from studies.patient_storage import UNREACHABLE, until_reachable
 from studies.records.jobs import BEAT_SECONDS, Job, Jobs
-
-if TYPE_CHECKING:
-    from explainers.reference import Reference
-    from tuner.jobs import TuneJob
+from studies.service.folder import ServiceFolder
+from studies.storage import GRACE_SECONDS
+from studies.study_pictures import photograph_picture
+from tuner.jobs import run_to_end, settle
+from tuner.loading import kept_classifier, kept_runtime_model, load_image
+from tuner.references import own_mask
+from tuner.study_identity import read_studies, stored_reference, stored_runtime_model
+from tuner.study_spec import Machine, StudySpec
+from tuner.tuning_settings import TuningSettings
 
 __all__ = ["ServicePlan", "ServiceWorker"]
 
 _IDLE_SECONDS = 1.0
+_NO_TIME = 1e-9  # seconds
 _logger = logging.getLogger(__name__)
 
 
@@ -50,14 +65,25 @@ class ServicePlan:
     megapixels: float = 50.0
 
     @property
-    def classifier_spec(self) -> dict[str, Any]:
-        """Arguments of ``explainers.zoo.load_classifier``."""
-        return {
-            "model": self.model,
-            "weights": self.weights,
-            "device": self.device,
-            "cam_layer": self.cam_layer,
-        }
+    def machine(self) -> Machine:
+        """This machine."""
+        return Machine(
+            storage=self.storage, device=self.device, engine=self.engine, threads=self.threads
+        )
+
+    def spec(self, job: Job, settings: TuningSettings) -> StudySpec:
+        """The job's study, without its reference and its runtime model."""
+        return StudySpec(
+            name=job.study_name,
+            key=job.key,
+            catalog=str(ServiceFolder(Path(self.folder)).catalog(job.study).resolve()),
+            model=self.model,
+            weights=self.weights,
+            cam_layer=self.cam_layer,
+            reference={},
+            runtime_model="",
+            settings=settings,
+        )
 
 
 class ServiceWorker:
@@ -77,19 +103,18 @@ class ServiceWorker:
         Raises:
             LimeTunerError: the classifier cannot be loaded.
         """
-        import torch
-
-        from explainers.image_files import limit_pixels
-        from tuner.loading import kept_classifier
-
         torch.set_num_threads(self._plan.threads)
         limit_pixels(int(self._plan.megapixels * 1e6))
-        kept_classifier(self._plan.classifier_spec)
+        plan = self._plan
+        kept_classifier(
+            {
+                "model": plan.model, "weights": plan.weights, "device": plan.device,
+                "cam_layer": plan.cam_layer, "crop": None,
+            }
+        )  # fmt: skip
 
     def run(self, pause: Callable[[float], object] = time.sleep) -> None:
         """Work until stopped; a database that is away is waited for."""
-        from studies.patient_storage import UNREACHABLE, until_reachable
-
         jobs = until_reachable(lambda: Jobs(self._plan.storage), stop=self._stop, pause=pause)
         while not self._stop():
             job = until_reachable(
@@ -107,14 +132,9 @@ class ServiceWorker:
 
     def _give_up(self, jobs: Jobs, job: Job, pause: Callable[[float], object]) -> None:
         """Put a job back for no fault of its own, when its last trial is known to be dead, too."""
-        from studies.patient_storage import UNREACHABLE, until_reachable
-        from studies.storage import GRACE_SECONDS
-
         pause(GRACE_SECONDS)
         with contextlib.suppress(*UNREACHABLE):  # the server ends; its heartbeat has ended, too
-            until_reachable(
-                lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause
-            )
+            until_reachable(lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause)
 
     def _do(self, jobs: Jobs, job: Job) -> None:
         with self._beating(jobs, job) as is_mine:
@@ -140,8 +160,6 @@ class ServiceWorker:
     @contextmanager
     def _beating(self, jobs: Jobs, job: Job) -> Iterator[Callable[[], bool]]:
         """Send heartbeats; gives a function that asks whether the job still is this worker's."""
-        from studies.patient_storage import UNREACHABLE
-
         begun = time.monotonic()
         over, lost = threading.Event(), threading.Event()
 
@@ -174,48 +192,25 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
     Raises:
         LimeTunerError: it cannot be; says why.
     """
-    from studies.artifacts import artifact_store
-    from tuner.jobs import opened_job, settle, winners_of
-    from tuner.study_notes import StudyNotes
-    from tuner.study_runner import StudyRunner, is_done
-
-    begun, timeout = time.monotonic(), job.settings.timeout
-    left = None if timeout is None else max(0.0, timeout - job.seconds)
-    tuned = _tune_job(plan, job)
-    with opened_job(tuned) as opened:
-        notes = StudyNotes(opened.study, opened.task, artifact_store(plan.storage))
-        runner = StudyRunner(
-            opened.study, opened.task, opened.settings, notes.on_trial, notes.on_score
-        )
-        runner.begin(winners_of(plan.storage, tuned.study))
-        while (
-            not (stopped := stop())
-            and not is_done(opened.study, opened.settings)
-            and (left is None or time.monotonic() - begun < left)
-        ):
-            runner.one_trial()
-        if not stopped:
-            runner.finish()
-        notes.write()
-    if not stopped:
-        settle(plan.storage, {tuned.study})  # somebody may have been killed in the middle of it
-    return not stopped
+    timeout = job.settings.timeout
+    begun = time.monotonic()
+    spec = _spec(plan, job)
+    if timeout is not None:
+        spent = job.seconds + time.monotonic() - begun
+        left = max(_NO_TIME, timeout - spent)
+        spec = replace(spec, settings=replace(spec.settings, timeout=left))
+    ended = run_to_end(plan.machine, spec, stop)
+    if ended:
+        settle(plan.storage, {spec.name})  # somebody may have been killed in the middle of it
+    return ended
 
 
-def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
+def _spec(plan: ServicePlan, job: Job) -> StudySpec:
     """Decode the image, make its reference and two pictures, unless an earlier attempt did."""
-    from explainers.overlay import save_png
-    from studies.service.folder import ServiceFolder
-    from studies.study_pictures import photograph_picture
-    from tuner.jobs import TuneJob
-    from tuner.loading import kept_classifier, kept_runtime_model, load_catalog_image
-    from tuner.search_space import SearchSpace
-    from tuner.study_identity import read_studies, stored_runtime_model
-
     folder = ServiceFolder(Path(plan.folder))
-    classifier = kept_classifier(plan.classifier_spec)
-    source = folder.catalog(job.study)
-    catalog, image = load_catalog_image(str(source), job.key, classifier)
+    settings = TuningSettings.of({"trials": job.settings.trials, "seeds": plan.seeds})
+    spec = plan.spec(job, settings)
+    classifier, catalog, image = load_image(spec, plan.machine)
     for note in image.notes:
         _logger.warning("%s: %s", job.study_name, note)
     save_png(image.pixels, folder.picture(job.study, job.key, "photo"))
@@ -229,43 +224,21 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
     # memory, and stock lime's would not.
     measured = kept_runtime_model(classifier, image.pixels)
     model = stored_runtime_model(job.study_name, known) or measured
-    return TuneJob(
-        catalog=str(source.resolve()),
-        key=job.key,
-        study=job.study_name,
-        storage=plan.storage,
-        assets=None,
-        classifier_spec=plan.classifier_spec,
-        engine=plan.engine,
-        class_index=None,
-        reference=reference.to_json(),
-        runtime_model=model.to_json(),
-        threads=plan.threads,
-        trials=job.settings.trials,
-        seeds=plan.seeds,
-        runtime_weight=0.1,
-        sampler="ceiling",
-        timeout=None,
-        answers=None,
-        warm_start=True,
-        constrain_fidelity=False,
-        seed=0,
-        space=SearchSpace(),
-    )
+    return replace(spec, reference=reference.to_json(), runtime_model=model.to_json())
 
 
 def _reference(
-    job: Job, catalog: Any, image: Any, classifier: Any, known: Mapping[str, Any]
+    job: Job,
+    catalog: Catalog,
+    image: StudyImage,
+    classifier: Classifier,
+    known: Mapping[str, Any],
 ) -> Reference:
     """Of a job's image; a computed one that is stored is not made again.
 
     Args:
         known: the facts of its study, where there is one.
     """
-    from explainers.reference import parse_reference
-    from tuner.references import own_mask
-    from tuner.study_identity import stored_reference
-
     if job.settings.reference == "masks":
         return own_mask(catalog, image)
     rule = parse_reference(job.settings.reference)

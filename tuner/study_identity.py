@@ -23,9 +23,9 @@ from explainers.reference import Reference, parse_reference
 from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
 from studies.patient_storage import trouble_told
 from studies.storage import holds_studies, open_storage
-from tuner.faithfulness import AGREEMENT
-from tuner.plan import PLAN
 from tuner.runtime_model import RuntimeModel
+from tuner.study_spec import PLAN
+from tuner.tuning_settings import AGREEMENT
 
 __all__ = [
     "StoredStudy", "StudyIdentity", "check_identity", "computed_rule", "read_studies", "read_study",

@@ -14,11 +14,12 @@ from studies.best_trial import best_trial
 from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
 from tuner.faithful_trial import run_faithful_trial
-from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
+from tuner.faithfulness import FaithfulnessMeter
 from tuner.samplers import make_sampler
 from tuner.task import SearchTask
-from tuner.trial import TuningSettings, run_trial
+from tuner.trial import run_trial
 from tuner.trial_log import BestLog, accounted
+from tuner.tuning_settings import FAITHFUL, TuningSettings
 from tuner.warm_start import (
     STARTERS,
     enqueue_first,

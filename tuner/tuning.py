@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +34,6 @@ from studies.storage import open_storage
 from studies.study_summary import summarise
 from tuner.calibration import runtime_model_for
 from tuner.runtime_model import RuntimeModel
-from tuner.search_space import SearchSpace
 from tuner.study_identity import (
     StudyIdentity,
     check_identity,
@@ -43,9 +43,12 @@ from tuner.study_identity import (
 )
 from tuner.study_runner import StudyRunner, is_done
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings
+from tuner.tuning_settings import FIDELITY, TuningSettings
 
-__all__ = ["TuningResult", "TuningSettings", "as_stored", "open_study", "run_study", "tune"]
+__all__ = [
+    "TuningResult", "TuningSettings", "as_stored", "open_study", "run_study", "run_until_done",
+    "tune",
+]  # fmt: skip
 
 _PACKAGES = ("lime", "optuna", "torch", "torchvision", "scikit-image", "scikit-learn", "numpy")
 _logger = logging.getLogger(__name__)
@@ -168,14 +171,31 @@ def run_study(
             to.
         portfolio: tried before them; see ``tuner.portfolio``.
     """
-    deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
     runner = StudyRunner(study, task, settings, on_trial, on_score)
     runner.begin(winners, portfolio)
+    run_until_done(runner, settings)
+    return result_of(study)
+
+
+def run_until_done(
+    runner: StudyRunner, settings: TuningSettings, stop: Callable[[], bool] = lambda: False
+) -> bool:
+    """Run trials until the study is done, its time is over, or it is to stop.
+
+    Args:
+        stop: asked between trials.
+
+    Returns:
+        Whether it came to its end: lime's defaults are among its trials then.
+    """
+    deadline = math.inf if settings.timeout is None else time.monotonic() + settings.timeout
     # A failed trial does not count, so the number is checked before each.
-    while not is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
+    while not is_done(runner.study, settings) and time.monotonic() < deadline:
+        if stop():
+            return False
         runner.one_trial()
     runner.finish()
-    return result_of(study)
+    return True
 
 
 def result_of(study: optuna.Study) -> TuningResult:
@@ -203,22 +223,13 @@ def tune(
     classifier: Classifier,
     reference: NDArray[np.bool_] | str = "gradcam@0.3",
     *,
-    trials: int = 60,
-    seeds: int = 10,
-    runtime_weight: float = 0.1,
-    sampler: str = "ceiling",
     engine: str = "auto",
-    timeout: float | None = None,
-    answers: int | None = None,
-    constrain_fidelity: bool = False,
-    pareto: bool = False,
-    seed: int = 0,
-    space: SearchSpace | None = None,
     storage: str | None = None,
     study: str = "image",
     bank: Path | PerturbationBank | None = None,
     runtime_model: RuntimeModel | None = None,
     on_trial: Callable[[FrozenTrial], None] | None = None,
+    **settings: Any,
 ) -> TuningResult:
     """Find LIME parameters for one image.
 
@@ -227,12 +238,6 @@ def tune(
             into it; see ``explainers.images.image_for``.
         reference: (H, W) bool mask of the object, which follows a picture of its size, or
             ``METHOD@RULE``.
-        trials: finished trials in the end; more are added when a stored study is resumed.
-        answers: stop also when the study has asked for so many new classifier answers.
-        constrain_fidelity: nothing wins that explains less than lime's defaults; see
-            ``tuner.fidelity_constraint``.
-        pareto: look for the whole front of IoU and seconds; ``result.front`` has it, and the best
-            is what ``runtime_weight`` chooses from it.
         engine: who computes the classifier's answers; see ``explainers.engines``.
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
@@ -240,6 +245,8 @@ def tune(
         runtime_model: of this machine when ``None``; measured once, which takes a few seconds,
             and kept in the cache folder beside the converted engine. A stored study goes on with
             its own.
+        settings: fields of :class:`TuningSettings`: ``trials=60``, ``seeds=10``,
+            ``sampler="ceiling"``, ``pareto=True``, ``constrain="fidelity"``, ...
 
     Returns:
         The result; ``result.parameters.as_kwargs()`` goes into stock ``explain_instance``.
@@ -247,19 +254,7 @@ def tune(
     Raises:
         InvalidInput, UnusableReference: see the functions that this one strings together.
     """
-    settings = TuningSettings(
-        trials=trials,
-        seeds=seeds,
-        confirm_seeds=3 * seeds,
-        runtime_weight=runtime_weight,
-        sampler=sampler,
-        timeout=timeout,
-        answers=answers,
-        seed=seed,
-        space=space or SearchSpace(),
-        constrain_fidelity=constrain_fidelity,
-        pareto=pareto,
-    )
+    chosen = TuningSettings.of(settings)
     photograph = None
     if isinstance(image, Image.Image):
         image = Image.fromarray(as_image(image))  # upright
@@ -280,10 +275,10 @@ def tune(
         or runtime_model_for(classifier, image),
         threads=torch.get_num_threads(),
     )
-    facts = study_facts(task, classifier, settings, catalog="", key=study)
+    facts = study_facts(task, classifier, chosen, catalog="", key=study)
     opened = open_study(study, None if storage is None else open_storage(storage), facts,
-                        pareto=pareto)  # fmt: skip
-    return run_study(opened, as_stored(task, opened), settings, on_trial)
+                        pareto=chosen.pareto)  # fmt: skip
+    return run_study(opened, as_stored(task, opened), chosen, on_trial)
 
 
 def _prices(storage: str | None, study: str, given: RuntimeModel | None) -> RuntimeModel | None:
@@ -335,7 +330,7 @@ def study_facts(
         "runtime_weight": settings.runtime_weight,
         "runtime_model": task.runtime_model.to_json(),
         "search_space": settings.space.to_json(),
-        "constraints": ["fidelity"] if settings.constrain_fidelity else [],
+        "constraints": [FIDELITY] if settings.constrain_fidelity else [],
         "objective": settings.objective,
         **search_facts(settings),
         "engine": getattr(task.source, "name", "classifier"),

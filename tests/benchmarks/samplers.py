@@ -50,8 +50,8 @@ from tuner.search_space import SearchSpace
 from tuner.stopping import BoundsStopping, Rival, StoppingRule
 from tuner.study_runner import finished_trials
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, study_facts
+from tuner.tuning_settings import TuningSettings
 
 _WILCOXON_P = 0.1  # as its pruner
 # What somebody would write down by hand: 8 superpixel algorithms, 192 points in all.

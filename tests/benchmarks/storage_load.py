@@ -29,7 +29,7 @@ from studies.trial_record import TrialRecord
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say
 from tuner.search_space import SearchSpace
 from tuner.study_runner import has_room
-from tuner.trial import TuningSettings
+from tuner.tuning_settings import TuningSettings
 
 _SEEDS = 10
 _STUDY = "load/{workers}"

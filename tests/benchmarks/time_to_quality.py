@@ -41,8 +41,8 @@ from tests.benchmarks.common import (
 from tuner.objective import score
 from tuner.search_space import SearchSpace
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, study_facts
+from tuner.tuning_settings import TuningSettings
 
 _OWN_SECONDS = 120.0  # after which ours is given up
 

@@ -52,13 +52,13 @@ from tuner.calibration import runtime_model_for
 from tuner.catalog_study import affordable, catalog_facts, run_catalog_study
 from tuner.catalog_task import CatalogTask
 from tuner.cross_validation import cross_validate
-from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
+from tuner.faithfulness import FaithfulnessMeter
 from tuner.portfolio import Portfolio, ScoredCandidates, distinct
 from tuner.portfolio_scores import probed_candidates, score_candidates, stored_candidates
 from tuner.search_space import ALL_FEATURES, SearchSpace
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, study_facts
+from tuner.tuning_settings import FAITHFUL, TuningSettings
 
 _MOST_RUNTIME, _MOST_RUNTIME_FAITHFUL = 0.125, 0.25
 _MOST_SAMPLES_FAITHFUL = 400  # batches of five cost less a sample than the defaults' of ten

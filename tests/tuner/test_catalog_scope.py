@@ -24,7 +24,7 @@ from tuner.catalog_study import affordable, run_catalog_study, values_on
 from tuner.catalog_task import MEAN, Aggregate, CatalogTask
 from tuner.cross_validation import folds_of
 from tuner.search_space import SearchSpace
-from tuner.trial import TuningSettings
+from tuner.tuning_settings import TuningSettings
 
 _KEYS = ("house", "key", "umbrella")
 _SLIC = Segmentation.of("slic", n_segments=8, compactness=20)

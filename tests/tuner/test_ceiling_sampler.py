@@ -7,8 +7,8 @@ import pytest
 from explainers.classifier import Classifier
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.ceiling_sampler import CeilingSampler
-from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study
+from tuner.tuning_settings import TuningSettings
 
 
 def test_probes_and_hopes_are_stored_with_the_trial_they_led_to(

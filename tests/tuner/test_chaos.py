@@ -16,13 +16,13 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from tuner.plan import PLAN, StudyPlan
 
 from studies.storage import open_storage
 from tests.studies.clusters import Cluster, private_cluster
 from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only, trials_of
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY, write_catalogue
-from tuner.plan import PLAN, StudyPlan
 from tuner.worker import Machine, Worker
 
 _logger = logging.getLogger(__name__)

@@ -28,8 +28,9 @@ from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tuner.arms import Arm, Arms
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings, run_trial
+from tuner.trial import run_trial
 from tuner.tuning import open_study
+from tuner.tuning_settings import TuningSettings
 
 RED, GREEN, NEITHER = range(3)
 IMAGE = np.full((24, 24, 3), 100, dtype=np.uint8)

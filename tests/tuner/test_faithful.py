@@ -26,8 +26,8 @@ from tests.tuner.tiny import tiny_picture
 from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
 from tuner.fidelity_constraint import fidelity_of
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 from tuner.tuning import run_study
+from tuner.tuning_settings import TuningSettings
 
 _PARAMETERS = LimeParameters(
     segmentation=Segmentation.of("slic", n_segments=8, compactness=20),

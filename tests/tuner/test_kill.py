@@ -16,6 +16,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from tuner.plan import PLAN, StudyPlan
 
 from studies.export import read_pickle
 from studies.storage import open_storage
@@ -23,7 +24,6 @@ from tests.tuner.command_line import Cli
 from tests.tuner.killed_service import Killed
 from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
 from tests.tuner.tiny import TUNE_TINY
-from tuner.plan import PLAN, StudyPlan
 
 _STUDIES = ("demo/house", "demo/key")
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import optuna
 import pytest
 import torch
+from tuner.plan import PLAN, StudyPlan
 
 from explainers.demo_network import load_demo_network
 from studies.storage import open_storage
 from tests.studies.clusters import private_cluster
 from tests.tuner.chaos import FINISHED, ROOT, Witness, trials_of
 from tests.tuner.command_line import Cli
-from tuner.plan import PLAN, StudyPlan
 
 KEYS, TRIALS = ("house", "key"), 10
 _BRIDGE, _NETWORK = "ltbridge", "10.213.77"

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tuner.plan import StudyPlan
 
 from studies.overview import StudyOverview
 from studies.stagnation import is_stagnant
 from tuner.needs import neediest, needs
-from tuner.plan import StudyPlan
 
 PLAN = StudyPlan("demo", "demo", None, None, 10, 3, "ceiling", None, True, 0)
 

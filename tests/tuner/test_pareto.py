@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+from tuner.plan import StudyPlan
 
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
@@ -35,10 +36,9 @@ from tests.tuner.test_dashboard import asked
 from tests.tuner.tiny import TUNE_TINY
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
 from tuner.front_sampler import front_weights
-from tuner.plan import StudyPlan
 from tuner.samplers import SAMPLERS
-from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study, tune
+from tuner.tuning_settings import TuningSettings
 
 URL = "sqlite:///lime-tuner.db"
 TUNE = (*TUNE_TINY, "--images", "house,key", "--seeds", "2", *FEW_MAPS)

@@ -20,8 +20,8 @@ from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tests.tuner.tiny import TINY
 from tuner.portfolio import Candidate, Portfolio, ScoredCandidates, choose, distinct, load_portfolio
 from tuner.portfolio_scores import stored_candidates
-from tuner.trial import TuningSettings
 from tuner.tuning import run_study
+from tuner.tuning_settings import TuningSettings
 
 
 def _slic(count: int, samples: int = 32) -> LimeParameters:

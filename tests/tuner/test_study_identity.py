@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy
 from optuna.study import StudyDirection
 from PIL import Image
+from tuner.plan import PLAN, StudyPlan
 
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.perturbation_bank import PerturbationBank
@@ -23,12 +24,11 @@ from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tests.tuner.tiny import MODEL
-from tuner.plan import PLAN, StudyPlan
 from tuner.runtime_model import RuntimeModel
 from tuner.study_identity import StudyIdentity, check_identity, read_studies
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 from tuner.tuning import as_stored, open_study, study_facts
+from tuner.tuning_settings import TuningSettings
 
 
 def _mask(rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -16,8 +16,8 @@ from tests.explainers.numpy_classifiers import QuarterColours, picture
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tuner.study_runner import StudyRunner
 from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 from tuner.tuning import open_study
+from tuner.tuning_settings import TuningSettings
 
 
 @pytest.mark.parametrize("when", ["before its last word", "in the middle"])

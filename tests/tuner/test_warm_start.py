@@ -11,8 +11,8 @@ from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.search_space import SearchSpace
-from tuner.trial import TuningSettings
 from tuner.tuning import open_study, run_study
+from tuner.tuning_settings import TuningSettings
 from tuner.warm_start import STARTERS, enqueue_first
 
 

@@ -11,6 +11,7 @@ import optuna
 import pytest
 import sqlalchemy
 from optuna.trial import TrialState
+from tuner.plan import StudyPlan
 
 from studies.attributes import RETRIES
 from studies.overview import overview
@@ -19,7 +20,6 @@ from studies.storage import open_storage
 from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
-from tuner.plan import StudyPlan
 from tuner.search_space import SearchSpace
 from tuner.worker import Machine, Mismatch, Worker
 

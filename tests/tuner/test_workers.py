@@ -16,12 +16,12 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from tuner.plan import PLAN, StudyPlan
 
 from studies.storage import open_storage
 from tests.studies.databases import cut_connections
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
-from tuner.plan import PLAN, StudyPlan
 
 KEYS = ("house", "key")
 TRIALS, WORKERS = 25, 3

@@ -30,10 +30,10 @@ from tuner.cli import (
     quickstart,
     report,
     results,
-    search,
     serve,
     status,
     submit,
+    tune,
     worker,
 )
 from tuner.cli.streams import ReaderLeft, flushed, prepare_streams
@@ -60,7 +60,7 @@ app = typer.Typer(
 )
 _COMMANDS: dict[str, Callable[..., None]] = {
     "quickstart": quickstart.quickstart,
-    "tune": search.tune,
+    "tune": tune.tune,
     "status": status.status,
     "export": results.export,
     "verify": results.verify,

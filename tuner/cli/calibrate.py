@@ -9,7 +9,7 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
-from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_workplace
+from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_named
 from tuner.cli.output import errors, work_progress, write_json
 from tuner.cli.settings import setting
 
@@ -99,7 +99,7 @@ def calibrate(
     if runtime_only:
         found = line
     else:
-        place = open_workplace(
+        place = open_named(
             catalog=catalog, assets=assets, model=model, weights=weights, device=device,
             cam_layer=cam_layer,
         )  # fmt: skip

@@ -3,72 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from explainers.errors import InvalidInput
+import optuna
+from optuna.trial import FrozenTrial
+
+from studies.attributes import TRANSFER
+from studies.catalog_names import catalog_study
+from studies.storage import open_storage
+from tuner.catalog_jobs import run_catalog
 from tuner.cli.output import console, errors, table, work_progress
+from tuner.study_spec import Machine, StudySpec
+from tuner.tuning import result_of
 
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
-    from tuner.jobs import TuneJob
-
-__all__ = ["CatalogScope", "run_catalog_scope", "show_catalog_summary"]
+__all__ = ["run_catalog_scope", "show_catalog_summary"]
 
 
-@dataclass(frozen=True)
-class CatalogScope:
-    """What ``--scope catalog`` was asked for.
+def run_catalog_scope(prefix: str, specs: Sequence[StudySpec], machine: Machine) -> dict[str, Any]:
+    """Search; the document of ``tune --scope catalog --json``.
 
-    Attributes:
-        aggregate: see ``tuner.catalog_task.Aggregate``.
-        folds: of the cross-validation; 0 for none.
-        most_runtime: see ``tuner.catalog_study.affordable``.
+    Args:
+        prefix: of the study's name.
     """
-
-    aggregate: str = "mean"
-    folds: int = 0
-    most_runtime: float = 0.125
-
-    def check(self, images: int) -> None:
-        """Refuse what cannot be.
-
-        Raises:
-            InvalidInput: says what, and what could be.
-        """
-        from tuner.catalog_study import check_share
-        from tuner.catalog_task import Aggregate
-
-        Aggregate.parse(self.aggregate)
-        if images < 2:
-            raise InvalidInput(
-                "--scope catalog needs at least two images: leave it out to tune one image"
-            )
-        if self.folds:
-            from tuner.cross_validation import folds_of
-
-            folds_of(["" for _ in range(images)], self.folds)
-        check_share(self.most_runtime)
-
-
-def run_catalog_scope(
-    scope: CatalogScope, prefix: str, jobs: Sequence[TuneJob]
-) -> dict[str, Any]:
-    """Search; the document of ``tune --scope catalog --json``."""
-    from studies.catalog_names import catalog_study
-    from studies.storage import open_storage
-    from tuner.catalog_jobs import CatalogJob, run_catalog_job
-
-    first = jobs[0]
-    open_storage(first.storage).close()
-    job = CatalogJob(
-        study=catalog_study(prefix),
-        jobs=tuple(jobs),
-        aggregate=scope.aggregate,
-        folds=scope.folds,
-        most_runtime=scope.most_runtime,
-    )
+    open_storage(machine.storage).close()
+    trials = specs[0].settings.trials
     with work_progress(prefix) as advance:
         best: list[float] = []
 
@@ -76,24 +34,17 @@ def run_catalog_scope(
             if trial.value is not None and trial.state.name == "COMPLETE":
                 best[:] = [max([*best, float(trial.value)])]
             shown = f"best {best[0]:.3f}" if best else "starting"
-            advance(shown, trial.number + 1, first.trials)
+            advance(shown, trial.number + 1, trials)
 
         def on_fold(done: int, of: int) -> None:
             advance("cross-validation", done, of)
 
-        run_catalog_job(job, on_trial, on_fold)
-    return catalog_summary(first.storage, prefix)
+        run_catalog(catalog_study(prefix), specs, machine, on_trial, on_fold)
+    return catalog_summary(machine.storage, prefix)
 
 
 def catalog_summary(storage: str, prefix: str) -> dict[str, Any]:
     """What a catalogue's study holds."""
-    import optuna
-
-    from studies.attributes import TRANSFER
-    from studies.catalog_names import catalog_study
-    from studies.storage import open_storage
-    from tuner.tuning import result_of
-
     study = optuna.load_study(
         study_name=catalog_study(prefix), storage=open_storage(storage, write=False)
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from explainers.errors import InvalidInput
-from tuner.cli import options
 from tuner.cli.comparison_tables import (
     comparison_document,
     show_comparison,
@@ -16,8 +15,16 @@ from tuner.cli.comparison_tables import (
 )
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.objectives import compare_objectives, show_objectives
+from tuner.cli.option_groups import (
+    AsJson,
+    CatalogOptions,
+    ClassifierOptions,
+    EngineOptions,
+    ReferenceOptions,
+    StudyOptions,
+    takes_groups,
+)
 from tuner.cli.output import console, errors, work_progress, write_json
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,17 +37,13 @@ if TYPE_CHECKING:
 __all__ = ["compare", "run_comparison"]
 
 
+@takes_groups
 def compare(
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    engine: options.Engine = None,
-    images: options.Images = None,
-    study: options.Study = None,
-    reference: options.ReferenceRule = None,
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    engine: EngineOptions,
+    where: StudyOptions,
+    reference: ReferenceOptions,
     rule: Annotated[
         str, typer.Option(help="Makes masks of all heat maps: a fraction of the maximum, top10 ...")
     ] = "0.3",
@@ -61,8 +64,7 @@ def compare(
             help="Prefix of studies of another objective: only show how far the two choose alike."
         ),
     ] = None,
-    storage: options.Storage = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare Grad-CAM, Score-CAM, Ablation-CAM, LIME's defaults and tuned LIME on every image.
 
@@ -74,24 +76,20 @@ def compare(
     from explainers.comparison import CAMS
     from explainers.heat_map_rules import parse_heat_map_rule
     from explainers.heat_maps import check_method
-    from studies.storage import DEFAULT_STORAGE, open_storage
+    from studies.storage import open_storage
 
     methods = tuple(dict.fromkeys(method or CAMS))
     for name in methods:
         check_method(name)
     parse_heat_map_rule(rule)
-    url = setting("storage", storage, DEFAULT_STORAGE)
+    url = where.storage
     open_storage(url).close()  # a storage that cannot be written is told before the work
-    place = open_workplace(
-        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
-        cam_layer=cam_layer, images=images,
-    )  # fmt: skip
+    place = open_workplace(catalog, classifier)
+    prefix = where.study or place.catalog.name
     if other is not None:
-        prefix = setting("study", study) or place.catalog.name
         document = compare_objectives(
-            place, url, (prefix, other), setting("reference", reference), seeds,
-            setting("engine", engine, "auto"),
-        )  # fmt: skip
+            place, url, (prefix, other), reference.reference, seeds, engine.engine
+        )
         if as_json:
             write_json(document)
         else:
@@ -100,13 +98,13 @@ def compare(
     run = run_comparison(
         place,
         url,
-        study=setting("study", study) or place.catalog.name,
-        reference=setting("reference", reference),
+        study=prefix,
+        reference=reference.reference,
         rule=rule,
         methods=methods,
         seeds=seeds,
         classes=classes,
-        engine=setting("engine", engine, "auto"),
+        engine=engine.engine,
     )
     joined = join_explanations(url, place.classifier)
     costs = _constraint_costs(url, run)
@@ -237,9 +235,7 @@ def run_comparison(
                     comparison=found,
                     reliability=None if judged is None else judged.score,
                     doubt="" if judged is None else judged.doubt,
-                    class_name=classifier.class_name(
-                        found.explanations[0].explanation.class_index
-                    ),
+                    class_name=classifier.class_name(found.explanations[0].explanation.class_index),
                 )
                 add_compared_image(storage, number, position, compared[image.key])
                 advance(image.key, position + 1, len(loaded))

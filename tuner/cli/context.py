@@ -6,18 +6,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from explainers.black_box import BlackBox
 from explainers.class_names import class_number
+from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
-from studies.assets import assets_folder
+from explainers.reference import Reference, parse_reference
+from studies.assets import StudyImage, assets_folder, load_study_image
 from studies.catalog import Catalog, load_catalog
+from tuner.cli.option_groups import CatalogOptions, ClassifierOptions
+from tuner.cli.output import download_progress, steps_within, work_progress
 from tuner.cli.settings import setting
-
-if TYPE_CHECKING:
-    from explainers.classifier import Classifier
-    from explainers.reference import Reference
-    from studies.assets import StudyImage
+from tuner.loading import fresh_classifier
+from tuner.references import own_masks
 
 __all__ = ["DEFAULT_CATALOG", "Workplace", "open_workplace"]
 
@@ -41,15 +42,10 @@ class Workplace:
     @property
     def has_no_reference(self) -> bool:
         """Whether the classifier has no maps, and the catalogue no masks."""
-        from explainers.black_box import BlackBox
-
         return isinstance(self.classifier, BlackBox) and self.catalog.reference != "masks"
 
     def load_images(self) -> list[StudyImage]:
         """All images of the catalogue, in order; any that is missing or broken is an error."""
-        from studies.assets import load_study_image
-        from tuner.cli.output import download_progress
-
         with download_progress() as progress:
             images = [
                 load_study_image(
@@ -76,10 +72,6 @@ class Workplace:
         Raises:
             InvalidInput, MissingAsset, UnusableReference: see ``explainers.reference``.
         """
-        from explainers.reference import parse_reference
-        from tuner.cli.output import steps_within, work_progress
-        from tuner.references import own_masks
-
         rule = rule or self.catalog.reference
         own = own_masks(self.catalog, images, rule)
         if own is not None:
@@ -136,18 +128,9 @@ def catalog_class(image: StudyImage, classifier: Classifier) -> int:
     return number
 
 
-def open_workplace(
-    *,
-    catalog: str | None,
-    assets: Path | None,
-    model: str | None,
-    weights: str | None,
-    device: str | None,
-    cam_layer: str | None,
-    images: str | None = None,
-) -> Workplace:
+def open_workplace(catalog: CatalogOptions, classifier: ClassifierOptions) -> Workplace:
     """Load the catalogue and the classifier that the options name."""
-    source = setting("catalog", catalog, DEFAULT_CATALOG)
+    source, images = catalog.catalog, catalog.images
     loaded = load_catalog(source)
     if images is not None:
         if not images.replace(",", "").strip():
@@ -158,18 +141,39 @@ def open_workplace(
         loaded = loaded.only(loaded.named(images))
     if loaded.left_out:
         _logger.warning("%s: left out: %s", source, loaded.left_out)
-    named = setting("assets", assets)
-    folder = assets_folder(None if named is None else Path(named))
-    from explainers.zoo import load_classifier
-
-    named_model, named_weights = setting("model", model, loaded.model), setting("weights", weights)
-    if named_model == "demo" and named_weights is not None:
-        _logger.warning("demo has weights of its own: %s is not used", named_weights)
-    classifier = load_classifier(
-        named_model,
-        weights=named_weights,
-        device=setting("device", device),
-        cam_layer=setting("cam_layer", cam_layer),
-        crop=None if loaded.geometry is None else loaded.geometry.crop,
+    model = classifier.model or loaded.model
+    if model == "demo" and classifier.weights is not None:
+        _logger.warning("demo has weights of its own: %s is not used", classifier.weights)
+    made = fresh_classifier(
+        {
+            "model": model,
+            "weights": classifier.weights,
+            "device": classifier.device,
+            "cam_layer": classifier.cam_layer,
+            "crop": None if loaded.geometry is None else loaded.geometry.crop,
+        }
     )
-    return Workplace(source, loaded, classifier, folder)
+    return Workplace(source, loaded, made, assets_folder(catalog.assets))
+
+
+def open_named(
+    *,
+    catalog: str | None,
+    assets: Path | None,
+    model: str | None,
+    weights: str | None,
+    device: str | None,
+    cam_layer: str | None,
+    images: str | None = None,
+) -> Workplace:
+    """For commands whose options are not groups yet."""
+    folder = setting("assets", assets)
+    return open_workplace(
+        CatalogOptions(
+            catalog=setting("catalog", catalog, DEFAULT_CATALOG), assets=folder, images=images
+        ),
+        ClassifierOptions(
+            model=setting("model", model), weights=setting("weights", weights),
+            device=setting("device", device), cam_layer=setting("cam_layer", cam_layer),
+        ),
+    )  # fmt: skip

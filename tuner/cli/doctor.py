@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explainers.errors import LimeTunerError
-from tuner.cli import options
 from tuner.cli.context import DEFAULT_CATALOG
+from tuner.cli.option_groups import (
+    AsJson,
+    AssetsOption,
+    ClassifierOptions,
+    StorageOptions,
+    takes_groups,
+)
 from tuner.cli.output import console, table, write_json
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,33 +37,29 @@ _PACKAGES = (
 _MEASURED_CALLS, _MEASURED_SECONDS = 3, 0.4  # at least
 
 
+@takes_groups
 def doctor(
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    storage: options.Storage = None,
-    assets: options.Assets = None,
+    classifier: ClassifierOptions,
+    where: StorageOptions,
+    photographs: AssetsOption,
     fast: Annotated[
         bool, typer.Option("--fast", help="Leave out timing the classifier and its engines.")
     ] = False,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check this installation; exit status 1 when something needed does not work."""
-    from studies.storage import DEFAULT_STORAGE
-
-    url = setting("storage", storage, DEFAULT_STORAGE)
     checks: dict[str, Callable[[], str]] = {
         "python": platform.python_version,
         "packages": _packages,
         "torchvision import": _torchvision,
         "cache folder": _cache,
-        "storage": lambda: _storage(url),
-        "photographs of tml25": lambda: _photographs(assets),
+        "storage": lambda: _storage(where.storage),
+        "photographs of tml25": lambda: _photographs(photographs.assets),
     }
     speeds = _Speeds()
     if not fast:
         checks["classifier"] = lambda: speeds.of_classifier(
-            setting("model", model, "demo"), setting("weights", weights), setting("device", device)
+            classifier.model or "demo", classifier.weights, classifier.device
         )
     checks["engines"] = speeds.of_engines
     outcome: dict[str, dict[str, Any]] = {}
@@ -121,12 +122,7 @@ def _photographs(assets: Path | None) -> str:
     from studies.catalog import load_catalog
 
     catalog = load_catalog(DEFAULT_CATALOG)
-    folder = setting("assets", assets)
-    here = [
-        entry.key
-        for entry in catalog.images
-        if find_local_file(catalog, entry, None if folder is None else Path(folder))
-    ]
+    here = [entry.key for entry in catalog.images if find_local_file(catalog, entry, assets)]
     if len(here) == len(catalog.images):
         return "all ten are here"
     return f"{len(here)} of {len(catalog.images)} are here; the others are downloaded when needed"

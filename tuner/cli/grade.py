@@ -12,7 +12,7 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
-from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.context import Workplace, open_named
 from tuner.cli.output import console, errors
 from tuner.cli.settings import setting
 
@@ -113,7 +113,7 @@ def grade(
         bound_socket(host, port) as bound,
         tempfile.TemporaryDirectory(prefix=EXAM_PREFIX) as folder,
     ):
-        place = open_workplace(
+        place = open_named(
             catalog=catalog, assets=assets, model=model, weights=weights, device=device,
             cam_layer=cam_layer, images=images,
         )  # fmt: skip

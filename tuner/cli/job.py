@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from explainers.errors import LimeTunerError
+from studies.hosts import this_host
+from studies.notification import NotifyAddress, notify, parse_notify_address
+from studies.outcome import outcome
+from studies.storage import describe, sqlite_path
 from tuner.cli.output import errors
-from tuner.cli.settings import setting
 from tuner.log_file import LOG_FILE, log_to
-
-if TYPE_CHECKING:
-    from studies.notification import NotifyAddress
 
 __all__ = ["Job", "log_path", "logged", "notified", "notify_address"]
 
@@ -45,11 +45,8 @@ def log_path(option: Path | None, storage: str) -> Path | None:
     Returns:
         An absolute path; ``None`` for no log.
     """
-    from studies.storage import sqlite_path
-
-    asked = setting("log", option)
-    if asked is not None:
-        return None if str(asked) == _NO_LOG else Path(asked).absolute()
+    if option is not None:
+        return None if str(option) == _NO_LOG else option.absolute()
     path = sqlite_path(storage)
     return (Path() if path is None else path.parent).absolute() / LOG_FILE
 
@@ -60,10 +57,7 @@ def notify_address(option: str | None) -> NotifyAddress | None:
     Raises:
         InvalidInput: that is no address.
     """
-    from studies.notification import parse_notify_address
-
-    asked = setting("notify", option)
-    return None if asked is None else parse_notify_address(asked)
+    return None if option is None else parse_notify_address(option)
 
 
 @contextmanager
@@ -73,8 +67,6 @@ def logged(job: Job, path: Path | None, arguments: Mapping[str, Any]) -> Iterato
     Args:
         arguments: without secrets.
     """
-    from studies.storage import describe
-
     with log_to(path):
         _logger.info(
             "%s begins on %s: %s", job.command, describe(job.storage),
@@ -95,9 +87,6 @@ def notified(job: Job, address: NotifyAddress | None) -> Iterator[None]:
     if address is None:
         yield
         return
-    from studies.hosts import this_host
-    from studies.notification import notify
-
     start = time.monotonic()
     try:
         with _ended() as end:
@@ -141,8 +130,6 @@ def _ended() -> Iterator[_End]:
 
 
 def _outcome(job: Job) -> dict[str, Any]:
-    from studies.outcome import outcome
-
     try:
         return outcome(job.storage, job.study)
     except LimeTunerError:  # there is no study, or the database is what went wrong

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explainers.errors import InvalidInput
-from tuner.cli import options
 from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.option_groups import (
+    AsJson,
+    CatalogOptions,
+    ClassifierOptions,
+    ReferenceOptions,
+    takes_groups,
+)
 from tuner.cli.output import console, steps_within, table, work_progress, write_json
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     from explainers.reference import Reference
@@ -24,17 +29,13 @@ __all__ = ["cam", "explain", "reference", "write_explanations"]
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")]
 
 
+@takes_groups
 def reference(
     output: OutputFolder,
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    images: options.Images = None,
-    reference: options.ReferenceRule = None,
-    as_json: options.AsJson = False,
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    reference: ReferenceOptions,
+    as_json: AsJson = False,
 ) -> None:
     """Write the reference masks (KEY.png) and overlays (overlays/KEY.png).
 
@@ -43,14 +44,10 @@ def reference(
     from explainers.overlay import mask_overlay, save_png
 
     _check_folder(output)
-    place = open_workplace(
-        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
-        cam_layer=cam_layer, images=images,
-    )  # fmt: skip
-    rule = setting("reference", reference)
+    place = open_workplace(catalog, classifier)
     loaded = place.load_images()
     _check_apart(output, place, loaded)
-    found = place.references(loaded, rule, judged=True)
+    found = place.references(loaded, reference.reference, judged=True)
     _check_apart(output, place, loaded, found.values())
     for image in loaded:
         mask = found[image.key].mask
@@ -77,20 +74,16 @@ def reference(
     console.print(shown)
 
 
+@takes_groups
 def cam(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
     method: Annotated[
         list[str] | None,
         typer.Option("--method", help="gradcam, scorecam, ...; may be repeated, or all."),
     ] = None,
     output: OutputFolder = Path("heatmaps"),
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    images: options.Images = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.
 
@@ -105,10 +98,7 @@ def cam(
     for name in methods:
         check_method(name)
     _check_folder(output)
-    place = open_workplace(
-        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
-        cam_layer=cam_layer, images=images,
-    )  # fmt: skip
+    place = open_workplace(catalog, classifier)
     loaded = place.load_images()
     written: list[str] = []
     total = len(methods) * len(loaded)
@@ -134,22 +124,18 @@ def cam(
         console.print(f"wrote {len(written)} heat maps to {output}")
 
 
+@takes_groups
 def explain(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    reference: ReferenceOptions,
     params: Annotated[
         Path | None,
         typer.Option("--params", help="A pickle of parameters; lime's defaults without it."),
     ] = None,
     output: OutputFolder = Path("explanations"),
     seed: Annotated[int, typer.Option(help="Seed of the explainer.")] = 0,
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    images: options.Images = None,
-    reference: options.ReferenceRule = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.
 
@@ -159,11 +145,8 @@ def explain(
 
     document = None if params is None else read_pickle(params)
     _check_folder(output)
-    place = open_workplace(
-        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
-        cam_layer=cam_layer, images=images,
-    )  # fmt: skip
-    facts = write_explanations(place, document, output, seed, setting("reference", reference))
+    place = open_workplace(catalog, classifier)
+    facts = write_explanations(place, document, output, seed, reference.reference)
     if as_json:
         write_json(facts)
     else:

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explainers.errors import InvalidInput
-from tuner.cli import options
-from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_workplace
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.option_groups import (
+    AsJson,
+    CatalogOptions,
+    ClassifierOptions,
+    EngineOptions,
+    StudyOptions,
+    takes_groups,
+)
 from tuner.cli.output import console, table, work_progress, write_json
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +35,12 @@ __all__ = ["portfolio"]
 _FIRST_FRESH_SEED = 3_000_017  # none that trials or verifications spend
 
 
+@takes_groups
 def portfolio(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    engine: EngineOptions,
+    where: StudyOptions,
     studies: Annotated[
         str | None,
         typer.Option(
@@ -47,18 +58,10 @@ def portfolio(
     folds: Annotated[
         int, typer.Option(min=2, help="Of the images, to be scored on what others chose.")
     ] = 5,
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    engine: options.Engine = None,
-    images: options.Images = None,
-    storage: options.Storage = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File for tune --portfolio.")
     ] = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Choose the few parameter sets of which the best per image loses least.
 
@@ -67,19 +70,13 @@ def portfolio(
     fold of the images, to see what they give on images that had no say.
     """
     from studies.catalog import load_catalog
-    from studies.storage import DEFAULT_STORAGE
 
-    url = setting("storage", storage, DEFAULT_STORAGE)
-    named = studies or setting("study", None)
-    prefix = named or load_catalog(setting("catalog", catalog, DEFAULT_CATALOG)).name
-    found = _stored(url, prefix)  # what is not there is told before a classifier is loaded
-    place = open_workplace(
-        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
-        cam_layer=None, images=images,
-    )  # fmt: skip
-    scored, facts = _scored(
-        place, found, most_samples, each, seeds, setting("engine", engine, "auto")
-    )
+    prefix = studies or where.study or load_catalog(catalog.catalog).name
+    found = _stored(
+        where.storage, prefix
+    )  # what is not there is told before a classifier is loaded
+    place = open_workplace(catalog, classifier)
+    scored, facts = _scored(place, found, most_samples, each, seeds, engine.engine)
     folds = min(folds, len(scored.keys))
     if folds < 2:
         raise InvalidInput("a portfolio needs studies of at least two images: tune more")

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli import options
 from tuner.cli.context import open_workplace
+from tuner.cli.option_groups import AsJson, CatalogOptions, ClassifierOptions, MachineOptions
 from tuner.cli.output import console, errors, write_json
 from tuner.cli.pictures import write_explanations
 from tuner.cli.results import run_export, run_verification, show_verification
-from tuner.cli.tune_request import TuneRequest
-from tuner.cli.tune_run import run_tuning
+from tuner.cli.tune_run import TuneRequest, run_tuning
+from tuner.search_space import SearchSpace
+from tuner.tuning_settings import TuningSettings
 
 __all__ = ["quickstart"]
 
@@ -36,7 +37,7 @@ def quickstart(
     workers: Annotated[
         int | None, typer.Option(help="Processes.  [default: the number of cores, at most 4]")
     ] = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tune, export, verify and picture ten drawn scenes with the embedded classifier.
 
@@ -44,11 +45,10 @@ def quickstart(
     """
     from studies.export import read_pickle
     from tuner.cli.pictures import _check_folder
-    from tuner.search_space import SearchSpace
 
     _check_folder(output)
     place = open_workplace(
-        catalog="demo", assets=None, model="demo", weights=None, device="cpu", cam_layer=None
+        CatalogOptions(catalog="demo"), ClassifierOptions(model="demo", device="cpu")
     )
     storage = f"sqlite:///{output / 'lime-tuner.db'}"
     pickle_file = output / "explain_params.pkl"
@@ -57,14 +57,14 @@ def quickstart(
     run_tuning(
         place,
         TuneRequest(
-            storage=storage, study="demo", reference=None, min_reliability=0.0, target="top1",
-            trials=trials, seeds=4,
-            workers=workers or min(4, os.cpu_count() or 1), threads=None, runtime_weight=0.1,
-            sampler="ceiling", engine="auto", timeout=None, answers=None, warm_start=True,
-            constrain=None, seed=0,
-            space=SearchSpace(maps=_MAPS),
+            storage=storage,
+            study="demo",
+            settings=TuningSettings.of(
+                {"trials": trials, "seeds": 4, "space": SearchSpace(maps=_MAPS)}
+            ),
+            machine=MachineOptions(workers=workers or min(4, os.cpu_count() or 1)),
         ),
-    )  # fmt: skip
+    )
     errors.print("2/4 exporting the best parameters")
     run_export(
         storage, catalog_source="demo", study="demo", output=pickle_file, fill_defaults=False

@@ -11,10 +11,19 @@ import typer
 
 from explainers.errors import InvalidInput
 from explainers.remarks import shortened
-from tuner.cli import options
-from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_workplace
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.option_groups import (
+    AsJson,
+    CatalogOption,
+    CatalogOptions,
+    ClassifierOptions,
+    RecordOptions,
+    ReferenceOptions,
+    StudyOptions,
+    takes_groups,
+)
+from tuner.cli.options import Calibrated
 from tuner.cli.output import console, errors, table, work_progress, write_json
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     from studies.front import Choice
@@ -24,10 +33,10 @@ __all__ = ["export", "run_export", "run_verification", "show_verification", "ver
 DEFAULT_PICKLE = Path("explain_params.pkl")
 
 
+@takes_groups
 def export(
-    study: options.Study = None,
-    catalog: options.Catalog = None,
-    storage: options.Storage = None,
+    where: StudyOptions,
+    catalog: CatalogOption,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The pickle to write.")
     ] = DEFAULT_PICKLE,
@@ -50,21 +59,19 @@ def export(
             "[default: image, or catalog where the study has nothing else]"
         ),
     ] = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the best parameters of every image as a pickle for stock lime.
 
     --budget and --weight choose among the trials that are there, without a new search. Studies made
     with tune --pareto have looked for something good at every speed.
     """
-    from studies.storage import DEFAULT_STORAGE
     from tuner.cli.front import choice_of
 
-    url = setting("storage", storage, DEFAULT_STORAGE)
     written = run_export(
-        url,
-        catalog_source=setting("catalog", catalog, DEFAULT_CATALOG),
-        study=setting("study", study),
+        where.storage,
+        catalog_source=catalog.catalog,
+        study=where.study,
         output=output,
         fill_defaults=fill_defaults,
         choice=choice_of(budget, weight),
@@ -161,16 +168,13 @@ def _of_nothing(storage: str, prefix: str, catalog: str, found: Iterable[str]) -
     )
 
 
+@takes_groups
 def verify(
     file: Annotated[Path, typer.Argument(help="A pickle of LIME parameters, anybody's.")],
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    images: options.Images = None,
-    reference: options.ReferenceRule = None,
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    reference: ReferenceOptions,
+    record: RecordOptions,
     seeds: Annotated[int, typer.Option(help="Fresh explainer seeds per image.")] = 5,
     baseline_seeds: Annotated[
         int | None,
@@ -179,9 +183,8 @@ def verify(
             "[default: 2, at most --seeds]"
         ),
     ] = None,
-    storage: options.Storage = None,
-    calibrated: options.Calibrated = None,
-    as_json: options.AsJson = False,
+    calibrated: Calibrated = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock."""
     from studies.export import read_pickle
@@ -189,18 +192,15 @@ def verify(
     if seeds < 1 or (baseline_seeds is not None and baseline_seeds < 0):
         raise InvalidInput(f"--seeds {seeds}: give at least 1")
     document = read_pickle(file)  # before the classifier loads: a wrong path is told at once
-    place = open_workplace(
-        catalog=catalog, assets=assets, model=model, weights=weights, device=device,
-        cam_layer=cam_layer, images=images,
-    )  # fmt: skip
+    place = open_workplace(catalog, classifier)
     result = run_verification(
         place,
         file,
         document,
-        reference=setting("reference", reference),
+        reference=reference.reference,
         seeds=seeds,
         baseline_seeds=min(seeds, 2) if baseline_seeds is None else baseline_seeds,
-        storage=setting("storage", storage),
+        storage=record.storage,
         calibrated=calibrated,
     )
     if as_json:
@@ -259,9 +259,7 @@ def run_verification(
     references = (
         {image.key: Reference.none(image.pixels.shape[:2]) for image in loaded}
         if blind
-        else place.references(
-            loaded, reference, lambda image: explained_class(document[image.key])
-        )
+        else place.references(loaded, reference, lambda image: explained_class(document[image.key]))
     )
     spec = place.classifier.spec
     assert spec is not None

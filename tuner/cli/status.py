@@ -10,9 +10,8 @@ import typer
 from explainers.errors import InvalidInput, LimeTunerError
 from studies.runtime_doubt import doubtful_seconds
 from studies.stagnation import is_stagnant
-from tuner.cli import options
+from tuner.cli.option_groups import AsJson, StorageOptions, takes_groups
 from tuner.cli.output import console, table, write_json
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,15 +26,16 @@ _EVERY = 2.0  # seconds between two looks
 _IN_BOTH = "IoU, or R² and insertion − deletion; "
 
 
+@takes_groups
 def status(
+    where: StorageOptions,
     study: Annotated[
         str | None, typer.Option("--study", help="Only studies with this prefix.")
     ] = None,
-    storage: options.Storage = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep the table up to date until Ctrl-C.")
     ] = False,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """What each study has: trials, best against default, who works on it, and what failed.
 
@@ -43,9 +43,7 @@ def status(
     old that others need the time more. A worker that has given no sign of life for a while is
     silent: what it was at is tried again.
     """
-    from studies.storage import DEFAULT_STORAGE
-
-    url = setting("storage", storage, DEFAULT_STORAGE)
+    url = where.storage
     if watch and as_json:
         raise InvalidInput("--watch shows a table that changes, --json one document: give one")
     if watch and not console.is_terminal:

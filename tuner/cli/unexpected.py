@@ -89,7 +89,7 @@ def _storage(given: Mapping[str, Any]) -> str | None:
 
 def _log(given: Mapping[str, Any], storage: str | None) -> Path | None:
     """Where a command logs to that has such an option."""
-    return log_path(given["log"], storage) if storage and "log" in given else None
+    return log_path(setting("log", given["log"]), storage) if storage and "log" in given else None
 
 
 def told(error: BaseException, storage: str | None, log: Path | None = None) -> LimeTunerError:

@@ -9,36 +9,50 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from explainers.errors import InvalidInput
-from tuner.cli import options
+from studies.patient_storage import trouble_told, until_reachable
+from studies.storage import check_storage
 from tuner.cli.job import Job, log_path, logged, notified, notify_address
+from tuner.cli.option_groups import (
+    AssetsOption,
+    EngineOptions,
+    JobOptions,
+    StorageOptions,
+    takes_groups,
+)
 from tuner.cli.output import console, errors
-from tuner.cli.settings import setting
 from tuner.clock import until_clock
+from tuner.study_spec import Machine
+from tuner.worker import Worker
 
 __all__ = ["worker"]
 
+# What studies say is not overruled by lime-tuner.toml, only on purpose.
+_Instead = Annotated[str | None, typer.Option(help="Instead of what studies say.")]
 _START_SECONDS = 30.0  # that it waits for a database which is not there from the start
 _logger = logging.getLogger(__name__)
 
 
+@takes_groups
 def worker(
-    storage: options.Storage = None,
+    where: StorageOptions,
+    photographs: AssetsOption,
+    engine: EngineOptions,
+    job: JobOptions,
     study: Annotated[
         str | None, typer.Option("--study", help="Only studies with this prefix.")
     ] = None,
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    engine: options.Engine = None,
+    catalog: _Instead = None,
+    model: _Instead = None,
+    weights: _Instead = None,
+    cam_layer: _Instead = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
+    ] = None,
     threads: Annotated[int, typer.Option(help="For the classifier.")] = 1,
     max_hours: Annotated[float | None, typer.Option(help="Hours after which it ends.")] = None,
     until: Annotated[str | None, typer.Option(help="Time of day when it ends, e.g. 07:00.")] = None,
@@ -46,8 +60,6 @@ def worker(
         float | None,
         typer.Option(help="Seconds without work after which it ends.  [default: never]"),
     ] = None,
-    log: options.Log = None,
-    notify: options.Notify = None,
 ) -> None:
     """Run trials of the studies that need them most, until there is none or it is stopped.
 
@@ -55,18 +67,13 @@ def worker(
     that a study was made from; it is let be otherwise. A first SIGTERM or Ctrl-C ends after the
     trial that is running.
     """
-    from studies.patient_storage import trouble_told, until_reachable
-    from studies.storage import DEFAULT_STORAGE, check_storage
-    from tuner.worker import Machine, Worker
-
     if threads < 1:
         raise InvalidInput(f"--threads {threads}: give at least 1")
     for name, value in (("max-hours", max_hours), ("idle-exit", idle_exit)):
         if value is not None and not value >= 0:
             raise InvalidInput(f"--{name} {value}: give 0 or more")
-    url = setting("storage", storage, DEFAULT_STORAGE)
-    folder = setting("assets", assets)
-    address = notify_address(notify)
+    url = where.storage
+    address = notify_address(job.notify)
     ends = _deadline(max_hours, until)
     # It may be started together with the database, or while that is restarted.
     patience = time.monotonic() + _START_SECONDS
@@ -77,15 +84,15 @@ def worker(
     )
     asked = threading.Event()
     made = Worker(
-        storage=url,
         machine=Machine(
-            assets=None if folder is None else Path(folder),
+            storage=url,
+            assets=photographs.assets,
             catalog=catalog,
             model=model,
             weights=weights,
             device=device,
             cam_layer=cam_layer,
-            engine=setting("engine", engine, "auto"),
+            engine=engine.engine,
             threads=threads,
         ),
         prefix=study,
@@ -94,10 +101,11 @@ def worker(
         told=_tell,
         pause=asked.wait,
     )
-    job = Job("worker", url, study)
-    told = {"machine": vars(made.machine), "until": until, "max_hours": max_hours}
+    work = Job("worker", url, study)
+    about = {name: value for name, value in vars(made.machine).items() if name != "storage"}
+    told = {"machine": about, "until": until, "max_hours": max_hours}
     with (
-        notified(job, address), logged(job, log_path(log, url), told), trouble_told(url),
+        notified(work, address), logged(work, log_path(job.log, url), told), trouble_told(url),
         _graceful(asked),
     ):  # fmt: skip
         count = made.run()

@@ -1,73 +1,128 @@
-"""From what ``lime-tuner tune`` was asked for to a job for every image."""
+"""From what ``lime-tuner tune`` was asked for to a spec for every image's study."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from explainers.engines import ENGINES, make_engine
 from explainers.errors import InvalidInput
+from explainers.reference import Reference
+from studies.assets import StudyImage, cache_folder
+from studies.catalog_names import catalog_study
+from studies.patient_storage import trouble_told
+from studies.storage import holds_studies, open_storage
+from tuner.calibration import runtime_model_for
+from tuner.cli.calibrated import server_reference, server_runtime_model
 from tuner.cli.context import Workplace, catalog_class
 from tuner.cli.output import errors
+from tuner.loading import load_task, open_cache
+from tuner.opened_study import facts_of
+from tuner.runtime_model import RuntimeModel
+from tuner.server_calibration import Calibration
+from tuner.study_identity import (
+    StudyIdentity,
+    check_identity,
+    computed_rule,
+    read_studies,
+    stored_reference,
+    stored_runtime_model,
+)
+from tuner.study_spec import Machine, StudySpec
+from tuner.tuning_settings import FAITHFUL, TuningSettings
 
-if TYPE_CHECKING:
-    from explainers.reference import Reference
-    from studies.assets import StudyImage
-    from tuner.cli.tune_request import TuneRequest
-    from tuner.jobs import TuneJob
-    from tuner.runtime_model import RuntimeModel
-    from tuner.server_calibration import Calibration
+__all__ = ["SpecRequest", "specs_of"]
 
-__all__ = ["jobs_of"]
+_TOP1, _CATALOG = "top1", "catalog"
 
 
-def jobs_of(
-    place: Workplace, request: TuneRequest, calibration: Calibration | None, workers: int
-) -> list[TuneJob]:
+@dataclass(frozen=True, kw_only=True)
+class SpecRequest:
+    """What studies are asked for.
+
+    Attributes:
+        study: prefix of their names.
+        reference: ``None`` for the catalogue's, or the calibration's.
+        min_reliability: of a reference, in [0, 1]; images below are left out.
+        target: whose class is explained: ``top1``, the classifier's, or the ``catalog``'s.
+        calibrated: name of a calibration.
+    """
+
+    storage: str
+    study: str
+    reference: str | None = None
+    settings: TuningSettings
+    min_reliability: float = 0.0
+    target: str = _TOP1
+    calibrated: str | None = None
+
+    def check(self, images: int) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            InvalidInput: says what was given, and what to give.
+        """
+        del images
+        if not 0 <= self.min_reliability <= 1:
+            raise InvalidInput(f"--min-reliability {self.min_reliability}: give 0 to 1")
+        if self.target not in (_TOP1, _CATALOG):
+            raise InvalidInput(f"--target {self.target}: use {_TOP1} or {_CATALOG}")
+        if self.settings.objective == FAITHFUL:
+            given = {"--calibrated": self.calibrated, "--min-reliability": self.min_reliability}
+            for name, value in given.items():
+                if value:
+                    raise InvalidInput(
+                        f"{name} needs a reference, which --objective {FAITHFUL} does without: "
+                        "leave it out"
+                    )
+
+    def told(self) -> dict[str, Any]:
+        """What is logged of it: no secrets, nothing that is long."""
+        asked = {k: v for k, v in vars(self).items() if k not in ("storage", "log", "settings")}
+        return {**asked, **self.settings.to_json()}
+
+
+def specs_of(
+    place: Workplace, request: SpecRequest, machine: Machine, calibration: Calibration | None
+) -> tuple[list[StudySpec], Machine]:
     """Load images, make their references and price explanations, unless that is stored already.
 
-    Args:
-        workers: that share this machine's cores.
+    Returns:
+        A spec for each image, and the machine with the engine that it turned out to have.
 
     Raises:
         InvalidInput: one of the studies is there, and was made from something else.
         InvalidInput, MissingAsset, UnusableReference: an image has no file, or no reference that
             can be trusted.
     """
-    import torch
-
-    from explainers.engines import ENGINES, make_engine
-    from explainers.reference import Reference
-    from studies.assets import cache_folder
-    from studies.storage import absolute_url
-    from tuner.cli.calibrated import server_reference
-    from tuner.jobs import TuneJob
-
+    settings, alone = request.settings, not request.settings.of_catalog
     images = place.load_images()
-    spec = place.classifier.spec
-    assert spec is not None
+    source = place.classifier.spec
+    assert source is not None
     classes = {
-        image.key: catalog_class(image, place.classifier) if request.target == "catalog" else None
+        image.key: catalog_class(image, place.classifier) if request.target == _CATALOG else None
         for image in images
     }
     # Converted and checked once, here; workers find it in the cache.
     engine = make_engine(
-        place.classifier, request.engine, image=images[0].pixels, cache=cache_folder() / "engines"
+        place.classifier, machine.engine, image=images[0].pixels, cache=cache_folder() / "engines"
     ).name
+    machine = replace(machine, engine=engine if engine in ENGINES else "torch")
     rule, called = request.reference or place.catalog.reference, request.calibrated or ""
     if calibration is not None and request.reference is None:
         rule = server_reference(called, calibration, place.catalog.reference)
     studies = {image.key: f"{request.study}/{image.key}" for image in images}
-    known = _computed_before(request.storage, studies, rule) if request.scope is None else {}
-    if request.objective == "faithful" and request.reference is None:
+    known = _computed_before(request.storage, studies, rule) if alone else {}
+    if settings.objective == FAITHFUL and request.reference is None:
         known = {image.key: Reference.none(image.pixels.shape[:2]) for image in images}
     missing = [image for image in images if image.key not in known]
     for image in missing:  # refuses NaN, whose map would be told as a mask that is empty or full
         place.classifier.predict_proba(image.pixels[None])
     if missing:
-        judged = request.scope is None or request.min_reliability > 0
+        judged = alone or request.min_reliability > 0
         made = place.references(missing, rule, lambda image: classes[image.key], judged=judged)
         known.update(made)
     images = _trusted(images, known, request.min_reliability)
@@ -77,50 +132,29 @@ def jobs_of(
         if calibration.mask_rule is not None:
             mask_rule = calibration.mask_rule.as_kwargs()
     models = _runtime_models(place, request, calibration, images)
-    # On a cluster every worker has a core of its own, as far as is known here.
-    shared = 1 if request.cluster else max(1, (os.cpu_count() or 1) // workers)
-    alone = workers == 1 and not request.cluster
-    threads = request.threads or (torch.get_num_threads() if alone else shared)
-    storage = absolute_url(request.storage) if request.cluster else request.storage
-    jobs = [
-        TuneJob(
-            catalog=place.catalog_source,
+    specs = [
+        StudySpec(
+            name=studies[image.key],
             key=image.key,
-            study=studies[image.key],
-            storage=storage,
-            assets=place.assets,
-            classifier_spec=spec,
-            engine=engine if engine in ENGINES else "torch",
+            catalog=place.catalog_source,
+            model=source["model"],
+            weights=source.get("weights"),
+            cam_layer=source.get("cam_layer"),
             class_index=classes[image.key],
             reference=known[image.key].to_json(),
             runtime_model=models[image.key].to_json(),
-            threads=threads,
-            trials=request.trials,
-            seeds=request.seeds,
-            runtime_weight=request.runtime_weight,
-            sampler=request.sampler,
-            timeout=request.timeout,
-            answers=request.answers,
-            warm_start=request.warm_start,
-            constrain_fidelity=request.constrain == "fidelity",
-            seed=request.seed,
-            space=replace(request.space),
-            beyond=request.beyond,
-            log=None if request.cluster else request.log,
             mask_rule=mask_rule,
             calibration=identity,
-            pareto=request.pareto,
-            portfolio=request.portfolio,
-            objective=request.objective,
+            settings=settings,
         )
         for image in images
     ]
-    if request.scope is None:
-        _check_jobs(place, jobs, images)
-    return jobs
+    if alone:
+        _check_specs(specs, machine)
+    return specs, machine
 
 
-def _check_jobs(place: Workplace, jobs: Sequence[TuneJob], images: Sequence[StudyImage]) -> None:
+def _check_specs(specs: Sequence[StudySpec], machine: Machine) -> None:
     """Compare every study with what it was made from, before any is written to.
 
     Done or not: what is shown is the result of these settings. A classifier that gives no answer
@@ -129,44 +163,30 @@ def _check_jobs(place: Workplace, jobs: Sequence[TuneJob], images: Sequence[Stud
     Raises:
         InvalidInput: one was made from something else.
     """
-    from contextlib import ExitStack, closing
-
-    from explainers.perturbation_bank import PerturbationBank
-    from studies.assets import cache_folder
-    from studies.patient_storage import trouble_told
-    from studies.storage import holds_studies, open_storage
-    from tuner.study_identity import StudyIdentity, check_identity
-
-    url = jobs[0].storage
+    url = machine.storage
     with ExitStack() as stack:
         stack.enter_context(trouble_told(url))
-        bank = stack.enter_context(closing(PerturbationBank(cache_folder() / "bank")))
+        cache = stack.enter_context(closing(open_cache(machine)))
         storage = None
         if holds_studies(url):
             storage = stack.enter_context(closing(open_storage(url, write=False)))
-        for job, image in zip(jobs, images, strict=True):
-            task = job.task(place.classifier, image.pixels, bank)
-            facts = job.facts(task, place.classifier, place.catalog.name)
-            wanted = StudyIdentity.of(facts, pareto=job.pareto)
+        for spec in specs:
+            facts = facts_of(load_task(spec, machine, cache))
+            wanted = StudyIdentity.of(facts, pareto=spec.settings.pareto)
             if storage is not None:
-                check_identity(storage, job.study, wanted)
+                check_identity(storage, spec.name, wanted)
 
 
 def _runtime_models(
     place: Workplace,
-    request: TuneRequest,
+    request: SpecRequest,
     calibration: Calibration | None,
     images: Sequence[StudyImage],
 ) -> dict[str, RuntimeModel]:
     """The prices of each image's study: those that it was begun with, or else the machine's or the
     server's. Nothing is measured where none is missing."""
-    from studies.catalog_names import catalog_study
-    from tuner.calibration import runtime_model_for
-    from tuner.cli.calibrated import server_runtime_model
-    from tuner.study_identity import read_studies, stored_runtime_model
-
     studies = {image.key: f"{request.study}/{image.key}" for image in images}
-    if request.scope is not None:
+    if request.settings.of_catalog:
         studies = dict.fromkeys(studies, catalog_study(request.study))
     facts = read_studies(request.storage, set(studies.values()))
     found = {
@@ -193,8 +213,6 @@ def _computed_before(storage: str, studies: Mapping[str, str], rule: str) -> dic
     Args:
         studies: names by key of the image.
     """
-    from tuner.study_identity import computed_rule, read_studies, stored_reference
-
     wanted = None if rule == "masks" or Path(rule).exists() else computed_rule(rule)
     found = {}
     stored = {} if wanted is None else read_studies(storage, studies.values())
