@@ -52,6 +52,7 @@ class StoppingRule(Protocol):
         """Whether to stop after full explanations, one a seed."""
 
 
+@dataclass(frozen=True)
 class BoundsStopping:
     """A trial is stopped when even its upper confidence bound is below the rival's score."""
 

@@ -14,11 +14,10 @@ from typing import Any
 
 from explainers.errors import InvalidInput
 from explainers.foreign_text import one_line
-from studies.catalog_names import is_catalog_study
 from tuner.search_space import SearchSpace
 from tuner.tuning_settings import AGREEMENT, FIDELITY, TuningSettings
 
-__all__ = ["PLAN", "Machine", "StudySpec"]
+__all__ = ["PLAN", "Machine", "StudySpec", "stored_settings"]
 
 PLAN = "plan"
 """The study attribute that holds what is no fact of the study."""
@@ -104,10 +103,9 @@ class StudySpec:
         Raises:
             InvalidInput: the plan, or a fact, is damaged, missing or of another version.
         """
-        plan = attributes.get(PLAN)
-        if not isinstance(plan, Mapping) or is_catalog_study(name):
+        plan, settings = attributes.get(PLAN), stored_settings(attributes)
+        if plan is None or settings is None:
             return None
-        settings = plan_settings(plan)
         try:
             facts = dict(attributes)
             settings = replace(
@@ -137,12 +135,15 @@ class StudySpec:
             ) from error
 
 
-def plan_settings(plan: Mapping[str, Any]) -> TuningSettings:
-    """The settings of a stored plan, without what the study's facts say.
+def stored_settings(attributes: Mapping[str, Any]) -> TuningSettings | None:
+    """The settings in a study's plan, without what its facts say; ``None`` where it has no plan.
 
     Raises:
-        InvalidInput: it is damaged, or of another version.
+        InvalidInput: the plan is damaged, or of another version.
     """
+    plan = attributes.get(PLAN)
+    if not isinstance(plan, Mapping):
+        return None
     kinds = {"catalog": str, "model": str, "weights": (str, type(None)),
              "cam_layer": (str, type(None))}  # fmt: skip
     for name, kind in kinds.items():

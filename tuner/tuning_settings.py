@@ -31,6 +31,10 @@ _CATALOG_SEEDS, _CATALOG_RUNTIME = 2, 0.125
 _NOT_STORED = frozenset({"space", "space_file", "fix", "stopping", "timeout", "until"})
 
 
+def _next_moment(text: str) -> datetime:
+    return until_clock(text, datetime.now())
+
+
 @dataclass(frozen=True, kw_only=True)
 class TuningSettings:
     """How a study is run. What :class:`Option` declares, people give; the rest follows from it.
@@ -58,7 +62,7 @@ class TuningSettings:
         Option(
             "Time of day, e.g. 07:00, after which no trial is started. Every image gets its "
             "share first; without --trials, what is left goes where it still pays off.",
-            parse=lambda text: until_clock(text, datetime.now()),
+            parse=_next_moment,
         ),
     ] = None
     answers: Annotated[

@@ -24,7 +24,8 @@ from tuner.loading import open_cache, prepare_process
 from tuner.needs import neediest, needs
 from tuner.opened_study import Mismatch, OpenedStudy, join_study
 from tuner.study_runner import has_room, is_done
-from tuner.study_spec import Machine, StudySpec
+from tuner.study_spec import Machine, StudySpec, stored_settings
+from tuner.tuning_settings import TuningSettings
 
 __all__ = ["Mismatch", "Worker"]
 
@@ -58,7 +59,7 @@ class Worker:
     _prepared: OrderedDict[str, tuple[OpenedStudy, PerturbationBank]] = field(
         default_factory=OrderedDict
     )
-    _done: dict[str, StudySpec] = field(default_factory=dict)
+    _done: dict[str, TuningSettings] = field(default_factory=dict)
     _opened: PatientStorage | None = None
 
     def run(self) -> int:
@@ -80,16 +81,17 @@ class Worker:
                     break
                 self.pause(_IDLE_PAUSE)
                 continue
+            spec, plan = found
             try:
-                self.trials += self._slice(found)
+                self.trials += self._slice(spec, plan)
             except Mismatch as error:
-                self._refuse(found.name, error)
+                self._refuse(spec.name, error)
             except UNREACHABLE as error:
                 url = self.machine.storage
                 if is_full(error, sqlite_path(url)):
                     raise no_space(describe(url)) from error
                 # The trial is left to its heartbeat; what was kept is not predicted again.
-                _logger.warning("%s: a trial was given up (%s)", found.name, type(error).__name__)
+                _logger.warning("%s: a trial was given up (%s)", spec.name, type(error).__name__)
                 self._prepared.clear()
             idle_since = time.monotonic()
         while self._prepared:
@@ -110,20 +112,25 @@ class Worker:
             self.refused[name] = str(error)
             self.told(f"{name}: {error}")
 
-    def _next(self) -> StudySpec | None:
-        """The study that needs a trial most."""
+    def _next(self) -> tuple[StudySpec, TuningSettings] | None:
+        """The study that needs a trial most, and the settings in its plan."""
         url = self.machine.storage
         rows = [
             row for row in overview(url, self.prefix) if self.only is None or row.study in self.only
         ]
-        specs = self._specs(study_attributes(url, [row.study for row in rows]))
+        attributes = study_attributes(url, [row.study for row in rows])
+        plans = self._plans(attributes)
         # A study may be done before it has its trials, when its answers are spent.
-        done = {name for name, spec in self._done.items() if specs.get(name) == spec}
-        wanted = needs(rows, {name: spec.settings for name, spec in specs.items()})
-        wanted = [need for need in wanted if need.lost or need.study not in done]
-        name = neediest(wanted, self.refused)
-        if name is not None:
-            return specs[name]
+        done = {name for name, plan in self._done.items() if plans.get(name) == plan}
+        wanted = [need for need in needs(rows, plans) if need.lost or need.study not in done]
+        while (name := neediest(wanted, self.refused)) is not None:
+            try:
+                spec = StudySpec.from_attributes(name, attributes[name])
+            except InvalidInput as error:
+                self._refuse(name, error)
+                continue
+            assert spec is not None  # it has a plan
+            return spec, plans[name]
         # While trials are begun Optuna does it by itself.
         bury_dead(self._storage(), [row.study for row in rows if row.trials.get("RUNNING")])
         if wanted:
@@ -133,20 +140,20 @@ class Worker:
             )
         return None
 
-    def _specs(self, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, StudySpec]:
-        """What studies say, by name; one that is damaged is refused, and the others go on."""
-        specs = {}
+    def _plans(self, attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, TuningSettings]:
+        """The settings of studies, by name; a damaged plan is refused, the others go on."""
+        plans = {}
         for name, found in attributes.items():
             try:
-                spec = StudySpec.from_attributes(name, found)
+                plan = stored_settings(found)
             except InvalidInput as error:
                 self._refuse(name, error)
                 continue
-            if spec is not None:
-                specs[name] = spec
-        return specs
+            if plan is not None:
+                plans[name] = plan
+        return plans
 
-    def _slice(self, spec: StudySpec) -> int:
+    def _slice(self, spec: StudySpec, plan: TuningSettings) -> int:
         """Some trials of a study; how many."""
         opened = self._join(spec)
         runner, settings = opened.runner, spec.settings
@@ -161,7 +168,7 @@ class Worker:
             count += 1
         if is_done(runner.study, settings):
             opened.notes.write()
-            self._done[spec.name] = spec
+            self._done[spec.name] = plan
         return count
 
     def _join(self, spec: StudySpec) -> OpenedStudy:

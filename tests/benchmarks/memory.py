@@ -35,44 +35,44 @@ from tests.benchmarks.common import (
     tuning_task,
 )
 from tests.benchmarks.memory_child import status_kilobytes
-from tuner.jobs import TuneJob
-from tuner.search_space import SearchSpace
+from tuner.study_spec import Machine, StudySpec
 from tuner.tuning import TuningSettings
 
 _POLL_SECONDS = 0.2
 
 
-def _job(options: argparse.Namespace, folder: Path) -> TuneJob:
+def _work(options: argparse.Namespace, folder: Path) -> tuple[Machine, StudySpec]:
     classifier = benchmark_classifier(options, folder)
     image = photographs(classifier, options.assets, (options.image,))[0]
     task = tuning_task(image, classifier, engine=options.engine)
     name = getattr(task.source, "name", "")
-    usual = TuningSettings()
-    assert classifier.spec is not None
-    return TuneJob(
-        catalog=CATALOG,
-        key=image.key,
-        study=f"memory/{image.key}",
+    source = classifier.spec
+    assert source is not None
+    machine = Machine(
         storage=f"sqlite:///{folder / 'storage' / 'studies.db'}",
         assets=options.assets,
-        bank=folder / "bank",
-        classifier_spec=classifier.spec,
+        cache=folder / "bank",
+        device=source["device"],
         engine=name if name in ENGINES else "torch",
-        class_index=None,
+        threads=torch.get_num_threads(),
+    )
+    spec = StudySpec(
+        name=f"memory/{image.key}",
+        key=image.key,
+        catalog=CATALOG,
+        model=source["model"],
+        weights=source["weights"],
+        cam_layer=source["cam_layer"],
         reference=task.reference.to_json(),
         runtime_model=task.runtime_model.to_json(),
-        threads=torch.get_num_threads(),
-        trials=options.trials,
-        seeds=options.seeds,
-        runtime_weight=usual.runtime_weight,
-        sampler=options.sampler,
-        timeout=None,
-        answers=None,
-        warm_start=False,
-        constrain_fidelity=False,
-        seed=0,
-        space=SearchSpace(),
-    )
+        settings=TuningSettings.of(
+            {
+                "trials": options.trials, "seeds": options.seeds, "sampler": options.sampler,
+                "warm_start": False,
+            }
+        ),
+    )  # fmt: skip
+    return machine, spec
 
 
 def _size(folder: Path) -> int:
@@ -111,10 +111,10 @@ class _Watched:
         return [round(float(part.max()) / 1024, 1) for part in parts if len(part)]
 
 
-def _run(job: TuneJob, folder: Path) -> tuple[dict[str, Any], _Watched]:
+def _run(work: tuple[Machine, StudySpec], folder: Path) -> tuple[dict[str, Any], _Watched]:
     """The child's own report, and what was seen of it."""
     pickled, errors = folder / "job.pkl", folder / "errors.txt"
-    pickled.write_bytes(pickle.dumps(job))
+    pickled.write_bytes(pickle.dumps(work))
     watched = _Watched()
     with (
         errors.open("w") as stderr,
@@ -131,16 +131,16 @@ def _run(job: TuneJob, folder: Path) -> tuple[dict[str, Any], _Watched]:
                 output, _ = child.communicate(timeout=_POLL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                watched.look(child.pid, job.bank)
+                watched.look(child.pid, folder / "bank")
     if child.returncode != 0:
         lines = errors.read_text().strip().splitlines() or [f"status {child.returncode}"]
         raise LimeTunerError(f"the study failed: {lines[-1]}")
     return json.loads(output), watched
 
 
-def _bank_facts(job: TuneJob, largest: int) -> dict[str, Any]:
-    size = _size(job.bank)
-    with closing(sqlite3.connect(f"file:{job.bank / 'answers.sqlite3'}?mode=ro", uri=True)) as bank:
+def _bank_facts(folder: Path, largest: int) -> dict[str, Any]:
+    size = _size(folder)
+    with closing(sqlite3.connect(f"file:{folder / 'answers.sqlite3'}?mode=ro", uri=True)) as bank:
         answers, held = bank.execute(
             "SELECT TOTAL(count), TOTAL(LENGTH(patterns) + LENGTH(answers)) FROM chunk"
         ).fetchone()
@@ -164,17 +164,18 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if status_kilobytes("VmHWM") is None:
         raise LimeTunerError("peak memory is read from /proc, which is not here: use Linux")
     (folder / "storage").mkdir()
-    job = _job(options, folder)
-    say(f"{options.trials} trials of {job.key} with {job.engine}")
-    report, watched = _run(job, folder)
+    work = _work(options, folder)
+    machine, spec = work
+    say(f"{options.trials} trials of {spec.key} with {machine.engine}")
+    report, watched = _run(work, folder)
     return {
-        "image": job.key,
-        "engine": job.engine,
+        "image": spec.key,
+        "engine": machine.engine,
         "trials": options.trials,
         "seconds": round(report["seconds"], 2),
         "peak_rss_mb": round(report["peak_kb"] / 1024, 1),
         "rss_mb_by_quarter": watched.quarters(),
-        **_bank_facts(job, watched.bank_bytes),
+        **_bank_facts(folder / "bank", watched.bank_bytes),
         "storage_bytes": _size(folder / "storage"),
     }
 

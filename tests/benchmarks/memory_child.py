@@ -1,6 +1,6 @@
-"""The fresh process of the memory benchmark: ``python -m tests.benchmarks.memory_child JOB``.
+"""The fresh process of the memory benchmark: ``python -m tests.benchmarks.memory_child FILE``.
 
-Runs a pickled ``tuner.jobs.TuneJob`` and prints its peak memory and its seconds. Imports nothing
+Runs a pickled machine and study spec and prints its peak memory and its seconds. Imports nothing
 that a worker of ``tune`` would not import.
 """
 
@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from tuner.jobs import run_job
+from tuner.jobs import run_to_end
 
 __all__ = ["status_kilobytes"]
 
@@ -31,10 +31,10 @@ def status_kilobytes(name: str, process: int | str = "self") -> int | None:
 
 
 def main() -> None:
-    """Run the job."""
-    job = pickle.loads(Path(sys.argv[1]).read_bytes())
+    """Run the study."""
+    machine, spec = pickle.loads(Path(sys.argv[1]).read_bytes())
     start = time.perf_counter()
-    run_job(job)
+    run_to_end(machine, spec)
     seconds = time.perf_counter() - start
     print(json.dumps({"seconds": seconds, "peak_kb": status_kilobytes("VmHWM")}))
 

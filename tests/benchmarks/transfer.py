@@ -49,7 +49,7 @@ from tests.benchmarks.common import (
     say,
 )
 from tuner.calibration import runtime_model_for
-from tuner.catalog_study import affordable, catalog_facts, run_catalog_study
+from tuner.catalog_study import catalog_facts, run_catalog_study
 from tuner.catalog_task import CatalogTask
 from tuner.cross_validation import cross_validate
 from tuner.faithfulness import FaithfulnessMeter
@@ -88,11 +88,11 @@ def _catalog_study(
     options: argparse.Namespace, classifier: Classifier, task: CatalogTask, storage: Any
 ) -> tuple[optuna.Study, LimeParameters, dict[str, Any]]:
     settings = TuningSettings(
-        trials=options.trials, seeds=2, confirm_seeds=4,
-        space=affordable(SearchSpace(), _MOST_RUNTIME),
+        trials=options.trials, seeds=2, confirm_seeds=4, most_runtime=_MOST_RUNTIME,
+        space=SearchSpace().affordable(_MOST_RUNTIME),
     )  # fmt: skip
     facts = catalog_facts(
-        task, classifier, settings, catalog="extra", rule=REFERENCE, most_runtime=_MOST_RUNTIME
+        task, classifier, settings, catalog="extra", rule=REFERENCE
     )
     study = open_study(f"{_NAME}/{CATALOG_KEY}", storage, facts)
     start = time.perf_counter()

@@ -20,7 +20,7 @@ from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tests.tuner.tiny import KEYS, TINY
 from tuner.catalog_arms import CatalogArms, Steps, paired
-from tuner.catalog_study import affordable, run_catalog_study, values_on
+from tuner.catalog_study import run_catalog_study, values_on
 from tuner.catalog_task import MEAN, Aggregate, CatalogTask
 from tuner.cross_validation import folds_of
 from tuner.search_space import SearchSpace
@@ -155,9 +155,9 @@ def test_the_worst_image_can_decide(tiny_classifier: Classifier) -> None:
 
 
 def test_a_setting_for_all_is_cheap() -> None:
-    assert affordable(SearchSpace(), 0.1).num_samples == (16, 100)
+    assert SearchSpace().affordable(0.1).num_samples == (16, 100)
     with pytest.raises(InvalidInput, match=r"at least 0\.016"):
-        affordable(SearchSpace(), 0.01)
+        SearchSpace().affordable(0.01)
 
 
 def test_folds_hold_every_image_once() -> None:

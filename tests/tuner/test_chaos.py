@@ -10,19 +10,19 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
-from tuner.plan import PLAN, StudyPlan
 
 from studies.storage import open_storage
 from tests.studies.clusters import Cluster, private_cluster
 from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only, trials_of
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY, write_catalogue
+from tuner.study_spec import PLAN
 from tuner.worker import Machine, Worker
 
 _logger = logging.getLogger(__name__)
@@ -76,9 +76,7 @@ def _begin(url: str, night: Night, cli: Cli) -> dict[str, str]:
         study = optuna.load_study(study_name=f"demo/{key}", storage=storage)
         if key in night.drawn:
             enqueue_random(study, night.trials - 1, seed=number)
-        plan = StudyPlan.of(study.user_attrs)
-        assert plan is not None
-        study.set_user_attr(PLAN, replace(plan, trials=night.trials).to_json())
+        study.set_user_attr(PLAN, {**study.user_attrs[PLAN], "trials": night.trials})
     return {key: f"demo/{key}" for key in (*night.searched, *night.drawn)}
 
 
@@ -162,6 +160,6 @@ def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) ->
         again = {n for t in trials for n in t.system_attrs.get("retry_history", ())}
         lost = [t for t in trials if t.state == TrialState.FAIL and t.params]
         assert {t.number for t in lost} <= again, key
-    Worker(quiet, Machine(device="cpu"), idle_exit=0.0).run()
+    Worker(Machine(storage=quiet, device="cpu"), idle_exit=0.0).run()
     for name, trials in trials_of(quiet, [names[key] for key in night.drawn]).items():
         assert _best_of(found[name]) == _best_of(trials), name

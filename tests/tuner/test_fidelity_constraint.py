@@ -18,7 +18,7 @@ from tuner.tuning import open_study, run_study, study_facts
 from tuner.tuning_settings import TuningSettings
 
 FREE = TuningSettings(trials=25, seeds=3, space=SMALL_SPACE, seed=1)
-BOUND = replace(FREE, constrain_fidelity=True)
+BOUND = replace(FREE, constrain="fidelity")
 
 
 def test_what_is_missing_decides() -> None:

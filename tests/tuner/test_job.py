@@ -157,7 +157,7 @@ def test_the_end_is_told(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("tuner.jobs.run_jobs", interrupt)
+            patch.setattr("tuner.cli.tune_run.run_studies", interrupt)
             code, _, err = cli(*TUNE)
         assert code == 130
         assert "interrupted" in err

@@ -11,12 +11,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
-from tuner.plan import PLAN, StudyPlan
 
 from studies.export import read_pickle
 from studies.storage import open_storage
@@ -24,6 +22,7 @@ from tests.tuner.command_line import Cli
 from tests.tuner.killed_service import Killed
 from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
 from tests.tuner.tiny import TUNE_TINY
+from tuner.study_spec import PLAN
 
 _STUDIES = ("demo/house", "demo/key")
 
@@ -98,9 +97,7 @@ def test_a_worker_is_killed_and_followed(
     storage = open_storage(url)
     for name in _STUDIES:
         study = optuna.load_study(study_name=name, storage=storage)
-        plan = StudyPlan.of(study.user_attrs)
-        assert plan is not None
-        study.set_user_attr(PLAN, replace(plan, trials=trials).to_json())
+        study.set_user_attr(PLAN, {**study.user_attrs[PLAN], "trials": trials})
     # Until the last trials that were cut off are known to be, and done again.
     command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "30"]
     bank = demo_measured / "bank" / "answers.sqlite3"

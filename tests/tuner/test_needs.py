@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tuner.plan import StudyPlan
 
 from studies.overview import StudyOverview
 from studies.stagnation import is_stagnant
 from tuner.needs import neediest, needs
+from tuner.tuning_settings import TuningSettings
 
-PLAN = StudyPlan("demo", "demo", None, None, 10, 3, "ceiling", None, True, 0)
+PLAN = TuningSettings(trials=10, seeds=3)
 
 
 def _row(study: str, finished: int, running: int = 0) -> StudyOverview:

@@ -11,7 +11,6 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
-from tuner.plan import StudyPlan
 
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
@@ -118,7 +117,7 @@ def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Cl
     task = tiny_task(tiny_classifier, "key")
     study = open_study("s", None, {"reference": task.reference.to_json()}, pareto=True)
     settings = TuningSettings(
-        trials=9, seeds=2, space=SMALL_SPACE, seed=1, constrain_fidelity=True, pareto=True
+        trials=9, seeds=2, space=SMALL_SPACE, seed=1, constrain="fidelity", pareto=True
     )
     run_study(study, task, settings)
     usual = default_fidelity(task)
@@ -142,11 +141,12 @@ def test_the_studys_own_weight_is_among_those_that_take_turns() -> None:
 
 
 def test_a_plan_without_the_word_is_one_objective() -> None:
-    plan = StudyPlan("demo", "demo", None, None, 10, 3, "ceiling", None, True, 0, pareto=True)
-    stored = plan.to_json()
-    assert StudyPlan.of({"plan": stored}) == plan
-    del stored["pareto"]
-    assert StudyPlan.of({"plan": stored}) == replace(plan, pareto=False)
+    settings = TuningSettings(trials=10, seeds=3, confirm_seeds=9, pareto=True)
+    stored = settings.to_json()
+    assert TuningSettings.from_json(stored) == settings
+    for later in ("pareto", "confirm_seeds", "objective"):
+        del stored[later]
+    assert TuningSettings.from_json(stored) == replace(settings, pareto=False)
 
 
 def front_of(status: dict[str, Any], name: str) -> list[tuple[float, float]]:
@@ -211,10 +211,9 @@ def test_others_join_copy_look_and_report(here: Path, cli: Cli) -> None:
     cli.ok(*TUNE, "--pareto", "--trials", "1")
     for name in ("demo/house", "demo/key"):
         study = optuna.load_study(study_name=name, storage=open_storage(URL))
-        plan = StudyPlan.of(study.user_attrs)
-        assert plan is not None
-        assert plan.pareto
-        study.set_user_attr("plan", replace(plan, trials=11).to_json())
+        plan = study.user_attrs["plan"]
+        assert plan["pareto"]
+        study.set_user_attr("plan", {**plan, "trials": 11})
     assert cli.ok("worker", "--storage", URL, "--idle-exit", "0").strip() == "20 trials"
     study = optuna.load_study(study_name="demo/house", storage=open_storage(URL))
     assert {len(t.values) for t in study.trials if t.state == TrialState.COMPLETE} == {2}

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from explainers.errors import InvalidInput
-from tuner.cli.settings import setting
+from tuner.cli.option_groups import (
+    ClassifierOptions,
+    JobOptions,
+    MachineOptions,
+    StorageOptions,
+    takes_groups,
+)
+from tuner.tuning_settings import TuningSettings
+
+
+def _given(group: type, **options: Any) -> Any:
+    """What a command gets for a group of options."""
+    got: list[Any] = []
+
+    def command(group: Any) -> None:
+        got.append(group)
+
+    command.__annotations__["group"] = group
+    made = takes_groups(command)
+    given = {name: None for name in inspect.signature(made).parameters}
+    made(**given | options)
+    return got[0]
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +45,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("seeds = []", "seeds is a list: give a whole number from 1 to 10000"),
         ('workers = "2"', "workers is '2', text: give a whole number from 1 to 1000"),
-        ("log = 3", 'log is 3: give a file in quotes, or "none"'),
+        ("log = 3", "log is 3: give a file, in quotes"),
         ("trials = 1.5", "trials is 1.5"),
         ("trials = true", "trials is true"),
         ("trials = nan", "trials is nan"),
@@ -32,13 +55,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("runtime_weight = inf", "runtime_weight is inf: give a number from 0 up"),
         ("runtime_weight = -0.1", "runtime_weight is -0.1"),
         ("runtime_weight = 1e400", "runtime_weight is inf"),
-        ('study = ""', "study is ''"),
+        ('study = ""', "study is empty"),
         (r'study = "a\u0000b"', r"study is 'a\x00b'"),
         ("[trials]\nfew = 3", "trials is a table"),
         ("trials = 2026-01-01", "trials is 2026-01-01"),
         ('storage = ["postgresql://me:geheim@host/x"]', "storage is a list"),
         (r'storage = "postgresql://me:geheim@host/x\n"', "storage is text that is empty, or not"),
-        ("colour = 3", "unknown setting 'colour': known are assets, cam_layer"),
+        ("colour = 3", "unknown setting 'colour': known are aggregate, answers"),
         ("trials = 3\ntrials = 4", "cannot be read: Cannot overwrite a value"),
         ("seeds = " + 5000 * "9", "cannot be read"),
     ],
@@ -47,7 +70,7 @@ def test_a_wrong_value_is_told(here: Path, line: str, said: str) -> None:
     (here / "lime-tuner.toml").write_text(line + "\n")
     # Whatever setting is asked for: all of the file is looked at.
     with pytest.raises(InvalidInput) as told:
-        setting("device", None)
+        _given(ClassifierOptions)
     assert said in str(told.value)
     assert str(told.value).startswith("lime-tuner.toml")
     assert "geheim" not in str(told.value)
@@ -57,9 +80,11 @@ def test_a_wrong_value_is_told(here: Path, line: str, said: str) -> None:
 def test_right_values_are_kept(here: Path) -> None:
     text = '\ufefftrials = 7\r\nruntime_weight = 1\r\nlog = "none"\r\nworkers = 0x2\r\n'
     (here / "lime-tuner.toml").write_bytes(text.encode())
-    found = [setting(name, None) for name in ("trials", "runtime_weight", "log", "workers")]
-    assert found == [7, 1, "none", 2]
-    assert setting("trials", 3) == 3
+    found = _given(TuningSettings)
+    assert (found.trials, found.runtime_weight) == (7, 1)
+    assert _given(MachineOptions).workers == 2
+    assert _given(JobOptions).log == Path("none")
+    assert _given(TuningSettings, trials=3).trials == 3
 
 
 @pytest.mark.parametrize(
@@ -76,18 +101,48 @@ def test_right_values_are_kept(here: Path) -> None:
 def test_what_is_no_settings_file_is_told(here: Path, made, said: str) -> None:  # type: ignore[no-untyped-def]
     made(here / "lime-tuner.toml")
     with pytest.raises(InvalidInput, match=said):
-        setting("device", None)
+        _given(ClassifierOptions)
 
 
 def test_a_wrong_value_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIME_TUNER_STORAGE", "postgresql://me:geheim@host/x\n")
     with pytest.raises(InvalidInput, match="LIME_TUNER_STORAGE is text") as told:
-        setting("storage", None)
+        _given(StorageOptions)
     assert "geheim" not in str(told.value)
 
 
 @pytest.mark.parametrize("given", ["", " "])
 def test_an_empty_option_is_told(given: str) -> None:
-    with pytest.raises(InvalidInput, match=r"--cam-layer is empty: give text.*or leave it out"):
-        setting("cam_layer", given)
-    assert setting("cam_layer", "features") == "features"
+    with pytest.raises(InvalidInput, match=r"--cam-layer is empty: give text"):
+        _given(ClassifierOptions, cam_layer=given)
+    assert _given(ClassifierOptions, cam_layer="features").cam_layer == "features"
+
+
+def test_every_setting_may_stand_in_the_environment(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "lime-tuner.toml").write_text("trials = 7\npareto = true\nseeds = 5\n")
+    for name, value in (("TRIALS", "9"), ("WARM_START", "false"), ("RUNTIME_WEIGHT", "0.2")):
+        monkeypatch.setenv(f"LIME_TUNER_{name}", value)
+    found = _given(TuningSettings, seeds=4)
+    assert (found.trials, found.seeds, found.pareto) == (9, 4, True)
+    assert (found.warm_start, found.runtime_weight) == (False, 0.2)
+    monkeypatch.setenv("LIME_TUNER_TRIALS", "many")
+    with pytest.raises(InvalidInput, match="LIME_TUNER_TRIALS is 'many', text: give a whole"):
+        _given(TuningSettings)
+
+
+def test_what_follows_from_other_settings() -> None:
+    assert _given(TuningSettings).seeds == 10
+    everywhere = _given(TuningSettings, scope="catalog")
+    assert (everywhere.seeds, everywhere.confirm_seeds) == (2, 4)
+    assert everywhere.space.num_samples == (16, 125)
+    assert _given(TuningSettings, objective="faithful").sampler == "tpe"
+    assert _given(TuningSettings, until="07:00").beyond
+    assert not _given(TuningSettings, until="07:00", trials=5).beyond
+
+
+def test_names_are_those_of_what_bears_them() -> None:
+    from tuner import samplers, tuning_settings
+
+    assert set(tuning_settings.SAMPLERS) == set(samplers.SAMPLERS)

@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy
 from optuna.study import StudyDirection
 from PIL import Image
-from tuner.plan import PLAN, StudyPlan
 
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.perturbation_bank import PerturbationBank
@@ -26,6 +25,7 @@ from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tests.tuner.tiny import MODEL
 from tuner.runtime_model import RuntimeModel
 from tuner.study_identity import StudyIdentity, check_identity, read_studies
+from tuner.study_spec import PLAN, StudySpec
 from tuner.task import TuningTask
 from tuner.tuning import as_stored, open_study, study_facts
 from tuner.tuning_settings import TuningSettings
@@ -61,10 +61,10 @@ _OLD_FACTS: dict[str, Any] = {
     "engine": "torch",
     "package_versions": {"lime": "0.2.0.1"},
 }
-_OLD_PLAN = StudyPlan(
-    catalog="demo", model="two", weights=None, cam_layer=None, trials=3, seeds=10,
-    sampler="ceiling", answers=None, warm_start=True, seed=0,
-).to_json()  # fmt: skip
+_OLD_PLAN = {
+    "catalog": "demo", "model": "two", "weights": None, "cam_layer": None, "trials": 3, "seeds": 10,
+    "sampler": "ceiling", "answers": None, "warm_start": True, "seed": 0,
+}  # fmt: skip
 _FACTS = {**_OLD_FACTS, "cam_layer": "features", "sampler": "ceiling", "seeds": 10, "seed": 0}
 
 
@@ -379,9 +379,10 @@ def test_directions_are_optunas() -> None:
 
 @pytest.mark.parametrize("change", [{"trials": "many"}, {"seeds": True}, {"sampler": None}])
 def test_a_damaged_plan_is_told(change: dict[str, Any]) -> None:
-    assert StudyPlan.of({PLAN: _OLD_PLAN}) is not None
-    with pytest.raises(InvalidInput, match=f"plan is damaged \\({next(iter(change))} is"):
-        StudyPlan.of({PLAN: {**_OLD_PLAN, **change}})
+    old = {**_FACTS, PLAN: _OLD_PLAN}
+    assert StudySpec.from_attributes("two/b", old) is not None
+    with pytest.raises(InvalidInput, match=f"plan is damaged.*\\({next(iter(change))} is"):
+        StudySpec.from_attributes("two/b", {**old, PLAN: {**_OLD_PLAN, **change}})
 
 
 _CATALOG = "".join(
@@ -435,11 +436,10 @@ def test_every_command_compares_before_it_writes(
     # A worker goes by the study's own mask, and refuses what does not fit together.
     with closing(open_storage(url)) as storage:
         study = optuna.load_study(study_name="two/b", storage=storage)
-        plan = StudyPlan.of(study.user_attrs)
-        assert plan is not None
-        study.set_user_attr(PLAN, {**plan.to_json(), "trials": 2, "sampler": "tpe"})
+        plan = study.user_attrs[PLAN]
+        study.set_user_attr(PLAN, {**plan, "trials": 2, "sampler": "tpe"})
         assert "sampler=ceiling, not tpe" in _worker_says(cli)
-        study.set_user_attr(PLAN, {**plan.to_json(), "trials": 2})
+        study.set_user_attr(PLAN, {**plan, "trials": 2})
         for fact, value, said in (
             ("probability", 2.0, "probability=2.0, not "),
             ("reference", [], "the reference that is stored with study 'two/b' is damaged"),

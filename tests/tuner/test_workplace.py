@@ -10,6 +10,7 @@ from PIL import Image
 
 from explainers.errors import InvalidInput
 from tuner.cli.context import open_workplace
+from tuner.cli.option_groups import CatalogOptions, ClassifierOptions
 
 
 def test_pictures_left_out_and_guesses_are_told_once(
@@ -22,7 +23,7 @@ def test_pictures_left_out_and_guesses_are_told_once(
         deep = np.arange(150 * 140, dtype=np.uint16).reshape(140, 150) % 4096
         Image.fromarray(deep).save(tmp_path / f"{name}.png")
     place = open_workplace(
-        catalog=str(tmp_path), assets=None, model="demo", weights=None, device="cpu", cam_layer=None
+        CatalogOptions(catalog=str(tmp_path)), ClassifierOptions(model="demo", device="cpu")
     )
     assert [image.key for image in place.load_images()] == ["a", "b", "c", "d", "plain"]
     assert caplog.messages == [
@@ -34,14 +35,11 @@ def test_pictures_left_out_and_guesses_are_told_once(
 @pytest.mark.parametrize("images", ["", " , "])
 def test_no_image_is_not_every_image(images: str) -> None:
     with pytest.raises(InvalidInput, match=r"names no image: give keys .* or leave it out"):
-        open_workplace(
-            catalog="demo", assets=None, model="demo", weights=None, device="cpu", cam_layer=None,
-            images=images,
-        )  # fmt: skip
+        open_workplace(CatalogOptions(catalog="demo", images=images), ClassifierOptions())
 
 
 def test_weights_that_demo_does_not_take_are_told(caplog: pytest.LogCaptureFixture) -> None:
     open_workplace(
-        catalog="demo", assets=None, model="demo", weights="mine.pth", device="cpu", cam_layer=None
+        CatalogOptions(catalog="demo"), ClassifierOptions(weights="mine.pth", device="cpu")
     )
     assert caplog.messages == ["demo has weights of its own: mine.pth is not used"]
