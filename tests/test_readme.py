@@ -12,16 +12,20 @@ import typer
 from studies.records.artifact_table import ARTIFACTS
 from studies.records.tables import Base
 from tuner.cli import app
+from tuner.cli.commands import COMMANDS, CommandGroup
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = {c.name: c.callback for c in app.registered_commands}
+GROUP = typer.main.get_command(app)
+assert isinstance(GROUP, CommandGroup)
+LOADED = {name: GROUP.get_command(None, name) for name in COMMANDS}
 
 
 def test_every_command_is_documented_and_helps() -> None:
     listed = set(re.findall(r"^\| `(\w+)", README, flags=re.MULTILINE))
     assert listed == set(COMMANDS)
-    assert all(callback is not None and callback.__doc__ for callback in COMMANDS.values())
+    for name, command in LOADED.items():
+        assert " ".join(command.help.split("\n\n")[0].split()) == COMMANDS[name].summary
 
 
 def test_every_table_of_the_database_is_described() -> None:
@@ -30,19 +34,17 @@ def test_every_table_of_the_database_is_described() -> None:
 
 
 def test_every_option_has_a_help_text() -> None:
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
+    for name, command in LOADED.items():
         for parameter in command.params:
             text = getattr(parameter, "help", None)
             assert text, f"{name} {parameter.name}"
 
 
 def test_commands_in_the_readme_exist_with_their_options() -> None:
-    group = typer.main.get_command(app)
     used = re.findall(r"lime-tuner (\w+)((?: +[^\s#`]+)*)", "\n".join(blocks("sh")))
     assert len(used) >= 6
     for name, rest in used:
-        known = {o for p in group.commands[name].params for o in p.opts}  # type: ignore[attr-defined]
+        known = {o for p in LOADED[name].params for o in p.opts}
         assert set(re.findall(r"--[\w-]+", rest)) <= known, name
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``lime-tuner COMMAND``. One module per command group, thin.
+"""The command line: ``lime-tuner COMMAND``. Commands load when they are used.
 
 Exit status: 0 done, 1 the job failed, 2 the call was wrong, 130 interrupted (work kept).
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -17,27 +16,9 @@ from explainers.foreign_text import one_line
 from explainers.telemetry import switch_off_telemetry
 from studies.full_disk import is_full, no_space
 from studies.passwords import without_passwords
-from tuner.cli import (
-    calibrate,
-    compare,
-    copy,
-    dashboard,
-    dissect,
-    doctor,
-    grade,
-    pictures,
-    portfolio,
-    quickstart,
-    report,
-    results,
-    serve,
-    status,
-    submit,
-    tune,
-    worker,
-)
+from tuner.cli.commands import CommandGroup
 from tuner.cli.streams import ReaderLeft, flushed, prepare_streams
-from tuner.cli.unexpected import check_working_folder, one_line_only
+from tuner.cli.unexpected import check_working_folder
 from tuner.ending import tidy_end
 from tuner.log_file import tell_warnings
 
@@ -52,37 +33,18 @@ _CLICK_EXCEPTION: Any = next(
 
 app = typer.Typer(
     name="lime-tuner",
+    cls=CommandGroup,
     help="Find LIME parameters for image classifiers that can be defended.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_COMMANDS: dict[str, Callable[..., None]] = {
-    "quickstart": quickstart.quickstart,
-    "tune": tune.tune,
-    "status": status.status,
-    "export": results.export,
-    "verify": results.verify,
-    "reference": pictures.reference,
-    "cam": pictures.cam,
-    "explain": pictures.explain,
-    "compare": compare.compare,
-    "dissect": dissect.dissect,
-    "report": report.report,
-    "dashboard": dashboard.dashboard,
-    "portfolio": portfolio.portfolio,
-    "submit": submit.submit,
-    "leaderboard": submit.leaderboard,
-    "calibrate": calibrate.calibrate,
-    "worker": worker.worker,
-    "grade": grade.grade,
-    "serve": serve.serve,
-    "copy": copy.copy,
-    "doctor": doctor.doctor,
-}
-for _name, _command in _COMMANDS.items():
-    app.command(_name)(one_line_only(_command))
+
+
+@app.callback()
+def _commands() -> None:
+    """Find LIME parameters for image classifiers that can be defended."""
 
 
 def main() -> None:
@@ -113,6 +75,9 @@ def _run() -> None:
         _say(str(error))
         sys.exit(error.exit_status)
     except _CLICK_EXCEPTION as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # nothing is wrong, and it has many lines
+            sys.stderr.write(f"{error.format_message()}\n")
+            sys.exit(error.exit_code)
         _say(error.format_message())
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):

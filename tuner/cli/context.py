@@ -141,6 +141,7 @@ def open_workplace(catalog: CatalogOptions, classifier: ClassifierOptions) -> Wo
         loaded = loaded.only(loaded.named(images))
     if loaded.left_out:
         _logger.warning("%s: left out: %s", source, loaded.left_out)
+    folder = assets_folder(catalog.assets)
     model = classifier.model or loaded.model
     if model == "demo" and classifier.weights is not None:
         _logger.warning("demo has weights of its own: %s is not used", classifier.weights)
@@ -153,7 +154,7 @@ def open_workplace(catalog: CatalogOptions, classifier: ClassifierOptions) -> Wo
             "crop": None if loaded.geometry is None else loaded.geometry.crop,
         }
     )
-    return Workplace(source, loaded, made, assets_folder(catalog.assets))
+    return Workplace(source, loaded, made, folder)
 
 
 def open_named(

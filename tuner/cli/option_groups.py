@@ -19,14 +19,13 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from explainers.errors import InvalidInput
 from studies.storage import DEFAULT_STORAGE
 from tuner.option import Declared, Option, options_of
-from tuner.tuning_settings import TuningSettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -54,6 +53,7 @@ __all__ = [
 
 SETTINGS_FILE = "lime-tuner.toml"
 
+_Group = TypeVar("_Group")
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
@@ -189,14 +189,18 @@ class ServerOptions:
 
 _GROUPS: tuple[type, ...] = (
     CatalogOptions, ClassifierOptions, MachineOptions, ReferenceOptions, StudyOptions, JobOptions,
-    ServerOptions, TuningSettings,
+    ServerOptions,
 )  # fmt: skip
 
 
 @functools.cache
 def known_settings() -> Mapping[str, Declared]:
     """Every setting that ``lime-tuner.toml`` and the environment know, by name."""
-    return {_name(each): each for group in _GROUPS for each in options_of(group)}
+    # It takes as long to load as a whole lime-tuner status, which does without.
+    from tuner.tuning_settings import TuningSettings
+
+    groups = (*_GROUPS, TuningSettings)
+    return {_name(each): each for group in groups for each in options_of(group)}
 
 
 def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -218,19 +222,33 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        file = _read_file()
         for name, group in groups.items():
-            values = {}
-            for declared in options_of(group):
-                found = _given(declared, given.pop(declared.name), file)
-                if found is not None:
-                    values[declared.name] = found
-            given[name] = getattr(group, "of", lambda values, group=group: group(**values))(values)
+            own = {declared.name: given.pop(declared.name) for declared in options_of(group)}
+            given[name] = given_options(group, own)
         command(**given)
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
+
+
+def given_options(group: type[_Group], on_command_line: Mapping[str, Any]) -> _Group:
+    """A group's values, each from the first source that has one.
+
+    Args:
+        on_command_line: values by field; ``None`` where an option was not given.
+
+    Raises:
+        InvalidInput: a value is wrong, or ``lime-tuner.toml`` is.
+    """
+    file = _read_file()
+    values = {}
+    for declared in options_of(group):
+        found = _given(declared, on_command_line.get(declared.name), file)
+        if found is not None:
+            values[declared.name] = found
+    make: Callable[[Mapping[str, Any]], _Group] | None = getattr(group, "of", None)
+    return group(**values) if make is None else make(values)
 
 
 def _name(declared: Declared) -> str:

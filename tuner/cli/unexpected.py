@@ -16,8 +16,6 @@ import typer
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
 from explainers.foreign_text import one_line
 from studies.full_disk import is_full
-from tuner.cli.job import log_path
-from tuner.cli.settings import setting
 from tuner.cli.streams import ReaderLeft
 from tuner.log_file import LOG_FILE, record_error
 
@@ -76,11 +74,13 @@ def _is_plain(error: Exception) -> bool:
 
 
 def _storage(given: Mapping[str, Any]) -> str | None:
-    from studies.storage import DEFAULT_STORAGE, parse_url
+    # Loaded only where something has gone wrong, since every command is wrapped in this.
+    from studies.storage import parse_url
+    from tuner.cli.option_groups import StorageOptions, given_options
 
     try:
-        named = given.get("storage") or given.get("source")
-        url: str = setting("storage", named, DEFAULT_STORAGE)
+        options = {"storage": given.get("storage") or given.get("source")}
+        url = given_options(StorageOptions, options).storage
         parse_url(url)
     except LimeTunerError:
         return None
@@ -89,7 +89,12 @@ def _storage(given: Mapping[str, Any]) -> str | None:
 
 def _log(given: Mapping[str, Any], storage: str | None) -> Path | None:
     """Where a command logs to that has such an option."""
-    return log_path(setting("log", given["log"]), storage) if storage and "log" in given else None
+    from tuner.cli.job import log_path
+    from tuner.cli.option_groups import JobOptions, given_options
+
+    if storage is None or "log" not in given:
+        return None
+    return log_path(given_options(JobOptions, {"log": given["log"]}).log, storage)
 
 
 def told(error: BaseException, storage: str | None, log: Path | None = None) -> LimeTunerError:
