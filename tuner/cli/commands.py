@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -106,7 +106,7 @@ class CommandGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = dict.fromkeys(COMMANDS)  # for suggestions where a name is wrong
+        self.commands = cast(Any, dict.fromkeys(COMMANDS))  # for suggestions where a name is wrong
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, in the order of a job."""
