@@ -36,7 +36,7 @@ def add_calibration(storage: str, name: str, document: Mapping[str, Any]) -> Non
     """Record a calibration; it is the one of its name from now on.
 
     Args:
-        document: of ``tuner.server_calibration.Calibration``.
+        document: of ``tuner.server.calibration.Calibration``.
 
     Raises:
         InvalidInput: see :func:`check_calibration_name`.

@@ -20,8 +20,8 @@ from studies.records import Submitted, add_submission, calibration_names, latest
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import KEYS, SIDE, TINY, TUNE_TINY
 from tuner.runtime_model import RuntimeModel
-from tuner.server_answers import lime_parameters
-from tuner.server_calibration import Calibration
+from tuner.server.answers import lime_parameters
+from tuner.server.calibration import Calibration
 
 URL = "sqlite:///lime-tuner.db"
 DEMO = list(TINY)

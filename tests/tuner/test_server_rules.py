@@ -20,8 +20,8 @@ from explainers.perturbation_bank import PerturbationBank
 from explainers.segmentation import Segmentation
 from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
-from tuner.server_answers import KnownAnswer
-from tuner.server_rules import (
+from tuner.server.answers import KnownAnswer
+from tuner.server.rules import (
     MASK_RULES,
     Candidate,
     ImageRun,
@@ -30,7 +30,7 @@ from tuner.server_rules import (
     rank_candidates,
     ranked_first,
 )
-from tuner.server_runs import explained_again, superpixel_maps
+from tuner.server.runs import explained_again, superpixel_maps
 
 KEYS = ("house", "fish", "mug")
 SUBMITTED = [
@@ -185,7 +185,7 @@ def test_ties_are_broken_by_rank_correlation() -> None:
     def candidate(name: str, correlation: float | None) -> Candidate:
         return Candidate(name, "positive5", (0.5,), (0.0,), 0.1, correlation, False)
 
-    from tuner.server_rules import _rank
+    from tuner.server.rules import _rank
 
     better = candidate("better", 0.9)
     others = [candidate("none", None), candidate("worse", 0.1), better]

@@ -15,7 +15,7 @@ from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
 from tests.tuner.scenes import RUNTIME_MODEL
 from tuner.runtime_model import RuntimeModel
-from tuner.server_runtime import (
+from tuner.server.runtime import (
     LocalParts,
     TimedAnswer,
     factors_of_line,

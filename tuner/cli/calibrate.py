@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from studies.assets import StudyImage
     from studies.catalog import Catalog
     from studies.records import Submitted
-    from tuner.server_answers import KnownAnswer
-    from tuner.server_calibration import Calibration
-    from tuner.server_rules import Masks
+    from tuner.server.answers import KnownAnswer
+    from tuner.server.calibration import Calibration
+    from tuner.server.rules import Masks
 
 __all__ = ["calibrate", "run_calibration"]
 
@@ -81,8 +81,8 @@ def calibrate(
     from studies.catalog import load_catalog
     from studies.records.calibrations import add_calibration, check_calibration_name
     from studies.storage import DEFAULT_STORAGE, check_storage
-    from tuner.server_calibration import parse_take
-    from tuner.server_rules import METHODS
+    from tuner.server.calibration import parse_take
+    from tuner.server.rules import METHODS
 
     check_calibration_name(name)
     wanted = METHODS
@@ -126,7 +126,7 @@ def known_answers(
     """
     from studies.server_address import parse_address
     from studies.storage import describe
-    from tuner.server_answers import from_submissions, read_answers
+    from tuner.server.answers import from_submissions, read_answers
 
     found = [] if file is None else read_answers(file, catalog.keys)
     recorded, left_out = from_submissions(_recorded(storage, url), catalog.keys)
@@ -171,9 +171,9 @@ def calibrated_line(
     Raises:
         InvalidInput: fewer than two answers with different numbers of samples.
     """
-    from tuner.server_calibration import AnswerFacts, Calibration, chosen_rule
-    from tuner.server_rules import Verdict
-    from tuner.server_runtime import fit_line
+    from tuner.server.calibration import AnswerFacts, Calibration, chosen_rule
+    from tuner.server.rules import Verdict
+    from tuner.server.runtime import fit_line
 
     verdict = Verdict("not looked for: the answers' seconds were all that was wanted")
     if taken is not None:
@@ -211,10 +211,10 @@ def run_calibration(
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
     from tuner.calibration import runtime_model_for
-    from tuner.server_calibration import RuleSearch, chosen_rule
-    from tuner.server_rules import decide, rank_candidates
-    from tuner.server_runs import explained_again, local_parts, superpixel_maps
-    from tuner.server_runtime import fit_factors
+    from tuner.server.calibration import RuleSearch, chosen_rule
+    from tuner.server.rules import decide, rank_candidates
+    from tuner.server.runs import explained_again, local_parts, superpixel_maps
+    from tuner.server.runtime import fit_factors
 
     images = place.load_images()
     # References come first: one that was asked for and cannot be used is told before the work.
@@ -258,7 +258,7 @@ def _references(
 ) -> tuple[dict[str, Masks], list[str]]:
     """All candidates' masks, and the references that leave an image without a usable one."""
     from explainers.errors import UnusableReference
-    from tuner.server_rules import cut_masks
+    from tuner.server.rules import cut_masks
 
     maps = _heat_maps(place, images, methods)
     references, unusable = cut_masks(maps, {image.key: image.pixels for image in images})

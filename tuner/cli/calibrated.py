@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from explainers.classifier import Classifier
     from studies.assets import StudyImage
     from tuner.runtime_model import RuntimeModel
-    from tuner.server_calibration import Calibration
+    from tuner.server.calibration import Calibration
 
 __all__ = ["known_calibration", "server_reference", "server_runtime_model"]
 
@@ -26,7 +26,7 @@ def known_calibration(storage: str, name: str) -> Calibration:
     """
     from studies.records import calibration_names, latest_calibration
     from studies.storage import describe
-    from tuner.server_calibration import Calibration
+    from tuner.server.calibration import Calibration
 
     document = latest_calibration(storage, name)
     if document is None:
@@ -77,8 +77,8 @@ def server_runtime_model(
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
     from tuner.calibration import runtime_model_for
-    from tuner.server_runs import mean_parts, superpixel_maps
-    from tuner.server_runtime import factors_of_line
+    from tuner.server.runs import mean_parts, superpixel_maps
+    from tuner.server.runtime import factors_of_line
 
     local = runtime_model_for(classifier, images[0].pixels)
     defaults = LimeParameters()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tuner.cli.output import console, table
 
 if TYPE_CHECKING:
-    from tuner.server_calibration import Calibration, RuleSearch
-    from tuner.server_runtime import Errors, Estimate
+    from tuner.server.calibration import Calibration, RuleSearch
+    from tuner.server.runtime import Errors, Estimate
 
 __all__ = ["show_calibration"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tuner.cli.tune_request import TuneRequest
     from tuner.jobs import TuneJob
     from tuner.runtime_model import RuntimeModel
-    from tuner.server_calibration import Calibration
+    from tuner.server.calibration import Calibration
 
 __all__ = ["jobs_of"]
 

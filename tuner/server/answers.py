@@ -14,7 +14,7 @@ from explainers.foreign_text import one_line
 from explainers.lime_parameters import LIME_ARGUMENTS, REGRESSORS, LimeParameters
 from explainers.segmentation import SEGMENTERS
 from studies.plain_parameters import parameters_digest
-from tuner.server_runtime import TimedAnswer
+from tuner.server.runtime import TimedAnswer
 
 if TYPE_CHECKING:
     from studies.records import Submitted

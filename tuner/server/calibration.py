@@ -13,9 +13,9 @@ from explainers.errors import InvalidInput
 from explainers.masks import MaskRule
 from explainers.reference import parse_reference
 from tuner.runtime_model import RuntimeModel
-from tuner.server_answers import KnownAnswer
-from tuner.server_rules import LEAST_ANSWERS, MASK_RULES, Candidate, Verdict, ranked_first
-from tuner.server_runtime import Errors, Estimate, ServerFactors, ServerLine
+from tuner.server.answers import KnownAnswer
+from tuner.server.rules import LEAST_ANSWERS, MASK_RULES, Candidate, Verdict, ranked_first
+from tuner.server.runtime import Errors, Estimate, ServerFactors, ServerLine
 
 __all__ = ["AnswerFacts", "Calibration", "RuleSearch", "chosen_rule", "parse_take"]
 

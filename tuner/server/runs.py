@@ -14,9 +14,9 @@ from explainers.perturbation_bank import AnswerSource, PerturbationBank
 from explainers.segmentation import Segmentation
 from studies.assets import StudyImage
 from tuner.runtime_model import RuntimeModel
-from tuner.server_answers import KnownAnswer
-from tuner.server_rules import ImageRun
-from tuner.server_runtime import LocalParts
+from tuner.server.answers import KnownAnswer
+from tuner.server.rules import ImageRun
+from tuner.server.runtime import LocalParts
 
 __all__ = ["explained_again", "local_parts", "mean_parts", "superpixel_maps"]
 
