@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
+from explainers.lime_parameters import LimeParameters
+from explainers.perturbation_bank import PerturbationBank
+from studies.assets import StudyImage, cache_folder
+from studies.records import calibration_names, latest_calibration
+from studies.storage import describe
+from tuner.calibration import runtime_model_for
 from tuner.cli.output import errors
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from explainers.classifier import Classifier
-    from studies.assets import StudyImage
-    from tuner.runtime_model import RuntimeModel
-    from tuner.server.calibration import Calibration
+from tuner.runtime_model import RuntimeModel
+from tuner.server.calibration import Calibration
+from tuner.server.runs import mean_parts, superpixel_maps
+from tuner.server.runtime import factors_of_line
 
 __all__ = ["known_calibration", "server_reference", "server_runtime_model"]
 
@@ -24,10 +27,6 @@ def known_calibration(storage: str, name: str) -> Calibration:
     Raises:
         InvalidInput: there is none of that name.
     """
-    from studies.records import calibration_names, latest_calibration
-    from studies.storage import describe
-    from tuner.server.calibration import Calibration
-
     document = latest_calibration(storage, name)
     if document is None:
         names = calibration_names(storage)
@@ -73,13 +72,6 @@ def server_runtime_model(
                 markup=False,
             )
         return calibration.runtime_model
-    from explainers.lime_parameters import LimeParameters
-    from explainers.perturbation_bank import PerturbationBank
-    from studies.assets import cache_folder
-    from tuner.calibration import runtime_model_for
-    from tuner.server.runs import mean_parts, superpixel_maps
-    from tuner.server.runtime import factors_of_line
-
     local = runtime_model_for(classifier, images[0].pixels)
     defaults = LimeParameters()
     bank = PerturbationBank(cache_folder() / "bank")

@@ -42,7 +42,6 @@ def jobs_of(
     from explainers.reference import Reference
     from studies.assets import cache_folder
     from studies.storage import absolute_url
-    from tuner.cli.calibrated import server_reference
     from tuner.jobs import TuneJob
 
     images = place.load_images()
@@ -58,6 +57,8 @@ def jobs_of(
     ).name
     rule, called = request.reference or place.catalog.reference, request.calibrated or ""
     if calibration is not None and request.reference is None:
+        from tuner.cli.calibrated import server_reference
+
         rule = server_reference(called, calibration, place.catalog.reference)
     studies = {image.key: f"{request.study}/{image.key}" for image in images}
     known = _computed_before(request.storage, studies, rule) if request.scope is None else {}
@@ -162,7 +163,6 @@ def _runtime_models(
     server's. Nothing is measured where none is missing."""
     from studies.catalog_names import catalog_study
     from tuner.calibration import runtime_model_for
-    from tuner.cli.calibrated import server_runtime_model
     from tuner.study_identity import read_studies, stored_runtime_model
 
     studies = {image.key: f"{request.study}/{image.key}" for image in images}
@@ -178,6 +178,8 @@ def _runtime_models(
     if missing and calibration is None:
         found |= dict.fromkeys(missing, runtime_model_for(place.classifier, images[0].pixels))
     elif missing:
+        from tuner.cli.calibrated import server_runtime_model
+
         assert calibration is not None
         called = request.calibrated or ""
         model = server_runtime_model(called, calibration, place.classifier, images)

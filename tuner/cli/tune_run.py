@@ -27,13 +27,14 @@ __all__ = ["run_tuning"]
 def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     """Check everything, then search; the document of ``tune --json``."""
     from studies.storage import check_storage
-    from tuner.cli.calibrated import known_calibration
 
     # Everything that can be wrong is looked at before the first file is written.
     check_request(request, len(place.catalog.keys))
     check_storage(request.storage, write=True)
     calibration = None
     if request.calibrated is not None:
+        from tuner.cli.calibrated import known_calibration
+
         calibration = known_calibration(request.storage, request.calibrated)
     if request.scope is not None:
         return run_catalog_scope(

@@ -9,38 +9,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize, stats
 
 from explainers.errors import InvalidInput
 
 __all__ = [
-    "Errors", "Estimate", "LocalParts", "ServerFactors", "ServerLine", "TimedAnswer",
-    "factors_of_line", "fit_factors", "fit_line",
+    "AnswerFacts", "Errors", "Estimate", "ServerFactors", "ServerLine", "factors_of_line",
+    "fit_factors", "fit_line",
 ]  # fmt: skip
 
 _CONFIDENCE = 0.95
 _LEAST_ANSWERS_OF_BATCHES = 4
 _SAME = 1e-9  # relative; what differs by less is one value
 
-_Predictor = Callable[[NDArray[np.float64]], float]
+Floats = NDArray[np.float64]
+Solver = Callable[[Floats, Floats], Floats | None]
+"""(answers, terms) and (answers,) seconds → (terms,) coefficients; ``None`` where undetermined."""
 
 
 @dataclass(frozen=True)
-class TimedAnswer:
-    """What was submitted, as means over its images, and the server's mean seconds.
+class AnswerFacts:
+    """A submission, as means over its images, and what the server answered.
 
     Attributes:
+        avg_iou: in [0, 1]. avg_time: seconds.
         batches: calls of the classifier.
     """
 
+    name: str
+    parameters_sha256: str
+    avg_iou: float
+    avg_time: float
     samples: float
     batch_size: float
     batches: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Estimate:
 
     value: float
     standard_error: float | None = None
-    interval: tuple[float, float] | None = None
+    interval: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,23 +69,21 @@ class Errors:
         left_out: what a fit to the other answers says; ``None`` where they do not determine one.
     """
 
-    answered: tuple[float, ...]
-    fitted: tuple[float, ...]
-    left_out: tuple[float, ...] | None
+    answered: Sequence[float]
+    fitted: Sequence[float]
+    left_out: Sequence[float] | None
 
     @property
-    def relative(self) -> tuple[float, ...]:
+    def relative(self) -> Floats:
         """Fitted against answered, as a share of what was answered; positive is too much."""
-        pairs = zip(self.fitted, self.answered, strict=True)
-        return tuple(fitted / answered - 1 for fitted, answered in pairs)
+        return np.divide(self.fitted, self.answered) - 1
 
     @property
     def leave_one_out(self) -> float | None:
         """Mean of |left out − answered| / answered."""
         if self.left_out is None:
             return None
-        pairs = zip(self.left_out, self.answered, strict=True)
-        return float(np.mean([abs(found / answered - 1) for found, answered in pairs]))
+        return float(np.abs(np.divide(self.left_out, self.answered) - 1).mean())
 
 
 @dataclass(frozen=True)
@@ -103,21 +106,6 @@ class ServerLine:
 
 
 @dataclass(frozen=True)
-class LocalParts:
-    """What a submission costs by the runtime model of this machine, and what the server said.
-
-    Means over images, in seconds.
-
-    Attributes:
-        fixed: segmentation and fit. per_sample: perturbation and prediction, of all samples.
-    """
-
-    fixed: float
-    per_sample: float
-    seconds: float
-
-
-@dataclass(frozen=True)
 class ServerFactors:
     """What the runtime model of this machine is multiplied by.
 
@@ -131,7 +119,7 @@ class ServerFactors:
     errors: Errors
 
 
-def fit_line(answers: Sequence[TimedAnswer]) -> ServerLine:
+def fit_line(answers: Sequence[AnswerFacts]) -> ServerLine:
     """Least squares; an effect of the batch size only where the answers show one.
 
     That takes four answers, more than one mean batch size, and a smaller leave-one-out error than
@@ -140,150 +128,101 @@ def fit_line(answers: Sequence[TimedAnswer]) -> ServerLine:
     Raises:
         InvalidInput: fewer than two answers with different numbers of samples.
     """
-    different = _different([answer.samples for answer in answers])
-    if different < 2:
+    samples, sizes = ([getattr(a, name) for a in answers] for name in ("samples", "batch_size"))
+    seconds = np.array([answer.avg_time for answer in answers])
+    design = np.column_stack([np.ones(len(answers)), samples, [a.batches for a in answers]])
+    if _different(samples) < 2:
         some = "one answer" if len(answers) == 1 else f"{len(answers)} answers"
         raise InvalidInput(
-            f"{some} with {different} mean number of samples determine no line: two are needed at "
-            "least, so submit once more with another num_samples"
+            f"{some} with {_different(samples)} mean number of samples determine no line: two are "
+            "needed at least, so submit once more with another num_samples"
         )
-    seconds = np.array([answer.seconds for answer in answers], dtype=np.float64)
-    columns = [[1.0, answer.samples] for answer in answers]
-    plain = _least_squares(np.array(columns), seconds)
-    assert plain is not None
-    found = plain
-    batches = [[*row, answer.batches] for row, answer in zip(columns, answers, strict=True)]
-    sizes = _different([answer.batch_size for answer in answers])
-    if len(answers) >= _LEAST_ANSWERS_OF_BATCHES and sizes > 1:
-        wider = _least_squares(np.array(batches), seconds)
-        if wider is not None and _better(wider[1], plain[1]):
-            found = wider
-    estimates, errors = found
-    return ServerLine(
-        intercept=estimates[0],
-        per_sample=estimates[1],
-        per_batch=estimates[2] if len(estimates) > 2 else None,
-        errors=errors,
-    )
+    terms, errors = 2, _errors(design[:, :2], seconds, _least_squares)
+    enough = len(answers) >= _LEAST_ANSWERS_OF_BATCHES and _different(sizes) > 1
+    if enough and _least_squares(design, seconds) is not None:
+        wider = _errors(design, seconds, _least_squares)
+        one, other = wider.leave_one_out, errors.leave_one_out
+        if one is not None and other is not None and one < other - _SAME:
+            terms, errors = 3, wider
+    estimates = _estimates(design[:, :terms], seconds)
+    return ServerLine(estimates[0], estimates[1], dict(enumerate(estimates)).get(2), errors)
 
 
 def _different(values: Sequence[float]) -> int:
-    ordered = sorted(values)
-    return 1 + sum(b - a > _SAME * max(abs(b), 1.0) for a, b in pairwise(ordered))
+    ordered = np.sort(values)
+    return 1 + int((np.diff(ordered) > _SAME * np.maximum(np.abs(ordered[1:]), 1)).sum())
 
 
-def _better(one: Errors, other: Errors) -> bool:
-    if one.leave_one_out is None or other.leave_one_out is None:
-        return False
-    return one.leave_one_out < other.leave_one_out - _SAME
-
-
-def _least_squares(
-    design: NDArray[np.float64], seconds: NDArray[np.float64]
-) -> tuple[list[Estimate], Errors] | None:
-    """Coefficients of (answers, terms), and errors; ``None`` where the answers determine none."""
-    coefficients = _solved(design, seconds)
-    if coefficients is None:
-        return None
-
-    def fit(rows: NDArray[np.float64], target: NDArray[np.float64]) -> _Predictor | None:
-        found = _solved(rows, target)
-        return None if found is None else lambda row: float(row @ found)
-
-    fitted = design @ coefficients
-    errors = Errors(_floats(seconds), _floats(fitted), _left_out(design, seconds, fit))
-    spread = _standard_errors(design, seconds - fitted)
-    estimates = [Estimate(float(value)) for value in coefficients]
-    if spread is not None:
-        from scipy import stats
-
-        freedom = len(seconds) - design.shape[1]
-        reach = float(stats.t.ppf((1 + _CONFIDENCE) / 2, freedom)) * spread
-        estimates = [
-            Estimate(float(value), float(error), (float(value - half), float(value + half)))
-            for value, error, half in zip(coefficients, spread, reach, strict=True)
-        ]
-    return estimates, errors
-
-
-def _solved(
-    design: NDArray[np.float64], seconds: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
+def _least_squares(design: Floats, seconds: Floats) -> Floats | None:
     scale = np.abs(design).max(axis=0, initial=0.0)
-    if len(design) < design.shape[1] or not scale.all():
-        return None
-    scaled = design / scale
-    if np.linalg.matrix_rank(scaled, tol=_SAME) < design.shape[1]:
-        return None
-    found: NDArray[np.float64] = np.linalg.lstsq(scaled, seconds, rcond=None)[0] / scale
-    return found
+    scale[scale == 0] = 1
+    found, _, rank, _ = np.linalg.lstsq(design / scale, seconds, rcond=_SAME)
+    coefficients: Floats = found / scale
+    return coefficients if rank == design.shape[1] else None
 
 
-def _standard_errors(
-    design: NDArray[np.float64], residuals: NDArray[np.float64]
-) -> NDArray[np.float64] | None:
-    freedom = len(design) - design.shape[1]
+def _errors(design: Floats, seconds: Floats, solve: Solver) -> Errors:
+    """Of a fit that all answers determine."""
+    whole = solve(design, seconds)
+    assert whole is not None
+    others = [
+        solve(np.delete(design, i, axis=0), np.delete(seconds, i)) for i in range(len(seconds))
+    ]
+    left_out = [float(row @ c) for row, c in zip(design, others, strict=True) if c is not None]
+    return Errors(
+        seconds.tolist(),
+        (design @ whole).tolist(),
+        left_out if len(left_out) == len(others) else None,
+    )
+
+
+def _estimates(design: Floats, seconds: Floats) -> list[Estimate]:
+    """The coefficients of ordinary least squares, with their uncertainty where there is one."""
+    coefficients = _least_squares(design, seconds)
+    assert coefficients is not None
+    freedom = len(seconds) - len(coefficients)
     if freedom < 1:
-        return None
-    scale = np.abs(design).max(axis=0)
-    covariance = np.linalg.inv((design / scale).T @ (design / scale))
-    variance = float(residuals @ residuals) / freedom
-    errors: NDArray[np.float64] = np.sqrt(variance * np.diag(covariance)) / scale
-    return errors
+        return [Estimate(float(value)) for value in coefficients]
+    residuals, scale = seconds - design @ coefficients, np.abs(design).max(axis=0)
+    covariance = np.linalg.inv((design / scale).T @ (design / scale)) / np.outer(scale, scale)
+    spread = np.sqrt(residuals @ residuals / freedom * np.diag(covariance))
+    reach = stats.t.ppf((1 + _CONFIDENCE) / 2, freedom) * spread
+    return [
+        Estimate(value, error, (value - half, value + half))
+        for value, error, half in np.transpose([coefficients, spread, reach]).tolist()
+    ]
 
 
-def _left_out(
-    rows: NDArray[np.float64],
-    seconds: NDArray[np.float64],
-    fit: Callable[[NDArray[np.float64], NDArray[np.float64]], _Predictor | None],
-) -> tuple[float, ...] | None:
-    """Each answer as the others predict it; ``None`` where some others predict nothing."""
-    found = []
-    for number in range(len(rows)):
-        others = np.arange(len(rows)) != number
-        predictor = fit(rows[others], seconds[others]) if others.any() else None
-        if predictor is None:
-            return None
-        found.append(predictor(rows[number]))
-    return tuple(found)
-
-
-def fit_factors(answers: Sequence[LocalParts]) -> ServerFactors:
+def fit_factors(parts: Sequence[tuple[float, float]], seconds: Sequence[float]) -> ServerFactors:
     """Non-negative least squares for seconds ≈ fixed × its factor + per_sample × its factor.
 
     Where the answers do not tell the two apart (fewer than two different submissions, or one of
     the factors would be zero), it is one factor for both.
 
-    Raises:
-        InvalidInput: there is no answer.
+    Args:
+        parts: what each submission costs by this machine's runtime model, as
+            ``tuner.server.runs.mean_parts`` gives it: (fixed, per_sample), mean seconds an image.
+        seconds: what the server said of it.
     """
-    if not answers:
-        raise InvalidInput("no answer of the server: give --answers FILE, or submit first")
-    rows = np.array([[answer.fixed, answer.per_sample] for answer in answers], dtype=np.float64)
-    seconds = np.array([answer.seconds for answer in answers], dtype=np.float64)
-    factors, common = _factors(rows, seconds)
-
-    def fit(some: NDArray[np.float64], target: NDArray[np.float64]) -> _Predictor:
-        found, _ = _factors(some, target)
-        return lambda row: float(row @ found)
-
-    errors = Errors(_floats(seconds), _floats(rows @ factors), _left_out(rows, seconds, fit))
-    return ServerFactors(float(factors[0]), float(factors[1]), common, errors)
+    rows, answered = np.array(parts, dtype=np.float64), np.array(seconds, dtype=np.float64)
+    factors = _factors(rows, answered)
+    assert factors is not None
+    fixed, per_sample = factors.tolist()
+    errors = _errors(rows, answered, _factors)
+    return ServerFactors(fixed, per_sample, common=fixed == per_sample, errors=errors)
 
 
-def _factors(
-    rows: NDArray[np.float64], seconds: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], bool]:
-    """(2,) factors, and whether they are one."""
-    from scipy import optimize
-
+def _factors(rows: Floats, seconds: Floats) -> Floats | None:
+    """(2,) factors; the same where they cannot be told apart."""
+    if not len(seconds):
+        return None
     scale = rows.max(axis=0)
     if scale.all() and np.linalg.matrix_rank(rows / scale, tol=_SAME) == 2:
-        found: NDArray[np.float64] = optimize.nnls(rows / scale, seconds)[0]
+        found: Floats = optimize.nnls(rows / scale, seconds)[0]
         if (found > _SAME * seconds.max()).all():  # rounding makes a price of nothing
-            return found / scale, False
+            return found / scale
     total = rows.sum(axis=1)
-    return np.full(2, float(total @ seconds) / float(total @ total)), True
+    return np.full(2, float(total @ seconds) / float(total @ total))
 
 
 def factors_of_line(
@@ -316,7 +255,3 @@ def factors_of_line(
         return once / fixed, (whole - once) / per_sample
     both = whole / (fixed + per_sample)
     return both, both
-
-
-def _floats(values: NDArray[Any]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)
