@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from explainers.errors import InvalidInput
-from studies.server_address import ServerAddress, parse_address
-from studies.server_requests import RequestFailure, request
+from studies.server_requests import RequestFailure, ServerAddress, parse_address, request
 
 __all__ = ["NotifyAddress", "notify", "parse_notify_address"]
 

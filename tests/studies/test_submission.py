@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.errors import InvalidInput, LimeTunerError
-from studies.server_address import parse_address
+from studies.server_requests import parse_address
 from studies.submission import Answer, check_token, send, unencrypted_warning
 from tests.studies.scripted_server import Reply, found, problem, scripted
 

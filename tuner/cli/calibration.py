@@ -16,7 +16,7 @@ from explainers.perturbation_bank import PerturbationBank
 from studies.assets import StudyImage, cache_folder
 from studies.catalog import Catalog
 from studies.records import submissions
-from studies.server_address import parse_address
+from studies.server_requests import parse_address
 from studies.storage import describe
 from tuner.calibration import runtime_model_for
 from tuner.cli.context import Workplace

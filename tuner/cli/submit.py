@@ -67,7 +67,7 @@ def submit(
     The token comes from the environment variable LIME_TUNER_TOKEN, from nowhere else.
     """
     from studies.records import submissions
-    from studies.server_address import GRADING, parse_address
+    from studies.server_requests import GRADING, parse_address
     from studies.storage import DEFAULT_STORAGE, check_storage
     from studies.submission import send, unencrypted_warning
 
@@ -125,7 +125,7 @@ def leaderboard(
     """Show a grading server's score board, with our own results marked."""
     from studies.records import submissions
     from studies.score_board import fetch_board
-    from studies.server_address import parse_address
+    from studies.server_requests import parse_address
     from studies.storage import DEFAULT_STORAGE
 
     server = _server(url)
