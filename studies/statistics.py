@@ -99,7 +99,8 @@ def difference(first: Sequence[float], second: Sequence[float]) -> GroupDifferen
 
     def distance(x: _Floats, y: _Floats, axis: int) -> _Floats:
         # Splits that differ by rounding only are ties.
-        return np.abs(np.mean(x, axis=axis) - np.mean(y, axis=axis)).round(12)
+        gaps: _Floats = np.abs(np.mean(x, axis=axis) - np.mean(y, axis=axis)).round(12)
+        return gaps
 
     return GroupDifference(gap, _p((a, b), distance, "independent", exact), exact, sizes)
 
@@ -118,7 +119,8 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
     exact = size <= _EXACT_UP_TO
 
     def strength(ranks: _Floats, axis: int) -> _Floats:
-        return np.abs(np.sum(ranks * b, axis=axis))
+        agreement: _Floats = np.abs(np.sum(ranks * b, axis=axis))
+        return agreement
 
     rho = float(a @ b / np.sqrt((a @ a) * (b @ b)))
     return Correlation(rho, _p((a,), strength, "pairings", exact), exact, size)

@@ -169,20 +169,21 @@ def _answer(address: ServerAddress, reply: Reply, token: str) -> Answer:
     if reply.status >= 300:
         advice = _ADVICE.get(reply.status, "nothing was graded, correct what it says")
         raise SubmissionError(f"{address.base} {said}: {advice}")
-    fields = reply.fields
-    iou, seconds = fields.get("avg_iou"), fields.get("avg_time")
-    if not (_is_number(iou, 1.0) and _is_number(seconds, sys.float_info.max)):
+    iou = _number(reply.fields.get("avg_iou"), 1.0)
+    seconds = _number(reply.fields.get("avg_time"), sys.float_info.max)
+    if iou is None or seconds is None:
         body = one_line(_masked(reply.text, token))
         raise SubmissionError(
             f"{address.base} answered {reply.status} without a result ('{body}'): expected JSON "
             "with avg_iou from 0 to 1 and avg_time in seconds"
             + (f"; {_LOOK}" if reply.status == 202 else "")
         )
-    return Answer(float(iou), float(seconds))
+    return Answer(iou, seconds)
 
 
-def _is_number(value: Any, highest: float) -> bool:
-    return type(value) in (int, float) and 0 <= value <= highest  # to Python, true is a number
+def _number(value: Any, highest: float) -> float | None:
+    """A number from 0; ``None`` for anything else, as for true."""
+    return float(value) if type(value) in (int, float) and 0 <= value <= highest else None
 
 
 def _detail(reply: Reply, token: str) -> str:

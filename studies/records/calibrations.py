@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -63,9 +63,9 @@ def calibration_names(storage: str) -> list[str]:
     return sorted(_read(storage, sqlalchemy.select(CalibrationRow.name).distinct()))
 
 
-def _read(storage: str, query: sqlalchemy.Select[tuple[str]]) -> Sequence[str]:
+def _read(storage: str, query: sqlalchemy.Select[Any]) -> list[str]:
     path = sqlite_path(storage)
     if path is not None and not path.exists():
         return []
     with records(storage) as engine, engine.connect() as connection:
-        return connection.execute(query).scalars().all()
+        return list(connection.execute(query).scalars())

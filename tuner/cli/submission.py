@@ -167,8 +167,8 @@ def show_submission(sent: Submission, destination: str) -> None:
             str(values["batch_size"]),
             "lime's own" if segmentation is None else str(segmentation["algorithm"]),
             str(values["num_features"]),
-            _number(found and found.iou, 3),
-            _number(found and found.seconds, 2),
+            "" if found is None else _number(found.iou, 3),
+            "" if found is None else _number(found.seconds, 2),
         )
     mean = sent.predicted
     if mean is not None:

@@ -96,19 +96,20 @@ class Calibration:
                 catalog=document["catalog"],
                 answers=[AnswerFacts(**answer) for answer in document["answers"]],
                 line=ServerLine(
-                    *(
-                        line[name] and Estimate(**line[name])
-                        for name in ("intercept", "per_sample", "per_batch")
-                    ),
-                    errors=Errors(**line["errors"]),
+                    Estimate(**line["intercept"]),
+                    Estimate(**line["per_sample"]),
+                    line["per_batch"] and Estimate(**line["per_batch"]),
+                    Errors(**line["errors"]),
                 ),
                 verdict=Verdict(
                     document["verdict"], document["reference"], _rule_name(document["mask_rule"])
                 ),
                 factors=factors
                 and ServerFactors(
-                    *(factors[name] for name in ("fixed", "per_sample", "common")),
-                    errors=Errors(**factors["errors"]),
+                    factors["fixed"],
+                    factors["per_sample"],
+                    factors["common"],
+                    Errors(**factors["errors"]),
                 ),
                 runtime_model=model and RuntimeModel.from_json(json.dumps(model)),
                 rules=rules

@@ -218,9 +218,10 @@ def _factors(rows: Floats, seconds: Floats) -> Floats | None:
         return None
     scale = rows.max(axis=0)
     if scale.all() and np.linalg.matrix_rank(rows / scale, tol=_SAME) == 2:
-        found: Floats = optimize.nnls(rows / scale, seconds)[0]
+        found = optimize.nnls(rows / scale, seconds)[0]
         if (found > _SAME * seconds.max()).all():  # rounding makes a price of nothing
-            return found / scale
+            factors: Floats = found / scale
+            return factors
     total = rows.sum(axis=1)
     return np.full(2, float(total @ seconds) / float(total @ total))
 
