@@ -1,4 +1,4 @@
-"""The work of ``calibrate``: answers, fits, the search for the server's rules, and the tables."""
+"""What ``calibrate`` does and shows, and what ``tune --calibrated`` takes from it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from explainers.classifier import Classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput, UnusableReference
 from explainers.heat_maps import heat_map
+from explainers.lime_parameters import LimeParameters
 from explainers.perturbation_bank import PerturbationBank
 from studies.assets import StudyImage, cache_folder
 from studies.catalog import Catalog
-from studies.records import submissions
+from studies.records import calibration_names, latest_calibration, submissions
 from studies.server_requests import parse_address
 from studies.storage import describe
 from tuner.calibration import runtime_model_for
 from tuner.cli.context import Workplace
 from tuner.cli.output import console, errors, steps_within, table, work_progress
+from tuner.runtime_model import RuntimeModel
 from tuner.server.answers import KnownAnswer, from_submissions, read_answers
 from tuner.server.calibration import Calibration, RuleSearch
 from tuner.server.rules import Masks, Verdict, chosen_rule, cut_masks, decide, rank_candidates
 from tuner.server.runs import explained_again, mean_parts, superpixel_maps
-from tuner.server.runtime import Estimate, fit_factors, fit_line
+from tuner.server.runtime import Estimate, factors_of_line, fit_factors, fit_line
 
-__all__ = ["calibrated_line", "known_answers", "run_calibration", "show_calibration"]
+__all__ = [
+    "calibrated_line", "known_answers", "known_calibration", "run_calibration",
+    "server_reference", "server_runtime_model", "show_calibration",
+]  # fmt: skip
 
 _SHOWN_CANDIDATES = 10
 _DOUBTFUL = 0.1  # leave-one-out error; whoever else uses the machine distorts what it measures
@@ -59,7 +65,7 @@ def known_answers(
         )
     of_records, left_out = from_submissions(recorded, catalog.keys)
     for line in left_out:
-        errors.print(line, markup=False)
+        errors.print(line)
     answers: dict[object, KnownAnswer] = {}
     for answer in (*found, *of_records):
         same = (tuple(answer.parameters.values()), answer.avg_iou, answer.avg_time)
@@ -195,7 +201,7 @@ def _heat_maps(
                         at_scale=image.at_scale,
                     )
             except InvalidInput as error:  # several scales of a network that takes one only
-                errors.print(f"{method} is left out: {error}", markup=False)
+                errors.print(f"{method} is left out: {error}")
             else:
                 found[method] = maps
     return found
@@ -210,14 +216,13 @@ def show_calibration(name: str, calibration: Calibration) -> None:
     _show_runtimes(name, calibration)
     if calibration.rules is not None:
         _show_rules(calibration, calibration.rules)
-    console.print(f"reference and mask rule: {calibration.verdict.text}", markup=False)
+    console.print(f"reference and mask rule: {calibration.verdict.text}")
     if calibration.rules is not None:
         console.print(
-            f"all of this means something only if the server's classifier is "
-            f"{calibration.rules.classifier}, with the same weights",
-            markup=False,
+            "all of this means something only if the server's classifier is "
+            f"{calibration.rules.classifier}, with the same weights"
         )
-    console.print(f"stored as {name}: lime-tuner tune --calibrated {name}", markup=False)
+    console.print(f"stored as {name}: lime-tuner tune --calibrated {name}")
 
 
 def _show_runtimes(name: str, calibration: Calibration) -> None:
@@ -299,3 +304,69 @@ def _show_rules(calibration: Calibration, rules: RuleSearch) -> None:
         f"{rules.compared} candidates compared with {rules.seeds} seeds an image; "
         f"{len(rules.unusable)} references left an image without a usable mask"
     )
+
+
+def known_calibration(storage: str, name: str) -> Calibration:
+    """The newest calibration of a name.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    document = latest_calibration(storage, name)
+    if document is None:
+        names = calibration_names(storage)
+        known = f"known are {', '.join(names)}" if names else "none is known: run calibrate first"
+        raise InvalidInput(f"calibration '{name}' is not in {describe(storage)}: {known}")
+    return Calibration.from_json(document)
+
+
+def server_reference(name: str, calibration: Calibration, usual: str) -> str:
+    """The reference to tune against where none was asked for; says so where it is not learned.
+
+    Args:
+        name: of the calibration.
+        usual: the catalogue's.
+    """
+    learned = calibration.verdict.reference
+    if learned is None:
+        errors.print(
+            f"calibration '{name}' names no reference, so {usual} is used "
+            f"(calibrate --take RULE chooses one): {calibration.verdict.text}"
+        )
+    return learned or usual
+
+
+def server_runtime_model(
+    name: str, calibration: Calibration, classifier: Classifier, images: Sequence[StudyImage]
+) -> RuntimeModel:
+    """The runtime model in the server's seconds.
+
+    A calibration that knows the line only is completed here: lime's defaults shall cost what the
+    line says, and this machine's model shares that out.
+
+    Args:
+        name: of the calibration.
+    """
+    if calibration.runtime_model is not None:
+        known = calibration.rules
+        if known is not None and known.classifier_sha256 != classifier.fingerprint:
+            errors.print(
+                f"calibration '{name}' was made with the classifier {known.classifier}, which is "
+                f"not this {classifier.name}: its seconds and rules are used all the same"
+            )
+        return calibration.runtime_model
+    local = runtime_model_for(classifier, images[0].pixels)
+    defaults = LimeParameters()
+    bank = PerturbationBank(cache_folder() / "bank")
+    try:
+        maps = superpixel_maps([defaults.segmentation], images, bank)
+    finally:
+        bank.close()
+    fixed, per_sample = mean_parts({image.key: defaults for image in images}, maps, local)
+    samples, batches = defaults.num_samples, defaults.num_samples / defaults.batch_size
+    once, each = factors_of_line(calibration.line, fixed, per_sample, samples, batches)
+    errors.print(
+        f"calibration '{name}' knows the line only: this machine's runtime model is scaled so that "
+        f"lime's defaults cost {calibration.line.seconds(samples, batches):.2f} s"
+    )
+    return local.scaled(fixed=once, per_sample=each)

@@ -176,11 +176,11 @@ def show_submission(sent: Submission, destination: str) -> None:
         shown.add_row("mean", "", "", "", "", _number(mean.iou, 3), _number(mean.seconds, 2))
     console.print(shown)
     console.print(f"sha256 {hashlib.sha256(sent.data).hexdigest()}")
-    console.print(f"to {destination}", markup=False, soft_wrap=True)
+    console.print(f"to {destination}", soft_wrap=True)
     if mean is None:
         unknown = ", ".join(key for key in sent.parameters if key not in sent.found)
         whose = f"the parameters of {unknown}" if sent.found else "this file's parameters"
-        console.print(f"no prediction: {whose} were not tuned here", markup=False, soft_wrap=True)
+        console.print(f"no prediction: {whose} were not tuned here", soft_wrap=True)
 
 
 def show_answer(
@@ -221,7 +221,7 @@ def show_board(
         ours: when each line was submitted by us; ``None`` for lines of others.
     """
     if not rows:
-        console.print(f"{server} has no result yet", markup=False)
+        console.print(f"{server} has no result yet")
         return
     shown = table(server, "team", "IoU", "s", "submitted", "")
     for row, at in zip(rows, ours, strict=True):

@@ -86,7 +86,7 @@ def submit(
         show_submission(sent, address.page(GRADING))
     for warning in (unchecked, worse, None if dry_run else unencrypted_warning(address)):
         if warning:
-            errors.print(warning, markup=False)
+            errors.print(warning)
     if token is None:
         if as_json:
             write_json(sent.document(address.base, None))
@@ -180,7 +180,7 @@ def _waiting(title: str) -> Iterator[Callable[[str], None]]:
 
     def told(message: str) -> None:
         if errors.is_terminal:
-            progress.console.print(message, markup=False)
+            progress.console.print(message)
 
     with progress:
         progress.add_task(title, total=None)

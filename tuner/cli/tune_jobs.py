@@ -57,7 +57,7 @@ def jobs_of(
     ).name
     rule, called = request.reference or place.catalog.reference, request.calibrated or ""
     if calibration is not None and request.reference is None:
-        from tuner.cli.calibrated import server_reference
+        from tuner.cli.calibration import server_reference
 
         rule = server_reference(called, calibration, place.catalog.reference)
     studies = {image.key: f"{request.study}/{image.key}" for image in images}
@@ -178,7 +178,7 @@ def _runtime_models(
     if missing and calibration is None:
         found |= dict.fromkeys(missing, runtime_model_for(place.classifier, images[0].pixels))
     elif missing:
-        from tuner.cli.calibrated import server_runtime_model
+        from tuner.cli.calibration import server_runtime_model
 
         assert calibration is not None
         called = request.calibrated or ""

@@ -33,7 +33,7 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
     check_storage(request.storage, write=True)
     calibration = None
     if request.calibrated is not None:
-        from tuner.cli.calibrated import known_calibration
+        from tuner.cli.calibration import known_calibration
 
         calibration = known_calibration(request.storage, request.calibrated)
     if request.scope is not None:
