@@ -24,9 +24,8 @@ from studies.export import export_pickle
 from studies.plain_parameters import parameters_digest, plain_kwargs
 from studies.records import add_submission, submissions
 from studies.storage import DEFAULT_STORAGE
-from tests.studies.scripted_server import found, page, problem, scripted
+from tests.studies.scripted_server import ONE, found, page, problem, scripted
 from tests.studies.study_samples import random_studies
-from tests.studies.test_submission_records import ONE
 from tests.tuner.command_line import Cli
 
 TOKEN = "s3cret-of-the-team"
@@ -177,7 +176,7 @@ def test_what_is_worse_needs_a_yes(lab: Path, cli: Cli, monkeypatch: pytest.Monk
         assert server.asked == []
         assert len(submissions(DEFAULT_STORAGE)) == 4
 
-        monkeypatch.setattr("tuner.cli.submit._on_terminal", lambda: True)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         for answer, status in (("n\n", 1), ("", 130)):
             monkeypatch.setattr(sys, "stdin", Terminal(answer))
             code, _, err = cli("submit", "--url", server.url)
@@ -188,7 +187,7 @@ def test_what_is_worse_needs_a_yes(lab: Path, cli: Cli, monkeypatch: pytest.Monk
         assert json.loads(cli.ok("submit", "--url", server.url, "--json"))["answer"]
         assert len(server.asked) == 1
         add_submission(DEFAULT_STORAGE, replace(ONE, url=server.url, avg_iou=0.0, avg_time=9.0))
-        monkeypatch.setattr("tuner.cli.submit._on_terminal", lambda: False)
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
         cli.ok("submit", "--url", server.url)  # better in both
 
 

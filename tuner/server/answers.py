@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def _from_entry(name: str, entry: Any, keys: Sequence[str]) -> KnownAnswer:
     params, iou, seconds = (entry[field] for field in _FIELDS)
     if type(iou) not in (int, float) or not 0 <= iou <= 1:  # to Python, true is a number
         raise InvalidInput(f"avg_iou {str(iou)[:40]} must be a number from 0 to 1")
-    if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
+    if type(seconds) not in (int, float) or not 0 < seconds <= sys.float_info.max:
         raise InvalidInput(f"avg_time {str(seconds)[:40]} must be seconds above 0")
     return _answer(name, params, float(iou), float(seconds), keys)
 
