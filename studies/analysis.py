@@ -21,7 +21,7 @@ from studies.statistics import (
     correlation,
     difference,
     mean,
-)  # fmt: skip
+)
 
 __all__ = [
     "COMPLEXITIES", "ComplexityTrend", "TypeDifference", "agreement_matrix", "agreement_with_cams",
@@ -64,8 +64,8 @@ def methods_of(run: ComparisonRun) -> list[str]:
     found = dict.fromkeys(
         each.explanation.method for image in run.images for each in image.comparison.explanations
     )
-    usual = [*CAMS, LIME_DEFAULT, LIME_TUNED]
-    return sorted(found, key=lambda m: usual.index(m) if m in usual else len(usual))
+    order = [*CAMS, LIME_DEFAULT, LIME_TUNED]
+    return sorted(found, key=lambda m: order.index(m) if m in order else len(order))
 
 
 def values_of(run: ComparisonRun, method: str, measure: str) -> list[float]:
@@ -142,15 +142,15 @@ def lost_fidelity(image: ComparedImage) -> list[str]:
     can be bought with superpixels so coarse that they explain little.
     """
     by_name = _measures(image)
-    tuned, usual = by_name.get(LIME_TUNED), by_name.get(LIME_DEFAULT)
-    if tuned is None or usual is None:
+    tuned, baseline = by_name.get(LIME_TUNED), by_name.get(LIME_DEFAULT)
+    if tuned is None or baseline is None:
         return []
     lost = []
-    if tuned["r2"] < usual["r2"]:
-        lost.append(f"held-out R² {tuned['r2']:.2f} < {usual['r2']:.2f}")
-    gain, usual_gain = (m["insertion"] - m["deletion"] for m in (tuned, usual))
-    if gain < usual_gain:
-        lost.append(f"insertion minus deletion {gain:.2f} < {usual_gain:.2f}")
+    if tuned["r2"] < baseline["r2"]:
+        lost.append(f"held-out R² {tuned['r2']:.2f} < {baseline['r2']:.2f}")
+    gain, least = (m["insertion"] - m["deletion"] for m in (tuned, baseline))
+    if gain < least:
+        lost.append(f"insertion minus deletion {gain:.2f} < {least:.2f}")
     return lost
 
 

@@ -28,7 +28,7 @@ class NotifyAddress(ServerAddress):
     target: str = field(default="", repr=False)
 
     def page(self, name: str) -> str:
-        """The one page that there is."""
+        """The whole URL: there is one page."""
         return self.target
 
 

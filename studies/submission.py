@@ -99,7 +99,7 @@ def send(
     read_seconds: float = 900,
     retries: int = 3,
     pause: Callable[[float], None] = time.sleep,
-    told: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> Answer:
     """Send a pickle and wait for its evaluation.
 
@@ -111,7 +111,7 @@ def send(
         data: the pickle.
         retries: how often it is tried again.
         pause: waits so many seconds.
-        told: is called with one line whenever it will be tried again.
+        on_message: is called with one line whenever it will be tried again.
 
     Raises:
         InvalidInput: see :func:`check_token` and :func:`studies.server_requests.parse_address`.
@@ -139,8 +139,7 @@ def send(
                     advice = "it has a problem of its own, try later"
                 raise SubmissionError(f"{problem}, tried {often}: {advice}") from None
             seconds = 2.0 ** (tries - 1) if failure.wait is None else failure.wait
-        if told is not None:
-            told(f"{problem}; again in {seconds:.0f} s ({tries} of {retries})")
+        on_message(f"{problem}; again in {seconds:.0f} s ({tries} of {retries})")
         pause(seconds)
     raise AssertionError("counting never ends")
 
@@ -213,7 +212,7 @@ def _masked(text: str, token: str) -> str:
 def _retry_after(reply: Reply) -> float | None:
     """Seconds; the header has a number of them, or a date."""
     policy = Retry()
-    policy.retry_after_max = _FAR  # what the server says is told, however far away that is
+    policy.retry_after_max = _FAR  # the server's own time is shown, however far away
     try:
         return float(min(_FAR, policy.parse_retry_after(reply.headers["retry-after"])))
     except (KeyError, InvalidHeader, ValueError, OverflowError):

@@ -119,7 +119,7 @@ def mask_of(*quarters: int) -> dict[str, NDArray[np.bool_]]:
 ONE_RULE = {"positive5": MASK_RULES["positive5"]}
 
 
-def test_two_references_that_foretell_the_same_are_not_told_apart() -> None:
+def test_two_references_with_the_same_predictions_are_not_told_apart() -> None:
     truth = [1 / 2, 1 / 3, 0.0, 1 / 2]
     references = {"left": mask_of(0, 2), "top": mask_of(0, 1), "wrong": mask_of(3)}
     candidates = rank_candidates(truth, runs_of(CHOICES), references, ONE_RULE)

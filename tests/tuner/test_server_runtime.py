@@ -92,7 +92,7 @@ def test_batches_count_only_where_they_show() -> None:
     assert line.seconds(200, 20) == pytest.approx(1.3)
     assert fit_line(answers[:3]).per_batch is None  # three answers cannot tell
     flat = [timed(n, 0.5 + 0.003 * n, size) for n, size in sizes]
-    assert fit_line(flat).per_batch is None  # it foretells nothing better
+    assert fit_line(flat).per_batch is None  # it predicts nothing better
     one_size = [replace(a, batch_size=10, batches=a.samples / 10) for a in answers]
     assert fit_line(one_size).per_batch is None
 

@@ -80,7 +80,7 @@ def calibrate(
     check_storage(storage_url, write=True)
     source = load_catalog(setting("catalog", catalog, DEFAULT_CATALOG))
     known = calibration.known_answers(answers, storage_url, setting("url", url), source)
-    # What cannot be fitted is told before the work.
+    # What cannot be fitted is refused before the work.
     found = calibration.calibrated_line(known, source, taken)
     if not runtime_only:
         place = open_workplace(

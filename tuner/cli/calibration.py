@@ -116,7 +116,7 @@ def run_calibration(
         engine: see ``explainers.engines``.
     """
     images = place.load_images()
-    # References come first: one that was asked for and cannot be used is told before the work.
+    # References come first: one that was asked for and cannot be used is refused before the work.
     references, unusable = _references(place, images, methods, taken)
     local = runtime_model_for(place.classifier, images[0].pixels)
     cache = cache_folder()
@@ -320,20 +320,20 @@ def known_calibration(storage: str, name: str) -> Calibration:
     return Calibration.from_json(document)
 
 
-def server_reference(name: str, calibration: Calibration, usual: str) -> str:
+def server_reference(name: str, calibration: Calibration, baseline: str) -> str:
     """The reference to tune against where none was asked for; says so where it is not learned.
 
     Args:
         name: of the calibration.
-        usual: the catalogue's.
+        baseline: the catalogue's.
     """
     learned = calibration.verdict.reference
     if learned is None:
         errors.print(
-            f"calibration '{name}' names no reference, so {usual} is used "
+            f"calibration '{name}' names no reference, so {baseline} is used "
             f"(calibrate --take RULE chooses one): {calibration.verdict.text}"
         )
-    return learned or usual
+    return learned or baseline
 
 
 def server_runtime_model(
@@ -341,7 +341,7 @@ def server_runtime_model(
 ) -> RuntimeModel:
     """The runtime model in the server's seconds.
 
-    A calibration that knows the line only is completed here: lime's defaults shall cost what the
+    A calibration that knows the line only is completed here: lime's defaults are to cost what the
     line says, and this machine's model shares that out.
 
     Args:

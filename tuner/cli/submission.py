@@ -80,7 +80,7 @@ class Submission:
         )
 
     def answered(self, url: str, answer: Answer) -> Submitted:
-        """What is recorded of it."""
+        """The record of it and its answer."""
         return Submitted(
             at=datetime.now(timezone.utc),
             url=url,

@@ -95,9 +95,9 @@ def submit(
         return
     if worse and not yes and not typer.confirm("Send it all the same?", err=True):
         raise SubmissionError("nothing was sent, as you have decided")
-    with _waiting(f"{address.base} evaluates") as told:
+    with _waiting(f"{address.base} evaluates") as on_message:
         answer = send(
-            server, token, sent.data, read_seconds=timeout, retries=retries, told=told
+            server, token, sent.data, read_seconds=timeout, retries=retries, on_message=on_message
         )
     failure: StorageError | None = None
     try:
@@ -172,20 +172,20 @@ def _on_terminal() -> bool:
 
 @contextmanager
 def _waiting(title: str) -> Iterator[Callable[[str], None]]:
-    """Time that has passed, and what is told meanwhile; quiet when not on a terminal."""
+    """Show the time that has passed and messages meanwhile; quiet when not on a terminal."""
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,
     )  # fmt: skip
 
-    def told(message: str) -> None:
+    def show(message: str) -> None:
         if errors.is_terminal:
             progress.console.print(message)
 
     with progress:
         progress.add_task(title, total=None)
         try:
-            yield told
+            yield show
         except KeyboardInterrupt:
             errors.print("the server may go on: lime-tuner leaderboard shows what it has")
             raise

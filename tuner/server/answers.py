@@ -209,12 +209,12 @@ def _regressor(plain: Any) -> dict[str, Any] | None:
             f"{', '.join(REGRESSORS)}"
         )
     name = plain["name"]
-    usual = getattr(linear_model, name)().get_params()
+    defaults = getattr(linear_model, name)().get_params()
     kept = {"name": name}
     for parameter, value in plain.items():
         if parameter in REGRESSORS[name]:
             kept[parameter] = value
-        elif parameter != "name" and (parameter not in usual or usual[parameter] != value):
+        elif parameter != "name" and (parameter not in defaults or defaults[parameter] != value):
             raise InvalidParameters(
                 f"model_regressor's {str(parameter)[:60]}={str(value)[:40]} cannot be run again "
                 f"here: {name} may have {', '.join(REGRESSORS[name]) or 'no parameters'}"

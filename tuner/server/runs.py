@@ -22,7 +22,7 @@ __all__ = ["explained_again", "mean_parts", "superpixel_maps"]
 Maps = Mapping[tuple[str, Segmentation | None], NDArray[np.int64]]
 """(H, W) superpixels by image and segmentation."""
 
-Told = Callable[[str, float, float], None]
+Progress = Callable[[str, float, float], None]
 """Called with (what, done, in all)."""
 
 
@@ -30,13 +30,13 @@ def superpixel_maps(
     segmentations: Sequence[Segmentation | None],
     images: Sequence[StudyImage],
     bank: PerturbationBank,
-    told: Told = lambda *_: None,
+    on_progress: Progress = lambda *_: None,
 ) -> Maps:
     """The superpixels of every image by every segmentation; ``None`` is lime's default."""
     maps: dict[tuple[str, Segmentation | None], NDArray[np.int64]] = {}
     different = list(dict.fromkeys(segmentations))
     for number, image in enumerate(images):
-        told(image.key, number, len(images))
+        on_progress(image.key, number, len(images))
         for each in different:
             parameters = LimeParameters(segmentation=each, random_seed=0)
             state = np.random.RandomState(0)
@@ -68,7 +68,7 @@ def explained_again(
     source: AnswerSource,
     bank: PerturbationBank,
     seeds: int,
-    told: Told = lambda *_: None,
+    on_progress: Progress = lambda *_: None,
 ) -> list[dict[str, ImageRun]]:
     """Every submission on every image, with the explainer seeds 0, 1, ...
 
@@ -82,7 +82,7 @@ def explained_again(
             parameters = answer.parameters[image.key]
             weights = []
             for seed in range(seeds):
-                told(f"{image.key}, {answer.name}", done, total)
+                on_progress(f"{image.key}, {answer.name}", done, total)
                 done += 1
                 try:
                     explanation = explain(

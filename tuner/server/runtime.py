@@ -100,7 +100,7 @@ class ServerLine:
     errors: Errors
 
     def seconds(self, samples: float, batches: float) -> float:
-        """Of one explanation."""
+        """Seconds of one explanation."""
         further = 0.0 if self.per_batch is None else self.per_batch.value * batches
         return self.intercept.value + self.per_sample.value * samples + further
 
@@ -213,7 +213,7 @@ def fit_factors(parts: Sequence[tuple[float, float]], seconds: Sequence[float]) 
 
 
 def _factors(rows: Floats, seconds: Floats) -> Floats | None:
-    """(2,) factors; the same where they cannot be told apart."""
+    """(2,) factors; equal where the answers do not tell them apart."""
     if not len(seconds):
         return None
     scale = rows.max(axis=0)
