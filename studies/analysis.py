@@ -61,27 +61,21 @@ class ComplexityTrend:
 
 def methods_of(run: ComparisonRun) -> list[str]:
     """Methods of a run, in the order they were run; some images may lack some."""
-    found: dict[str, None] = {}
-    for image in run.images:
-        for measured in image.comparison.explanations:
-            found.setdefault(measured.explanation.method)
-    usual = [*CAMS, LIME_DEFAULT, LIME_TUNED]
-    return sorted(found, key=lambda m: usual.index(m) if m in usual else len(usual))
+    found = dict.fromkeys(
+        each.explanation.method for image in run.images for each in image.comparison.explanations
+    )
+    order = [*CAMS, LIME_DEFAULT, LIME_TUNED]
+    return sorted(found, key=lambda m: order.index(m) if m in order else len(order))
 
 
 def values_of(run: ComparisonRun, method: str, measure: str) -> list[float]:
     """A measure of a method, image by image; ``nan`` where it is missing."""
-    return [
-        next(
-            (
-                each.measures.get(measure, math.nan)
-                for each in image.comparison.explanations
-                if each.explanation.method == method
-            ),
-            math.nan,
-        )
-        for image in run.images
-    ]
+    return [_measures(image).get(method, {}).get(measure, math.nan) for image in run.images]
+
+
+def _measures(image: ComparedImage) -> dict[str, Mapping[str, float]]:
+    """By method and name of the measure."""
+    return {each.explanation.method: each.measures for each in image.comparison.explanations}
 
 
 def by_method(run: ComparisonRun) -> dict[str, dict[str, Interval]]:
@@ -116,18 +110,12 @@ def by_type(run: ComparisonRun) -> list[TypeDifference]:
     """Whether LIME agrees with the CAMs more on some types of image than on others."""
     found = []
     for method in _limes(run):
-        groups = {
-            type_: [agreement_with_cams(i, method) for i in run.images if i.type == type_]
+        animate, inanimate = (
+            [agreement_with_cams(image, method) for image in run.images if image.type == type_]
             for type_ in ("animate", "inanimate")
-        }
-        found.append(
-            TypeDifference(
-                method,
-                mean(groups["animate"]),
-                mean(groups["inanimate"]),
-                difference(groups["inanimate"], groups["animate"]),
-            )
         )
+        test = difference(inanimate, animate)
+        found.append(TypeDifference(method, mean(animate), mean(inanimate), test))
     return found
 
 
@@ -153,16 +141,16 @@ def lost_fidelity(image: ComparedImage) -> list[str]:
     The held-out R² of the surrogate, and insertion minus deletion: a mask that agrees with a map
     can be bought with superpixels so coarse that they explain little.
     """
-    by_name = {e.explanation.method: e.measures for e in image.comparison.explanations}
-    tuned, usual = by_name.get(LIME_TUNED), by_name.get(LIME_DEFAULT)
-    if tuned is None or usual is None:
+    by_name = _measures(image)
+    tuned, baseline = by_name.get(LIME_TUNED), by_name.get(LIME_DEFAULT)
+    if tuned is None or baseline is None:
         return []
     lost = []
-    if tuned["r2"] < usual["r2"]:
-        lost.append(f"held-out R² {tuned['r2']:.2f} < {usual['r2']:.2f}")
-    gain, usual_gain = (m["insertion"] - m["deletion"] for m in (tuned, usual))
-    if gain < usual_gain:
-        lost.append(f"insertion minus deletion {gain:.2f} < {usual_gain:.2f}")
+    if tuned["r2"] < baseline["r2"]:
+        lost.append(f"held-out R² {tuned['r2']:.2f} < {baseline['r2']:.2f}")
+    gain, least = (m["insertion"] - m["deletion"] for m in (tuned, baseline))
+    if gain < least:
+        lost.append(f"insertion minus deletion {gain:.2f} < {least:.2f}")
     return lost
 
 

@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from explainers.errors import InvalidInput
-from studies.server_address import ServerAddress, parse_address
-from studies.server_requests import RequestFailure, request
+from studies.server_requests import RequestFailure, ServerAddress, parse_address, request
 
 __all__ = ["NotifyAddress", "notify", "parse_notify_address"]
 
@@ -29,7 +28,7 @@ class NotifyAddress(ServerAddress):
     target: str = field(default="", repr=False)
 
     def page(self, name: str) -> str:
-        """The one page that there is."""
+        """The whole URL: there is one page."""
         return self.target
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,18 +63,33 @@ def predictions(
         return {}
     keys = {f"{prefix}/{key}": key for key in document}
     wanted = {key: settings_digest(kwargs) for key, kwargs in document.items()}
-    digests: dict[str, str | None] = {}  # the same parameters are tried again and again
-    best: dict[str, tuple[float, Prediction]] = {}
-    for study, score, attributes in _finished_trials(storage, list(keys)):
-        key, text = keys.get(study), attributes["lime_parameters"]
-        if text not in digests:
-            digests[text] = _digest(text)
-        if key is None or digests[text] != wanted[key]:
-            continue
-        if key not in best or score > best[key][0]:
-            found = Prediction(float(attributes["iou"]), float(attributes["runtime_seconds"]))
-            best[key] = (score, found)
-    return {key: found for key, (_, found) in best.items()}
+    digest = functools.cache(_digest)  # the same parameters are tried again and again
+    found: dict[str, Prediction] = {}
+    names = ["studies", "trials", "trial_values", "trial_user_attributes"]
+    with opened_tables(storage, names) as (connection, meta):
+        studies, trials, values, attributes = (meta.tables[name] for name in names)
+        of = {name: attributes.alias(name) for name in _ATTRIBUTES}
+        query = (
+            sqlalchemy.select(studies.c.study_name, *(each.c.value_json for each in of.values()))
+            .join_from(studies, trials, trials.c.study_id == studies.c.study_id)
+            .join(values, values.c.trial_id == trials.c.trial_id)
+            .where(
+                studies.c.study_name.in_(keys),
+                trials.c.state == "COMPLETE",
+                values.c.value.is_not(None),
+                # Of two objectives the IoU: where the arguments are alike, so are the seconds.
+                values.c.objective == 0,
+            )
+            .order_by(values.c.value, trials.c.trial_id.desc())  # the last one found is the best
+        )
+        for name, each in of.items():
+            same = sqlalchemy.and_(each.c.trial_id == trials.c.trial_id, each.c.key == name)
+            query = query.join(each, same)
+        for study, text, iou, seconds in connection.execute(query):
+            key = keys.get(study)  # some servers take "Cat" for "cat"
+            if key is not None and digest(json.loads(text)) == wanted[key]:
+                found[key] = Prediction(json.loads(iou), json.loads(seconds))
+    return found
 
 
 def _digest(text: str) -> str | None:
@@ -81,35 +97,3 @@ def _digest(text: str) -> str | None:
         return settings_digest(LimeParameters.from_json(text).as_kwargs())
     except InvalidParameters:  # another version's trial, which nothing here can be equal to
         return None
-
-
-def _finished_trials(
-    storage: str, studies_wanted: Sequence[str]
-) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Study, score and attributes of every complete trial that has all of them."""
-    wanted = ["studies", "trials", "trial_values", "trial_user_attributes"]
-    with opened_tables(storage, wanted) as (connection, meta):
-        studies, trials = meta.tables["studies"], meta.tables["trials"]
-        values, attributes = meta.tables["trial_values"], meta.tables["trial_user_attributes"]
-        rows = connection.execute(
-            sqlalchemy.select(
-                trials.c.trial_id, studies.c.study_name, values.c.value, attributes.c.key,
-                attributes.c.value_json,
-            )
-            .join(studies, studies.c.study_id == trials.c.study_id)
-            .join(values, values.c.trial_id == trials.c.trial_id)
-            .join(attributes, attributes.c.trial_id == trials.c.trial_id)
-            .where(
-                studies.c.study_name.in_(studies_wanted),
-                trials.c.state == "COMPLETE",
-                values.c.value.is_not(None),
-                # Of two objectives the IoU: where the arguments are alike, so are the seconds.
-                values.c.objective == 0,
-                attributes.c.key.in_(_ATTRIBUTES),
-            )
-            .order_by(trials.c.trial_id)
-        )  # fmt: skip
-        found: dict[int, tuple[str, float, dict[str, Any]]] = {}
-        for trial, study, score, name, value in rows:
-            found.setdefault(trial, (study, score, {}))[2][name] = json.loads(value)
-    yield from (trial for trial in found.values() if len(trial[2]) == len(_ATTRIBUTES))

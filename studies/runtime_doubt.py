@@ -14,7 +14,7 @@ def runtime_doubt(stored: Any) -> str | None:
     try:
         document = json.loads(stored)
     except (TypeError, ValueError):
-        return None  # missing or damaged, which is told where the model is needed
+        return None  # missing or damaged, which is reported where the model is needed
     doubt = document.get("doubt") if isinstance(document, dict) else None
     return None if doubt is None else str(doubt)
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from html.parser import HTMLParser
 
 from explainers.errors import SubmissionError
 from explainers.foreign_text import one_line
-from studies.server_address import BOARD, parse_address
-from studies.server_requests import Reply, RequestFailure, request
-
-if TYPE_CHECKING:
-    import bs4
+from studies.server_requests import BOARD, Reply, RequestFailure, parse_address, request
 
 __all__ = ["BoardRow", "fetch_board", "read_board"]
 
@@ -39,8 +33,11 @@ _SECONDS = {
 }  # fmt: skip
 _SHARES = {"%": 0.01}
 
-_Cell = list[str]
-_Row = list[_Cell]
+
+@dataclass
+class _Cell:
+    width: int
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,14 +60,12 @@ class BoardRow:
 
     def shows(self, iou: float, seconds: float) -> bool:
         """Whether this is how the page would show such a result."""
-        return _rounds_to(iou, self.iou, self.iou_step) and _rounds_to(
-            seconds, self.seconds, self.seconds_step
+        pairs = (iou, self.iou, self.iou_step), (seconds, self.seconds, self.seconds_step)
+        return all(
+            # Half a step, and what floating point adds to it.
+            shown is not None and abs(exact - shown) <= 0.5 * step + 1e-12 * max(1.0, abs(shown))
+            for exact, shown, step in pairs
         )
-
-
-def _rounds_to(exact: float, shown: float | None, step: float) -> bool:
-    # Half a step, and what floating point adds to it.
-    return shown is not None and abs(exact - shown) <= 0.5 * step + 1e-12 * max(1.0, abs(shown))
 
 
 def fetch_board(
@@ -82,7 +77,7 @@ def fetch_board(
         url: the server's, with or without ``/score_board`` at its end.
 
     Raises:
-        InvalidInput: see :func:`studies.server_address.parse_address`.
+        InvalidInput: see :func:`studies.server_requests.parse_address`.
         SubmissionError: no page, or one without a board.
     """
     address = parse_address(url)
@@ -106,16 +101,12 @@ def fetch_board(
 
 
 def _decoded(reply: Reply) -> str:
-    declared = re.search(r"charset=[\"']?([\w.-]+)", reply.headers.get("content-type", ""))
-    name = declared[1] if declared else None
-    if name is None:
-        written = re.search(rb"charset=[\"']?([\w.-]+)", reply.body[:4096])
-        name = written[1].decode("ascii", "replace") if written else "utf-8"
+    head = reply.headers.get("content-type", "").encode("ascii", "replace") + reply.body[:4096]
+    named = re.search(rb"charset=[\"']?([\w.-]+)", head)
     try:
-        codecs.lookup(name)
-        return reply.body.decode(name, errors="replace")
+        return reply.body.decode(named[1].decode() if named else "utf-8", errors="replace")
     except LookupError:  # a name that is no character set's, or none of text
-        return reply.body.decode("utf-8", errors="replace")
+        return reply.text
 
 
 def read_board(html: str) -> list[BoardRow]:
@@ -124,7 +115,10 @@ def read_board(html: str) -> list[BoardRow]:
     Raises:
         SubmissionError: there is none.
     """
-    tables = _tables(html)
+    try:
+        tables = _Tables(html).texts()
+    except AssertionError as error:
+        raise SubmissionError("the page is no HTML that can be read") from error
     for rows in tables:
         for number, titles in enumerate(rows):
             columns = _columns(titles)
@@ -140,52 +134,54 @@ def read_board(html: str) -> list[BoardRow]:
     )
 
 
-def _tables(html: str) -> list[list[list[str]]]:
-    """Texts of the cells of the rows of the tables, in the order in which they begin.
+class _Tables(HTMLParser):
+    """The tables of a page, in the order in which they begin.
 
     Rows and cells that are never closed, as in many hand-written pages, end where the next begins.
     """
-    import bs4
-    from bs4.element import NavigableString
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", bs4.MarkupResemblesLocatorWarning)
-        warnings.simplefilter("ignore", bs4.XMLParsedAsHTMLWarning)
-        try:
-            soup = bs4.BeautifulSoup(html, "html.parser")
-        except bs4.ParserRejectedMarkup as error:
-            raise SubmissionError("the page is no HTML that can be read") from error
-    tables: list[list[_Row]] = []
-    # Of every element: the table, the row and the cell that it is in.
-    places: dict[int, tuple[list[_Row] | None, _Row | None, _Cell | None]] = {}
-    for element in soup.descendants:
-        table, row, cell = places.get(id(element.parent), (None, None, None))
-        if not isinstance(element, bs4.Tag):
-            if type(element) is NavigableString and cell is not None:  # no comment, no script
-                cell.append(str(element))
-            continue
-        if element.name == "table":
-            table, row, cell = [], None, None
-            tables.append(table)
-        elif element.name == "tr" and table is not None:
-            row, cell = [], None
-            table.append(row)
-        elif element.name == "br" and cell is not None:
-            cell.append(" ")
-        elif element.name in ("td", "th") and row is not None:
-            cell = []
-            # A cell over several columns stands in the first, the others are empty.
-            row += [cell, *([] for _ in range(_width(element) - 1))]
-        places[id(element)] = (table, row, cell)
-    return [
-        [[one_line("".join(cell)) for cell in row] for row in table if row] for table in tables
-    ]
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self._tables: list[list[list[_Cell]]] = []
+        self._open: list[list[list[_Cell]]] = []  # those that are not closed yet
+        self.feed(page)
+        self.close()
 
+    def texts(self) -> list[list[list[str]]]:
+        """Table → row → cell; one over several columns stands in the first of them."""
+        return [
+            [
+                [text for cell in row for text in (one_line(cell.text), *[""] * (cell.width - 1))]
+                for row in table
+                if row
+            ]
+            for table in self._tables
+        ]
 
-def _width(cell: bs4.Tag) -> int:
-    """Columns that a cell spans."""
-    text = str(cell.get("colspan", "1"))
-    return min(_WIDEST_CELL, max(1, int(text))) if re.fullmatch(r"\d{1,4}", text) else 1
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin a table, a row or a cell."""
+        rows = self._open[-1] if self._open else []
+        if tag == "table":
+            self._tables.append([])
+            self._open.append(self._tables[-1])
+        elif tag == "tr" and self._open:
+            rows.append([])
+        elif tag in ("td", "th") and rows:
+            span = str(dict(attrs).get("colspan"))
+            width = int(span) if re.fullmatch(r"\d{1,4}", span) else 1
+            rows[-1].append(_Cell(min(_WIDEST_CELL, max(1, width))))
+        elif tag == "br":
+            self.handle_data(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Go on in the table around one that ends."""
+        if tag == "table" and self._open:
+            self._open.pop()
+
+    def handle_data(self, data: str) -> None:
+        """Add to the newest cell, unless this is a script."""
+        if self.cdata_elem is None and self._open and self._open[-1] and self._open[-1][-1]:
+            self._open[-1][-1][-1].text += data
 
 
 def _columns(titles: Sequence[str]) -> dict[str, int]:
@@ -217,13 +213,12 @@ def _row(cells: Sequence[str], columns: dict[str, int], titles: Sequence[str]) -
         return cells[index] if index is not None and index < len(cells) else ""
 
     def unit(kind: str) -> str:
-        inside = re.search(r"[(\[]\s*(\w+|%)\s*[)\]]", titles[columns[kind]])
+        title = titles[columns[kind]] if kind in columns else ""
+        inside = re.search(r"[(\[]\s*(\w+|%)\s*[)\]]", title)
         return inside[1].lower() if inside else ""
 
     iou, iou_step = _number(text("iou"), _SHARES, unit("iou"))
-    seconds, seconds_step = (
-        _number(text("time"), _SECONDS, unit("time")) if "time" in columns else (None, 0.0)
-    )
+    seconds, seconds_step = _number(text("time"), _SECONDS, unit("time"))
     team, submitted = text("team"), text("submitted")
     if not team or (iou is None and seconds is None and not submitted):
         return None
@@ -243,14 +238,10 @@ def _number(text: str, units: dict[str, float], unit: str) -> tuple[float | None
     digits, _, exponent = found[1].lower().partition("e")
     digits = digits.rstrip(".,")
     # Of two separators the last one is the decimal one; of several alike, none is.
-    for separator, other in ((",", "."), (".", ",")):
-        if separator in digits and (
-            digits.rfind(other) > digits.rfind(separator) or digits.count(separator) > 1
-        ):
-            digits = digits.replace(separator, "")
-    digits = digits.replace(",", ".")
+    point = max(",.", key=digits.rfind)
+    whole, _, fraction = digits.partition(point) if digits.count(point) == 1 else (digits, "", "")
     power = int(exponent or 0)
     if abs(power) > 300:
         return None, 0.0
     scale = units.get(found[2].lower() or unit, 1.0) * 10.0**power
-    return float(digits) * scale, 10.0 ** -len(digits.partition(".")[2]) * scale
+    return float(f"{re.sub('[.,]', '', whole)}.{fraction}") * scale, 10.0 ** -len(fraction) * scale

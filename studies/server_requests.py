@@ -1,29 +1,109 @@
-"""One request to a grading server: no redirect is followed, and what fails is said in words.
+"""A grading server's address, and one request to it.
 
-Messages are made here from what the operating system says, never from an exception's own text,
+An address has one spelling, without the credentials in it. No redirect is followed. What fails is
+said in words made here from what the operating system says, never from an exception's own text,
 which may hold headers.
 """
 
 from __future__ import annotations
 
+import base64
+import ipaddress
+import json
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException, RemoteDisconnected
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+import requests
+import urllib3
 
 from explainers.errors import InvalidInput
 from explainers.foreign_text import one_line
-from studies.server_address import ServerAddress
 
-if TYPE_CHECKING:
-    import requests
+__all__ = ["BOARD", "GRADING", "Reply", "RequestFailure", "ServerAddress", "parse_address",
+           "request"]  # fmt: skip
 
-__all__ = ["Reply", "RequestFailure", "request"]
-
+GRADING = "lime"
+BOARD = "score_board"
+_PORTS = {"http": 80, "https": 443}
+_LONGEST = 500  # what the table of submissions keeps
 _BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """A grading server.
+
+    Attributes:
+        base: the URL below which its pages are: no slash at the end, no credentials. This is what
+            is shown, recorded and compared.
+        host: name or number, in lower case.
+        authorization: a header's value, where the URL had credentials; never shown.
+    """
+
+    base: str
+    host: str
+    authorization: str | None = field(default=None, repr=False)
+
+    def page(self, name: str) -> str:
+        """The URL of :data:`GRADING` or :data:`BOARD`."""
+        return f"{self.base}/{name}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is this machine, so that nothing travels."""
+        name = self.host.rstrip(".")
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether nobody on the way can read what is sent there."""
+        return self.base.startswith("https:")
+
+
+def parse_address(url: str) -> ServerAddress:
+    """A server's address, given with or without the name of a page at its end.
+
+    Raises:
+        InvalidInput: no http or https URL, or one with a query.
+    """
+    text = url.strip()
+    # A message must not repeat credentials, nor what may be a key behind the path.
+    shown = one_line(text.rpartition("@")[2].partition("?")[0].partition("#")[0])
+    advice = "give http:// or https://, a host, and a path if it has one"
+    wrong = InvalidInput(f"'{shown}' is no address of a grading server: {advice}")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise wrong from error
+    odd = "\\" in text or any(c.isspace() or not c.isprintable() for c in text)
+    if parts.scheme not in _PORTS or not host or odd:
+        raise wrong
+    if "?" in text or "#" in text:
+        raise InvalidInput(f"'{shown}' is followed by ? or #: {advice}, and nothing behind it")
+    place = f"[{host}]" if ":" in host else host
+    place += "" if port in (None, _PORTS[parts.scheme]) else f":{port}"
+    path = parts.path.rstrip("/")
+    for name in (GRADING, BOARD):
+        path = path.removesuffix(f"/{name}")
+    base = f"{parts.scheme}://{place}{path.rstrip('/')}"
+    if len(base) > _LONGEST:
+        raise InvalidInput(f"'{shown}' is longer than {_LONGEST} characters: {advice}")
+    authorization = None
+    if parts.username or parts.password:
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        authorization = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return ServerAddress(base, host, authorization)
 
 
 @dataclass(frozen=True)
@@ -38,6 +118,20 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def text(self) -> str:
+        """The body; what is not UTF-8 is replaced."""
+        return self.body.decode("utf-8", errors="replace")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The body's JSON object; empty where it is none."""
+        try:
+            document = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
     def redirection(self, page: str) -> str | None:
         """Where another page than the one asked is named, without credentials."""
         if not 300 <= self.status < 400 or "location" not in self.headers:
@@ -50,16 +144,19 @@ class Reply:
 
 
 class RequestFailure(Exception):
-    """There is no reply.
+    """There is no reply, or none but that the server has failed.
 
     Attributes:
         again: asking once more may help, and does no harm.
         received: the server may have the request, and may be working on it.
+        wait: seconds after which it wants to be asked again, where it says so.
     """
 
-    def __init__(self, reason: str, *, again: bool = False, received: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, again: bool = False, received: bool = False, wait: float | None = None
+    ) -> None:
         super().__init__(reason)
-        self.again, self.received = again, received
+        self.again, self.received, self.wait = again, received, wait
 
 
 def request(
@@ -86,9 +183,6 @@ def request(
         RequestFailure: no answer, or not all of it.
         InvalidInput: an address that nothing can be sent to.
     """
-    import requests
-    import urllib3
-
     sent = dict(headers or {})
     if address.authorization is not None:
         sent["Authorization"] = address.authorization
@@ -100,7 +194,7 @@ def request(
             headers=sent,
             files=None if file is None else {"file": (*file, "application/octet-stream")},
             json=document,
-            auth=_unchanged,
+            auth=lambda prepared: prepared,  # with none, requests would look into ~/.netrc
             # No proxy can reach what "this machine" means here.
             proxies={"http": "", "https": ""} if address.is_loopback else None,
             timeout=(connect_seconds, read_seconds),
@@ -119,26 +213,21 @@ def request(
             f"nothing can be sent to {address.base}: check the address, and the proxy in the "
             "environment if there is one"
         ) from None
+    except requests.ReadTimeout:
+        raise RequestFailure(f"gave no answer in {read_seconds:g} s", received=True) from None
+    except requests.ConnectTimeout:
+        raise RequestFailure(f"cannot be reached in {connect_seconds:g} s", again=True) from None
     except (OSError, urllib3.exceptions.HTTPError) as error:  # requests' own are OSErrors
-        raise _failure(error, time.monotonic() - start, connect_seconds, read_seconds) from None
-
-
-def _unchanged(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-    """An ``auth`` that adds nothing; with none at all, requests would look into ``~/.netrc``."""
-    return prepared
+        soon = time.monotonic() - start <= connect_seconds
+        raise _failure(error, soon) from None
 
 
 def _body(response: requests.Response, deadline: float, most_bytes: int) -> bytes:
-    import requests
-    import urllib3
-
-    blocks: list[bytes] = []
-    size = 0
+    body = b""
     try:
         for block in response.iter_content(_BLOCK):
-            blocks.append(block)
-            size += len(block)
-            if size > most_bytes:
+            body += block
+            if len(body) > most_bytes:
                 raise RequestFailure(f"sends more than {most_bytes:,} bytes", received=True)
             if time.monotonic() > deadline:
                 raise RequestFailure("does not come to an end with its answer", received=True)
@@ -148,48 +237,35 @@ def _body(response: requests.Response, deadline: float, most_bytes: int) -> byte
         if isinstance(error, RequestFailure):
             raise
         raise RequestFailure("broke off in its answer", received=True) from None
-    return b"".join(blocks)
+    return body
 
 
-def _failure(
-    error: Exception, elapsed: float, connect_seconds: float, read_seconds: float
-) -> RequestFailure:
-    import requests
-    import urllib3
-
-    if isinstance(error, requests.ReadTimeout):
-        return RequestFailure(f"gave no answer in {read_seconds:g} s", received=True)
-    if isinstance(error, requests.ConnectTimeout):
-        return RequestFailure(f"cannot be reached in {connect_seconds:g} s", again=True)
-    reason = _reason(error)
+def _failure(error: Exception, soon: bool) -> RequestFailure:
+    causes = list(_causes(error))
+    reason = next(filter(None, map(_reason, causes)), type(error).__name__)
     if isinstance(error, requests.exceptions.SSLError):
         return RequestFailure(f"offers no connection that can be trusted ({reason})")
     if isinstance(error, requests.exceptions.ProxyError):
         return RequestFailure(f"cannot be reached through the proxy ({reason})", again=True)
-    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in _causes(error)):
+    if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
         return RequestFailure(f"cannot be reached ({reason})", again=True)
     if isinstance(error, requests.ConnectionError):
         # Whether it broke before or after the request was read cannot be told apart. So soon,
         # nothing has been worked out, and the same file again has the same result.
-        return RequestFailure(
-            f"broke the connection ({reason})", again=elapsed <= connect_seconds, received=True
-        )
+        return RequestFailure(f"broke the connection ({reason})", again=soon, received=True)
     return RequestFailure(f"cannot be asked ({reason})")
 
 
-def _reason(error: Exception) -> str:
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return one_line(cause.verify_message)
-        if isinstance(cause, ssl.SSLError) and cause.reason:
-            return cause.reason.replace("_", " ").lower()
-        if isinstance(cause, RemoteDisconnected):
-            return "closed without an answer"
-        if isinstance(cause, HTTPException):
-            return "what it says is not HTTP"
-        if isinstance(cause, OSError) and cause.strerror:
-            return one_line(cause.strerror)
-    return type(error).__name__
+def _reason(cause: BaseException) -> str:
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return one_line(cause.verify_message)
+    if isinstance(cause, ssl.SSLError) and cause.reason:
+        return cause.reason.replace("_", " ").lower()
+    if isinstance(cause, RemoteDisconnected):
+        return "closed without an answer"
+    if isinstance(cause, HTTPException):
+        return "what it says is not HTTP"
+    return one_line(cause.strerror) if isinstance(cause, OSError) and cause.strerror else ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -197,9 +273,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     waiting, seen = [error], set[int]()
     while waiting:
         cause = waiting.pop(0)
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        inner = [getattr(cause, "reason", None), cause.__cause__, cause.__context__, *cause.args]
-        waiting += [each for each in inner if isinstance(each, BaseException)]
+        if id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            inner = [getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+            waiting += [e for e in (*inner, *cause.args) if isinstance(e, BaseException)]

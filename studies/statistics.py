@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # which loads scipy.stats where it is first used
 from numpy.typing import NDArray
 
 __all__ = ["Correlation", "GroupDifference", "Interval", "correlation", "difference", "mean"]
@@ -16,6 +17,8 @@ _CONFIDENCE = 0.95
 # Ten images have 10! = 3.6 million orders: too many to try all of them.
 _EXACT_UP_TO, _PERMUTATIONS = 7, 20_000
 _SPLITS_UP_TO = 200_000
+
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,7 @@ def mean(values: Sequence[float]) -> Interval:
     found = float(known.mean())
     if len(known) == 1 or np.ptp(known) == 0:
         return Interval(found, found, found, len(known))
-    from scipy.stats import bootstrap
-
-    limits = bootstrap(
+    limits = scipy.stats.bootstrap(
         (known,),
         np.mean,
         n_resamples=_RESAMPLES,
@@ -89,25 +90,19 @@ def mean(values: Sequence[float]) -> Interval:
 
 def difference(first: Sequence[float], second: Sequence[float]) -> GroupDifference:
     """Compare the means of two groups of images; ``p`` is ``nan`` where one has fewer than two."""
-    from scipy.stats import permutation_test
-
     a, b = _finite(first), _finite(second)
     sizes = (len(a), len(b))
     gap = float(a.mean() - b.mean()) if all(sizes) else math.nan
     if min(sizes) < 2:
         return GroupDifference(gap, math.nan, exact=True, sizes=sizes)
     exact = math.comb(sum(sizes), len(a)) <= _SPLITS_UP_TO
-    found = permutation_test(
-        (a, b),
+
+    def distance(x: _Floats, y: _Floats, axis: int) -> _Floats:
         # Splits that differ by rounding only are ties.
-        lambda x, y, axis: np.abs(np.mean(x, axis=axis) - np.mean(y, axis=axis)).round(12),
-        permutation_type="independent",
-        vectorized=True,
-        alternative="greater",
-        n_resamples=np.inf if exact else _PERMUTATIONS,
-        rng=np.random.default_rng(0),
-    )
-    return GroupDifference(gap, float(found.pvalue), exact, sizes)
+        gaps: _Floats = np.abs(np.mean(x, axis=axis) - np.mean(y, axis=axis)).round(12)
+        return gaps
+
+    return GroupDifference(gap, _p((a, b), distance, "independent", exact), exact, sizes)
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
@@ -115,34 +110,39 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
 
     ``nan`` for fewer than three pairs, and where one side does not vary.
     """
-    from scipy.stats import permutation_test, rankdata
-
-    pairs = np.array([(u, v) for u, v in zip(x, y, strict=True)], dtype=np.float64).reshape(-1, 2)
+    pairs = np.array(list(zip(x, y, strict=True)), dtype=np.float64).reshape(-1, 2)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
     size = len(pairs)
-    if size < 3 or np.ptp(pairs[:, 0]) == 0 or np.ptp(pairs[:, 1]) == 0:
+    if size < 3 or (np.ptp(pairs, axis=0) == 0).any():
         return Correlation(math.nan, math.nan, exact=True, size=size)
-    a, b = (rankdata(side) - (size + 1) / 2 for side in pairs.T)
-    scale = float(np.sqrt((a @ a) * (b @ b)))
+    a, b = scipy.stats.rankdata(pairs, axis=0).T - (size + 1) / 2
     exact = size <= _EXACT_UP_TO
 
-    def strength(ranks: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        agreement: NDArray[np.float64] = np.abs(np.sum(ranks * b, axis=axis))
+    def strength(ranks: _Floats, axis: int) -> _Floats:
+        agreement: _Floats = np.abs(np.sum(ranks * b, axis=axis))
         return agreement
 
-    found = permutation_test(
-        (a,),
-        strength,
-        permutation_type="pairings",
-        vectorized=True,
-        alternative="greater",
-        n_resamples=np.inf if exact else _PERMUTATIONS,
-        rng=np.random.default_rng(0),
+    rho = float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    return Correlation(rho, _p((a,), strength, "pairings", exact), exact, size)
+
+
+def _p(
+    data: tuple[_Floats, ...], statistic: Callable[..., _Floats], kind: str, exact: bool
+) -> float:
+    """Share of permutations whose statistic is at least as large as that of the data."""
+    return float(
+        scipy.stats.permutation_test(
+            data,
+            statistic,
+            permutation_type=kind,
+            vectorized=True,
+            alternative="greater",
+            n_resamples=np.inf if exact else _PERMUTATIONS,
+            rng=np.random.default_rng(0),
+        ).pvalue
     )
-    return Correlation(float(a @ b) / scale, float(found.pvalue), exact, size)
 
 
-def _finite(values: Sequence[float]) -> NDArray[np.float64]:
-    known = np.sort(np.asarray(list(values), dtype=np.float64))
-    kept: NDArray[np.float64] = known[np.isfinite(known)]
-    return kept
+def _finite(values: Sequence[float]) -> _Floats:
+    known: _Floats = np.sort(np.asarray(list(values), dtype=np.float64))
+    return known[np.isfinite(known)]

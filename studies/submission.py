@@ -14,20 +14,29 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from email.utils import parsedate_to_datetime
 from http.client import responses
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from urllib3.exceptions import InvalidHeader
+from urllib3.util import Retry
+
 from explainers.errors import InvalidInput, SubmissionError
 from explainers.foreign_text import one_line
-from studies.server_address import GRADING, ServerAddress, parse_address
-from studies.server_requests import Reply, RequestFailure, request
+from studies.server_requests import (
+    GRADING,
+    Reply,
+    RequestFailure,
+    ServerAddress,
+    parse_address,
+    request,
+)
 
 __all__ = ["Answer", "check_token", "send", "unencrypted_warning"]
 
 _FILE_NAME = "explain_params.pkl"
 _LONGEST_WAIT = 120.0
+_FAR = 10**9  # seconds
 _MOST_BYTES = 1_000_000
 _DETAIL = 300
 _ADVICE = {
@@ -89,7 +98,7 @@ def send(
     read_seconds: float = 900,
     retries: int = 3,
     pause: Callable[[float], None] = time.sleep,
-    told: Callable[[str], None] | None = None,
+    on_message: Callable[[str], None] = lambda _: None,
 ) -> Answer:
     """Send a pickle and wait for its evaluation.
 
@@ -101,52 +110,52 @@ def send(
         data: the pickle.
         retries: how often it is tried again.
         pause: waits so many seconds.
-        told: is called with one line whenever it will be tried again.
+        on_message: is called with one line whenever it will be tried again.
 
     Raises:
-        InvalidInput: see :func:`check_token` and :func:`studies.server_address.parse_address`.
+        InvalidInput: see :func:`check_token` and :func:`studies.server_requests.parse_address`.
         SubmissionError: there is no result. The message never has the token in it.
     """
-    address = parse_address(url)
-    token = check_token(token)
+    address, token = parse_address(url), check_token(token)
     tries = 0
     while True:
         tries += 1
-        wait: float | None = None
         try:
             reply = request(
                 "POST", address, GRADING, headers={"token": token}, file=(_FILE_NAME, data),
                 connect_seconds=connect_seconds, read_seconds=read_seconds, most_bytes=_MOST_BYTES,
             )  # fmt: skip
+            return _answer(address, reply, token)
         except RequestFailure as failure:
             problem = f"{address.base} {failure}"
             if not failure.again:
                 advice = _LOOK if failure.received else "nothing was sent"
                 raise SubmissionError(f"{problem}: {advice}") from None
-            advice = "check the address, or try later"
-        else:
-            if reply.status < 500:
-                return _answer(address, reply, token)
-            problem = _answered(address, reply, token)
-            advice = "it has a problem of its own, try later"
-            wait = _retry_after(reply) if reply.status == 503 else None
-        if wait is not None and wait > _LONGEST_WAIT:
-            raise SubmissionError(f"{problem}: come back {_when(wait)}")
-        if tries > retries:
-            often = "once" if tries == 1 else f"{tries} times"
-            raise SubmissionError(f"{problem}, tried {often}: {advice}")
-        seconds = 2.0 ** (tries - 1) if wait is None else wait
-        if told is not None:
-            told(f"{problem}; again in {seconds:.0f} s ({tries} of {retries})")
+            if failure.wait is not None and failure.wait > _LONGEST_WAIT:
+                raise SubmissionError(f"{problem}: come back {_when(failure.wait)}") from None
+            if tries > retries:
+                often = "once" if tries == 1 else f"{tries} times"
+                advice = "check the address, or try later"
+                if failure.received:
+                    advice = "it has a problem of its own, try later"
+                raise SubmissionError(f"{problem}, tried {often}: {advice}") from None
+            seconds = 2.0 ** (tries - 1) if failure.wait is None else failure.wait
+        on_message(f"{problem}; again in {seconds:.0f} s ({tries} of {retries})")
         pause(seconds)
 
 
 def _answer(address: ServerAddress, reply: Reply, token: str) -> Answer:
-    """The result in a reply below 500.
+    """The result in a reply.
 
     Raises:
-        SubmissionError: it has none.
+        RequestFailure: the server has failed.
+        SubmissionError: there is none.
     """
+    said = f"answered {reply.status} ({_detail(reply, token)})"
+    wait = _retry_after(reply)
+    if reply.status >= 500:
+        asked = wait if reply.status == 503 else None
+        raise RequestFailure(said, again=True, received=True, wait=asked)
     target = reply.redirection(address.page(GRADING))
     if target is not None:
         raise SubmissionError(
@@ -154,44 +163,39 @@ def _answer(address: ServerAddress, reply: Reply, token: str) -> Answer:
             "give that address if you trust it"
         )
     if reply.status == 429:
-        wait = _retry_after(reply)
         when = "later" if wait is None else _when(wait)
-        raise SubmissionError(f"{_answered(address, reply, token)}: come back {when}")
+        raise SubmissionError(f"{address.base} {said}: come back {when}")
     if reply.status >= 300:
         advice = _ADVICE.get(reply.status, "nothing was graded, correct what it says")
-        raise SubmissionError(f"{_answered(address, reply, token)}: {advice}")
-    document = _json(reply.body)
-    found = document if isinstance(document, dict) else {}
-    iou = _number(found.get("avg_iou"), 1.0)
-    seconds = _number(found.get("avg_time"), sys.float_info.max)
+        raise SubmissionError(f"{address.base} {said}: {advice}")
+    iou = _number(reply.fields.get("avg_iou"), 1.0)
+    seconds = _number(reply.fields.get("avg_time"), sys.float_info.max)
     if iou is None or seconds is None:
-        said = one_line(_masked(_text(reply.body), token))
+        body = one_line(_masked(reply.text, token))
         raise SubmissionError(
-            f"{address.base} answered {reply.status} without a result ('{said}'): expected JSON "
+            f"{address.base} answered {reply.status} without a result ('{body}'): expected JSON "
             "with avg_iou from 0 to 1 and avg_time in seconds"
             + (f"; {_LOOK}" if reply.status == 202 else "")
         )
     return Answer(iou, seconds)
 
 
-def _answered(address: ServerAddress, reply: Reply, token: str) -> str:
-    """The status, with what the server says about it."""
-    return f"{address.base} answered {reply.status} ({_detail(reply, token)})"
+def _number(value: Any, highest: float) -> float | None:
+    """A number from 0; ``None`` for anything else, as for true."""
+    return float(value) if type(value) in (int, float) and 0 <= value <= highest else None
 
 
 def _detail(reply: Reply, token: str) -> str:
-    document = _json(reply.body)
-    said: list[str] = []
-    if isinstance(document, dict):  # a problem document, or what other frameworks write
-        for name in ("title", "detail", "message", "error"):
-            value = document.get(name)
-            if isinstance(value, str) and value.strip():
-                said.append(value.strip().rstrip("."))
-    if said:
-        return one_line(_masked(": ".join(said), token), _DETAIL)
-    text = _text(reply.body)
+    """What the server says about its status."""
+    # A problem document, or what other frameworks write.
+    fields = reply.fields
+    values = (fields.get(name) for name in ("title", "detail", "message", "error"))
+    said = [value.strip().rstrip(".") for value in values if isinstance(value, str)]
+    if any(said):
+        return one_line(_masked(": ".join(filter(None, said)), token), _DETAIL)
     # A page for a browser says no more than the status does.
-    plain = "" if text.lstrip().startswith("<") else one_line(_masked(text, token))
+    page = reply.text.lstrip().startswith("<")
+    plain = "" if page else one_line(_masked(reply.text, token))
     return plain or responses.get(reply.status, "no reason given")
 
 
@@ -201,41 +205,18 @@ def _masked(text: str, token: str) -> str:
         token, json.dumps(token)[1:-1], repr(token)[1:-1], html.escape(token), quote(token),
         quote(token, safe=""), quote_plus(token),
     }  # fmt: skip
-    for form in sorted(forms, key=len, reverse=True):
-        text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
-    return text
-
-
-def _text(body: bytes) -> str:
-    return body.decode("utf-8", errors="replace")
-
-
-def _json(body: bytes) -> Any:
-    """``None`` for what is not JSON."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _number(value: Any, highest: float) -> float | None:
-    """A finite number from 0; ``None`` for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if 0 <= value <= highest else None
+    longest_first = sorted(map(re.escape, forms), key=len, reverse=True)
+    return re.sub("|".join(longest_first), "***", text, flags=re.IGNORECASE)
 
 
 def _retry_after(reply: Reply) -> float | None:
     """Seconds; the header has a number of them, or a date."""
-    text = reply.headers.get("retry-after", "").strip()
-    if text.isdecimal() and len(text) <= 9:
-        return float(text)
+    policy = Retry()
+    policy.retry_after_max = _FAR  # the server's own time is shown, however far away
     try:
-        at = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        return float(min(_FAR, policy.parse_retry_after(reply.headers["retry-after"])))
+    except (KeyError, InvalidHeader, ValueError, OverflowError):
         return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=timezone.utc)
-    return max(0.0, (at - datetime.now(timezone.utc)).total_seconds())
 
 
 def _when(seconds: float) -> str:

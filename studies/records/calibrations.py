@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy.orm import Session
 
 from explainers.errors import InvalidInput
 from studies.records.schema import records
@@ -36,47 +35,37 @@ def add_calibration(storage: str, name: str, document: Mapping[str, Any]) -> Non
     """Record a calibration; it is the one of its name from now on.
 
     Args:
-        document: of ``tuner.server_calibration.Calibration``.
+        document: of ``tuner.server.calibration.Calibration``.
 
     Raises:
         InvalidInput: see :func:`check_calibration_name`.
         StorageError: the database cannot be written.
     """
     check_calibration_name(name)
-    with records(storage) as engine, Session(engine) as session:
-        session.add(
-            CalibrationRow(
-                at=datetime.now(timezone.utc).replace(tzinfo=None),
-                name=name,
-                document=json.dumps(dict(document), allow_nan=False),
-            )
-        )
-        session.commit()
+    values = {
+        "at": datetime.now(timezone.utc).replace(tzinfo=None),
+        "name": name,
+        "document": json.dumps(dict(document), allow_nan=False),
+    }
+    with records(storage) as engine, engine.begin() as connection:
+        connection.execute(sqlalchemy.insert(CalibrationRow).values(values))
 
 
 def latest_calibration(storage: str, name: str) -> dict[str, Any] | None:
     """The newest document of a name, if there is one; a database is never created for it."""
-    if not _exists(storage):
-        return None
-    with records(storage) as engine, Session(engine) as session:
-        text = session.scalars(
-            sqlalchemy.select(CalibrationRow.document)
-            .where(CalibrationRow.name == name)
-            .order_by(CalibrationRow.id.desc())
-            .limit(1)
-        ).first()
-    return None if text is None else dict(json.loads(text))
+    query = sqlalchemy.select(CalibrationRow.document).where(CalibrationRow.name == name)
+    found = _read(storage, query.order_by(CalibrationRow.id.desc()).limit(1))
+    return dict(json.loads(found[0])) if found else None
 
 
 def calibration_names(storage: str) -> list[str]:
     """Names of all calibrations, in order."""
-    if not _exists(storage):
-        return []
-    with records(storage) as engine, Session(engine) as session:
-        names = session.scalars(sqlalchemy.select(CalibrationRow.name).distinct()).all()
-    return sorted(names)
+    return sorted(_read(storage, sqlalchemy.select(CalibrationRow.name).distinct()))
 
 
-def _exists(storage: str) -> bool:
+def _read(storage: str, query: sqlalchemy.Select[Any]) -> list[str]:
     path = sqlite_path(storage)
-    return path is None or path.exists()
+    if path is not None and not path.exists():
+        return []
+    with records(storage) as engine, engine.connect() as connection:
+        return list(connection.execute(query).scalars())

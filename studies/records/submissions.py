@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy.orm import Session
 
 from studies.records.schema import VERSION_TABLE, records
 from studies.records.tables import SubmissionRow
@@ -49,21 +48,13 @@ def add_submission(storage: str, submitted: Submitted) -> None:
     Raises:
         StorageError: the database cannot be written.
     """
-    with records(storage) as engine, Session(engine) as session:
-        session.add(
-            SubmissionRow(
-                at=submitted.at.astimezone(timezone.utc).replace(tzinfo=None),
-                url=submitted.url,
-                parameters_sha256=submitted.parameters_sha256,
-                parameters=json.dumps(dict(submitted.parameters), sort_keys=True),
-                study=submitted.study,
-                predicted_iou=submitted.predicted_iou,
-                predicted_time=submitted.predicted_time,
-                avg_iou=submitted.avg_iou,
-                avg_time=submitted.avg_time,
-            )
-        )
-        session.commit()
+    values = {
+        **asdict(submitted),
+        "at": submitted.at.astimezone(timezone.utc).replace(tzinfo=None),
+        "parameters": json.dumps(dict(submitted.parameters), sort_keys=True),
+    }
+    with records(storage) as engine, engine.begin() as connection:
+        connection.execute(sqlalchemy.insert(SubmissionRow).values(values))
 
 
 def submissions(storage: str, url: str | None = None) -> list[Submitted]:
@@ -76,11 +67,20 @@ def submissions(storage: str, url: str | None = None) -> list[Submitted]:
     """
     if not _has_records(storage):
         return []
-    query = sqlalchemy.select(SubmissionRow).order_by(SubmissionRow.id)
+    columns = [getattr(SubmissionRow, field.name) for field in fields(Submitted)]
+    query = sqlalchemy.select(*columns).order_by(SubmissionRow.id)
     if url is not None:
         query = query.where(SubmissionRow.url == url)
-    with records(storage) as engine, Session(engine) as session:
-        return [_submitted(row) for row in session.scalars(query)]
+    with records(storage) as engine, engine.connect() as connection:
+        found = [Submitted(*row) for row in connection.execute(query)]
+    return [
+        replace(
+            each,
+            at=each.at.replace(tzinfo=timezone.utc),
+            parameters=json.loads(str(each.parameters)),
+        )
+        for each in found
+    ]
 
 
 def _has_records(storage: str) -> bool:
@@ -93,17 +93,3 @@ def _has_records(storage: str) -> bool:
             return sqlalchemy.inspect(engine).has_table(VERSION_TABLE)
         finally:
             engine.dispose()
-
-
-def _submitted(row: SubmissionRow) -> Submitted:
-    return Submitted(
-        at=row.at.replace(tzinfo=timezone.utc),
-        url=row.url,
-        parameters_sha256=row.parameters_sha256,
-        parameters=json.loads(row.parameters),
-        study=row.study,
-        predicted_iou=row.predicted_iou,
-        predicted_time=row.predicted_time,
-        avg_iou=row.avg_iou,
-        avg_time=row.avg_time,
-    )

@@ -330,7 +330,7 @@ class GradeRow(Base):
 class CalibrationRow(Base):
     """What ``calibrate`` learned from a server's answers, under a name; the newest counts.
 
-    ``document`` is the JSON object of ``tuner.server_calibration.Calibration``.
+    ``document`` is the JSON object of ``tuner.server.calibration.Calibration``.
     """
 
     __tablename__ = "lime_tuner_calibrations"

@@ -7,9 +7,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from studies.records import Submitted
+
+ONE = Submitted(
+    at=datetime(2026, 2, 3, 4, 5, 6, tzinfo=timezone.utc), url="https://lab.example",
+    parameters_sha256="a" * 64, parameters={"cat": {"labels": [1], "segmentation_fn": None}},
+    study="p", predicted_iou=0.5, predicted_time=1.5, avg_iou=1 / 3, avg_time=2.5,
+)  # fmt: skip
+"""A submission as it is recorded."""
 
 Reply = tuple[int, dict[str, str], bytes] | Callable[[BaseHTTPRequestHandler], None]
 
@@ -95,7 +105,7 @@ def scripted(*replies: Reply | str) -> Iterator[ScriptedServer]:
         do_GET = do_POST
 
         def log_message(self, *_: Any) -> None:
-            """Nothing."""
+            pass
 
     class Server(ThreadingHTTPServer):
         block_on_close = False

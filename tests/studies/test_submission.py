@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.errors import InvalidInput, LimeTunerError
-from studies.server_address import parse_address
+from studies.server_requests import parse_address
 from studies.submission import Answer, check_token, send, unencrypted_warning
 from tests.studies.scripted_server import Reply, found, problem, scripted
 
@@ -47,13 +47,13 @@ def nothing_from_outside(
 def failure(url: str, **options: Any) -> tuple[str, list[float]]:
     """The message, and the pauses before it."""
     pauses: list[float] = []
-    told: list[str] = []
+    messages: list[str] = []
     with pytest.raises(LimeTunerError) as caught:
-        send(url, TOKEN, DATA, pause=pauses.append, told=told.append, **options)
+        send(url, TOKEN, DATA, pause=pauses.append, on_message=messages.append, **options)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
-    assert len(told) == len(pauses)
-    for text in (*told, "".join(traceback.format_exception(caught.value))):
+    assert len(messages) == len(pauses)
+    for text in (*messages, "".join(traceback.format_exception(caught.value))):
         assert "s3cret" not in text
         assert "Traceback" not in text.removeprefix("Traceback")  # no chain of exceptions
     return message, pauses
@@ -153,13 +153,13 @@ def test_an_echoed_token_is_not_repeated(status: int, write: Any) -> None:
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_server_that_fails_is_asked_again(status: int) -> None:
     pauses: list[float] = []
-    told: list[str] = []
+    messages: list[str] = []
     with scripted(problem(status, "a moment"), "slam", found(0.25, 2)) as server:
-        answer = send(server.url, TOKEN, DATA, pause=pauses.append, told=told.append)
+        answer = send(server.url, TOKEN, DATA, pause=pauses.append, on_message=messages.append)
     assert answer == Answer(0.25, 2)
     assert pauses == [1, 2]
-    assert "again in 1 s (1 of 3)" in told[0]
-    assert "broke the connection" in told[1]
+    assert "again in 1 s (1 of 3)" in messages[0]
+    assert "broke the connection" in messages[1]
     assert [asked.parts() for asked in server.asked] == [server.asked[0].parts()] * 3
 
 

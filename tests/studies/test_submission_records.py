@@ -10,15 +10,10 @@ import pytest
 import sqlalchemy
 
 from explainers.errors import StorageError
-from studies.records import Submitted, add_submission, submissions
+from studies.records import add_submission, submissions
 from studies.records.schema import VERSION_TABLE
 from studies.storage import check_storage, open_storage
-
-ONE = Submitted(
-    at=datetime(2026, 2, 3, 4, 5, 6, tzinfo=timezone.utc), url="https://lab.example",
-    parameters_sha256="a" * 64, parameters={"cat": {"labels": [1], "segmentation_fn": None}},
-    study="p", predicted_iou=0.5, predicted_time=1.5, avg_iou=1 / 3, avg_time=2.5,
-)  # fmt: skip
+from tests.studies.scripted_server import ONE
 
 
 def test_what_is_recorded_is_read_back_oldest_first(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,12 @@ from explainers.lime_parameters import LimeParameters, Regressor
 from explainers.segmentation import Segmentation
 from studies.plain_parameters import parameters_digest, plain_kwargs
 from studies.records import Submitted, add_submission, calibration_names, latest_calibration
+from tests.studies.scripted_server import ONE
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import KEYS, SIDE, TINY, TUNE_TINY
 from tuner.runtime_model import RuntimeModel
-from tuner.server_answers import lime_parameters
-from tuner.server_calibration import Calibration
+from tuner.server.answers import lime_parameters
+from tuner.server.calibration import Calibration
 
 URL = "sqlite:///lime-tuner.db"
 DEMO = list(TINY)
@@ -35,8 +35,6 @@ SETS = [
     LimeParameters(segmentation=SLIC, num_samples=n, num_features=f, top_labels=1)
     for n, f in ((16, 5), (24, 2), (32, 4), (48, 100))
 ]
-
-
 
 pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
@@ -143,16 +141,9 @@ def test_seconds_alone_need_no_classifier(
 
 def submitted(parameters: LimeParameters, url: str, seconds: float, **changed: Any) -> Submitted:
     plain = {**plain_set(parameters), **changed}
-    return Submitted(
-        at=datetime(2026, 1, 2, 3, 4, tzinfo=timezone.utc),
-        url=url,
-        parameters_sha256=parameters_digest(plain),
-        parameters=plain,
-        study="demo",
-        predicted_iou=None,
-        predicted_time=None,
-        avg_iou=0.4,
-        avg_time=seconds,
+    digest = parameters_digest(plain)
+    return replace(
+        ONE, url=url, parameters_sha256=digest, parameters=plain, avg_iou=0.4, avg_time=seconds
     )
 
 

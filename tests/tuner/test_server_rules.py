@@ -20,17 +20,17 @@ from explainers.perturbation_bank import PerturbationBank
 from explainers.segmentation import Segmentation
 from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
-from tuner.server_answers import KnownAnswer
-from tuner.server_rules import (
+from tuner.server.answers import KnownAnswer
+from tuner.server.rules import (
     MASK_RULES,
     Candidate,
     ImageRun,
+    chosen_rule,
     cut_masks,
     decide,
     rank_candidates,
-    ranked_first,
 )
-from tuner.server_runs import explained_again, superpixel_maps
+from tuner.server.runs import explained_again, superpixel_maps
 
 KEYS = ("house", "fish", "mug")
 SUBMITTED = [
@@ -119,7 +119,7 @@ def mask_of(*quarters: int) -> dict[str, NDArray[np.bool_]]:
 ONE_RULE = {"positive5": MASK_RULES["positive5"]}
 
 
-def test_two_references_that_foretell_the_same_are_not_told_apart() -> None:
+def test_two_references_with_the_same_predictions_are_not_told_apart() -> None:
     truth = [1 / 2, 1 / 3, 0.0, 1 / 2]
     references = {"left": mask_of(0, 2), "top": mask_of(0, 1), "wrong": mask_of(3)}
     candidates = rank_candidates(truth, runs_of(CHOICES), references, ONE_RULE)
@@ -138,16 +138,17 @@ def test_the_same_masks_under_two_names_are_one_reference() -> None:
     truth = [1 / 2, 1 / 3, 0.0, 1 / 2]
     references = {"left": mask_of(0, 2), "west": mask_of(0, 2), "wrong": mask_of(3)}
     candidates = rank_candidates(truth, runs_of(CHOICES), references)
-    assert {c.reference: c.same for c in candidates} == {"left": ("west",), "wrong": ()}
+    assert {c.reference: list(c.same) for c in candidates} == {"left": ["west"], "wrong": []}
     verdict = decide(candidates)
     assert verdict.reference == "left"
     assert "the same as west" in verdict.text
     assert "positive10" in verdict.text  # it reads the same from four superpixels
-    assert ranked_first(candidates, "west", None) == candidates[0]
-    found = ranked_first(candidates, "west", "heaviest10")
-    assert found is not None
-    assert found.mask_rule == "heaviest10"
-    assert ranked_first(candidates, "north", None) is None
+    west = chosen_rule(candidates, "west", None)
+    assert (west.reference, west.mask_rule) == ("west", candidates[0].mask_rule)
+    assert "it explains the answers" in west.text
+    assert chosen_rule(candidates, "west", "heaviest10").mask_rule == "heaviest10"
+    with pytest.raises(InvalidInput, match="north"):
+        chosen_rule(candidates, "north", None)
 
 
 def test_too_few_answers_and_wrong_ones_decide_nothing() -> None:
@@ -173,8 +174,8 @@ def test_luck_of_seeds_is_the_standard_error() -> None:
     runs: list[Mapping[str, ImageRun]] = [{"a": lucky, "b": steady}]
     found = rank_candidates([0.9], runs, {"left": masks}, ONE_RULE)[0]
     expected = math.sqrt(1 / 8 / 4 * (1 + 1 / 2))
-    assert found.standard_errors == pytest.approx((expected,))
-    assert found.predicted == pytest.approx((0.375,))
+    assert found.standard_errors == pytest.approx([expected])
+    assert found.predicted == pytest.approx([0.375])
     assert not found.explains
     assert found.rank_correlation is None  # of one answer
     near = rank_candidates([0.375 + 1.9 * expected], runs, {"left": masks}, ONE_RULE)[0]
@@ -185,13 +186,10 @@ def test_ties_are_broken_by_rank_correlation() -> None:
     def candidate(name: str, correlation: float | None) -> Candidate:
         return Candidate(name, "positive5", (0.5,), (0.0,), 0.1, correlation, False)
 
-    from tuner.server_rules import _rank
-
     better = candidate("better", 0.9)
     others = [candidate("none", None), candidate("worse", 0.1), better]
-    assert sorted(others, key=_rank) == [better, others[1], others[0]]
-    nearer = replace(others[0], error=0.05)
-    assert min([better, nearer], key=_rank) == nearer
+    assert sorted(others, key=lambda c: c.rank) == [better, others[1], others[0]]
+    assert replace(others[0], error=0.05).rank < better.rank
 
 
 def test_masks_are_read_as_each_rule_says() -> None:

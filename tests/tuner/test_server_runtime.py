@@ -15,13 +15,7 @@ from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
 from tests.tuner.scenes import RUNTIME_MODEL
 from tuner.runtime_model import RuntimeModel
-from tuner.server_runtime import (
-    LocalParts,
-    TimedAnswer,
-    factors_of_line,
-    fit_factors,
-    fit_line,
-)
+from tuner.server.runtime import AnswerFacts, factors_of_line, fit_factors, fit_line
 
 # What a real server answered to three public parameter sets: mean samples, batch size, seconds.
 KNOWN = (
@@ -32,11 +26,11 @@ KNOWN = (
 PIXELS = 128 * 128
 
 
-def timed(samples: float, seconds: float, batch_size: float = 10.0) -> TimedAnswer:
-    return TimedAnswer(samples, batch_size, samples / batch_size, seconds)
+def timed(samples: float, seconds: float, batch_size: float = 10.0) -> AnswerFacts:
+    return AnswerFacts("", "", 0.5, seconds, samples, batch_size, samples / batch_size)
 
 
-def known() -> list[TimedAnswer]:
+def known() -> list[AnswerFacts]:
     return [timed(samples, seconds, batch) for samples, batch, seconds in KNOWN]
 
 
@@ -98,13 +92,13 @@ def test_batches_count_only_where_they_show() -> None:
     assert line.seconds(200, 20) == pytest.approx(1.3)
     assert fit_line(answers[:3]).per_batch is None  # three answers cannot tell
     flat = [timed(n, 0.5 + 0.003 * n, size) for n, size in sizes]
-    assert fit_line(flat).per_batch is None  # it foretells nothing better
+    assert fit_line(flat).per_batch is None  # it predicts nothing better
     one_size = [replace(a, batch_size=10, batches=a.samples / 10) for a in answers]
     assert fit_line(one_size).per_batch is None
 
 
 @pytest.mark.parametrize("answers", [[timed(300, 2.0)], [timed(300, 2.0), timed(300, 2.1)]])
-def test_one_number_of_samples_is_no_line(answers: list[TimedAnswer]) -> None:
+def test_one_number_of_samples_is_no_line(answers: list[AnswerFacts]) -> None:
     with pytest.raises(InvalidInput, match="another num_samples"):
         fit_line(answers)
 
@@ -117,17 +111,15 @@ SETS = [
 ]
 
 
-def parts_of(parameters: LimeParameters, seconds: float) -> LocalParts:
+def parts_of(parameters: LimeParameters) -> tuple[float, float]:
     parts = RUNTIME_MODEL.parts(parameters, 30, PIXELS)
-    return LocalParts(
-        parts.segmentation + parts.fit, parts.perturbation + parts.prediction, seconds
-    )
+    return parts.segmentation + parts.fit, parts.perturbation + parts.prediction
 
 
 def test_made_up_factors_are_recovered() -> None:
     server = RUNTIME_MODEL.scaled(fixed=3.0, per_sample=0.25)
-    answers = [parts_of(p, server.parts(p, 30, PIXELS).total) for p in SETS]
-    found = fit_factors(answers)
+    seconds = [server.parts(p, 30, PIXELS).total for p in SETS]
+    found = fit_factors([parts_of(p) for p in SETS], seconds)
     assert (found.fixed, found.per_sample) == pytest.approx((3.0, 0.25))
     assert not found.common
     assert max(abs(error) for error in found.errors.relative) < 1e-9
@@ -145,13 +137,13 @@ def test_made_up_factors_are_recovered() -> None:
 
 
 def test_what_cannot_be_told_apart_is_one_factor() -> None:
-    one = fit_factors([LocalParts(1.0, 9.0, 5.0)])
+    one = fit_factors([(1.0, 9.0)], [5.0])
     assert (one.fixed, one.per_sample, one.common) == (0.5, 0.5, True)
     assert one.errors.leave_one_out is None
-    twice = fit_factors([LocalParts(1.0, 9.0, 5.0), LocalParts(1.0, 9.0, 5.0)])
+    twice = fit_factors([(1.0, 9.0)] * 2, [5.0, 5.0])
     assert (twice.fixed, twice.common) == (pytest.approx(0.5), True)
     # Least squares would give the fixed part a negative price.
-    negative = fit_factors([LocalParts(2.0, 4.0, 4.0), LocalParts(2.0, 12.0, 14.0)])
+    negative = fit_factors([(2.0, 4.0), (2.0, 12.0)], [4.0, 14.0])
     assert negative.common
     assert negative.fixed == negative.per_sample > 0
 
@@ -176,7 +168,8 @@ def test_the_order_of_answers_does_not_matter(
 ) -> None:
     values[0] = (2500, *values[0][1:])  # two numbers of samples at least
     answers = [timed(n, seconds, size) for n, size, seconds in values]
-    parts = [LocalParts(0.2 + n % 7, n * 0.01, seconds) for n, _, seconds in values]
+    parts = [(0.2 + n % 7, n * 0.01) for n, _, _ in values]
+    paid = [seconds for *_, seconds in values]
     order = list(range(len(values)))
     random.shuffle(order)
     line, mixed = fit_line(answers), fit_line([answers[i] for i in order])
@@ -185,5 +178,6 @@ def test_the_order_of_answers_does_not_matter(
     assert (mixed.per_batch is None) == (line.per_batch is None)
     fitted = [line.errors.fitted[i] for i in order]
     assert mixed.errors.fitted == pytest.approx(fitted, **close)
-    one, other = fit_factors(parts), fit_factors([parts[i] for i in order])
+    one = fit_factors(parts, paid)
+    other = fit_factors([parts[i] for i in order], [paid[i] for i in order])
     assert (other.fixed, other.per_sample) == pytest.approx((one.fixed, one.per_sample), **close)

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from explainers.errors import StorageError
@@ -24,9 +25,8 @@ from studies.export import export_pickle
 from studies.plain_parameters import parameters_digest, plain_kwargs
 from studies.records import add_submission, submissions
 from studies.storage import DEFAULT_STORAGE
-from tests.studies.scripted_server import found, page, problem, scripted
+from tests.studies.scripted_server import ONE, found, page, problem, scripted
 from tests.studies.study_samples import random_studies
-from tests.studies.test_submission_records import ONE
 from tests.tuner.command_line import Cli
 
 TOKEN = "s3cret-of-the-team"
@@ -45,22 +45,13 @@ def lab(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
-def trial(key: str, order: str) -> tuple[float, float, int]:
-    """IoU, seconds and samples of the first trial of a study in that order."""
-    with sqlite3.connect("lime-tuner.db") as connection:
-        number, value = connection.execute(
-            "SELECT trials.number, value FROM trials JOIN trial_values USING (trial_id) "
-            "JOIN studies USING (study_id) WHERE study_name = ? AND state = 'COMPLETE' "
-            f"ORDER BY {order} LIMIT 1",
-            [f"lab/{key}"],
-        ).fetchone()
-        seconds = connection.execute(
-            "SELECT value_json FROM trial_user_attributes JOIN trials USING (trial_id) "
-            "JOIN studies USING (study_id) WHERE study_name = ? AND trials.number = ? "
-            "AND key = 'runtime_seconds'",
-            [f"lab/{key}", number],
-        ).fetchone()
-    return value, float(seconds[0]), 10 + number
+def trial(key: str, *, best: bool) -> tuple[float, float, int]:
+    """IoU, seconds and samples of a study's best finished trial, or of its first one."""
+    study = optuna.load_study(study_name=f"lab/{key}", storage=DEFAULT_STORAGE)
+    finished = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    chosen = study.best_trial if best else finished[0]
+    assert chosen.value is not None
+    return chosen.value, chosen.user_attrs["runtime_seconds"], 10 + chosen.number
 
 
 def mean_of(*trials: tuple[float, float, int]) -> dict[str, Any]:
@@ -88,7 +79,7 @@ def edited(name: str, change: Any) -> str:
 def test_the_best_is_exported_sent_and_recorded(lab: Path, cli: Cli) -> None:
     with scripted(found(0.375, 0.5), found(0.25, 0.25)) as server:
         document = json.loads(cli.ok("submit", "--url", f"{server.url}/lime", "--json"))
-        best = mean_of(*(trial(key, "value DESC") for key in KEYS))
+        best = mean_of(*(trial(key, best=True) for key in KEYS))
         sent = Path("explain_params.pkl").read_bytes()
         plain = {key: plain_kwargs(kwargs) for key, kwargs in pickle.loads(sent).items()}
         assert document == {
@@ -113,7 +104,7 @@ def test_the_best_is_exported_sent_and_recorded(lab: Path, cli: Cli) -> None:
 
 
 def test_a_prediction_needs_every_image(lab: Path, cli: Cli) -> None:
-    cat, dog = (trial(key, "trials.number") for key in KEYS)
+    cat, dog = (trial(key, best=False) for key in KEYS)
     tuned = written("tuned.pkl", cat=cat[2], dog=dog[2])
     half, none = written("half.pkl", cat=cat[2]), written("none.pkl")
     with scripted(found(0.375, 0.5)) as server:
@@ -177,7 +168,7 @@ def test_what_is_worse_needs_a_yes(lab: Path, cli: Cli, monkeypatch: pytest.Monk
         assert server.asked == []
         assert len(submissions(DEFAULT_STORAGE)) == 4
 
-        monkeypatch.setattr("tuner.cli.submit._on_terminal", lambda: True)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         for answer, status in (("n\n", 1), ("", 130)):
             monkeypatch.setattr(sys, "stdin", Terminal(answer))
             code, _, err = cli("submit", "--url", server.url)
@@ -188,7 +179,7 @@ def test_what_is_worse_needs_a_yes(lab: Path, cli: Cli, monkeypatch: pytest.Monk
         assert json.loads(cli.ok("submit", "--url", server.url, "--json"))["answer"]
         assert len(server.asked) == 1
         add_submission(DEFAULT_STORAGE, replace(ONE, url=server.url, avg_iou=0.0, avg_time=9.0))
-        monkeypatch.setattr("tuner.cli.submit._on_terminal", lambda: False)
+        monkeypatch.setattr(sys, "stdin", io.StringIO())
         cli.ok("submit", "--url", server.url)  # better in both
 
 

@@ -240,7 +240,6 @@ def run_verification(
         summary,
         verify_image,
     )
-    from tuner.cli.calibrated import known_calibration
 
     complaints = check_kwargs(document, place.catalog.keys, graded=False)
     for complaint in complaints:
@@ -253,6 +252,8 @@ def run_verification(
     url = storage or DEFAULT_STORAGE
     mask_rule = MASK_RULE
     if calibrated is not None:
+        from tuner.cli.calibration import known_calibration
+
         mask_rule = known_calibration(url, calibrated).mask_rule or MASK_RULE
     loaded = place.load_images()
     blind = reference is None and place.has_no_reference

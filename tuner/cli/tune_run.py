@@ -16,7 +16,7 @@ from explainers.errors import InvalidInput
 from studies.overview import overview
 from studies.storage import absolute_url, check_storage, holds_studies, open_storage, sqlite_path
 from tuner.catalog_task import Aggregate
-from tuner.cli.calibrated import known_calibration
+from tuner.cli.calibration import known_calibration
 from tuner.cli.catalog_scope import run_catalog_scope
 from tuner.cli.context import Workplace
 from tuner.cli.job import Job, logged

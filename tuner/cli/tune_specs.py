@@ -16,13 +16,13 @@ from studies.catalog_names import catalog_study
 from studies.patient_storage import trouble_told
 from studies.storage import holds_studies, open_storage
 from tuner.calibration import runtime_model_for
-from tuner.cli.calibrated import server_reference, server_runtime_model
+from tuner.cli.calibration import server_reference, server_runtime_model
 from tuner.cli.context import Workplace, catalog_class
 from tuner.cli.output import errors
 from tuner.loading import load_task, open_cache
 from tuner.opened_study import facts_of
 from tuner.runtime_model import RuntimeModel
-from tuner.server_calibration import Calibration
+from tuner.server.calibration import Calibration
 from tuner.study_identity import (
     StudyIdentity,
     check_identity,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sklearn import linear_model
 
 from explainers.errors import InvalidInput, InvalidParameters
 from explainers.foreign_text import one_line
 from explainers.lime_parameters import LIME_ARGUMENTS, REGRESSORS, LimeParameters
 from explainers.segmentation import SEGMENTERS
 from studies.plain_parameters import parameters_digest
-from tuner.server_runtime import TimedAnswer
+from tuner.server.runtime import AnswerFacts
 
 if TYPE_CHECKING:
     from studies.records import Submitted
@@ -40,19 +43,17 @@ class KnownAnswer:
     avg_time: float
 
     @property
-    def timed(self) -> TimedAnswer:
-        """Its means over images."""
-        sets = self.parameters.values()
-        return TimedAnswer(
-            samples=_mean([p.num_samples for p in sets]),
-            batch_size=_mean([p.batch_size for p in sets]),
-            batches=_mean([math.ceil(p.num_samples / p.batch_size) for p in sets]),
-            seconds=self.avg_time,
-        )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+    def facts(self) -> AnswerFacts:
+        """What is fitted and kept: its means over images."""
+        costs = [
+            (each.num_samples, each.batch_size, math.ceil(each.num_samples / each.batch_size))
+            for each in self.parameters.values()
+        ]
+        samples, batch_size, batches = (sum(each) / len(costs) for each in zip(*costs, strict=True))
+        return AnswerFacts(
+            self.name, self.parameters_sha256, self.avg_iou, self.avg_time,
+            samples, batch_size, batches,
+        )  # fmt: skip
 
 
 def read_answers(path: Path, keys: Sequence[str]) -> list[KnownAnswer]:
@@ -97,16 +98,12 @@ def _from_entry(name: str, entry: Any, keys: Sequence[str]) -> KnownAnswer:
     for field in _FIELDS:
         if field not in entry:
             raise InvalidInput(f"has no {field}: each answer has {', '.join(_FIELDS)}")
-    iou, seconds = entry["avg_iou"], entry["avg_time"]
-    if not _is_number(iou) or not 0 <= iou <= 1:
+    params, iou, seconds = (entry[field] for field in _FIELDS)
+    if type(iou) not in (int, float) or not 0 <= iou <= 1:  # to Python, true is a number
         raise InvalidInput(f"avg_iou {str(iou)[:40]} must be a number from 0 to 1")
-    if not _is_number(seconds) or not seconds > 0:
+    if type(seconds) not in (int, float) or not 0 < seconds <= sys.float_info.max:
         raise InvalidInput(f"avg_time {str(seconds)[:40]} must be seconds above 0")
-    return _answer(name, entry["params"], float(iou), float(seconds), keys)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return _answer(name, params, float(iou), float(seconds), keys)
 
 
 def _answer(
@@ -114,11 +111,11 @@ def _answer(
 ) -> KnownAnswer:
     if not isinstance(params, dict):
         raise InvalidInput(f"params is a {type(params).__name__}, not an object by image")
-    for key in params:
-        if key not in keys:
-            raise InvalidInput(
-                f"'{key[:80]}' is not an image of the catalogue: it has {', '.join(keys)}"
-            )
+    unknown = [key for key in params if key not in keys]
+    if unknown:
+        raise InvalidInput(
+            f"'{unknown[0][:80]}' is not an image of the catalogue: it has {', '.join(keys)}"
+        )
     missing = [key for key in keys if key not in params]
     if missing:
         raise InvalidInput(
@@ -174,15 +171,11 @@ def lime_parameters(plain: Any) -> LimeParameters:
             )
     if "top_labels" in plain and plain["top_labels"] is None:
         raise InvalidParameters("top_labels is null, but masks are read for the top label: give 1")
-    document = {
-        name: value
-        for name, value in plain.items()
-        if name not in ("segmentation_fn", "model_regressor")
-    }
+    document = dict(plain)
+    document["segmentation"] = _segmentation(document.pop("segmentation_fn", None))
+    document["regressor"] = _regressor(document.pop("model_regressor", None))
     if document.get("labels") is None:
         document.pop("labels", None)  # lime does not look at them where top_labels is given
-    document["segmentation"] = _segmentation(plain.get("segmentation_fn"))
-    document["regressor"] = _regressor(plain.get("model_regressor"))
     return LimeParameters.from_json(json.dumps(document))
 
 
@@ -195,9 +188,8 @@ def _segmentation(plain: Any) -> dict[str, Any] | None:
             f"segmentation_fn={str(plain)[:60]!r} must be null or "
             '{"algorithm": "slic", "n_segments": 12, "start_label": 0}'
         )
-    segmenter = SEGMENTERS.get(str(plain.get("algorithm")))
-    parameters = dict(plain)
-    for name, value in {} if segmenter is None else segmenter.fixed.items():
+    segmenter, parameters = SEGMENTERS.get(str(plain.get("algorithm"))), dict(plain)
+    for name, value in segmenter.fixed.items() if segmenter else ():
         if parameters.pop(name, None) != value:
             raise InvalidParameters(
                 f"segmentation_fn has no {name}={value}, without which lime mistakes its "
@@ -216,15 +208,13 @@ def _regressor(plain: Any) -> dict[str, Any] | None:
             f"model_regressor={str(plain)[:60]!r} must be null or an object with one of the names "
             f"{', '.join(REGRESSORS)}"
         )
-    from sklearn import linear_model
-
     name = plain["name"]
-    usual = getattr(linear_model, name)().get_params()
+    defaults = getattr(linear_model, name)().get_params()
     kept = {"name": name}
     for parameter, value in plain.items():
         if parameter in REGRESSORS[name]:
             kept[parameter] = value
-        elif parameter != "name" and (parameter not in usual or usual[parameter] != value):
+        elif parameter != "name" and (parameter not in defaults or defaults[parameter] != value):
             raise InvalidParameters(
                 f"model_regressor's {str(parameter)[:60]}={str(value)[:40]} cannot be run again "
                 f"here: {name} may have {', '.join(REGRESSORS[name]) or 'no parameters'}"

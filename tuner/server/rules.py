@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from explainers.ceiling import overlap_counts
 from explainers.errors import InvalidInput, UnusableReference
@@ -24,10 +26,11 @@ from explainers.masks import (
     intersection_over_union,
     selected_superpixels,
 )
+from explainers.reference import parse_reference
 
 __all__ = [
-    "CUTS", "LEAST_ANSWERS", "MASK_RULES", "METHODS", "Candidate", "ImageRun", "Verdict",
-    "cut_masks", "decide", "rank_candidates", "ranked_first",
+    "MASK_RULES", "METHODS", "Candidate", "ImageRun", "Verdict", "chosen_rule", "cut_masks",
+    "decide", "parse_take", "rank_candidates",
 ]  # fmt: skip
 
 METHODS: tuple[str, ...] = (
@@ -47,7 +50,7 @@ MASK_RULES: Mapping[str, MaskRule] = {
 """``positive5`` are the five heaviest of the positive superpixels; ``heaviest5`` those of the five
 heaviest that are positive."""
 
-LEAST_ANSWERS = 4
+_LEAST_ANSWERS = 4
 """Fewer are explained by too many rules."""
 
 _WITHIN = 2.0  # standard errors
@@ -90,17 +93,23 @@ class Candidate:
 
     reference: str
     mask_rule: str
-    predicted: tuple[float, ...]
-    standard_errors: tuple[float, ...]
+    predicted: Sequence[float]
+    standard_errors: Sequence[float]
     error: float
     rank_correlation: float | None
     explains: bool
-    same: tuple[str, ...] = ()
+    same: Sequence[str] = ()
 
     @property
     def text(self) -> str:
         """``METHOD@RULE:MASK``."""
         return f"{self.reference}:{self.mask_rule}"
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What candidates are sorted by: their error, then their rank correlation."""
+        correlation = self.rank_correlation
+        return round(self.error, 9), math.inf if correlation is None else -correlation
 
 
 @dataclass(frozen=True)
@@ -163,93 +172,75 @@ def rank_candidates(
     """
     chosen = [
         {
-            key: {
-                name: [selected_superpixels(weights, rule) for weights in run.weights]
-                for name, rule in mask_rules.items()
-            }
+            (key, name): [selected_superpixels(weights, rule) for weights in run.weights]
             for key, run in images.items()
+            for name, rule in mask_rules.items()
         }
         for images in runs
     ]
-    found = []
-    same = _same_masks(references)
-    for reference in same:
+    candidates = []
+    for reference, same in _same_masks(references).items():
         masks = references[reference]
-        overlaps: dict[tuple[str, int], tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-        for images in runs:
-            for key, run in images.items():
-                if (key, id(run.segments)) not in overlaps:  # submissions share superpixels
-                    overlaps[key, id(run.segments)] = overlap_counts(run.segments, masks[key])
+        counts = [
+            {key: overlap_counts(run.segments, masks[key]) for key, run in images.items()}
+            for images in runs
+        ]
         for name in mask_rules:
             ious = [
-                np.array(
-                    [
-                        [_iou(picked, *overlaps[key, id(run.segments)]) for picked in read[name]]
-                        for (key, run), read in zip(images.items(), reads.values(), strict=True)
-                    ]
-                )
-                for images, reads in zip(runs, chosen, strict=True)
+                np.array([[_iou(one, *c) for one in picked[key, name]] for key, c in of.items()])
+                for picked, of in zip(chosen, counts, strict=True)
             ]
-            found.append(replace(_candidate(reference, name, answered, ious), same=same[reference]))
-    return sorted(found, key=_rank)
+            candidates.append(_candidate(reference, name, np.asarray(answered), ious, same))
+    return sorted(candidates, key=lambda candidate: candidate.rank)
 
 
-def _same_masks(references: Mapping[str, Masks]) -> dict[str, tuple[str, ...]]:
+def _same_masks(references: Mapping[str, Masks]) -> dict[str, list[str]]:
     """The first of every group of references with the same masks, and the others of it."""
-    same: dict[str, tuple[str, ...]] = {}
+    same: dict[str, list[str]] = {}
     for name, masks in references.items():
-        for first in same:
+        for first, others in same.items():
             pairs = ((mask, references[first][key]) for key, mask in masks.items())
             if all(intersection_over_union(*pair) >= _SAME_MASKS for pair in pairs):
-                same[first] += (name,)
+                others.append(name)
                 break
         else:
-            same[name] = ()
+            same[name] = []
     return same
 
 
 def _iou(chosen: Sequence[int], inside: NDArray[np.int64], outside: NDArray[np.int64]) -> float:
     picked = np.array(chosen, dtype=np.int64)
-    union = int(inside.sum()) + int(outside[picked].sum())
-    return int(inside[picked].sum()) / union
+    return float(inside[picked].sum() / (inside.sum() + outside[picked].sum()))
 
 
 def _candidate(
-    reference: str, mask_rule: str, answered: Sequence[float], ious: list[NDArray[np.float64]]
+    reference: str,
+    mask_rule: str,
+    answered: NDArray[np.float64],
+    ious: list[NDArray[np.float64]],
+    same: Sequence[str],
 ) -> Candidate:
-    """From (images, seeds) IoUs of each submission."""
+    """From (images, seeds) IoUs of each submission.
+
+    A standard error is that of the difference between the server's mean over images, one seed
+    each, and ours over all seeds.
+    """
+    images, seeds = ious[0].shape
     predicted = np.array([each.mean() for each in ious])
-    errors = np.array([_standard_error(each) for each in ious])
-    misses = np.abs(predicted - np.asarray(answered))
+    of_one_seed = np.array([each.var(axis=1, ddof=1).sum() for each in ious]) / images**2
+    errors = np.sqrt(of_one_seed * (1 + 1 / seeds))
+    misses = np.abs(predicted - answered)
+    ranked = len(answered) >= 3 and np.ptp(predicted) > 0 and np.ptp(answered) > 0
     return Candidate(
         reference=reference,
         mask_rule=mask_rule,
-        predicted=tuple(float(value) for value in predicted),
-        standard_errors=tuple(float(value) for value in errors),
+        predicted=predicted.tolist(),
+        standard_errors=errors.tolist(),
         error=float(misses.mean()),
-        rank_correlation=_spearman(predicted, np.asarray(answered)),
+        rank_correlation=float(stats.spearmanr(predicted, answered)[0]) if ranked else None,
         explains=bool((misses <= _WITHIN * errors + _ROUNDING).all()),
+        same=same,
     )
-
-
-def _standard_error(ious: NDArray[np.float64]) -> float:
-    """Of the difference between a server's mean over images, one seed each, and ours over seeds."""
-    images, seeds = ious.shape
-    of_one_seed = float(ious.var(axis=1, ddof=1).sum()) / images**2
-    return math.sqrt(of_one_seed * (1 + 1 / seeds))
-
-
-def _spearman(predicted: NDArray[np.float64], answered: NDArray[np.float64]) -> float | None:
-    if len(answered) < 3 or np.ptp(predicted) == 0 or np.ptp(answered) == 0:
-        return None
-    from scipy import stats
-
-    return float(stats.spearmanr(predicted, answered)[0])
-
-
-def _rank(candidate: Candidate) -> tuple[float, float]:
-    correlation = candidate.rank_correlation
-    return round(candidate.error, 9), math.inf if correlation is None else -correlation
 
 
 def decide(candidates: Sequence[Candidate]) -> Verdict:
@@ -268,10 +259,10 @@ def decide(candidates: Sequence[Candidate]) -> Verdict:
     best, answers = candidates[0], len(candidates[0].predicted)
     explaining = [candidate for candidate in candidates if candidate.explains]
     of_all = f"{len(explaining)} of {len(candidates)} candidates"
-    if answers < LEAST_ANSWERS:
+    if answers < _LEAST_ANSWERS:
         return Verdict(
             f"undecided: {answers} answers cannot tell {len(candidates)} candidates apart, at "
-            f"least {LEAST_ANSWERS} are needed ({of_all} explain them)"
+            f"least {_LEAST_ANSWERS} are needed ({of_all} explain them)"
         )
     if not explaining:
         return Verdict(
@@ -296,12 +287,57 @@ def decide(candidates: Sequence[Candidate]) -> Verdict:
     )
 
 
-def ranked_first(
+def parse_take(text: str) -> tuple[str, str | None]:
+    """What ``--take`` says: ``REFERENCE`` or ``REFERENCE:MASK``.
+
+    Returns:
+        The reference, and the name of the mask rule where one was given.
+
+    Raises:
+        InvalidInput: unknown method or rule.
+    """
+    reference, _, mask_rule = text.partition(":")
+    if mask_rule and mask_rule not in MASK_RULES:
+        raise InvalidInput(
+            f"mask rule '{mask_rule}' is unknown: use one of {', '.join(MASK_RULES)}"
+        )
+    if reference != "masks" and not Path(reference).exists():
+        reference = parse_reference(reference).text
+    return reference, mask_rule or None
+
+
+def chosen_rule(
     candidates: Sequence[Candidate], reference: str, mask_rule: str | None
-) -> Candidate | None:
-    """The best of a reference, or of it with one way to read masks; ``None`` where it has none."""
-    for candidate in candidates:
-        known = (candidate.reference, *candidate.same)
-        if reference in known and mask_rule in (None, candidate.mask_rule):
-            return candidate
-    return None
+) -> Verdict:
+    """The user's own choice, with what the answers say about it.
+
+    Args:
+        candidates: ranked; none where rules were not compared.
+        mask_rule: the best of the reference where ``None``.
+
+    Raises:
+        InvalidInput: the reference leaves an image without a usable mask.
+    """
+    if not candidates:
+        text = f"{reference} is taken; it was not compared with the answers"
+        return Verdict(text, reference, mask_rule or next(iter(MASK_RULES)))
+    found = next(
+        (
+            each
+            for each in candidates
+            if reference in (each.reference, *each.same) and mask_rule in (None, each.mask_rule)
+        ),
+        None,
+    )
+    if found is None:
+        raise InvalidInput(
+            f"{reference} leaves an image of the catalogue without a usable mask: take another rule"
+        )
+    says = "explains" if found.explains else "does not explain"
+    few = ", which are too few to decide" if len(found.predicted) < _LEAST_ANSWERS else ""
+    return Verdict(
+        f"{reference}:{found.mask_rule} is taken; it {says} the answers{few}, and is "
+        f"{found.error:.3f} off on average",
+        reference,
+        found.mask_rule,
+    )

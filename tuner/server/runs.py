@@ -14,16 +14,15 @@ from explainers.perturbation_bank import AnswerSource, PerturbationBank
 from explainers.segmentation import Segmentation
 from studies.assets import StudyImage
 from tuner.runtime_model import RuntimeModel
-from tuner.server_answers import KnownAnswer
-from tuner.server_rules import ImageRun
-from tuner.server_runtime import LocalParts
+from tuner.server.answers import KnownAnswer
+from tuner.server.rules import ImageRun
 
-__all__ = ["explained_again", "local_parts", "mean_parts", "superpixel_maps"]
+__all__ = ["explained_again", "mean_parts", "superpixel_maps"]
 
 Maps = Mapping[tuple[str, Segmentation | None], NDArray[np.int64]]
 """(H, W) superpixels by image and segmentation."""
 
-Told = Callable[[str, float, float], None]
+Progress = Callable[[str, float, float], None]
 """Called with (what, done, in all)."""
 
 
@@ -31,13 +30,13 @@ def superpixel_maps(
     segmentations: Sequence[Segmentation | None],
     images: Sequence[StudyImage],
     bank: PerturbationBank,
-    told: Told = lambda *_: None,
+    on_progress: Progress = lambda *_: None,
 ) -> Maps:
     """The superpixels of every image by every segmentation; ``None`` is lime's default."""
     maps: dict[tuple[str, Segmentation | None], NDArray[np.int64]] = {}
     different = list(dict.fromkeys(segmentations))
     for number, image in enumerate(images):
-        told(image.key, number, len(images))
+        on_progress(image.key, number, len(images))
         for each in different:
             parameters = LimeParameters(segmentation=each, random_seed=0)
             state = np.random.RandomState(0)
@@ -62,16 +61,6 @@ def mean_parts(
     return float(np.mean(fixed)), float(np.mean(per_sample))
 
 
-def local_parts(
-    answers: Sequence[KnownAnswer], maps: Maps, model: RuntimeModel
-) -> list[LocalParts]:
-    """What each submission costs by this machine's runtime model, and what the server said."""
-    return [
-        LocalParts(*mean_parts(answer.parameters, maps, model), seconds=answer.avg_time)
-        for answer in answers
-    ]
-
-
 def explained_again(
     answers: Sequence[KnownAnswer],
     images: Sequence[StudyImage],
@@ -79,7 +68,7 @@ def explained_again(
     source: AnswerSource,
     bank: PerturbationBank,
     seeds: int,
-    told: Told = lambda *_: None,
+    on_progress: Progress = lambda *_: None,
 ) -> list[dict[str, ImageRun]]:
     """Every submission on every image, with the explainer seeds 0, 1, ...
 
@@ -93,37 +82,21 @@ def explained_again(
             parameters = answer.parameters[image.key]
             weights = []
             for seed in range(seeds):
-                told(f"{image.key}, {answer.name}", done, total)
-                weights.append(_weights(answer, image, parameters, seed, source, bank))
+                on_progress(f"{image.key}, {answer.name}", done, total)
                 done += 1
+                try:
+                    explanation = explain(
+                        image.pixels, source, parameters, seed=seed, bank=bank,
+                        first_label_only=True, image_digest=image.digest,
+                    )  # fmt: skip
+                except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
+                    # scikit-learn refuses some combinations.
+                    why = (str(error) or type(error).__name__).splitlines()[0][:120]
+                    raise InvalidInput(
+                        f"lime cannot explain '{image.key}' with the parameters of {answer.name} "
+                        f"({why}): leave that answer out"
+                    ) from error
+                weights.append(explanation.local_exp[explanation.top_labels[0]])
             segments = maps[image.key, parameters.segmentation]
             found[image.key] = ImageRun(segments, tuple(weights))
     return runs
-
-
-def _weights(
-    answer: KnownAnswer,
-    image: StudyImage,
-    parameters: LimeParameters,
-    seed: int,
-    source: AnswerSource,
-    bank: PerturbationBank,
-) -> Sequence[tuple[int, float]]:
-    try:
-        explanation = explain(
-            image.pixels,
-            source,
-            parameters,
-            seed=seed,
-            bank=bank,
-            first_label_only=True,
-            image_digest=image.digest,
-        )
-    except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
-        # scikit-learn refuses some combinations.
-        raise InvalidInput(
-            f"lime cannot explain '{image.key}' with the parameters of {answer.name} "
-            f"({(str(error) or type(error).__name__).splitlines()[0][:120]}): leave that answer out"
-        ) from error
-    weights: Sequence[tuple[int, float]] = explanation.local_exp[explanation.top_labels[0]]
-    return weights
