@@ -37,10 +37,11 @@ def test_what_is_stored_is_shown_and_exported(database: Path, cli: Cli) -> None:
     cli.ok("export", "--catalog", "demo", "--fill-defaults", "-o", "demo.pkl")
     assert pickle.loads(Path("demo.pkl").read_bytes())["house"]["num_samples"] < 1000
     cli.ok("report", "--catalog", "demo", "-o", "page")
-    page = Path("page/index.html").read_text()
-    assert "house" in page
-    compared = latest_comparison(f"sqlite:///{database}", "demo")
-    assert ("Score-CAM" in page) == (compared is not None)
+    assert "house" in Path("page/index.html").read_text()
+    tables = {path.stem for path in Path("page/tables").iterdir()}
+    assert {"parameters", "studies", "trials"} <= tables
+    compared = latest_comparison(f"sqlite:///{database}", "demo") is not None
+    assert ({"agreement", "measures", "units"} <= tables) == compared
 
 
 @pytest.mark.parametrize(
