@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 from explainers.errors import SubmissionError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.server_requests import BOARD, Reply, RequestFailure, parse_address, request
 
 __all__ = ["BoardRow", "fetch_board", "read_board"]

@@ -22,7 +22,7 @@ import requests
 import urllib3
 
 from explainers.errors import InvalidInput
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 
 __all__ = ["BOARD", "GRADING", "Reply", "RequestFailure", "ServerAddress", "parse_address",
            "request"]  # fmt: skip

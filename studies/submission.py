@@ -22,7 +22,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util import Retry
 
 from explainers.errors import InvalidInput, SubmissionError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.server_requests import (
     GRADING,
     Reply,

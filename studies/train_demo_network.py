@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from explainers.demo_network import DemoNetwork
+from explainers.classifiers import DemoNetwork
 from studies.demo_scenes import CLASS_NAMES, DEMO_SEEDS, SCENE_SIZE, draw_background, draw_scene
 
 __all__ = ["HELD_OUT_SEED", "TRAINING_SEED", "Scenes", "accuracy", "draw_scenes", "main", "train"]

@@ -14,11 +14,10 @@ import optuna
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier, load_classifier
 from explainers.engines import Engine, make_engine
+from explainers.lime import PredictionCache
 from explainers.masks import MASK_RULE, MaskRule
-from explainers.perturbation_bank import PerturbationBank
-from explainers.zoo import load_classifier
 from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import Catalog, load_catalog
 from tuner.calibration import runtime_model_for
@@ -52,7 +51,7 @@ class LoadedTask:
     task: TuningTask
 
 
-def load_task(spec: StudySpec, machine: Machine, cache: PerturbationBank) -> LoadedTask:
+def load_task(spec: StudySpec, machine: Machine, cache: PredictionCache) -> LoadedTask:
     """Load what a study names, on this machine.
 
     Raises:
@@ -69,7 +68,7 @@ def load_task(spec: StudySpec, machine: Machine, cache: PerturbationBank) -> Loa
         image=image.pixels,
         source=kept_engine(classifier, machine.engine, image.pixels),
         reference=reference,
-        bank=cache,
+        cache=cache,
         runtime_model=model,
         mask_rule=MASK_RULE if spec.mask_rule is None else MaskRule(**spec.mask_rule),
         threads=machine.threads,
@@ -104,9 +103,9 @@ def prepare_process(machine: Machine) -> None:
     keep_freed_memory()
 
 
-def open_cache(machine: Machine) -> PerturbationBank:
+def open_cache(machine: Machine) -> PredictionCache:
     """The predictions that this machine keeps."""
-    return PerturbationBank(machine.cache or cache_folder() / "bank")
+    return PredictionCache(machine.cache or cache_folder() / "bank")
 
 
 def fresh_classifier(spec: Mapping[str, Any]) -> Classifier:

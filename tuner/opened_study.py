@@ -11,8 +11,7 @@ from typing import Any
 import optuna
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import PerturbationBank
+from explainers.lime import LimeParameters, PredictionCache
 from studies.artifacts import artifact_store
 from studies.overview import best_parameters
 from studies.patient_storage import trouble_told
@@ -88,7 +87,7 @@ def join_study(
     spec: StudySpec,
     machine: Machine,
     storage: optuna.storages.BaseStorage,
-    cache: PerturbationBank,
+    cache: PredictionCache,
 ) -> OpenedStudy:
     """A stored study, after seeing that this machine has what it was made from.
 

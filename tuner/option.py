@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import InvalidInput
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 
 __all__ = ["Declared", "Option", "check_options", "options_of"]
 

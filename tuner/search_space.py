@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, InvalidParameters
-from explainers.lime_parameters import DISTANCE_METRICS, LimeParameters, Regressor
-from explainers.segmentation import SEGMENTERS, Segmentation
+from explainers.lime import DISTANCE_METRICS, SEGMENTERS, LimeParameters, Regressor, Segmentation
 
 if TYPE_CHECKING:
     import optuna

@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import LimeTunerError, StorageError
-from explainers.image_files import limit_pixels
-from explainers.overlay import save_png
-from explainers.reference import Reference, parse_reference
+from explainers.images import limit_pixels, save_png
+from explainers.references import Reference, parse_reference
 from studies.assets import StudyImage
 from studies.catalog import Catalog
 from studies.patient_storage import UNREACHABLE, until_reachable

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import best_trial
 from studies.patient_storage import UNREACHABLE
@@ -20,12 +20,7 @@ from tuner.task import SearchTask
 from tuner.trial import run_trial
 from tuner.trial_log import BestLog, accounted
 from tuner.tuning_settings import FAITHFUL, TuningSettings
-from tuner.warm_start import (
-    STARTERS,
-    enqueue_first,
-    enqueue_portfolio,
-    faithful_starters,
-)
+from tuner.warm_start import STARTERS, enqueue_first, enqueue_portfolio, faithful_starters
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import InvalidInput
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from tuner.search_space import SearchSpace
 from tuner.tuning_settings import AGREEMENT, FIDELITY, TuningSettings
 

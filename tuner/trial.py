@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from tuner.arms import FEW_SUPERPIXELS
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
 from tuner.goals import goal_of

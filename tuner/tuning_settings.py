@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from tuner.clock import until_clock
 from tuner.option import Option, check_options, options_of
 from tuner.search_space import SearchSpace, load_space

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from explainers.errors import InvalidInput
-from explainers.perturbation_bank import PerturbationBank
+from explainers.lime import PredictionCache
 from studies.full_disk import is_full, no_space
 from studies.overview import overview, study_attributes
 from studies.patient_storage import UNREACHABLE, PatientStorage, bury_dead, until_reachable
@@ -56,7 +56,7 @@ class Worker:
     pause: Callable[[float], object] = time.sleep
     refused: dict[str, str] = field(default_factory=dict)
     trials: int = 0
-    _prepared: OrderedDict[str, tuple[OpenedStudy, PerturbationBank]] = field(
+    _prepared: OrderedDict[str, tuple[OpenedStudy, PredictionCache]] = field(
         default_factory=OrderedDict
     )
     _done: dict[str, TuningSettings] = field(default_factory=dict)

@@ -19,15 +19,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, RedirectResponse
 
 from explainers.errors import StorageError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.http.entrance import Entrance
 from studies.http.guard import SESSION_COOKIE, Guard, is_token, may_enter, session_value
-from studies.http.problems import (
-    Problem,
-    add_problem_handlers,
-    problem_answer,
-    problem_responses,
-)
+from studies.http.problems import Problem, add_problem_handlers, problem_answer, problem_responses
 from studies.http.storage_watch import StorageGate
 from studies.http.uploads import read_form, read_text
 from studies.service.bodies import TOKEN_BODY, UPLOAD_BODY
@@ -302,7 +297,9 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         status_code=204,
         response_class=Response,
         responses=problem_responses(
-            s400="no such body", s401="the token is wrong", s408="the body came too slowly",
+            s400="no such body",
+            s401="the token is wrong",
+            s408="the body came too slowly",
             s413="no token is so long",
         ),
         openapi_extra=TOKEN_BODY,

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from explainers.engines import ENGINES
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from explainers.machine_load import LoadMeter
 from studies.export import export_pickle
 from tests.studies.study_samples import random_studies
@@ -80,7 +80,6 @@ def test_seconds_of_a_busy_machine_are_told(
     assert ("took 50% of this machine" in told) == (share > 0)
 
 
-
 def test_an_export_of_nothing_says_what_there_is(here: Path, cli: Cli) -> None:
     random_studies("sqlite:///lime-tuner.db", "mine", ("house", "bird"), 2)
     random_studies("sqlite:///lime-tuner.db", "empty", ("house",), 0)
@@ -134,7 +133,7 @@ def test_pictures_are_not_written_over_photographs_and_masks(here: Path, cli: Cl
 
 
 def test_verify_against_a_folder_of_masks(here: Path, cli: Cli) -> None:
-    from explainers.lime_parameters import LimeParameters
+    from explainers.lime import LimeParameters
     from studies.export import export_pickle
 
     export_pickle({"house": LimeParameters(num_samples=20)}, here / "p.pkl")

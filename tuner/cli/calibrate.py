@@ -63,7 +63,7 @@ def calibrate(
     Answers come from --answers and from what submit has recorded in the storage. What is found is
     kept there, for tune --calibrated.
     """
-    from explainers.heat_maps import check_method
+    from explainers.cam import check_method
     from studies.catalog import load_catalog
     from studies.records.calibrations import add_calibration, check_calibration_name
     from studies.storage import DEFAULT_STORAGE, check_storage

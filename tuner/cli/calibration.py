@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.cam import heat_map
+from explainers.classifiers import Classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput, UnusableReference
-from explainers.heat_maps import heat_map
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import PerturbationBank
+from explainers.lime import LimeParameters, PredictionCache
 from studies.assets import StudyImage, cache_folder
 from studies.catalog import Catalog
 from studies.records import calibration_names, latest_calibration, submissions
@@ -79,9 +78,7 @@ def known_answers(
     return list(answers.values())
 
 
-def calibrated_line(
-    answers: Sequence[KnownAnswer], catalog: Catalog, taken: Taken
-) -> Calibration:
+def calibrated_line(answers: Sequence[KnownAnswer], catalog: Catalog, taken: Taken) -> Calibration:
     """What can be said without a classifier.
 
     Raises:
@@ -121,15 +118,15 @@ def run_calibration(
     local = runtime_model_for(place.classifier, images[0].pixels)
     cache = cache_folder()
     source = make_engine(place.classifier, engine, image=images[0].pixels, cache=cache / "engines")
-    bank = PerturbationBank(cache / "bank")
+    prediction_cache = PredictionCache(cache / "bank")
     segmentations = [p.segmentation for a in answers for p in a.parameters.values()]
     try:
         with work_progress("superpixels") as advance:
-            maps = superpixel_maps(segmentations, images, bank, advance)
+            maps = superpixel_maps(segmentations, images, prediction_cache, advance)
         with work_progress("explaining") as advance:
-            runs = explained_again(answers, images, maps, source, bank, seeds, advance)
+            runs = explained_again(answers, images, maps, source, prediction_cache, seeds, advance)
     finally:
-        bank.close()
+        prediction_cache.close()
     parts = [mean_parts(answer.parameters, maps, local) for answer in answers]
     factors = fit_factors(parts, [answer.avg_time for answer in answers])
     with work_progress("scoring"):
@@ -231,9 +228,7 @@ def _show_runtimes(name: str, calibration: Calibration) -> None:
     if factors is not None:
         fits["scaled model"] = factors.errors
     columns = [title for fit in fits for title in (fit, "error", "from the others")]
-    shown = table(
-        f"runtime of {name}, means over images", "answer", "samples", "seconds", *columns
-    )
+    shown = table(f"runtime of {name}, means over images", "answer", "samples", "seconds", *columns)
     for number, answer in enumerate(calibration.answers):
         row = [answer.name, f"{answer.samples:.0f}", f"{answer.avg_time:.3f}"]
         for fit in fits.values():
@@ -357,11 +352,11 @@ def server_runtime_model(
         return calibration.runtime_model
     local = runtime_model_for(classifier, images[0].pixels)
     defaults = LimeParameters()
-    bank = PerturbationBank(cache_folder() / "bank")
+    prediction_cache = PredictionCache(cache_folder() / "bank")
     try:
-        maps = superpixel_maps([defaults.segmentation], images, bank)
+        maps = superpixel_maps([defaults.segmentation], images, prediction_cache)
     finally:
-        bank.close()
+        prediction_cache.close()
     fixed, per_sample = mean_parts({image.key: defaults for image in images}, maps, local)
     samples, batches = defaults.num_samples, defaults.num_samples / defaults.batch_size
     once, each = factors_of_line(calibration.line, fixed, per_sample, samples, batches)

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from explainers.black_box import BlackBox
-from explainers.class_names import class_number
-from explainers.classifier import Classifier
+from explainers.classifiers import BlackBox, Classifier, class_number
 from explainers.errors import InvalidInput
-from explainers.reference import Reference, parse_reference
+from explainers.references import Reference, parse_reference
 from studies.assets import StudyImage, assets_folder, load_study_image
 from studies.catalog import Catalog, load_catalog
 from tuner.cli.option_groups import CatalogOptions, ClassifierOptions
@@ -70,7 +68,7 @@ class Workplace:
             judged: find out how far computed ones can be trusted.
 
         Raises:
-            InvalidInput, MissingAsset, UnusableReference: see ``explainers.reference``.
+            InvalidInput, MissingAsset, UnusableReference: see ``explainers.references.reference``.
         """
         rule = rule or self.catalog.reference
         own = own_masks(self.catalog, images, rule)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explainers.errors import InvalidInput
-from explainers.remarks import shortened
+from explainers.messages import shortened
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.option_groups import (
     AsJson,
@@ -102,7 +102,7 @@ def run_export(
     Raises:
         InvalidInput: an image of the catalogue has no finished trial, or none that will do.
     """
-    from explainers.lime_parameters import LimeParameters
+    from explainers.lime import LimeParameters
     from studies.attributes import LABELS
     from studies.catalog import load_catalog
     from studies.catalog_names import CATALOG_KEY, catalog_study
@@ -231,15 +231,10 @@ def run_verification(
     """
     from explainers.machine_load import LoadMeter, busy_sentence
     from explainers.masks import MASK_RULE
-    from explainers.reference import Reference
+    from explainers.references import Reference
     from studies.export import check_kwargs, explained_class, settings_digest
     from studies.storage import DEFAULT_STORAGE, holds_studies
-    from studies.verification import (
-        FIRST_FRESH_SEED,
-        VerificationCase,
-        summary,
-        verify_image,
-    )
+    from studies.verification import FIRST_FRESH_SEED, VerificationCase, summary, verify_image
 
     complaints = check_kwargs(document, place.catalog.keys, graded=False)
     for complaint in complaints:

@@ -16,7 +16,7 @@ from tuner.cli.output import console, table, write_json
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from explainers.faithfulness import Faithfulness
+    from explainers.metrics import Faithfulness
     from studies.activity import StudyActivity
     from studies.overview import StudyOverview
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LIME_ARGUMENTS
+from explainers.lime import LIME_ARGUMENTS
 from studies.catalog import load_catalog
 from studies.export import check_kwargs, read_pickle
 from studies.plain_parameters import parameters_digest, plain_kwargs
@@ -106,9 +106,7 @@ class Submission:
         }
 
 
-def pack(
-    file: Path | None, *, catalog_source: str, study: str | None, storage: str
-) -> Submission:
+def pack(file: Path | None, *, catalog_source: str, study: str | None, storage: str) -> Submission:
     """Export where there is no file, read it, and refuse it where anything is wrong.
 
     Raises:
@@ -198,9 +196,7 @@ def show_answer(
     console.print(shown)
     if not earlier:
         return
-    before = table(
-        "earlier answers (UTC)", "submitted", "IoU", "s", "predicted IoU", "predicted s"
-    )
+    before = table("earlier answers (UTC)", "submitted", "IoU", "s", "predicted IoU", "predicted s")
     for each in earlier[-_MOST_EARLIER:]:
         before.add_row(
             f"{each.at:%Y-%m-%d %H:%M}",
@@ -212,9 +208,7 @@ def show_answer(
     console.print(before)
 
 
-def show_board(
-    rows: Sequence[BoardRow], ours: Sequence[datetime | None], server: str
-) -> None:
+def show_board(rows: Sequence[BoardRow], ours: Sequence[datetime | None], server: str) -> None:
     """A score board in its own order.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 
 from explainers.engines import ENGINES, make_engine
 from explainers.errors import InvalidInput
-from explainers.reference import Reference
+from explainers.references import Reference
 from studies.assets import StudyImage, cache_folder
 from studies.catalog_names import catalog_study
 from studies.patient_storage import trouble_told

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sklearn import linear_model
 
 from explainers.errors import InvalidInput, InvalidParameters
-from explainers.foreign_text import one_line
-from explainers.lime_parameters import LIME_ARGUMENTS, REGRESSORS, LimeParameters
-from explainers.segmentation import SEGMENTERS
+from explainers.lime import LIME_ARGUMENTS, REGRESSORS, SEGMENTERS, LimeParameters
+from explainers.messages import one_line
 from studies.plain_parameters import parameters_digest
 from tuner.server.runtime import AnswerFacts
 
@@ -106,9 +105,7 @@ def _from_entry(name: str, entry: Any, keys: Sequence[str]) -> KnownAnswer:
     return _answer(name, params, float(iou), float(seconds), keys)
 
 
-def _answer(
-    name: str, params: Any, iou: float, seconds: float, keys: Sequence[str]
-) -> KnownAnswer:
+def _answer(name: str, params: Any, iou: float, seconds: float, keys: Sequence[str]) -> KnownAnswer:
     if not isinstance(params, dict):
         raise InvalidInput(f"params is a {type(params).__name__}, not an object by image")
     unknown = [key for key in params if key not in keys]
@@ -180,7 +177,7 @@ def lime_parameters(plain: Any) -> LimeParameters:
 
 
 def _segmentation(plain: Any) -> dict[str, Any] | None:
-    """Without what ``explainers.segmentation`` always passes."""
+    """Without what ``explainers.lime.segmentation`` always passes."""
     if plain is None:
         return None
     if not isinstance(plain, dict):

@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from explainers.ceiling import overlap_counts
 from explainers.errors import InvalidInput, UnusableReference
-from explainers.heat_map_rules import parse_heat_map_rule
 from explainers.masks import (
     MASK_RULE,
     MaskRule,
@@ -26,7 +24,7 @@ from explainers.masks import (
     intersection_over_union,
     selected_superpixels,
 )
-from explainers.reference import parse_reference
+from explainers.references import overlap_counts, parse_heat_map_rule, parse_reference
 
 __all__ = [
     "MASK_RULES", "METHODS", "Candidate", "ImageRun", "Verdict", "chosen_rule", "cut_masks",
@@ -39,7 +37,7 @@ METHODS: tuple[str, ...] = (
 """Heat maps that are looked at unless others are named: those that ask for a few passes only."""
 
 CUTS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "otsu", "top20", "top30")
-"""How each heat map becomes a mask; see ``explainers.heat_map_rules``."""
+"""How each heat map becomes a mask; see ``explainers.references.heat_map_rules``."""
 
 MASK_RULES: Mapping[str, MaskRule] = {
     "positive5": MASK_RULE,
@@ -306,9 +304,7 @@ def parse_take(text: str) -> tuple[str, str | None]:
     return reference, mask_rule or None
 
 
-def chosen_rule(
-    candidates: Sequence[Candidate], reference: str, mask_rule: str | None
-) -> Verdict:
+def chosen_rule(candidates: Sequence[Candidate], reference: str, mask_rule: str | None) -> Verdict:
     """The user's own choice, with what the answers say about it.
 
     Args:

@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.lime import explain, segment
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import AnswerSource, PerturbationBank
-from explainers.segmentation import Segmentation
+from explainers.lime import (
+    LimeParameters,
+    PredictionCache,
+    Predictor,
+    Segmentation,
+    explain,
+    segment,
+)
 from studies.assets import StudyImage
 from tuner.runtime_model import RuntimeModel
 from tuner.server.answers import KnownAnswer
@@ -29,7 +33,7 @@ Progress = Callable[[str, float, float], None]
 def superpixel_maps(
     segmentations: Sequence[Segmentation | None],
     images: Sequence[StudyImage],
-    bank: PerturbationBank,
+    cache: PredictionCache,
     on_progress: Progress = lambda *_: None,
 ) -> Maps:
     """The superpixels of every image by every segmentation; ``None`` is lime's default."""
@@ -40,7 +44,7 @@ def superpixel_maps(
         for each in different:
             parameters = LimeParameters(segmentation=each, random_seed=0)
             state = np.random.RandomState(0)
-            maps[image.key, each] = segment(image.pixels, parameters, state, bank, image.digest)
+            maps[image.key, each] = segment(image.pixels, parameters, state, cache, image.digest)
     return maps
 
 
@@ -65,8 +69,8 @@ def explained_again(
     answers: Sequence[KnownAnswer],
     images: Sequence[StudyImage],
     maps: Maps,
-    source: AnswerSource,
-    bank: PerturbationBank,
+    source: Predictor,
+    cache: PredictionCache,
     seeds: int,
     on_progress: Progress = lambda *_: None,
 ) -> list[dict[str, ImageRun]]:
@@ -86,7 +90,7 @@ def explained_again(
                 done += 1
                 try:
                     explanation = explain(
-                        image.pixels, source, parameters, seed=seed, bank=bank,
+                        image.pixels, source, parameters, seed=seed, cache=cache,
                         first_label_only=True, image_digest=image.digest,
                     )  # fmt: skip
                 except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
