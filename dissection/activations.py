@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from dissection.feature_cache import FeatureCache
 from dissection.layers import POOLINGS, TOKENS, check_layers, hooked, pooled
 from dissection.probing_images import ProbingImage
-from explainers.classifier import Classifier
+from explainers.cam import layer_outputs
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput, NotFinite
 from explainers.images import load_image, prepare
-from explainers.layer_outputs import layer_outputs
 
 __all__ = ["activation_maps", "unit_activations"]
 

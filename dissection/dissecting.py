@@ -26,7 +26,7 @@ from dissection.reference_files import (
 )
 from dissection.saved_features import SavedFeatures, read_features
 from dissection.similarity import SimilarityMethod, similarity_method
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 
 __all__ = [

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from dissection.feature_cache import FeatureCache
 from dissection.probing_images import ProbingImage
+from explainers.classifiers import import_torchvision
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import load_image
 from explainers.telemetry import switch_off_telemetry
-from explainers.torchvision_import import import_torchvision
 
 __all__ = [
     "DEFAULT_CLIP", "DEFAULT_CLIP_WEIGHTS", "RANDOM", "ClipModel", "image_features",

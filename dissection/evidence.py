@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from dissection.layers import check_layers
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 
 __all__ = ["MaskEvidence", "UnitEvidence", "mask_evidence"]

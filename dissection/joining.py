@@ -8,8 +8,8 @@ from dissection.compare import best_rule, counted_units
 from dissection.evidence import MaskEvidence, mask_evidence
 from dissection.layers import has_feature_maps
 from dissection.records import Dissection, add_evidence, latest_dissections
-from explainers.classifier import Classifier
-from explainers.comparison import LIME_TUNED
+from explainers.classifiers import Classifier
+from explainers.metrics import LIME_TUNED
 from studies.records import ComparedImage, compared_images
 
 __all__ = ["join_explanations"]

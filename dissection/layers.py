@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.cam import layer_outputs, stage_names
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.layer_outputs import layer_outputs, stage_names
 
 __all__ = [
     "POOLINGS", "TOKENS", "check_layers", "default_layers", "has_feature_maps", "hooked", "pooled",

@@ -17,7 +17,7 @@ from dissection.layers import check_layers, default_layers
 from dissection.probing_images import ProbingSet
 from dissection.saved_features import SavedFeatures
 from dissection.similarity import top_images
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 
 __all__ = ["Probe", "contact_sheets", "probe_networks"]
 

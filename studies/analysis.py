@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainers.comparison import CAMS, LIME_DEFAULT, LIME_TUNED
-from explainers.measures import MEASURES
+from explainers.metrics import (
+    CAMS,
+    LIME_DEFAULT,
+    LIME_TUNED,
+    MEASURES,
+)
 from studies.records.comparisons import ComparedImage, ComparisonRun
 from studies.statistics import (
     Correlation,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from explainers.overlay import save_png
+from explainers.images import save_png
 from studies.records.artifact_table import ARTIFACTS
 from studies.records.schema import records
 from studies.storage import artifact_folder, errors_told, sqlite_path

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidImage, InvalidInput, MissingAsset
-from explainers.image_files import read_image
-from explainers.images import Geometry, array_digest, enlarged, prepare
+from explainers.images import Geometry, array_digest, enlarged, prepare, read_image
 from studies.catalog import Catalog, CatalogImage
 
 __all__ = [
@@ -46,7 +45,7 @@ class StudyImage:
         size: (width, height) of the original.
         own_mask: (H, W) bool, for images that come with an exact mask of their own.
         path: the photograph's file; ``None`` for scenes that are drawn.
-        notes: what has to be told of how it was read; see ``explainers.image_files.read_image``.
+        notes: what has to be told of how it was read; see ``explainers.images.read_image``.
     """
 
     entry: CatalogImage

@@ -20,7 +20,7 @@ from typing import Any
 
 from explainers.errors import InvalidInput
 from explainers.images import Geometry
-from explainers.telling import tell_once
+from explainers.messages import warn_once
 from studies.catalog_names import CATALOG_KEY
 from studies.picture_folder import is_picture_name, read_folder
 
@@ -287,7 +287,7 @@ def _geometry(table: Any, catalogue: str) -> Geometry | None:
     except InvalidInput as error:
         raise InvalidInput(f"catalogue '{catalogue}': {error}") from error
     for left_out in sorted({"resize", "crop"} - set(table)):
-        tell_once(
+        warn_once(
             _logger,
             f"the geometry of catalogue '{catalogue}' has no {left_out}: "
             f"{getattr(geometry, left_out)} is taken, not what the classifier says",

@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy
 
 from explainers.errors import LimeTunerError
-from explainers.faithfulness import Faithfulness
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
+from explainers.metrics import Faithfulness
 from studies.storage import describe, holds_studies, opened_tables
 
 __all__ = ["damage_in", "decoded"]

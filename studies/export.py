@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import InvalidInput, InvalidParameters, StorageError
-from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters
+from explainers.lime import LIME_ARGUMENTS, LimeParameters
 from studies.restricted_pickle import load_restricted
 
 __all__ = [
@@ -231,9 +231,13 @@ def _problem(name: str, value: Any) -> str | None:
     if name in ("num_features", "num_samples", "batch_size"):
         return None if _whole(value, 1) else "must be a whole number from 1"
     if name == "top_labels":
-        return None if _whole(value, 1) else (
-            "must be a whole number from 1: a server reads the mask of the first of them, "
-            "whatever labels say"
+        return (
+            None
+            if _whole(value, 1)
+            else (
+                "must be a whole number from 1: a server reads the mask of the first of them, "
+                "whatever labels say"
+            )
         )
     if name == "random_seed":
         return None if value is None or _whole(value, 0) else "must be None or a whole number"

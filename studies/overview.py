@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy
 
-from explainers.faithfulness import Faithfulness
-from explainers.stored_masks import stored_coverage
+from explainers.masks import stored_coverage
+from explainers.metrics import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import weight_of
 from studies.damage import decoded

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from explainers.lime_parameters import LimeParameters
-from explainers.segmentation import SEGMENTERS
+from explainers.lime import SEGMENTERS, LimeParameters
 
 __all__ = ["parameter_code"]
 

@@ -16,7 +16,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import StorageAway, StorageError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies import study_creation
 from studies.attributes import DEFAULTS_ORIGIN, FAILURE, RETRIES, WORKER
 from studies.full_disk import is_full

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explainers.errors import InvalidInput
-from explainers.image_formats import IMAGE_SUFFIXES, unread_suffix
+from explainers.images import IMAGE_SUFFIXES, unread_suffix
 
 __all__ = ["PictureFolder", "is_picture_name", "read_folder"]
 

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from explainers.errors import InvalidParameters
-from explainers.lime_parameters import REGRESSORS
-from explainers.segmentation import SEGMENTERS
+from explainers.lime import REGRESSORS, SEGMENTERS
 
 __all__ = [
     "parameters_digest", "plain_kwargs", "stock_kwargs", "stock_regressor", "stock_segmentation",

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy
 
 from explainers.errors import InvalidParameters
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.export import settings_digest
 from studies.storage import holds_studies, opened_tables
 
@@ -32,9 +32,7 @@ class Prediction:
     seconds: float
 
 
-def mean_prediction(
-    found: Mapping[str, Prediction], keys: Sequence[str]
-) -> Prediction | None:
+def mean_prediction(found: Mapping[str, Prediction], keys: Sequence[str]) -> Prediction | None:
     """The mean over images; ``None`` where one of them has no prediction."""
     if not keys or any(key not in found for key in keys):
         return None

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from explainers.errors import InvalidParameters, UnsafePickle
-from explainers.lime_parameters import REGRESSORS
-from explainers.segmentation import SEGMENTERS
+from explainers.lime import REGRESSORS, SEGMENTERS
 from studies.pickle_reader import Call, Global, Pairs, Sequence, read_symbols
 from studies.plain_parameters import (
     stock_regressor,

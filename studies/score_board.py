@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from explainers.errors import SubmissionError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.server_address import BOARD, parse_address
 from studies.server_requests import Reply, RequestFailure, request
 
@@ -177,9 +177,7 @@ def _tables(html: str) -> list[list[list[str]]]:
             # A cell over several columns stands in the first, the others are empty.
             row += [cell, *([] for _ in range(_width(element) - 1))]
         places[id(element)] = (table, row, cell)
-    return [
-        [[one_line("".join(cell)) for cell in row] for row in table if row] for table in tables
-    ]
+    return [[[one_line("".join(cell)) for cell in row] for row in table if row] for table in tables]
 
 
 def _width(cell: bs4.Tag) -> int:

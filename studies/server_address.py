@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from explainers.errors import InvalidInput
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 
 __all__ = ["BOARD", "GRADING", "ServerAddress", "parse_address"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from explainers.errors import InvalidInput
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.server_address import ServerAddress
 
 if TYPE_CHECKING:

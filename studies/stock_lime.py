@@ -35,7 +35,7 @@ class StockExplanation:
     @property
     def never_hidden(self) -> bool:
         """Whether lime could not hide a part of the picture, because of how it is numbered."""
-        from explainers.perturbation import as_lime_hides
+        from explainers.lime import as_lime_hides
 
         segments, features = as_lime_hides(np.asarray(self.explanation.segments))
         return bool((segments == features).any())
@@ -90,10 +90,13 @@ def stock_faithfulness(
         hide_color: that it was made with.
         predict: (N, H, W, 3) uint8 → (N, C) probabilities.
     """
-    from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
-    from explainers.measures import surrogate_r2
-    from explainers.perturbation import as_lime_hides
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import PredictionCache, as_lime_hides
+    from explainers.metrics import (
+        deletion_curve,
+        insertion_curve,
+        superpixel_map,
+        surrogate_r2,
+    )
 
     class Source:
         fingerprint = "the verified one"
@@ -105,7 +108,7 @@ def stock_faithfulness(
     segments, _ = as_lime_hides(np.asarray(explanation.segments))
     r2 = surrogate_r2(
         segments, weights, float(explanation.intercept[label]), hide_color, label, image,
-        Source(), PerturbationBank(),
+        Source(), PredictionCache(),
     )  # fmt: skip
     ranking = superpixel_map(segments, weights)
     inserted = insertion_curve(predict, image, ranking, label).area

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, MetaData
 from sqlalchemy.engine import URL, make_url
 
 from explainers.errors import InvalidInput, StorageAway, StorageError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.full_disk import is_full, no_space
 from studies.passwords import HIDDEN, is_secret_name, without_passwords
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from explainers.faithfulness import Faithfulness
-from explainers.reliability import Reliability
+from explainers.metrics import Faithfulness
+from explainers.references import Reliability
 from studies.parameter_code import parameter_code
 from studies.runtime_doubt import runtime_doubt
 from studies.study_pictures import legend

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
-from explainers.overlay import REFERENCE_COLOUR, mask_overlay
+from explainers.images import REFERENCE_COLOUR, mask_overlay
 
 __all__ = [
     "DEFAULTS_PICTURE", "PHOTOGRAPH_PICTURE", "explanation_picture", "legend",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from explainers.lime_parameters import LimeParameters
-from explainers.stored_masks import stored_coverage
+from explainers.lime import LimeParameters
+from explainers.masks import stored_coverage
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.explained_class import ExplainedClass
 from studies.front import FrontPoint, front_document

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from explainers.errors import InvalidInput, SubmissionError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.server_address import GRADING, ServerAddress, parse_address
 from studies.server_requests import Reply, RequestFailure, request
 

@@ -1,6 +1,6 @@
 """Train the demo network on freshly drawn scenes and write its weights.
 
-    python -m studies.train_demo_network -o explainers/data/demo_network.pt
+    python -m studies.train_demo_network -o explainers/classifiers/data/demo_network.pt
 
 LIME asks a classifier about pictures with superpixels replaced, which an ordinary training set
 does not contain. Half of every batch is therefore perturbed in that way, and the target of a
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from explainers.demo_network import DemoNetwork
+from explainers.classifiers import DemoNetwork
 from studies.demo_scenes import CLASS_NAMES, DEMO_SEEDS, SCENE_SIZE, draw_background, draw_scene
 
 __all__ = ["HELD_OUT_SEED", "TRAINING_SEED", "Scenes", "accuracy", "draw_scenes", "main", "train"]

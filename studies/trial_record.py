@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from explainers.faithfulness import Faithfulness
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
+from explainers.metrics import Faithfulness
 
 __all__ = ["TrialRecord"]
 

@@ -1,6 +1,6 @@
 """Stock lime in a fresh process: the number we quote.
 
-No bank, no engine, a real clock, seeds that the search never saw. The parent writes each image,
+No cache, no engine, a real clock, seeds that the search never saw. The parent writes each image,
 its reference and its keyword arguments to a folder and starts ``python -m studies.verification``
 on it, which imports lime and the user's own classifier and nothing of the search.
 """
@@ -41,7 +41,7 @@ class VerificationCase:
         image: (H, W, 3) uint8.
         reference: (H, W) bool.
         kwargs: for ``explain_instance``.
-        classifier_spec: keyword arguments of ``explainers.zoo.load_classifier``.
+        classifier_spec: keyword arguments of ``explainers.classifiers.load_classifier``.
         has_reference: where there is none, held-out R² and insertion minus deletion are measured
             instead of IoU.
     """
@@ -169,7 +169,7 @@ def _run(folder: Path) -> None:
     """The fresh process."""
     import warnings
 
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     warnings.simplefilter("ignore")
     request = json.loads((folder / "request.json").read_text())
@@ -177,9 +177,7 @@ def _run(folder: Path) -> None:
     classifier = load_classifier(**request["classifier"])
     classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
 
-    def explained(
-        kwargs_of: Callable[[], dict[str, Any]], seeds: Sequence[int]
-    ) -> dict[str, Any]:
+    def explained(kwargs_of: Callable[[], dict[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
         found = [
             explain_with_stock_lime(
                 image,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from explainers.classifier import Classifier
+    from explainers.classifiers import Classifier
 
 
 _SMALL = 2**20  # bytes
@@ -105,7 +105,7 @@ def assets() -> Path:
 @pytest.fixture(scope="session")
 def mobilenet(assets: Path) -> Classifier:
     """torchvision's MobileNet V2 with its ImageNet weights."""
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     weights = assets / "models" / "mobilenet_v2_imagenet.pth"
     return load_classifier("mobilenet_v2", weights=str(weights), device="cpu")
@@ -114,7 +114,7 @@ def mobilenet(assets: Path) -> Classifier:
 @pytest.fixture(scope="session")
 def demo_classifier() -> Classifier:
     """The network that ships with the package."""
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     return load_classifier("demo", device="cpu")
 

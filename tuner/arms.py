@@ -13,10 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from explainers.lime import draw_rows
-from explainers.lime_parameters import LimeParameters
-from explainers.replay import FlatSetting, replay
-from explainers.segmentation import Segmentation
+from explainers.lime import FlatSetting, LimeParameters, Segmentation, draw_rows, replay
 from tuner.objective import score
 from tuner.search_space import ALL_FEATURES, HIDE_COLORS, LIME_DEFAULT, SearchSpace
 from tuner.task import SearchTask, TuningTask
@@ -261,9 +258,7 @@ class Arms:
     def _behind(self, arm: Arm, iou: float) -> bool:
         return iou - self._weight * self._cheapest_ratio(arm) < self.best - _LET_BE_BEHIND
 
-    def _replayed(
-        self, arm: Arm, samples: int, seeds: int
-    ) -> dict[FlatSetting, list[float]]:
+    def _replayed(self, arm: Arm, samples: int, seeds: int) -> dict[FlatSetting, list[float]]:
         """IoU on each seed of the settings that stayed hopeful."""
         task = self._task.images[0]
         found: dict[FlatSetting, list[float]] = {}
@@ -301,7 +296,7 @@ class Arms:
         if space.random_seed[0] is None:
             state.randint(0, high=1000)  # lime draws the segmentation's seed first
         rows = draw_rows(state, samples, view.superpixels)
-        answers = task.bank.answers(
+        answers = task.cache.predictions(
             task.source,
             task.image,
             task.segments(arm.segmentation),

@@ -17,7 +17,7 @@ from tuner.runtime_measurement import PROBES, calibrate, device_name
 from tuner.runtime_model import RuntimeModel
 
 if TYPE_CHECKING:
-    from explainers.classifier import Classifier
+    from explainers.classifiers import Classifier
 
 __all__ = ["runtime_model_for"]
 

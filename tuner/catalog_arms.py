@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.replay import FlatSetting
+from explainers.lime import FlatSetting
 from tuner.arms import Arm, Arms, Forecast
 from tuner.catalog_task import CatalogTask
 from tuner.objective import score
@@ -104,9 +104,7 @@ class CatalogArms(Arms):
                 only = _hopeful_steps(found, number + 1)
         return self._settled(arm, found)
 
-    def on_every_image(
-        self, arm: Arm, samples: int
-    ) -> dict[FlatSetting, NDArray[np.float64]]:
+    def on_every_image(self, arm: Arm, samples: int) -> dict[FlatSetting, NDArray[np.float64]]:
         """(images,) IoU of each flat setting on the first seed; asks for what is not banked."""
         tasks = self._catalog.images
         found: dict[FlatSetting, NDArray[np.float64]] = {}

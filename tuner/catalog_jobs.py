@@ -50,7 +50,7 @@ def run_catalog_job(
     import optuna
     import torch
 
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import PredictionCache
     from studies.assets import cache_folder
     from studies.storage import open_storage
     from tuner.catalog_study import catalog_facts, run_catalog_study, with_stored_prices
@@ -66,13 +66,13 @@ def run_catalog_job(
     keep_freed_memory()
     classifier = kept_classifier(first.classifier_spec)
     with (
-        closing(PerturbationBank(first.bank or cache_folder() / "bank")) as bank,
+        closing(PredictionCache(first.cache or cache_folder() / "bank")) as cache,
         closing(open_storage(first.storage)) as storage,
     ):
         tasks = {}
         for each in job.jobs:
             catalog, image = load_catalog_image(each.catalog, each.key, classifier, each.assets)
-            tasks[each.key] = each.task(classifier, image.pixels, bank)
+            tasks[each.key] = each.task(classifier, image.pixels, cache)
         task = CatalogTask(tasks, Aggregate.parse(job.aggregate))
         settings = _settings(job)
         facts = catalog_facts(

@@ -16,9 +16,9 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.attributes import LABELS
 from tuner.arms import Arm
 from tuner.catalog_arms import CatalogArms

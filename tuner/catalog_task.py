@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters, PredictionCache, Segmentation
 from explainers.masks import MaskRule
-from explainers.perturbation_bank import PerturbationBank
-from explainers.segmentation import Segmentation
 from tuner.runtime_model import RuntimeModel, RuntimeParts
 from tuner.task import MapView, TuningTask
 
@@ -70,7 +68,7 @@ MEAN = Aggregate()
 
 @dataclass(eq=False)
 class CatalogTask:
-    """What :class:`tuner.task.TuningTask` is to one image, for several; they share one bank.
+    """What :class:`tuner.task.TuningTask` is to one image, for several; they share one cache.
 
     Attributes:
         tasks: by key, in an order that has nothing to do with what the images show, because
@@ -93,9 +91,9 @@ class CatalogTask:
         return tuple(self.tasks.values())
 
     @property
-    def bank(self) -> PerturbationBank:
+    def cache(self) -> PredictionCache:
         """Of all images."""
-        return self.images[0].bank
+        return self.images[0].cache
 
     @property
     def runtime_model(self) -> RuntimeModel:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import optuna
 
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from tuner.catalog_arms import BestSoFar, paired
 from tuner.catalog_task import CatalogTask
 from tuner.stopping import Rival

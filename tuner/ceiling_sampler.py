@@ -124,7 +124,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     if it had not been interrupted.
 
     Args:
-        task: the image's task; its bank is asked when an arm is probed.
+        task: the image's task; its cache is asked when an arm is probed.
         space: what may be proposed.
         runtime_weight: as in the study's score.
         seed: base seed.
@@ -278,9 +278,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             scored = self._reading.score(trial)
             seeds = min(len(trial.user_attrs.get("iou_per_seed", ())), _REPLAYED_SEEDS)
             if seeds and scored is not None and trial.params:
-                note(
-                    self.arms.of(trial.params), int(trial.params["num_samples"]), seeds, scored
-                )
+                note(self.arms.of(trial.params), int(trial.params["num_samples"]), seeds, scored)
             arm, foretold = self.arms.of(trial.params), self._reading.foretold(trial)
             if arm is not None and trial.user_attrs.get("feasible") is False:
                 barred[arm] = barred.get(arm, 0) + 1

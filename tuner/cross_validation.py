@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.statistics import Interval
 from studies.statistics import mean as mean_of
 from tuner.catalog_study import run_catalog_study, values_on
@@ -73,7 +73,7 @@ def cross_validate(
 ) -> Transfer:
     """Search anew without each fold's images, and score what is chosen on them.
 
-    The searches share the bank, so most of their answers are there.
+    The searches share the cache, so most of their answers are there.
 
     Args:
         chosen: by the search with all images.

@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from explainers.faithfulness import Faithfulness
+from explainers.metrics import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.trial_record import TrialRecord
 from tuner.faithfulness import FaithfulnessMeter

@@ -27,13 +27,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.faithfulness import Faithfulness
-from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
-from explainers.lime import explained_label
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters, explained_label
 from explainers.masks import selected_superpixels
-from explainers.measures import surrogate_r2
-from explainers.stability import mask_stability
+from explainers.metrics import (
+    Faithfulness,
+    deletion_curve,
+    insertion_curve,
+    mask_stability,
+    superpixel_map,
+    surrogate_r2,
+)
 from tuner.task import TuningTask
 
 __all__ = ["AGREEMENT", "FAITHFUL", "OBJECTIVES", "FaithfulnessMeter"]
@@ -46,7 +49,7 @@ OBJECTIVES = (AGREEMENT, FAITHFUL)
 class FaithfulnessMeter:
     """Measures settings on one image, and asks nothing twice.
 
-    The bank keeps answers to perturbations; those along the curves of a ranking are kept here,
+    The cache keeps answers to perturbations; those along the curves of a ranking are kept here,
     because seeds and settings often rank alike.
     """
 
@@ -77,7 +80,7 @@ class FaithfulnessMeter:
         local = [(int(s), float(w)) for s, w in found.local_exp[label]]
         r2 = surrogate_r2(
             found.segments, dict(local), float(found.intercept[label]), parameters.hide_color,
-            label, task.image, task.source, task.bank,
+            label, task.image, task.source, task.cache,
         )  # fmt: skip
         ranking = superpixel_map(found.segments, dict(local))
         mask = np.isin(found.segments, selected_superpixels(local, task.mask_rule))
@@ -93,8 +96,8 @@ class FaithfulnessMeter:
         return self._gains[key]
 
     def _predict(self, images: NDArray[np.uint8]) -> NDArray[np.floating]:
-        self._task.bank.counts.needed += len(images)
-        self._task.bank.counts.new += len(images)
+        self._task.cache.counts.needed += len(images)
+        self._task.cache.counts.new += len(images)
         answers: NDArray[np.floating] = np.asarray(self._task.source.predict_proba(images))
         return answers
 

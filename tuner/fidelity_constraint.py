@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
-from explainers.lime import explained_label
-from explainers.lime_parameters import LimeParameters
-from explainers.measures import surrogate_r2
+from explainers.lime import LimeParameters, explained_label
+from explainers.metrics import (
+    deletion_curve,
+    insertion_curve,
+    superpixel_map,
+    surrogate_r2,
+)
 from tuner.task import TuningTask
 
 __all__ = ["Fidelity", "default_fidelity", "fidelity_of"]
@@ -46,14 +49,14 @@ class Fidelity:
 
 
 def fidelity_of(task: TuningTask, parameters: LimeParameters, seeds: Sequence[int]) -> Fidelity:
-    """Measure an image's explanations of some seeds, with answers of the task's bank.
+    """Measure an image's explanations of some seeds, with answers of the task's cache.
 
     The pictures of the curves are asked about every time, 58 a seed, and counted as new answers.
     """
 
     def predict(images: NDArray[np.uint8]) -> NDArray[Any]:
-        task.bank.counts.needed += len(images)
-        task.bank.counts.new += len(images)
+        task.cache.counts.needed += len(images)
+        task.cache.counts.new += len(images)
         return task.source.predict_proba(images)
 
     r2s, gains = [], []
@@ -64,7 +67,7 @@ def fidelity_of(task: TuningTask, parameters: LimeParameters, seeds: Sequence[in
         r2s.append(
             surrogate_r2(
                 found.segments, weights, float(found.intercept[label]), parameters.hide_color,
-                label, task.image, task.source, task.bank,
+                label, task.image, task.source, task.cache,
             )
         )  # fmt: skip
         ranking = superpixel_map(found.segments, weights)

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     import optuna
     from numpy.typing import NDArray
 
-    from explainers.classifier import Classifier
-    from explainers.lime_parameters import LimeParameters
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.classifiers import Classifier
+    from explainers.lime import LimeParameters, PredictionCache
     from tuner.task import TuningTask
     from tuner.trial import TuningSettings
 
@@ -44,11 +43,11 @@ class TuneJob:
     """Everything a worker needs to tune one image; picklable.
 
     Attributes:
-        classifier_spec: keyword arguments of ``explainers.zoo.load_classifier``.
+        classifier_spec: keyword arguments of ``explainers.classifiers.load_classifier``.
         engine: see ``explainers.engines.ENGINES``.
         reference: as ``Reference.to_json()`` gives it.
         threads: for torch in the worker, so that workers do not fight for the cores.
-        bank: folder of answers; that of the process's own cache where ``None``.
+        cache: folder of answers; that of the process's own cache where ``None``.
         trials ... space: see ``tuner.tuning.TuningSettings``.
         mask_rule: arguments of ``MaskRule``; those of our own where ``None``.
         calibration: which one the runtime model comes from, as ``Calibration.identity`` says.
@@ -78,7 +77,7 @@ class TuneJob:
     seed: int
     space: SearchSpace
     beyond: bool = False
-    bank: Path | None = None
+    cache: Path | None = None
     mask_rule: dict[str, Any] | None = None
     calibration: dict[str, str] | None = None
     log: Path | None = None
@@ -128,7 +127,7 @@ class TuneJob:
         )
 
     def task(
-        self, classifier: Classifier, pixels: NDArray[np.uint8], bank: PerturbationBank
+        self, classifier: Classifier, pixels: NDArray[np.uint8], cache: PredictionCache
     ) -> TuningTask:
         """What its trials need.
 
@@ -136,7 +135,7 @@ class TuneJob:
             pixels: (H, W, 3) uint8 of its image, in the classifier's geometry.
         """
         from explainers.masks import MASK_RULE, MaskRule
-        from explainers.reference import Reference
+        from explainers.references import Reference
         from tuner.runtime_model import RuntimeModel
         from tuner.task import TuningTask
 
@@ -144,7 +143,7 @@ class TuneJob:
             image=pixels,
             source=kept_engine(classifier, self.engine, pixels),
             reference=Reference.from_json(self.reference),
-            bank=bank,
+            cache=cache,
             runtime_model=RuntimeModel.from_json(self.runtime_model),
             mask_rule=MASK_RULE if self.mask_rule is None else MaskRule(**self.mask_rule),
             threads=self.threads,
@@ -198,7 +197,7 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
     import optuna
     import torch
 
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import PredictionCache
     from studies.assets import cache_folder
     from studies.storage import open_storage
     from tuner.tuning import as_stored, open_study
@@ -210,10 +209,10 @@ def _loaded(job: TuneJob) -> Iterator[OpenedJob]:
     classifier = kept_classifier(job.classifier_spec)
     catalog, image = load_catalog_image(job.catalog, job.key, classifier, job.assets)
     with (
-        closing(PerturbationBank(job.bank or cache_folder() / "bank")) as bank,
+        closing(PredictionCache(job.cache or cache_folder() / "bank")) as cache,
         closing(open_storage(job.storage)) as storage,
     ):
-        task = job.task(classifier, image.pixels, bank)
+        task = job.task(classifier, image.pixels, cache)
         facts = job.facts(task, classifier, catalog.name)
         study = open_study(job.study, storage, facts, pareto=job.pareto)
         plan = job.plan.to_json()
@@ -251,7 +250,7 @@ def winners_of(storage: str, study: str) -> list[LimeParameters]:
     Args:
         study: ``PREFIX/KEY`` of the image that they are for.
     """
-    from explainers.lime_parameters import LimeParameters
+    from explainers.lime import LimeParameters
     from studies.overview import best_parameters
 
     prefix, _, own = study.rpartition("/")

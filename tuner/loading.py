@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from explainers.classifier import Classifier
+    from explainers.classifiers import Classifier
     from explainers.engines import Engine
     from studies.assets import StudyImage
     from studies.catalog import Catalog
@@ -30,7 +30,7 @@ def kept_classifier(spec: Mapping[str, Any]) -> Classifier:
 
 @lru_cache(maxsize=1)
 def _loaded(spec: tuple[tuple[str, Any], ...]) -> Classifier:
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     return load_classifier(**dict(spec))
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.passwords import without_passwords
 
 __all__ = [
@@ -51,9 +51,7 @@ class SharedLogFile(RotatingFileHandler):
             path, maxBytes=most_bytes, backupCount=_OLDER_FILES, encoding="utf-8", delay=True
         )
         self.path, self._told = path, told
-        self.setFormatter(
-            _Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s")
-        )
+        self.setFormatter(_Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""

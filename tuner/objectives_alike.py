@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from explainers.faithfulness import Faithfulness
-from explainers.lime import explanation_mask
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters, explanation_mask
 from explainers.masks import intersection_over_union
+from explainers.metrics import Faithfulness
 from tuner.faithfulness import FaithfulnessMeter
 from tuner.task import TuningTask
 

@@ -8,8 +8,8 @@ from types import NoneType
 from typing import Any
 
 from explainers.errors import InvalidInput
-from explainers.foreign_text import one_line
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
+from explainers.messages import one_line
 
 __all__ = ["PLAN", "StudyPlan"]
 

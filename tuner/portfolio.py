@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput, InvalidParameters
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 
 __all__ = [
     "PORTFOLIO", "SHIPPED", "Candidate", "Portfolio", "ScoredCandidates", "choose", "distinct",

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from explainers.annotations import read_coco
 from explainers.errors import InvalidInput
-from explainers.mask_files import MaskFolder, coco_mask, load_mask
 from explainers.masks import check_own_mask
-from explainers.reference import Reference
-from explainers.remarks import Remarks, told_once
+from explainers.messages import Decisions, decisions_logged
+from explainers.references import (
+    MaskFolder,
+    Reference,
+    coco_mask,
+    load_mask,
+    read_coco,
+)
 from studies.assets import StudyImage
 from studies.catalog import Catalog
 
@@ -32,7 +36,7 @@ def own_masks(
     """
     source = Path(rule)
     own = any(image.own_mask is not None or image.entry.mask is not None for image in images)
-    with told_once() as remarks:
+    with decisions_logged() as remarks:
         # A folder may well be called "masks"; where the catalogue has none, it is what is meant.
         if rule == "masks" and (own or not source.is_dir()):
             return {image.key: own_mask(catalog, image, remarks) for image in images}
@@ -44,12 +48,12 @@ def own_masks(
     return None
 
 
-def own_mask(catalog: Catalog, image: StudyImage, remarks: Remarks | None = None) -> Reference:
+def own_mask(catalog: Catalog, image: StudyImage, remarks: Decisions | None = None) -> Reference:
     """The mask that belongs to an image: drawn with it, or in a file that the catalogue names.
 
     Raises:
         InvalidInput: there is none, or it does not fit the image.
-        MissingAsset, InvalidImage, UnusableReference: see ``explainers.mask_files.load_mask``.
+        MissingAsset, InvalidImage, UnusableReference: see ``explainers.references.load_mask``.
     """
     if image.own_mask is not None:
         check_own_mask(image.own_mask, f"the mask of {image.key}")
@@ -63,7 +67,9 @@ def own_mask(catalog: Catalog, image: StudyImage, remarks: Remarks | None = None
     return Reference(_load(path, image, remarks).mask, "masks")
 
 
-def _coco_masks(path: Path, images: Sequence[StudyImage], remarks: Remarks) -> dict[str, Reference]:
+def _coco_masks(
+    path: Path, images: Sequence[StudyImage], remarks: Decisions
+) -> dict[str, Reference]:
     masks = read_coco(path, remarks)
     found: dict[str, Reference] = {}
     keys: dict[str, str] = {}
@@ -89,7 +95,7 @@ def _coco_masks(path: Path, images: Sequence[StudyImage], remarks: Remarks) -> d
     return found
 
 
-def _load(path: Path, image: StudyImage, remarks: Remarks | None) -> Reference:
+def _load(path: Path, image: StudyImage, remarks: Decisions | None) -> Reference:
     return load_mask(
         path,
         image.key,

@@ -35,10 +35,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.black_box import BlackBox
-from explainers.classifier import Classifier
+from explainers.classifiers import BlackBox, Classifier
+from explainers.lime import Segmentation
 from explainers.machine_load import LoadMeter
-from explainers.segmentation import Segmentation
 from tuner.runtime_model import DEFAULT_SEGMENTATION, RuntimeModel
 
 __all__ = ["PROBES", "calibrate", "device_name", "ordered_by_batch"]
@@ -165,7 +164,7 @@ def _run(folder: Path) -> None:
     """The process with sleeping threads."""
     import torch
 
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     request = json.loads((folder / "request.json").read_text())
     torch.set_num_threads(request["threads"])

@@ -2,7 +2,7 @@
 
 seconds = superpixels + samples × (perturb + classify at that batch size) + fits. The constants
 are measured once on a machine (:mod:`tuner.runtime_measurement`) with the classifier that will be
-used, and stored with the study. So the runtime of a parameter set does not depend on what the bank
+used, and stored with the study. So the runtime of a parameter set does not depend on what the cache
 holds, and the same stored model gives the same scores.
 """
 
@@ -15,8 +15,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Segmentation
 
 __all__ = ["DEFAULT_SEGMENTATION", "RuntimeModel", "RuntimeParts"]
 

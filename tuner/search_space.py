@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, InvalidParameters
-from explainers.lime_parameters import DISTANCE_METRICS, LimeParameters, Regressor
-from explainers.segmentation import SEGMENTERS, Segmentation
+from explainers.lime import (
+    DISTANCE_METRICS,
+    SEGMENTERS,
+    LimeParameters,
+    Regressor,
+    Segmentation,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -193,9 +198,8 @@ class SearchSpace:
         values: dict[str, Any] = {
             "num_samples": parameters.num_samples,
             "batch_size": parameters.batch_size,
-            "top_labels": parameters.top_labels or min(
-                k for k in self.top_labels if isinstance(k, int)
-            ),
+            "top_labels": parameters.top_labels
+            or min(k for k in self.top_labels if isinstance(k, int)),
             "distance_metric": parameters.distance_metric,
             "num_features": (
                 ALL_FEATURES if parameters.num_features == _ALL else parameters.num_features

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, InvalidParameters
-from explainers.foreign_text import one_line
-from explainers.lime_parameters import LIME_ARGUMENTS, REGRESSORS, LimeParameters
-from explainers.segmentation import SEGMENTERS
+from explainers.lime import (
+    LIME_ARGUMENTS,
+    REGRESSORS,
+    SEGMENTERS,
+    LimeParameters,
+)
+from explainers.messages import one_line
 from studies.plain_parameters import parameters_digest
 from tuner.server_runtime import TimedAnswer
 
@@ -109,9 +113,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _answer(
-    name: str, params: Any, iou: float, seconds: float, keys: Sequence[str]
-) -> KnownAnswer:
+def _answer(name: str, params: Any, iou: float, seconds: float, keys: Sequence[str]) -> KnownAnswer:
     if not isinstance(params, dict):
         raise InvalidInput(f"params is a {type(params).__name__}, not an object by image")
     for key in params:
@@ -187,7 +189,7 @@ def lime_parameters(plain: Any) -> LimeParameters:
 
 
 def _segmentation(plain: Any) -> dict[str, Any] | None:
-    """Without what ``explainers.segmentation`` always passes."""
+    """Without what ``explainers.lime.segmentation`` always passes."""
     if plain is None:
         return None
     if not isinstance(plain, dict):

@@ -11,7 +11,7 @@ from typing import Any
 
 from explainers.errors import InvalidInput
 from explainers.masks import MaskRule
-from explainers.reference import parse_reference
+from explainers.references import parse_reference
 from tuner.runtime_model import RuntimeModel
 from tuner.server_answers import KnownAnswer
 from tuner.server_rules import LEAST_ANSWERS, MASK_RULES, Candidate, Verdict, ranked_first
@@ -142,9 +142,7 @@ class Calibration:
                     document["verdict"], document["reference"], _rule_name(document["mask_rule"])
                 ),
                 factors=None if factors is None else _factors(factors),
-                runtime_model=None
-                if model is None
-                else RuntimeModel.from_json(json.dumps(model)),
+                runtime_model=None if model is None else RuntimeModel.from_json(json.dumps(model)),
                 rules=None if rules is None else _rules(rules),
                 taken=document["taken"],
             )
@@ -247,9 +245,7 @@ def parse_take(text: str) -> tuple[str, str | None]:
     return reference, mask_rule or None
 
 
-def chosen_rule(
-    candidates: Sequence[Candidate], reference: str, mask_rule: str | None
-) -> Verdict:
+def chosen_rule(candidates: Sequence[Candidate], reference: str, mask_rule: str | None) -> Verdict:
     """The user's own choice, with what the answers say about it.
 
     Args:

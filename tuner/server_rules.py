@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.ceiling import overlap_counts
 from explainers.errors import InvalidInput, UnusableReference
-from explainers.heat_map_rules import parse_heat_map_rule
 from explainers.masks import (
     MASK_RULE,
     MaskRule,
@@ -24,6 +22,7 @@ from explainers.masks import (
     intersection_over_union,
     selected_superpixels,
 )
+from explainers.references import overlap_counts, parse_heat_map_rule
 
 __all__ = [
     "CUTS", "LEAST_ANSWERS", "MASK_RULES", "METHODS", "Candidate", "ImageRun", "Verdict",
@@ -36,7 +35,7 @@ METHODS: tuple[str, ...] = (
 """Heat maps that are looked at unless others are named: those that ask for a few passes only."""
 
 CUTS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "otsu", "top20", "top30")
-"""How each heat map becomes a mask; see ``explainers.heat_map_rules``."""
+"""How each heat map becomes a mask; see ``explainers.references.heat_map_rules``."""
 
 MASK_RULES: Mapping[str, MaskRule] = {
     "positive5": MASK_RULE,

@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.lime import explain, segment
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import AnswerSource, PerturbationBank
-from explainers.segmentation import Segmentation
+from explainers.lime import (
+    LimeParameters,
+    PredictionCache,
+    Predictor,
+    Segmentation,
+    explain,
+    segment,
+)
 from studies.assets import StudyImage
 from tuner.runtime_model import RuntimeModel
 from tuner.server_answers import KnownAnswer
@@ -30,7 +34,7 @@ Told = Callable[[str, float, float], None]
 def superpixel_maps(
     segmentations: Sequence[Segmentation | None],
     images: Sequence[StudyImage],
-    bank: PerturbationBank,
+    cache: PredictionCache,
     told: Told = lambda *_: None,
 ) -> Maps:
     """The superpixels of every image by every segmentation; ``None`` is lime's default."""
@@ -41,7 +45,7 @@ def superpixel_maps(
         for each in different:
             parameters = LimeParameters(segmentation=each, random_seed=0)
             state = np.random.RandomState(0)
-            maps[image.key, each] = segment(image.pixels, parameters, state, bank, image.digest)
+            maps[image.key, each] = segment(image.pixels, parameters, state, cache, image.digest)
     return maps
 
 
@@ -76,8 +80,8 @@ def explained_again(
     answers: Sequence[KnownAnswer],
     images: Sequence[StudyImage],
     maps: Maps,
-    source: AnswerSource,
-    bank: PerturbationBank,
+    source: Predictor,
+    cache: PredictionCache,
     seeds: int,
     told: Told = lambda *_: None,
 ) -> list[dict[str, ImageRun]]:
@@ -94,7 +98,7 @@ def explained_again(
             weights = []
             for seed in range(seeds):
                 told(f"{image.key}, {answer.name}", done, total)
-                weights.append(_weights(answer, image, parameters, seed, source, bank))
+                weights.append(_weights(answer, image, parameters, seed, source, cache))
                 done += 1
             segments = maps[image.key, parameters.segmentation]
             found[image.key] = ImageRun(segments, tuple(weights))
@@ -106,8 +110,8 @@ def _weights(
     image: StudyImage,
     parameters: LimeParameters,
     seed: int,
-    source: AnswerSource,
-    bank: PerturbationBank,
+    source: Predictor,
+    cache: PredictionCache,
 ) -> Sequence[tuple[int, float]]:
     try:
         explanation = explain(
@@ -115,7 +119,7 @@ def _weights(
             source,
             parameters,
             seed=seed,
-            bank=bank,
+            cache=cache,
             first_label_only=True,
             image_digest=image.digest,
         )

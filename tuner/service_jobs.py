@@ -19,7 +19,7 @@ from explainers.errors import LimeTunerError, StorageError
 from studies.records.jobs import BEAT_SECONDS, Job, Jobs
 
 if TYPE_CHECKING:
-    from explainers.reference import Reference
+    from explainers.references import Reference
     from tuner.jobs import TuneJob
 
 __all__ = ["ServicePlan", "ServiceWorker"]
@@ -51,7 +51,7 @@ class ServicePlan:
 
     @property
     def classifier_spec(self) -> dict[str, Any]:
-        """Arguments of ``explainers.zoo.load_classifier``."""
+        """Arguments of ``explainers.classifiers.load_classifier``."""
         return {
             "model": self.model,
             "weights": self.weights,
@@ -79,7 +79,7 @@ class ServiceWorker:
         """
         import torch
 
-        from explainers.image_files import limit_pixels
+        from explainers.images import limit_pixels
         from tuner.loading import kept_classifier
 
         torch.set_num_threads(self._plan.threads)
@@ -112,9 +112,7 @@ class ServiceWorker:
 
         pause(GRACE_SECONDS)
         with contextlib.suppress(*UNREACHABLE):  # the server ends; its heartbeat has ended, too
-            until_reachable(
-                lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause
-            )
+            until_reachable(lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause)
 
     def _do(self, jobs: Jobs, job: Job) -> None:
         with self._beating(jobs, job) as is_mine:
@@ -204,7 +202,7 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
 
 def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
     """Decode the image, make its reference and two pictures, unless an earlier attempt did."""
-    from explainers.overlay import save_png
+    from explainers.images import save_png
     from studies.service.folder import ServiceFolder
     from studies.study_pictures import photograph_picture
     from tuner.jobs import TuneJob
@@ -262,7 +260,7 @@ def _reference(
     Args:
         known: the facts of its study, where there is one.
     """
-    from explainers.reference import parse_reference
+    from explainers.references import parse_reference
     from tuner.references import own_mask
     from tuner.study_identity import stored_reference
 

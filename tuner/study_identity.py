@@ -18,8 +18,8 @@ import optuna
 from optuna.study import StudyDirection
 
 from explainers.errors import InvalidInput, StorageError
-from explainers.foreign_text import one_line
-from explainers.reference import Reference, parse_reference
+from explainers.messages import one_line
+from explainers.references import Reference, parse_reference
 from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
 from studies.patient_storage import trouble_told
 from studies.storage import holds_studies, open_storage

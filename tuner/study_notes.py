@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import LimeTunerError
-from explainers.lime import explanation_mask
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters, explanation_mask
 from studies.artifacts import Artifacts, add_picture
 from studies.attributes import DEFAULTS_ORIGIN, PICTURES
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import best_trial
 from studies.patient_storage import UNREACHABLE

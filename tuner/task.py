@@ -10,15 +10,21 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.ceiling import overlap_counts, reachable_iou
 from explainers.errors import InvalidInput
 from explainers.images import array_digest
-from explainers.lime import explain, explained_label, segment, top_label
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import (
+    LimeParameters,
+    PredictionCache,
+    Predictor,
+    Segmentation,
+    explain,
+    explained_label,
+    lime_algorithm,
+    segment,
+    top_label,
+)
 from explainers.masks import MASK_RULE, MaskRule, selected_superpixels
-from explainers.perturbation_bank import AnswerSource, PerturbationBank
-from explainers.reference import Reference
-from explainers.segmentation import Segmentation, lime_algorithm
+from explainers.references import Reference, overlap_counts, reachable_iou
 from tuner.runtime_model import RuntimeModel, RuntimeParts
 
 __all__ = ["MapView", "SearchTask", "TuningTask"]
@@ -55,7 +61,7 @@ class SearchTask(Protocol):
     def images(self) -> Sequence[TuningTask]: ...
 
     @property
-    def bank(self) -> PerturbationBank: ...
+    def cache(self) -> PredictionCache: ...
 
     @property
     def runtime_model(self) -> RuntimeModel: ...
@@ -88,7 +94,7 @@ class TuningTask:
 
     Attributes:
         image: (H, W, 3) uint8.
-        source: who answers the bank's questions.
+        source: who answers the cache's questions.
         runtime_model: prices parameter sets.
         mask_rule: how masks are read.
         threads: how many superpixel maps may be computed at a time.
@@ -96,9 +102,9 @@ class TuningTask:
     """
 
     image: NDArray[np.uint8]
-    source: AnswerSource
+    source: Predictor
     reference: Reference
-    bank: PerturbationBank
+    cache: PredictionCache
     runtime_model: RuntimeModel
     mask_rule: MaskRule = MASK_RULE
     threads: int = 1
@@ -122,7 +128,7 @@ class TuningTask:
     @cached_property
     def original(self) -> NDArray[np.floating]:
         """(C,) the classifier's answer to the image."""
-        return self.bank.original(self.source, self.image, self.digest)
+        return self.cache.original(self.source, self.image, self.digest)
 
     @cached_property
     def label(self) -> int | None:
@@ -150,7 +156,8 @@ class TuningTask:
             return parameters.about(None)
         return parameters.about(self.label)
 
-    def explain(self, parameters: LimeParameters, seed: int, source: AnswerSource | None = None
+    def explain(
+        self, parameters: LimeParameters, seed: int, source: Predictor | None = None
     ) -> Any:
         """lime's explanation of the task's class; see :func:`explainers.lime.explain`.
 
@@ -162,7 +169,7 @@ class TuningTask:
             self.source if source is None else source,
             self.about(parameters),
             seed=seed,
-            bank=self.bank,
+            cache=self.cache,
             first_label_only=True,
             image_digest=self.digest,
         )
@@ -187,13 +194,13 @@ class TuningTask:
     def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
         """Begin with superpixel maps that will be looked at soon."""
         algorithms = [lime_algorithm(each, 0) for each in segmentations if each not in self._views]
-        self.bank.expect(self.image, algorithms, self.threads, self.digest)
+        self.cache.expect(self.image, algorithms, self.threads, self.digest)
 
     def segments(self, segmentation: Segmentation | None) -> NDArray[np.int64]:
         """(H, W) superpixels."""
         state = np.random.RandomState(0)
         parameters = LimeParameters(segmentation=segmentation, random_seed=0)
-        return segment(self.image, parameters, state, self.bank, self.digest)
+        return segment(self.image, parameters, state, self.cache, self.digest)
 
     def runtime(self, parameters: LimeParameters) -> RuntimeParts:
         """Seconds of one explanation by the runtime model."""

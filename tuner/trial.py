@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from tuner.arms import FEW_SUPERPIXELS
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
 from tuner.goals import FrontGoal, Goal, ScoreGoal

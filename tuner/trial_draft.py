@@ -8,8 +8,8 @@ from typing import Any
 
 import optuna
 
-from explainers.faithfulness import Faithfulness
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
+from explainers.metrics import Faithfulness
 from studies.trial_record import TrialRecord
 from tuner.runtime_model import RuntimeParts
 from tuner.search_space import SearchSpace
@@ -27,7 +27,7 @@ class TrialDraft:
         parts: modelled seconds of one explanation.
         ratio: the same relative to lime's defaults.
         superpixels: how many there are; the mean of several images.
-        asked_before: answers that the bank had asked for when the trial began.
+        asked_before: answers that the cache had asked for when the trial began.
     """
 
     trial: optuna.Trial
@@ -42,7 +42,7 @@ class TrialDraft:
     @classmethod
     def of(cls, trial: optuna.Trial, task: SearchTask, space: SearchSpace) -> TrialDraft:
         """Parameters that the trial carries from the start, or that its sampler suggests."""
-        asked_before = task.bank.counts.new
+        asked_before = task.cache.counts.new
         given = trial.user_attrs.get("lime_parameters")
         if given is None:
             parameters = space.suggest(trial)
@@ -98,7 +98,7 @@ class TrialDraft:
             runtime_ratio=self.ratio,
             runtime_parts=self.parts.as_dict(),
             superpixels=self.superpixels,
-            answers=self.task.bank.counts.new - self.asked_before,
+            answers=self.task.cache.counts.new - self.asked_before,
             reason=reason,
             faithful=faithful,
             extra={} if extra is None else dict(extra),

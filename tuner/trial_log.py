@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.attributes import FAILURE, WORKER
 from studies.full_disk import is_full
 from studies.hosts import this_worker

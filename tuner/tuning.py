@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 from PIL import Image
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput
 from explainers.images import as_image, image_for
-from explainers.lime_parameters import LimeParameters
-from explainers.mask_files import given_mask
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import parse_reference
+from explainers.lime import LimeParameters, PredictionCache
+from explainers.references import given_mask, parse_reference
 from studies.assets import cache_folder
 from studies.attributes import LABEL
 from studies.front import FrontPoint
@@ -216,7 +214,7 @@ def tune(
     space: SearchSpace | None = None,
     storage: str | None = None,
     study: str = "image",
-    bank: Path | PerturbationBank | None = None,
+    cache: Path | PredictionCache | None = None,
     runtime_model: RuntimeModel | None = None,
     on_trial: Callable[[FrozenTrial], None] | None = None,
 ) -> TuningResult:
@@ -236,7 +234,7 @@ def tune(
         engine: who computes the classifier's answers; see ``explainers.engines``.
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
-        bank: folder for classifier answers; ``None`` keeps them in memory.
+        cache: folder for classifier answers; ``None`` keeps them in memory.
         runtime_model: of this machine when ``None``; measured once, which takes a few seconds,
             and kept in the cache folder beside the converted engine. A stored study goes on with
             its own.
@@ -275,7 +273,7 @@ def tune(
         image=image,
         source=make_engine(classifier, engine, image=image, cache=cache_folder() / "engines"),
         reference=known,
-        bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
+        cache=cache if isinstance(cache, PredictionCache) else PredictionCache(cache),
         runtime_model=_prices(storage, study, runtime_model)
         or runtime_model_for(classifier, image),
         threads=torch.get_num_threads(),
@@ -357,7 +355,7 @@ def answered(task: TuningTask, key: str) -> NDArray[np.float32]:
     Raises:
         InvalidInput: it answers NaN or infinity, which no explanation is like.
     """
-    original = task.bank.original(task.source, task.image, task.digest)
+    original = task.cache.original(task.source, task.image, task.digest)
     if not np.isfinite(original).all():
         raise InvalidInput(
             f"the classifier's answer about '{key}' is not finite (NaN or infinity): check its "

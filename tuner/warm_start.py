@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import optuna
 
-from explainers.lime_parameters import LimeParameters
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Segmentation
 from tuner.objective import score
 from tuner.search_space import SearchSpace
 from tuner.task import SearchTask

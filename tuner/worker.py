@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from tuner.faithfulness import AGREEMENT
 from tuner.freed_memory import keep_freed_memory
 from tuner.needs import neediest, needs
@@ -24,7 +24,7 @@ from tuner.plan import StudyPlan
 from tuner.search_space import SearchSpace
 
 if TYPE_CHECKING:
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import PredictionCache
     from studies.patient_storage import PatientStorage
     from tuner.jobs import TuneJob
     from tuner.study_notes import StudyNotes
@@ -68,7 +68,7 @@ class _Prepared:
     plan: StudyPlan
     runner: StudyRunner
     settings: TuningSettings
-    bank: PerturbationBank
+    cache: PredictionCache
     notes: StudyNotes
 
 
@@ -135,7 +135,7 @@ class Worker:
                 self._prepared.clear()
             idle_since = time.monotonic()
         for prepared in self._prepared.values():
-            prepared.bank.close()
+            prepared.cache.close()
         self._prepared.clear()
         if self._opened is not None:
             self._opened.close()
@@ -199,7 +199,7 @@ class Worker:
             prepared = self._prepare(name, plan)
         self._prepared[name] = prepared
         while len(self._prepared) > _KEPT_TASKS:
-            self._prepared.popitem(last=False)[1].bank.close()
+            self._prepared.popitem(last=False)[1].cache.close()
         runner, settings = prepared.runner, prepared.settings
         count, until = 0, time.monotonic() + _SLICE_SECONDS
         while (
@@ -224,7 +224,7 @@ class Worker:
         import optuna
         import torch
 
-        from explainers.perturbation_bank import PerturbationBank
+        from explainers.lime import PredictionCache
         from studies.artifacts import artifact_store
         from studies.assets import cache_folder
         from tuner.jobs import winners_of
@@ -237,7 +237,7 @@ class Worker:
         study = optuna.load_study(study_name=name, storage=storage)
         torch.set_num_threads(self.machine.threads)
         keep_freed_memory()
-        bank = PerturbationBank(cache_folder() / "bank")
+        cache = PredictionCache(cache_folder() / "bank")
         try:
             facts = study.user_attrs
             job = self._job(name, plan, facts)
@@ -247,24 +247,22 @@ class Worker:
             network, picture, catalog = _made_of(facts)
             check_same("classifier", classifier.name, network, classifier.fingerprint)
             check_same("picture", image.key, picture, image.digest)
-            task = job.task(classifier, image.pixels, bank)
+            task = job.task(classifier, image.pixels, cache)
             here = job.facts(task, classifier, catalog)
             here.pop("cam_layer")  # no mask is made here
             check_identity(storage, name, StudyIdentity.of(here, pareto=plan.pareto))
         except LimeTunerError as error:
-            bank.close()
+            cache.close()
             if isinstance(error, (Mismatch, StorageError)):
                 raise
             raise Mismatch(str(error)) from error
         except BaseException:
-            bank.close()
+            cache.close()
             raise
         notes = StudyNotes(study, task, artifact_store(self.storage))
         runner = StudyRunner(study, task, job.settings, notes.on_trial, notes.on_score)
-        runner.begin(
-            winners_of(self.storage, name) if plan.warm_start else [], plan.first()
-        )
-        return _Prepared(plan, runner, job.settings, bank, notes)
+        runner.begin(winners_of(self.storage, name) if plan.warm_start else [], plan.first())
+        return _Prepared(plan, runner, job.settings, cache, notes)
 
     def _job(self, name: str, plan: StudyPlan, facts: Mapping[str, Any]) -> TuneJob:
         """What a study says of itself, for this machine.

@@ -1,4 +1,4 @@
-"""What an engine is, and how its batch size is found."""
+"""What an engine is, a black box as one, and how batch sizes are found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Engine", "cpu_batches", "fastest_batch"]
+from explainers.classifiers import BlackBox
+
+__all__ = ["Engine", "FunctionEngine", "cpu_batches", "fastest_batch"]
 
 _BATCHES_OF_A_CORE = (1, 2, 4, 8)
 
@@ -34,6 +36,25 @@ class Engine(Protocol):
 
     def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
         """(N, H, W, 3) uint8 → (N, C) float32 probabilities."""
+
+
+class FunctionEngine:
+    """The function, in batches; nothing is known that could be done faster."""
+
+    name = "function"
+
+    def __init__(self, classifier: BlackBox) -> None:
+        self._classifier = classifier
+        self.batch_size = 16
+
+    @property
+    def fingerprint(self) -> str:
+        """The classifier's."""
+        return self._classifier.fingerprint
+
+    def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """(N, H, W, 3) uint8 → (N, C) float32 probabilities."""
+        return self._classifier.predict_proba(images)
 
 
 def cpu_batches(threads: int) -> tuple[int, ...]:

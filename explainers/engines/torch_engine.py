@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier, copied
 from explainers.errors import LimeTunerError, NotFinite
-from explainers.module_copies import copied
-from explainers.perturbation import Perturbation
+from explainers.lime import Perturbation
 
 __all__ = ["ACCELERATOR_BATCHES", "TorchEngine"]
 

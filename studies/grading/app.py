@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse
 from starlette.concurrency import run_in_threadpool
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.grading.board import ORDERS, away_page, board_page, board_rows
 from studies.grading.evaluations import (
     Evaluations,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.records.grades import Grade
 
 __all__ = ["ORDERS", "away_page", "board_page", "board_rows"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from studies.grading.exam import Exam
 from studies.plain_parameters import stock_kwargs
 from studies.stock_lime import explain_with_stock_lime

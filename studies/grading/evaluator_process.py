@@ -55,7 +55,7 @@ def _main(folder: Path) -> None:
 
     import torch
 
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
     from studies.grading.evaluator import TooManySuperpixels, evaluate, warm_up
     from studies.grading.exam import read_exam
 

@@ -27,7 +27,7 @@ class Exam:
         images: (H, W, 3) uint8 by key.
         references: (H, W) bool by key; the server's secret.
         rule: where the references are from, in words.
-        classifier_spec: keyword arguments of ``explainers.zoo.load_classifier``.
+        classifier_spec: keyword arguments of ``explainers.classifiers.load_classifier``.
         repeats: explanations of each image, with the seeds ``first_seed``, ``first_seed + 1``, ...:
             the same for everybody, so that nobody gains by sending the same file again.
         threads: of the process that evaluates.

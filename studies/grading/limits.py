@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from explainers.errors import InvalidParameters
-from explainers.foreign_text import one_line
-from explainers.lime_parameters import DISTANCE_METRICS, LIME_ARGUMENTS
-from explainers.segmentation import SEGMENTERS
+from explainers.lime import DISTANCE_METRICS, LIME_ARGUMENTS, SEGMENTERS
+from explainers.messages import one_line
 from studies.export import check_kwargs
 from studies.plain_parameters import plain_kwargs
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from explainers.errors import LimeTunerError
-from explainers.foreign_text import escaped
+from explainers.messages import escaped
 from studies.http.connections import ConnectionLimits, connection_limits, watched_protocol
 
 if TYPE_CHECKING:

@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy.orm import Session
 
-from explainers.comparison import Comparison, Measured, PictureFacts
-from explainers.explanation import Explanation, Surrogate
-from explainers.fidelity import superpixel_map
 from explainers.images import array_digest
-from explainers.lime_parameters import LimeParameters
-from explainers.measures import MEASURES
-from explainers.reference import Reference
+from explainers.lime import LimeParameters
+from explainers.metrics import (
+    MEASURES,
+    Comparison,
+    Explanation,
+    Measured,
+    PictureFacts,
+    Surrogate,
+    superpixel_map,
+)
+from explainers.references import Reference
 from studies.records.schema import records
 from studies.records.tables import (
     ComparisonRow,

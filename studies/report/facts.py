@@ -144,7 +144,7 @@ def _verified(
     prefix: str,
 ) -> dict[str, VerifiedImage]:
     """Verifications of the best trials' parameters, by key."""
-    from explainers.lime_parameters import LimeParameters
+    from explainers.lime import LimeParameters
     from studies.export import settings_digest
     from studies.records import verified_images
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from explainers.comparison import LIME_TUNED
+from explainers.metrics import LIME_TUNED
 from studies.analysis import agreement_matrix, agreement_with_cams, methods_of, values_of
 from studies.records import ComparisonRun
 from studies.report.palette import INK, MUTED, TYPE_COLOURS, method_colour

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from explainers.comparison import LIME_DEFAULT, LIME_TUNED
+from explainers.metrics import LIME_DEFAULT, LIME_TUNED
 
 __all__ = ["AGAINST", "FOR", "INK", "METHOD_COLOURS", "MUTED", "TYPE_COLOURS", "method_colour"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import find_boundaries
 
-from explainers.explanation import Explanation
-from explainers.overlay import heat_overlay
+from explainers.images import heat_overlay
+from explainers.metrics import Explanation
 from studies.records import ComparedImage
 from studies.report.palette import AGAINST, FOR
 

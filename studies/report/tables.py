@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from explainers.measures import MEASURES
+from explainers.metrics import MEASURES
 from studies.analysis import agreement_matrix, by_complexity, by_type, methods_of
 from studies.best_trial import trial_score
 from studies.records import ComparisonRun

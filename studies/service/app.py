@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import FileResponse, RedirectResponse
 
 from explainers.errors import StorageError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.http.entrance import Entrance
 from studies.http.guard import SESSION_COOKIE, Guard, is_token, may_enter, session_value
 from studies.http.problems import (
@@ -302,7 +302,9 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         status_code=204,
         response_class=Response,
         responses=problem_responses(
-            s400="no such body", s401="the token is wrong", s408="the body came too slowly",
+            s400="no such body",
+            s401="the token is wrong",
+            s408="the body came too slowly",
             s413="no token is so long",
         ),
         openapi_extra=TOKEN_BODY,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.artifacts import artifact_store
 from studies.export import pickled
 from studies.http.problems import Problem

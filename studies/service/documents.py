@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import sqlalchemy
 
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.attributes import PICTURES
 from studies.records.jobs import Job
 from studies.service.folder import ServiceFolder

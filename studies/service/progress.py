@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 
 __all__ = ["Progress", "is_over"]
 

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 from PIL import Image
 
 from explainers.errors import InvalidInput
-from explainers.foreign_text import one_line
-from explainers.reference import parse_reference
+from explainers.messages import one_line
+from explainers.references import parse_reference
 from studies.http.problems import Problem
 from studies.records.jobs import JobSettings
 from studies.service.limits import STUDY_PATTERN, ServiceLimits, image_key, unique_keys

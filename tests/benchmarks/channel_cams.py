@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
-from explainers.heat_maps import heat_map
-from explainers.torchvision_import import import_torchvision
+from explainers.cam import heat_map
+from explainers.classifiers import Classifier, import_torchvision
 from tests.benchmarks.common import (
     benchmark_classifier,
     photographs,

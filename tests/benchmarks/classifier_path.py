@@ -1,8 +1,8 @@
-"""How much of an engine's raw speed the perturbation bank leaves, and what stock lime would do.
+"""How much of an engine's raw speed the prediction cache leaves, and what stock lime would do.
 
-``python -m tests.benchmarks.classifier_path [--model resnet50] [--engines openvino,torch]``
+``python -m tests.benchmarks.classifier_path [--model resnet50] [--engines onnxruntime,torch]``
 
-Each round asks a fresh bank in memory for patterns it has never seen, then the engine alone for
+Each round asks a fresh cache in memory for patterns it has never seen, then the engine alone for
 the same images, ready made; the two take turns at going first. Stock lime's own loop with plain
 PyTorch runs in every round too.
 """
@@ -21,13 +21,11 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.engines import ENGINES, Engine, make_engine
 from explainers.errors import InvalidInput
 from explainers.images import array_digest
-from explainers.perturbation import Perturbation, hidden_image
-from explainers.perturbation_bank import PerturbationBank
-from explainers.segmentation import Segmentation
+from explainers.lime import Perturbation, PredictionCache, Segmentation, hidden_image
 from studies.assets import cache_folder
 from tests.benchmarks.common import (
     benchmark_classifier,
@@ -109,11 +107,11 @@ class _Question:
         return cls(image, segments, rows, Perturbation(image, segments, None).images(rows))
 
     def path(self, engine: Engine, rounds: _Rounds) -> None:
-        """Ask through a bank that knows nothing but the image's own answer."""
-        bank = PerturbationBank()
+        """Ask through a cache that knows nothing but the image's own answer."""
+        cache = PredictionCache()
         digest = array_digest(self.image)
-        top = np.argmax(bank.original(engine, self.image, digest), keepdims=True)
-        asked = bank.counts.new
+        top = np.argmax(cache.original(engine, self.image, digest), keepdims=True)
+        asked = cache.counts.new
         engine.predict_proba(self.images[: engine.batch_size])  # as warm as the engine alone
         with (
             _timed(Perturbation, "__init__") as preparing,
@@ -121,13 +119,13 @@ class _Question:
             _timed(engine, "predict_proba") as answering,
         ):
             seconds = seconds_of(
-                lambda: bank.answers(
+                lambda: cache.predictions(
                     engine, self.image, self.segments, None, self.rows, top, digest
                 )
             )
         # On an accelerator the engine builds the images itself, and nothing is seen of it here.
         built = sum(preparing) + sum(building)
-        rounds.path.append((bank.counts.new - asked) / seconds)
+        rounds.path.append((cache.counts.new - asked) / seconds)
         rounds.building.append(built / seconds)
         rounds.rest.append(1 - (built + sum(answering)) / seconds)
 

@@ -21,15 +21,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier, import_torchvision, load_classifier
 from explainers.engines import Engine, make_engine
 from explainers.errors import LimeTunerError, MissingAsset
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters, PredictionCache
 from explainers.machine_load import LoadMeter
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import parse_reference
-from explainers.torchvision_import import import_torchvision
-from explainers.zoo import load_classifier
+from explainers.references import parse_reference
 from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
 from tuner.calibration import runtime_model_for
@@ -184,14 +181,14 @@ def tuning_task(
     image: StudyImage,
     classifier: Classifier,
     *,
-    bank: Path | None = None,
+    cache: Path | None = None,
     engine: str = "auto",
     runtime_model: RuntimeModel | None = None,
 ) -> TuningTask:
-    """The image's task, with a bank of its own.
+    """The image's task, with a cache of its own.
 
     Args:
-        bank: its folder; ``None`` keeps it in memory.
+        cache: its folder; ``None`` keeps it in memory.
         engine: its converted network is looked for in the cache, as ``tune`` does.
         runtime_model: the cache's when ``None``.
     """
@@ -201,7 +198,7 @@ def tuning_task(
             classifier, engine, image=image.pixels, cache=cache_folder() / "engines"
         ),
         reference=parse_reference(REFERENCE).of(classifier, image.pixels, image.key),
-        bank=PerturbationBank(bank),
+        cache=PredictionCache(cache),
         runtime_model=runtime_model or runtime_model_for(classifier, image.pixels),
         threads=torch.get_num_threads(),
     )

@@ -3,7 +3,7 @@
 ``python -m tests.benchmarks.fronts [--images goldfish,...] [--trials 60] [--weights 0.1,0.5]``
 
 For each photograph one study with two objectives, and for each weight a study of the same number
-of trials for the score with that weight, each with an empty bank. What the front's study would
+of trials for the score with that weight, each with an empty cache. What the front's study would
 choose by a weight is compared with what the other found: by the studies' own scores, and on
 explainer seeds that none of them used. Scores do not depend on how busy the machine is.
 """
@@ -19,8 +19,8 @@ from typing import Any
 
 import optuna
 
-from explainers.classifier import Classifier
-from explainers.lime_parameters import LimeParameters
+from explainers.classifiers import Classifier
+from explainers.lime import LimeParameters
 from studies.assets import StudyImage
 from studies.front import ByWeight
 from tests.benchmarks.common import (
@@ -53,7 +53,7 @@ def _studied(
     start = time.perf_counter()
     result = run_study(open_study(image.key, None, facts, pareto=pareto), task, settings)
     return result, {
-        "answers": task.bank.counts.new,
+        "answers": task.cache.counts.new,
         "seconds": round(time.perf_counter() - start, 1),
         "stopped": result.pruned,
     }

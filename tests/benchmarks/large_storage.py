@@ -23,7 +23,7 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import LimeTunerError
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
 from studies.storage import open_storage
 from studies.trial_record import TrialRecord
@@ -99,9 +99,7 @@ def _fill(url: str, keys: list[str], trials: int) -> None:
     storage.engine.dispose()
 
 
-def _insert(
-    engine: sqlalchemy.Engine, study: int, first: int, trials: list[FrozenTrial]
-) -> None:
+def _insert(engine: sqlalchemy.Engine, study: int, first: int, trials: list[FrozenTrial]) -> None:
     """Write trials as Optuna does, but all at once: one by one they would take half an hour."""
     rows: dict[str, list[dict[str, Any]]] = {
         name: [] for name in ("trials", "trial_values", "trial_params", "trial_user_attributes")

@@ -1,4 +1,4 @@
-"""What a long study takes: memory, and bytes in the bank and the storage.
+"""What a long study takes: memory, and bytes in the cache and the storage.
 
 ``python -m tests.benchmarks.memory [--trials 200] [--image goldfish]``
 
@@ -55,7 +55,7 @@ def _job(options: argparse.Namespace, folder: Path) -> TuneJob:
         study=f"memory/{image.key}",
         storage=f"sqlite:///{folder / 'storage' / 'studies.db'}",
         assets=options.assets,
-        bank=folder / "bank",
+        cache=folder / "bank",
         classifier_spec=classifier.spec,
         engine=name if name in ENGINES else "torch",
         class_index=None,
@@ -91,7 +91,7 @@ class _Watched:
     """What was seen of the child from outside.
 
     Attributes:
-        bank_bytes: the most that the bank's folder held. SQLite deletes its write-ahead log when
+        bank_bytes: the most that the cache's folder held. SQLite deletes its write-ahead log when
             the last process closes the file.
         resident_kb: the child's memory, over time.
     """
@@ -99,8 +99,8 @@ class _Watched:
     bank_bytes: int = 0
     resident_kb: list[int] = field(default_factory=list)
 
-    def look(self, process: int, bank: Path) -> None:
-        self.bank_bytes = max(self.bank_bytes, _size(bank))
+    def look(self, process: int, cache: Path) -> None:
+        self.bank_bytes = max(self.bank_bytes, _size(cache))
         kilobytes = status_kilobytes("VmRSS", process)
         if kilobytes is not None:
             self.resident_kb.append(kilobytes)
@@ -131,7 +131,7 @@ def _run(job: TuneJob, folder: Path) -> tuple[dict[str, Any], _Watched]:
                 output, _ = child.communicate(timeout=_POLL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                watched.look(child.pid, job.bank)
+                watched.look(child.pid, job.cache)
     if child.returncode != 0:
         lines = errors.read_text().strip().splitlines() or [f"status {child.returncode}"]
         raise LimeTunerError(f"the study failed: {lines[-1]}")
@@ -139,15 +139,17 @@ def _run(job: TuneJob, folder: Path) -> tuple[dict[str, Any], _Watched]:
 
 
 def _bank_facts(job: TuneJob, largest: int) -> dict[str, Any]:
-    size = _size(job.bank)
-    with closing(sqlite3.connect(f"file:{job.bank / 'answers.sqlite3'}?mode=ro", uri=True)) as bank:
-        answers, held = bank.execute(
+    size = _size(job.cache)
+    with closing(
+        sqlite3.connect(f"file:{job.cache / 'answers.sqlite3'}?mode=ro", uri=True)
+    ) as cache:
+        answers, held = cache.execute(
             "SELECT TOTAL(count), TOTAL(LENGTH(patterns) + LENGTH(answers)) FROM chunk"
         ).fetchone()
-        maps, labels = bank.execute(
+        maps, labels = cache.execute(
             "SELECT COUNT(*), TOTAL(LENGTH(labels)) FROM superpixels"
         ).fetchone()
-        entries = bank.execute("SELECT COUNT(*) FROM entry").fetchone()[0]
+        entries = cache.execute("SELECT COUNT(*) FROM entry").fetchone()[0]
     return {
         "bank_bytes": size,
         "bank_bytes_at_most": max(size, largest),

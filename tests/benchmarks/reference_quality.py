@@ -22,13 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from explainers.classifier import Classifier
+from explainers.cam import heat_map
+from explainers.classifiers import Classifier, load_classifier
 from explainers.errors import InvalidInput, UnusableReference
-from explainers.heat_maps import heat_map
 from explainers.masks import check_reference, intersection_over_union
-from explainers.reference import parse_reference
-from explainers.reliability import judge
-from explainers.zoo import load_classifier
+from explainers.references import estimate_reliability, parse_reference
 from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
 from tests.benchmarks.common import benchmark_classifier, run_benchmark, say
@@ -91,7 +89,7 @@ def _measured(
         truth = masks[image.key]
         ious[image.key] = round(intersection_over_union(mask, truth), 3)
         hits.append(bool(truth.ravel()[int(found.argmax())]))
-        scores.append(judge(classifier, image.pixels, mask, image.at_scale).score)
+        scores.append(estimate_reliability(classifier, image.pixels, mask, image.at_scale).score)
     low, high = _interval(np.array(list(ious.values())))
     return {
         "iou": round(float(np.mean(list(ious.values()))), 4),

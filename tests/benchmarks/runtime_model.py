@@ -18,7 +18,7 @@ import optuna
 from scipy import stats
 
 from explainers.errors import LimeTunerError
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.assets import StudyImage
 from studies.verification import FIRST_FRESH_SEED, VerificationCase, verify_image
 from tests.benchmarks.common import (

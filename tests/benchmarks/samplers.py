@@ -2,8 +2,8 @@
 
 ``python -m tests.benchmarks.samplers [--samplers ceiling,random,tpe,grid,gp] [--stopping ours]``
 
-Every (image, sampler, study seed) is a study of its own from an empty bank, charged for each
-answer it would have had to ask; the answers themselves come from a bank that all of them share
+Every (image, sampler, study seed) is a study of its own from an empty cache, charged for each
+answer it would have had to ask; the answers themselves come from a cache that all of them share
 (see :mod:`tests.benchmarks.shared_answers`), so the whole costs minutes rather than days. All
 samplers run under the same rules for refusing and stopping trials.
 
@@ -30,9 +30,9 @@ import numpy as np
 import optuna
 import torch
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
 from tests.benchmarks.common import (
@@ -190,7 +190,7 @@ def _studied(job: dict[str, Any]) -> dict[str, Any]:
     task = tuning_task(image, classifier, engine=options.engine)
     shared = SharedSource(task.source, folder / job["image"])  # type: ignore[arg-type]
     task.source = shared
-    task.bank = ChargedBank(shared.bank)
+    task.cache = ChargedBank(shared.cache)
     settings = TuningSettings(
         trials=job["trials"], answers=job["answers"], sampler=job["sampler"], seed=job["seed"],
         stopping=_STOPPING[job["stopping"]],
@@ -204,12 +204,12 @@ def _studied(job: dict[str, Any]) -> dict[str, Any]:
         record = trial.user_attrs.get("lime_parameters")
         complete = trial.state == optuna.trial.TrialState.COMPLETE
         if complete and record and study.best_trial.number == trial.number:
-            spent = task.bank.counts.new
+            spent = task.cache.counts.new
             held.append((spent, trial.number, LimeParameters.from_json(record)))
 
     with mock.patch.dict(registry.SAMPLERS, _OTHERS):
         run_study(study, task, settings, on_trial)
-    spent = task.bank.counts.new
+    spent = task.cache.counts.new
     if job["sampler"] == "random":
         held = held[-1:]  # the others are measured by what it holds in the end
     curve = [
@@ -217,7 +217,7 @@ def _studied(job: dict[str, Any]) -> dict[str, Any]:
         for answers, number, parameters in held
     ]
     own = round(study.best_value, 4)
-    shared.bank.close()
+    shared.cache.close()
     return {
         **{name: job[name] for name in ("image", "sampler", "seed", "stopping")},
         "answers": spent, "trials": len(finished_trials(study)), "own": own, "curve": curve,
@@ -321,7 +321,7 @@ def _summary(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    entries = _run(options, options.bank or folder)
+    entries = _run(options, options.cache or folder)
     return {
         "trials": options.trials,
         "answers": options.answers,

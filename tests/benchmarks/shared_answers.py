@@ -1,7 +1,7 @@
 """Many studies of one image that are charged for their answers as if each were alone.
 
-Comparing samplers needs hundreds of studies. Their answers come from one bank on disk, so that a
-pattern is computed once; every study has an empty bank of its own in front of it, whose counts say
+Comparing samplers needs hundreds of studies. Their answers come from one cache on disk, so that a
+pattern is computed once; every study has an empty cache of its own in front of it, whose counts say
 what the study would have had to ask.
 """
 
@@ -15,24 +15,23 @@ from numpy.typing import NDArray
 
 from explainers.engines import Engine
 from explainers.images import array_digest
-from explainers.perturbation import Perturbation
-from explainers.perturbation_bank import PerturbationBank
+from explainers.lime import Perturbation, PredictionCache
 
 __all__ = ["ChargedBank", "SharedSource"]
 
 
 class SharedSource:
-    """An engine behind a bank on disk.
+    """An engine behind a cache on disk.
 
     Args:
-        folder: of the shared bank.
+        folder: of the shared cache.
     """
 
-    batch_size = 4096  # the bank behind batches for the engine
+    batch_size = 4096  # the cache behind batches for the engine
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         self._engine = engine
-        self.bank = PerturbationBank(folder, max_bytes=20_000_000_000)
+        self.cache = PredictionCache(folder, max_bytes=20_000_000_000)
         self.name = engine.name
         self._originals: dict[str, NDArray[Any]] = {}
 
@@ -51,20 +50,20 @@ class SharedSource:
         """(S, n_superpixels) → (S, C), zero but for the five likeliest classes."""
         image = perturbation.image
         digest = array_digest(image)
-        original = self.bank.original(self._engine, image, digest)
+        original = self.cache.original(self._engine, image, digest)
         classes = np.sort(np.argsort(original)[-5:])
         answers = np.zeros((len(rows), len(original)), dtype=original.dtype)
-        answers[:, classes] = self.bank.answers(
+        answers[:, classes] = self.cache.predictions(
             self._engine, image, perturbation.segments, perturbation.hide_color, rows, classes,
             digest,
         )  # fmt: skip
         return answers
 
 
-class ChargedBank(PerturbationBank):
-    """An empty bank in memory whose superpixel maps come from the shared one."""
+class ChargedBank(PredictionCache):
+    """An empty cache in memory whose superpixel maps come from the shared one."""
 
-    def __init__(self, shared: PerturbationBank) -> None:
+    def __init__(self, shared: PredictionCache) -> None:
         super().__init__(None)
         self._shared = shared
 

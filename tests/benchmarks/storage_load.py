@@ -23,7 +23,7 @@ from typing import Any
 import optuna
 
 from explainers.errors import InvalidInput, LimeTunerError
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.storage import describe, holds_studies, open_storage, sqlite_path
 from studies.trial_record import TrialRecord
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say

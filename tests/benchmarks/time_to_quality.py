@@ -4,7 +4,7 @@
 
 For each photograph: a user's own loop, Optuna's default sampler around stock lime and plain
 PyTorch, runs its trials to the end; what it then calls best is scored on explainer seeds that
-nobody used. Ours, with default settings and an empty bank, runs until what it calls best is at
+nobody used. Ours, with default settings and an empty cache, runs until what it calls best is at
 least that good on the same fresh seeds. Scoring on fresh seeds is not charged to either.
 
 The vanilla loop is timed on the first explainer seed of every trial; the others, which cost it the
@@ -23,9 +23,8 @@ import numpy as np
 import optuna
 from lime.lime_image import LimeImageExplainer
 
-from explainers.classifier import Classifier
-from explainers.lime import explanation_mask
-from explainers.lime_parameters import LimeParameters
+from explainers.classifiers import Classifier
+from explainers.lime import LimeParameters, explanation_mask
 from explainers.masks import intersection_over_union
 from studies.assets import StudyImage
 from tests.benchmarks.common import (
@@ -103,7 +102,7 @@ def _ours(
         if complete and study.best_trial.number == trial.number:
             parameters = LimeParameters.from_json(trial.user_attrs["lime_parameters"])
             spent = time.perf_counter() - start
-            held.append((spent, task.bank.counts.new, trial.number, parameters))
+            held.append((spent, task.cache.counts.new, trial.number, parameters))
 
     run_study(study, task, settings, on_trial)
     return held
@@ -113,7 +112,7 @@ def _one(
     options: argparse.Namespace, classifier: Classifier, image: StudyImage, folder: Path
 ) -> dict[str, Any]:
     weight = TuningSettings().runtime_weight
-    task = tuning_task(image, classifier, bank=folder, engine=options.engine)
+    task = tuning_task(image, classifier, cache=folder, engine=options.engine)
     held = _ours(options, task, classifier, image)
     chosen, vanilla, answers = _vanilla(options, task, classifier, weight)
     target = fresh_score(task, chosen, weight)
@@ -128,7 +127,7 @@ def _one(
                 "ours_trial": number,
                 "ratio": round(vanilla / seconds, 1),
             }
-    task.bank.close()
+    task.cache.close()
     return {
         "vanilla_score": round(target, 4),
         "vanilla_seconds": round(vanilla, 1),

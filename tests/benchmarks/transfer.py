@@ -30,11 +30,10 @@ from typing import Any
 import numpy as np
 import optuna
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.engines import make_engine
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import Reference, parse_reference
+from explainers.lime import LimeParameters, PredictionCache
+from explainers.references import Reference, parse_reference
 from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
 from studies.catalog_names import CATALOG_KEY
@@ -69,7 +68,7 @@ _NAME = "transfer"
 
 
 def _tasks(
-    images: list[StudyImage], classifier: Classifier, bank: PerturbationBank
+    images: list[StudyImage], classifier: Classifier, cache: PredictionCache
 ) -> dict[str, TuningTask]:
     source = make_engine(
         classifier, "auto", image=images[0].pixels, cache=cache_folder() / "engines"
@@ -78,7 +77,7 @@ def _tasks(
     made = parse_reference(REFERENCE)
     return {
         image.key: TuningTask(
-            image.pixels, source, made.of(classifier, image.pixels, image.key), bank, model
+            image.pixels, source, made.of(classifier, image.pixels, image.key), cache, model
         )
         for image in images
     }
@@ -146,9 +145,7 @@ def _one_setting(
     tasks: Mapping[str, TuningTask],
     classifier: Classifier,
 ) -> dict[str, Any]:
-    verdicts = _verified(
-        dict.fromkeys(tasks, parameters), images, tasks, classifier
-    )
+    verdicts = _verified(dict.fromkeys(tasks, parameters), images, tasks, classifier)
     iou = float(np.mean([np.mean(v.ious) for v, _ in verdicts]))
     seconds = float(np.mean([np.mean(v.seconds) for v, _ in verdicts]))
     usual = float(np.mean([np.mean(d.seconds) for _, d in verdicts]))
@@ -173,9 +170,7 @@ def _image_studies(
     settings = TuningSettings(trials=options.image_trials, space=space)
     studies = {}
     for key, task in twenty.tasks.items():
-        facts = study_facts(
-            task, classifier, settings, catalog="extra", key=key
-        )
+        facts = study_facts(task, classifier, settings, catalog="extra", key=key)
         studies[key] = open_study(f"{_NAME}-images/{key}", storage, facts)
         result = run_study(studies[key], task, settings)
         say(f"{key}: {result.iou:.3f}")
@@ -201,7 +196,7 @@ def _portfolio(
     per_image, seconds = {}, {}
     for key, task in ten.items():
         fresh = TuningTask(
-            task.image, task.source, task.reference, PerturbationBank(), task.runtime_model
+            task.image, task.source, task.reference, PredictionCache(), task.runtime_model
         )
         ious = [task.ious(member, _FRESH) for member in made.members]
         per_image[key] = float(max(np.mean(each) for each in ious))
@@ -239,12 +234,10 @@ def _faithful(
     for image in images:
         known = tasks[image.key]
         task = TuningTask(
-            image.pixels, known.source, Reference.none(known.reference.mask.shape), known.bank,
+            image.pixels, known.source, Reference.none(known.reference.mask.shape), known.cache,
             known.runtime_model,
         )  # fmt: skip
-        facts = study_facts(
-            task, classifier, settings, catalog="tml25", key=image.key
-        )
+        facts = study_facts(task, classifier, settings, catalog="tml25", key=image.key)
         study = open_study(f"{_NAME}-faithful/{image.key}", storage, facts)
         result = run_study(study, task, settings)
         meter = FaithfulnessMeter(task)
@@ -277,9 +270,9 @@ def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     classifier = benchmark_classifier(options, folder)
     storage = open_storage(options.storage or f"sqlite:///{folder / 'transfer.db'}")
-    bank = PerturbationBank(cache_folder() / "bank")
+    cache = PredictionCache(cache_folder() / "bank")
     ten = photographs(classifier, options.assets)
-    tasks = _tasks(ten, classifier, bank)
+    tasks = _tasks(ten, classifier, cache)
     parts = options.parts.split(",")
     document: dict[str, Any] = {}
     if {"catalog", "portfolio"} & set(parts):
@@ -291,7 +284,7 @@ def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     for each in catalog.images
                 ],
                 classifier,
-                bank,
+                cache,
             )
         )
         everywhere = None
@@ -303,7 +296,7 @@ def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             document["portfolio"] = _portfolio(options, everywhere, studies, twenty, tasks)
     if "faithful" in parts:
         document["faithful"] = _faithful(options, classifier, ten, tasks, storage)
-    bank.close()
+    cache.close()
     return document
 
 

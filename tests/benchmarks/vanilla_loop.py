@@ -1,6 +1,6 @@
 """Against the loop a user would write: Optuna around stock lime, nothing shared.
 
-Ours runs a study from an empty bank. The vanilla loop is then given its very parameter sets and
+Ours runs a study from an empty cache. The vanilla loop is then given its very parameter sets and
 explainer seeds: a fresh ``LimeImageExplainer`` each time, plain PyTorch behind it, every image
 transformed on its own. Scores must be equal, only the time differs. Trials that ours refused by
 their ceiling, or stopped early, are run in full by the vanilla loop, which cannot know. To compare
@@ -14,7 +14,7 @@ Two limits are printed. *By limit*: our seconds relative to the distinct answers
 sequence needs, at the engine's raw throughput; without stopping trials nobody can be faster. *By
 asked*: relative to the answers that ours really asked for.
 
-Last, every explanation of the study is computed once more from the full bank on disk.
+Last, every explanation of the study is computed once more from the full cache on disk.
 
 ``--speed-only`` compares no scores, which untrained networks do not deserve: of each trial the
 vanilla loop is timed on the first seed, which stands for all, and nothing is asked a second time.
@@ -37,13 +37,17 @@ from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.engines import Engine, TorchEngine
-from explainers.lime import explanation_mask
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import (
+    LimeParameters,
+    Perturbation,
+    PredictionCache,
+    PredictionCounts,
+    Predictor,
+    explanation_mask,
+)
 from explainers.masks import intersection_over_union
-from explainers.perturbation import Perturbation
-from explainers.perturbation_bank import AnswerSource, BankCounts, PerturbationBank
 from studies.assets import StudyImage
 from tests.benchmarks.common import (
     benchmark_classifier,
@@ -173,21 +177,21 @@ def run_vanilla(
 
 
 def _explained(
-    task: TuningTask, source: AnswerSource, bank: PerturbationBank, sets: list[LimeParameters],
+    task: TuningTask, source: Predictor, cache: PredictionCache, sets: list[LimeParameters],
     seeds: int,
 ) -> list[list[float]]:  # fmt: skip
     """IoU by set and seed by the exact fast path, every set in full."""
-    other = replace(task, source=source, bank=bank)
+    other = replace(task, source=source, cache=cache)
     return [other.ious(parameters, range(seeds)) for parameters in sets]
 
 
 def _rerun(task: TuningTask, folder: Path, sets: list[LimeParameters], seeds: int) -> float:
     """Seconds of all explanations with every answer read from disk."""
     start = time.perf_counter()
-    bank = PerturbationBank(folder)
-    _explained(task, task.source, bank, sets, seeds)
-    asked = bank.counts.new
-    bank.close()
+    cache = PredictionCache(folder)
+    _explained(task, task.source, cache, sets, seeds)
+    asked = cache.counts.new
+    cache.close()
     seconds = time.perf_counter() - start
     if asked:
         raise RuntimeError(f"the bank was not full: {asked} answers were asked again")
@@ -213,10 +217,10 @@ def _raw(task: TuningTask, engine: Engine) -> float:
 def _one(
     options: argparse.Namespace, classifier: Classifier, image: StudyImage, folder: Path
 ) -> dict[str, Any]:
-    task = tuning_task(image, classifier, bank=folder, engine=options.engine)
+    task = tuning_task(image, classifier, cache=folder, engine=options.engine)
     engine: Any = task.source
     raw = _raw(task, engine)
-    task = tuning_task(image, classifier, bank=folder / "study", engine=options.engine)
+    task = tuning_task(image, classifier, cache=folder / "study", engine=options.engine)
     timed = task.source = TimedEngine(engine)
     settings = TuningSettings(
         trials=options.trials, seeds=options.seeds, confirm_seeds=0, sampler=options.sampler,
@@ -224,8 +228,8 @@ def _one(
     clock = _ForwardClock(engine)
     study, ours = run_ours(task, classifier, image, settings)
     in_forward = clock.seconds()
-    counts = task.bank.counts
-    task.bank.close()
+    counts = task.cache.counts
+    task.cache.close()
     raw = max(raw, _raw(task, engine))
     trials = [t for t in study.trials if "lime_parameters" in t.user_attrs][: options.trials]
     sets = [LimeParameters.from_json(t.user_attrs["lime_parameters"]) for t in trials]
@@ -236,20 +240,20 @@ def _one(
     if options.speed_only:
         _, vanilla = run_vanilla(task, classifier, sets, 1)
         vanilla *= options.seeds
-        counting = PerturbationBank()
+        counting = PredictionCache()
         _explained(task, _Brightness(), counting, sets, options.seeds)
         figures = _figures(ours, vanilla, counts, counting.counts.new, raw)
         return {**_sizes(trials, sets, options.seeds), **figures, **shares}
     theirs, vanilla = run_vanilla(task, classifier, sets, options.seeds)
     stored = [list(t.user_attrs["iou_per_seed"]) for t in trials]
     # What ours never asked (refused and stopped trials) is asked now: every trial is compared.
-    filler = PerturbationBank(folder / "study")
+    filler = PredictionCache(folder / "study")
     full = _explained(task, engine, filler, sets, options.seeds)
     sequence = counts.new + filler.counts.new
     filler.close()
     rerun = _rerun(task, folder / "study", sets, options.seeds)
     plain = TorchEngine(classifier)
-    by_torch = _explained(task, plain, PerturbationBank(), sets, options.seeds)
+    by_torch = _explained(task, plain, PredictionCache(), sets, options.seeds)
     study_differs, engine_differs, torch_differs = (
         _differences(found, theirs) for found in (stored, full, by_torch)
     )
@@ -278,7 +282,7 @@ def _sizes(
 
 
 def _figures(
-    ours: float, vanilla: float, counts: BankCounts, sequence: int, raw: float
+    ours: float, vanilla: float, counts: PredictionCounts, sequence: int, raw: float
 ) -> dict[str, float]:
     """What is said of every run.
 

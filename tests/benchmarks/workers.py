@@ -2,7 +2,7 @@
 
 ``python -m tests.benchmarks.workers [--images 4] [--trials 20] [--rounds 1]``
 
-``lime-tuner tune`` with one and with two workers, each from an empty bank and an empty storage,
+``lime-tuner tune`` with one and with two workers, each from an empty cache and an empty storage,
 with the converted engine and the runtime model already in its cache. Images learn nothing from
 each other, so that both do the same work.
 

@@ -8,10 +8,8 @@ import torch
 from PIL import Image
 
 from dissection.probing_images import ProbingSet, probing_images
-from explainers.classifier import Classifier
-from explainers.demo_network import DEMO_CLASS_NAMES
+from explainers.classifiers import DEMO_CLASS_NAMES, Classifier, load_classifier
 from explainers.images import Geometry
-from explainers.zoo import load_classifier
 from studies.demo_scenes import draw_scene
 
 CLASSES = tuple(DEMO_CLASS_NAMES)

@@ -14,10 +14,9 @@ from dissection.activations import activation_maps, unit_activations
 from dissection.feature_cache import FeatureCache
 from dissection.layers import check_layers, default_layers
 from dissection.probing_images import ProbingSet, probing_images
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier, load_classifier
 from explainers.errors import InvalidImage, InvalidInput
 from explainers.images import Geometry
-from explainers.zoo import load_classifier
 
 SIDE = 8
 

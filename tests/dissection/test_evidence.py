@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dissection.evidence import mask_evidence
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.images import Geometry
 

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explainers import telling
-from explainers.black_box import BlackBox
+from explainers import messages as telling
+from explainers.classifiers import BlackBox, load_classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput, LimeTunerError
-from explainers.reference import parse_reference
-from explainers.zoo import load_classifier
+from explainers.references import parse_reference
 
 _IMAGES = np.zeros((3, 8, 8, 3), dtype=np.uint8)
-_MODULE = '''
+_MODULE = """
 import numpy as np
 
 class Model:
@@ -98,7 +97,7 @@ def odd_crop(images):
 odd_crop.crop = "big"
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture

@@ -11,15 +11,21 @@ import pytest
 import torch
 from torch import nn
 
-from explainers import factories, telling
-from explainers.cam_layers import TokensToMap, find_map_layer, trace_calls
-from explainers.classifier import IMAGENET_MEAN, Classifier
+from explainers import messages as telling
+from explainers.cam import heat_map
+from explainers.classifiers import (
+    IMAGENET_MEAN,
+    Classifier,
+    TokensToMap,
+    factories,
+    find_map_layer,
+    import_torchvision,
+)
+from explainers.classifiers.factories import load_from_factory
+from explainers.classifiers.map_layers import trace_calls
 from explainers.engines import TorchEngine
 from explainers.errors import InvalidInput, LimeTunerError
-from explainers.factories import load_from_factory
-from explainers.heat_maps import heat_map
 from explainers.images import Geometry
-from explainers.torchvision_import import import_torchvision
 
 _CPU = torch.device("cpu")
 

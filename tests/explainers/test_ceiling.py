@@ -9,9 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from explainers.ceiling import Ceiling, overlap_counts, reachable_iou
 from explainers.errors import InvalidInput
 from explainers.masks import intersection_over_union
+from explainers.references import (
+    UpperBound,
+    overlap_counts,
+    reachable_iou,
+)
 
 _superpixels = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=8)
 
@@ -62,7 +66,7 @@ def test_superpixels_that_make_up_the_reference_reach_one() -> None:
     reference = np.isin(segments, [1, 4])
     assert reachable_iou(*overlap_counts(segments, reference), 5).iou == 1.0
     alone = reachable_iou(*overlap_counts(segments, reference), 1)
-    assert alone == Ceiling(0.5, alone.superpixels)
+    assert alone == UpperBound(0.5, alone.superpixels)
     assert alone.superpixels in {(1,), (4,)}
 
 

@@ -10,11 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from explainers.channel_weights import ChannelWeights
-from explainers.classifier import Classifier
-from explainers.heat_maps import heat_map
+from explainers.cam import heat_map
+from explainers.cam.channel_weights import ChannelWeights
+from explainers.classifiers import Classifier, import_torchvision
 from explainers.images import Geometry
-from explainers.torchvision_import import import_torchvision
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from explainers.class_names import class_number, same_name
+from explainers.classifiers import class_number, same_name
 from explainers.errors import InvalidInput
 
 IMAGENET = (

@@ -9,7 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from explainers.demo_network import DEMO_CLASS_NAMES, DemoNetwork, load_demo_network
+from explainers.classifiers import (
+    DEMO_CLASS_NAMES,
+    DemoNetwork,
+    load_demo_network,
+)
 from studies.demo_scenes import CLASS_NAMES, DEMO_SEEDS, draw_scene
 from studies.train_demo_network import HELD_OUT_SEED, TRAINING_SEED
 
@@ -38,7 +42,7 @@ def test_catalogue_held_out_and_training_seeds_do_not_meet() -> None:
 
 
 def test_weights_are_small_enough_to_ship() -> None:
-    weights = resources.files("explainers").joinpath("data", "demo_network.pt")
+    weights = resources.files("explainers.classifiers").joinpath("data", "demo_network.pt")
     assert len(weights.read_bytes()) < 500_000
 
 

@@ -1,4 +1,4 @@
-"""Superpixel maps that a bank begins with before they are asked for."""
+"""Superpixel maps that a cache begins with before they are asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from explainers.perturbation_bank import PerturbationBank
+from explainers.lime import PredictionCache
 
 IMAGE = np.zeros((4, 6, 3), dtype=np.uint8)
 
@@ -42,14 +42,14 @@ class Columns:
 
 def test_each_is_computed_once_and_elsewhere(tmp_path: Path) -> None:
     narrow, wide, other = Columns(1), Columns(3), Columns(2)
-    bank = PerturbationBank(tmp_path)
+    cache = PredictionCache(tmp_path)
     for _ in range(2):
-        bank.expect(IMAGE, [narrow, wide], threads=2)
+        cache.expect(IMAGE, [narrow, wide], threads=2)
     for algorithm, superpixels in ((narrow, 6), (wide, 2), (other, 3), (wide, 2)):
-        assert bank.superpixels(IMAGE, algorithm).max() + 1 == superpixels
-    bank.expect(IMAGE, [narrow, wide], threads=2)
-    bank.close()
-    again = PerturbationBank(tmp_path)
+        assert cache.superpixels(IMAGE, algorithm).max() + 1 == superpixels
+    cache.expect(IMAGE, [narrow, wide], threads=2)
+    cache.close()
+    again = PredictionCache(tmp_path)
     again.expect(IMAGE, [narrow], threads=2)
     np.testing.assert_array_equal(again.superpixels(IMAGE, narrow), narrow(IMAGE))
     again.close()
@@ -60,18 +60,18 @@ def test_each_is_computed_once_and_elsewhere(tmp_path: Path) -> None:
 
 
 def test_what_goes_wrong_is_told_where_the_map_is_needed() -> None:
-    bank, broken = PerturbationBank(), Columns(0)
-    bank.expect(IMAGE, [broken], threads=1)
+    cache, broken = PredictionCache(), Columns(0)
+    cache.expect(IMAGE, [broken], threads=1)
     with pytest.raises(ValueError, match="no width"):
-        bank.superpixels(IMAGE, broken)
+        cache.superpixels(IMAGE, broken)
 
 
 def test_closing_waits_for_nothing() -> None:
-    bank, begin = PerturbationBank(), threading.Event()
+    cache, begin = PredictionCache(), threading.Event()
     slow = [Columns(width, begin=begin) for width in (1, 2, 3)]
-    bank.expect(IMAGE, slow, threads=1)
+    cache.expect(IMAGE, slow, threads=1)
     start = time.monotonic()
-    bank.close()
+    cache.close()
     assert time.monotonic() - start < 10
     begin.set()
     time.sleep(0.2)

@@ -11,9 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from explainers.classifier import Classifier
+from explainers.cam import (
+    CONSENSUS_OF,
+    HEAT_MAP_METHODS,
+    heat_map,
+)
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput, LimeTunerError
-from explainers.heat_maps import CONSENSUS_OF, HEAT_MAP_METHODS, heat_map
 from explainers.images import Geometry
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from explainers.classifier import Classifier
-from explainers.layer_outputs import finer_layer, layer_outputs
-from explainers.zoo import load_classifier
+from explainers.cam import finer_layer, layer_outputs
+from explainers.classifiers import Classifier, load_classifier
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 
 

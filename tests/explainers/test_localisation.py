@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from explainers.errors import InvalidInput
-from explainers.localisation import (
+from explainers.metrics import (
     background_reliance,
     centre_distance,
     energy_inside,

@@ -11,10 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers.annotations import read_coco
 from explainers.errors import InvalidInput, MissingAsset, UnusableReference
 from explainers.images import Geometry, prepare
-from explainers.mask_files import coco_mask, find_mask, given_mask, load_mask
+from explainers.references import (
+    coco_mask,
+    given_mask,
+    load_mask,
+    read_coco,
+)
+from explainers.references.mask_files import find_mask
 
 _GEOMETRY = Geometry(32, 24)
 _PHOTOGRAPH = (50, 40)  # width, height

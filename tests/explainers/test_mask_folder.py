@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from explainers.errors import InvalidInput, MissingAsset
-from explainers.mask_folder import MaskFolder, find_mask
+from explainers.references import MaskFolder
+from explainers.references.mask_folder import find_mask
 
 _COMPOSED = unicodedata.normalize("NFC", "café")
 _DECOMPOSED = unicodedata.normalize("NFD", "café")

@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import nn
 
-from explainers.cam import CAM_METHODS, ActivationMaps
-from explainers.classifier import Classifier
+from explainers.cam import (
+    CAM_METHODS,
+    HEAT_MAP_METHODS,
+    SCALES,
+    ActivationMaps,
+    heat_map,
+    multiscale_maps,
+)
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.heat_maps import HEAT_MAP_METHODS, heat_map
 from explainers.images import Geometry, enlarged, load_image, prepare
-from explainers.multiscale import SCALES, multiscale_maps
 
 _STRIDE = 4
 _GEOMETRY = Geometry(72, 64)

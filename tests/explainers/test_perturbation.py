@@ -12,7 +12,7 @@ from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.perturbation import HideColor, Perturbation
+from explainers.lime import HideColor, Perturbation
 from tests.explainers.numpy_classifiers import picture
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of scikit-learn, about constant answers

@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers import telling
+from explainers import messages as telling
 from explainers.errors import InvalidImage
-from explainers.image_files import read_image
-from explainers.images import Geometry, as_image, image_for, prepare
+from explainers.images import Geometry, as_image, image_for, prepare, read_image
 from tests.explainers.numpy_classifiers import picture
 
 _GREY = np.linspace(0, 1, 30 * 20).reshape(20, 30)

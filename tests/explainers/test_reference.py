@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.cam import HEAT_MAP_METHODS, heat_map
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput, UnusableReference
-from explainers.heat_maps import HEAT_MAP_METHODS, heat_map
 from explainers.images import Geometry
-from explainers.reference import Reference, parse_reference
+from explainers.references import Reference, parse_reference
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 
 

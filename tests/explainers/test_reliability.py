@@ -11,10 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.images import Geometry, enlarged
-from explainers.reference import Reference, parse_reference
-from explainers.reliability import DOUBTFUL, Reliability, judge
+from explainers.references import (
+    DOUBTFUL,
+    Reference,
+    Reliability,
+    estimate_reliability,
+    parse_reference,
+)
 
 
 class _Brightest(nn.Module):
@@ -59,24 +64,26 @@ def _scene() -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
 def test_the_object_is_trusted_and_another_place_is_not(only: int | None) -> None:
     image, mask, elsewhere = _scene()
     classifier = _classifier(only)  # 64: a model of one size
-    right = judge(classifier, image, mask, enlarged(image), 1)
+    right = estimate_reliability(classifier, image, mask, enlarged(image), 1)
     assert right.kept > 0.99
     assert right.lost > 0.99
     assert right.standing == 1.0
     assert right.agreement > 0.5
     assert right.score > 0.8
     assert right.doubt == ""
-    wrong = judge(classifier, image, elsewhere, enlarged(image), 1)
+    wrong = estimate_reliability(classifier, image, elsewhere, enlarged(image), 1)
     assert wrong.kept < 0.05
     assert wrong.lost < 0.05
     assert wrong.score < 0.1
     assert "keeps 0%" in wrong.doubt or "takes only 0%" in wrong.doubt
-    assert judge(classifier, image, mask, enlarged(image)) == right  # the likeliest class
+    assert (
+        estimate_reliability(classifier, image, mask, enlarged(image)) == right
+    )  # the likeliest class
 
 
 def test_a_class_that_is_not_the_first_is_doubtful() -> None:
     image, mask, _ = _scene()
-    other = judge(_classifier(), image, mask, enlarged(image), 0)
+    other = estimate_reliability(_classifier(), image, mask, enlarged(image), 0)
     assert other.standing < 0.01
     assert other.score < DOUBTFUL
 

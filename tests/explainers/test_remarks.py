@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 
 from explainers.errors import InvalidInput
-from explainers.remarks import Remarks, source_of, told_once
+from explainers.messages import (
+    Decisions,
+    decisions_logged,
+    mask_source,
+)
 
 
 def test_each_decision_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    with told_once() as remarks:
+    with decisions_logged() as remarks:
         for number in range(5):
-            with source_of(f"{number}.png", remarks) as source:
+            with mask_source(f"{number}.png", remarks) as source:
                 source.tell("cut at half")
                 source.tell("cut at half")
                 source.tell("united", f"labels {number}, 9")
@@ -27,11 +31,11 @@ def test_told_at_once_without_a_collector_and_after_an_error(
 ) -> None:
     with (
         pytest.raises(InvalidInput, match=r"^a\.png is empty"),
-        source_of("a.png", None) as source,
+        mask_source("a.png", None) as source,
     ):
         source.tell("255 is void")
         raise source.error("is empty")
     assert caplog.messages == ["255 is void: a.png"]
-    remarks = Remarks()
+    remarks = Decisions()
     remarks.tell()
     assert len(caplog.messages) == 1

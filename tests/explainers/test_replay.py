@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from explainers.ceiling import overlap_counts
 from explainers.images import array_digest
-from explainers.lime import draw_rows, explain, explanation_mask
-from explainers.lime_parameters import LimeParameters, Regressor
+from explainers.lime import (
+    FlatSetting,
+    LimeParameters,
+    PredictionCache,
+    Regressor,
+    Segmentation,
+    draw_rows,
+    explain,
+    explanation_mask,
+    replay,
+)
+from explainers.lime.mask_replay import _MANY_SUPERPIXELS, _RidgeProblem
 from explainers.masks import MASK_RULE, MaskRule, intersection_over_union
-from explainers.perturbation_bank import PerturbationBank
-from explainers.replay import _MANY_SUPERPIXELS, FlatSetting, _RidgeProblem, replay
-from explainers.segmentation import Segmentation
+from explainers.references import overlap_counts
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # conversions to bool, of scikit-learn
@@ -42,19 +49,21 @@ def test_forecasts_the_iou_of_the_real_explanation(mask_rule: MaskRule) -> None:
     """
     agree: dict[bool, list[bool]] = {True: [], False: []}
     for problem in range(3):
-        image, source, bank = picture(problem + 20), QuarterColours(10), PerturbationBank()
+        image, source, cache = picture(problem + 20), QuarterColours(10), PredictionCache()
         reference = np.zeros(image.shape[:2], dtype=bool)
         reference[4 : 14 + problem, 3:15] = True
         segmentation = Segmentation.of("slic", n_segments=14)
         seed, digest = 5 + problem, array_digest(image)
-        segments = bank.superpixels(image, segmentation.as_lime())
+        segments = cache.superpixels(image, segmentation.as_lime())
         rows = draw_rows(
             np.random.RandomState(seed),
             max(_SAMPLES),
             int(segments.max()) + 1,
         )
-        label = int(np.argmax(bank.original(source, image, digest)))
-        answers = bank.answers(source, image, segments, 0, rows, np.array([label]), digest)[:, 0]
+        label = int(np.argmax(cache.original(source, image, digest)))
+        answers = cache.predictions(source, image, segments, 0, rows, np.array([label]), digest)[
+            :, 0
+        ]
         forecasts = dict(
             replay(
                 rows,
@@ -85,7 +94,7 @@ def test_forecasts_the_iou_of_the_real_explanation(mask_rule: MaskRule) -> None:
                 random_seed=0,
             )
             explanation = explain(
-                image, source, parameters, seed=seed, bank=bank, first_label_only=True
+                image, source, parameters, seed=seed, cache=cache, first_label_only=True
             )
             mask = explanation_mask(explanation, mask_rule)
             real = intersection_over_union(mask, reference)

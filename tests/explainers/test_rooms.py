@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from explainers.torchvision_import import import_torchvision
+from explainers.classifiers import import_torchvision
 
 _ROOT = Path(__file__).resolve().parents[2]
 _ROOMS = ("explainers", "studies", "tuner", "dissection")

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidParameters
-from explainers.segmentation import (
+from explainers.lime import (
     SEGMENTERS,
-    Number,
     Segmentation,
     lime_default_segmentation,
 )
+from explainers.lime.segmentation import Number
 from tests.explainers.numpy_classifiers import picture
 
 _IMAGES = {

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from explainers.stability import mask_stability, rank_stability
+from explainers.metrics import mask_stability, rank_stability
 
 
 def test_masks() -> None:

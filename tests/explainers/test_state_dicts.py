@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from explainers import telling
+from explainers import messages as telling
+from explainers.classifiers.state_dicts import load_state
 from explainers.errors import InvalidInput
-from explainers.state_dicts import load_state
 
 
 class _Net(nn.Module):

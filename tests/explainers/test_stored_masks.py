@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from explainers.errors import StorageError
-from explainers.reference import Reference
-from explainers.stored_masks import mask_from_text, stored_coverage
+from explainers.masks import mask_from_text, stored_coverage
+from explainers.references import Reference
 
 
 def test_coverage_of_what_is_stored() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lime.lime_base import LimeBase
 from numpy.typing import NDArray
 
-from explainers.surrogate import FastLimeBase, forward_selection
+from explainers.lime.surrogate import FastLimeBase, forward_selection
 
 Problem = tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float64]]
 

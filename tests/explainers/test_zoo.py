@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from explainers.classifier import Classifier, pick_device
+from explainers.cam import heat_map
+from explainers.classifiers import Classifier, import_torchvision, load_classifier, pick_device
 from explainers.engines import TorchEngine
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
-from explainers.heat_maps import heat_map
 from explainers.images import load_image, prepare
-from explainers.torchvision_import import import_torchvision
-from explainers.zoo import load_classifier
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from tests.explainers.numpy_classifiers import picture
 
 _FACTORY = """
 import torch
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 class Traces(torch.nn.Sequential):
     seen = None
     def forward(self, x):

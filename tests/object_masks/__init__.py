@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers.annotations import fill_polygons
 from explainers.images import Geometry, prepare
+from explainers.references import fill_polygons
 
 __all__ = ["object_masks"]
 

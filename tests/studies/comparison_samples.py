@@ -8,12 +8,18 @@ from datetime import datetime, timezone
 
 import numpy as np
 
-from explainers.comparison import LIME_DEFAULT, LIME_TUNED, Comparison, Measured, PictureFacts
-from explainers.explanation import Explanation, Surrogate
-from explainers.fidelity import superpixel_map
-from explainers.lime_parameters import LimeParameters
-from explainers.measures import agreement
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Segmentation
+from explainers.metrics import (
+    LIME_DEFAULT,
+    LIME_TUNED,
+    Comparison,
+    Explanation,
+    Measured,
+    PictureFacts,
+    Surrogate,
+    agreement,
+    superpixel_map,
+)
 from studies.records import ComparedImage, ComparisonRun
 
 HEIGHT, WIDTH = 24, 20

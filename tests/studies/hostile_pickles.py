@@ -16,8 +16,7 @@ import skimage.segmentation
 from lime.wrappers.scikit_image import SegmentationAlgorithm
 from sklearn.linear_model import Lasso, Ridge
 
-from explainers.lime_parameters import LimeParameters
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Segmentation
 
 __all__ = ["entry", "out_of_bounds", "unreadable"]
 

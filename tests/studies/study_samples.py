@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.storage import open_storage
 from studies.trial_record import TrialRecord

@@ -8,8 +8,14 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from explainers.comparison import LIME_DEFAULT, LIME_TUNED, Comparison, Measured, PictureFacts
-from explainers.explanation import Explanation
+from explainers.metrics import (
+    LIME_DEFAULT,
+    LIME_TUNED,
+    Comparison,
+    Explanation,
+    Measured,
+    PictureFacts,
+)
 from studies.analysis import (
     agreement_matrix,
     agreement_with_cams,

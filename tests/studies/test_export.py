@@ -18,14 +18,15 @@ from lime.lime_image import LimeImageExplainer
 from sklearn.linear_model import Ridge
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import (
+from explainers.lime import (
     DISTANCE_METRICS,
     LIME_ARGUMENTS,
     REGRESSORS,
+    SEGMENTERS,
     LimeParameters,
     Regressor,
+    Segmentation,
 )
-from explainers.segmentation import SEGMENTERS, Segmentation
 from studies.export import (
     check_kwargs,
     explained_class,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.best_trial import best_trial, front_of, trial_score
 from studies.front import ByWeight, FrontPoint, WithinBudget, pareto_front
 from studies.overview import best_parameters, overview

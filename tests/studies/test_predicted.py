@@ -8,8 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from explainers.lime_parameters import LimeParameters, Regressor
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Regressor, Segmentation
 from studies.predicted import Prediction, mean_prediction, predictions
 from studies.storage import open_storage
 from studies.trial_record import TrialRecord
@@ -32,9 +31,7 @@ def add_study(url: str, name: str, *trials: Trial, pruned: tuple[Trial, ...] = (
         if (parameters, score, iou, seconds) in pruned:
             state = optuna.trial.TrialState.PRUNED
         study.add_trial(
-            optuna.trial.create_trial(
-                state=state, value=score, user_attrs=record.to_attributes()
-            )
+            optuna.trial.create_trial(state=state, value=score, user_attrs=record.to_attributes())
         )
     study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
 

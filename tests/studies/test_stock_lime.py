@@ -11,10 +11,13 @@ from lime.lime_image import LimeImageExplainer
 from lime.wrappers.scikit_image import SegmentationAlgorithm
 from numpy.typing import NDArray
 
-from explainers.fidelity import held_out_r2
-from explainers.measures import surrogate_r2
-from explainers.perturbation import Perturbation, as_lime_hides, hidden_image
-from explainers.perturbation_bank import PerturbationBank
+from explainers.lime import (
+    Perturbation,
+    PredictionCache,
+    as_lime_hides,
+    hidden_image,
+)
+from explainers.metrics import held_out_r2, surrogate_r2
 from studies.stock_lime import explain_with_stock_lime, stock_faithfulness
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 
@@ -65,7 +68,7 @@ def test_held_out_r2_asks_about_pictures_that_lime_could_make() -> None:
 
     def measured(first: int, weights: dict[int, float], intercept: float) -> float:
         return surrogate_r2(
-            QUARTERS + first, weights, intercept, 0, 0, image, LastQuarter(), PerturbationBank()
+            QUARTERS + first, weights, intercept, 0, 0, image, LastQuarter(), PredictionCache()
         )
 
     assert measured(0, {3: 1.0}, 0.0) == 1.0
@@ -85,9 +88,7 @@ def test_a_part_that_is_never_hidden_is_told_and_measured_as_it_is() -> None:
             mask_rule={"num_features": 5},
         )  # fmt: skip
         assert found.never_hidden == never_hidden
-        r2, _ = stock_faithfulness(
-            found.explanation, found.label, image, 0, source.predict_proba
-        )
+        r2, _ = stock_faithfulness(found.explanation, found.label, image, 0, source.predict_proba)
         segments = found.explanation.segments
         assert (segments.min(), len(np.unique(segments))) == (start, segments.max() + 1 - start)
 

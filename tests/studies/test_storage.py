@@ -74,7 +74,7 @@ def test_overview_agrees_with_optuna(tmp_path: Path) -> None:
     study.set_user_attr("image_key", "a")
 
     def objective(trial: optuna.Trial) -> float:
-        from explainers.lime_parameters import LimeParameters
+        from explainers.lime import LimeParameters
 
         x = trial.suggest_float("x", 0, 1)
         record = TrialRecord(

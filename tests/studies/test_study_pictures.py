@@ -12,8 +12,7 @@ import pytest
 from optuna.artifacts.exceptions import ArtifactNotFound
 from PIL import Image
 
-from explainers.lime_parameters import LimeParameters, Regressor
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Regressor, Segmentation
 from studies.artifacts import ArtifactFolder, add_picture, artifact_store
 from studies.parameter_code import parameter_code
 from studies.plain_parameters import plain_kwargs

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.storage import open_storage
 from studies.study_summary import image_document, summarise
 from studies.trial_record import TrialRecord

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from tests.tuner import tiny
 from tests.tuner.command_line import Cli
 

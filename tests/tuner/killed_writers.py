@@ -19,8 +19,7 @@ import sqlalchemy
 from numpy.typing import NDArray
 
 from explainers.images import array_digest
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import PerturbationBank
+from explainers.lime import LimeParameters, PredictionCache
 from studies.export import export_pickle
 from studies.records import records
 from tests.explainers.numpy_classifiers import QuarterColours, picture
@@ -116,18 +115,16 @@ def migrates(url: str, said: Connection) -> None:
 
 
 def fills_bank(folder: Path, first: int, step: int, said: Connection) -> None:
-    """Ask for answers through a bank, chunk after chunk."""
-    bank, source = PerturbationBank(folder), QuarterColours(6)
+    """Ask for answers through a cache, chunk after chunk."""
+    cache, source = PredictionCache(folder), QuarterColours(6)
     for number in range(first, 2**13, step):
         said.send(("begin", number))
-        answered(bank, source, number)
+        answered(cache, source, number)
         said.send(("done", number))
 
 
-def answered(bank: PerturbationBank, source: QuarterColours, number: int) -> NDArray[np.floating]:
+def answered(cache: PredictionCache, source: QuarterColours, number: int) -> NDArray[np.floating]:
     """The answers of a chunk, which no other number shares."""
     patterns = np.arange(number * _ROWS, (number + 1) * _ROWS)
     rows = patterns[:, None] >> np.arange(16) & 1
-    return bank.answers(
-        source, _IMAGE, _SEGMENTS, 0, rows, np.arange(6), array_digest(_IMAGE)
-    )
+    return cache.predictions(source, _IMAGE, _SEGMENTS, 0, rows, np.arange(6), array_digest(_IMAGE))

@@ -103,11 +103,11 @@ def finished(database: Path) -> Finished:
     return {(study, number): (state, value) for study, number, state, value in rows}
 
 
-def sound_chunks(bank: Path) -> int:
-    """How many chunks the bank has; every one must match its checksum."""
-    if not bank.exists():
+def sound_chunks(cache: Path) -> int:
+    """How many chunks the cache has; every one must match its checksum."""
+    if not cache.exists():
         return 0
-    with sqlite3.connect(bank, timeout=30) as connection:
+    with sqlite3.connect(cache, timeout=30) as connection:
         try:
             rows = connection.execute(
                 "SELECT count, dtype, patterns, answers, crc FROM chunk"

@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.engines import Engine, TorchEngine, make_engine
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import Reference
+from explainers.lime import PredictionCache
+from explainers.references import Reference
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from tests.tuner.tiny import tiny_picture
 from tuner import TuningResult, tune
@@ -46,7 +46,9 @@ def demo_engine(classifier: Classifier) -> Engine:
 
 
 def demo_task(
-    classifier: Classifier, key: str = "house", bank: Path | PerturbationBank | None = None
+    classifier: Classifier,
+    key: str = "house",
+    prediction_cache: Path | PredictionCache | None = None,
 ) -> TuningTask:
     """The task of one catalogue scene against its exact mask."""
     scene = draw_scene(key, DEMO_SEEDS[key])
@@ -54,13 +56,17 @@ def demo_task(
         image=scene.image,
         source=demo_engine(classifier),
         reference=Reference(scene.mask, "masks"),
-        bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
+        cache=prediction_cache
+        if isinstance(prediction_cache, PredictionCache)
+        else PredictionCache(prediction_cache),
         runtime_model=RUNTIME_MODEL,
     )
 
 
 def tiny_task(
-    classifier: Classifier, key: str = "house", bank: Path | PerturbationBank | None = None
+    classifier: Classifier,
+    key: str = "house",
+    prediction_cache: Path | PredictionCache | None = None,
 ) -> TuningTask:
     """The task of one of ``tests.tuner.tiny``'s pictures against its exact mask."""
     image, mask = tiny_picture(key)
@@ -68,7 +74,9 @@ def tiny_task(
         image=image,
         source=TorchEngine(classifier),
         reference=Reference(mask, "masks"),
-        bank=bank if isinstance(bank, PerturbationBank) else PerturbationBank(bank),
+        cache=prediction_cache
+        if isinstance(prediction_cache, PredictionCache)
+        else PredictionCache(prediction_cache),
         runtime_model=RUNTIME_MODEL,
     )
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from explainers.classifier import Classifier
-from explainers.segmentation import Segmentation
+from explainers.classifiers import Classifier
+from explainers.lime import Segmentation
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.arms import Arms
 from tuner.objective import score
@@ -112,9 +112,9 @@ def test_a_forecast_is_what_explanations_then_score(demo_classifier: Classifier)
     arms = Arms(task, SMALL_SPACE, _WEIGHT)
     arms.look_at(_EVER)
     arm = arms.possible()[0]
-    asked = task.bank.counts.new
+    asked = task.cache.counts.new
     forecast = arms.forecast(arm, 64, 3, best=-1.0)
-    paid = task.bank.counts.new - asked
+    paid = task.cache.counts.new - asked
     assert 0 < paid <= 3 * 64
     assert [v for v, _ in forecast.settings] == sorted(
         (v for v, _ in forecast.settings), reverse=True
@@ -126,7 +126,7 @@ def test_a_forecast_is_what_explanations_then_score(demo_classifier: Classifier)
         assert value == pytest.approx(
             score(steady, task.runtime_ratio(parameters), _WEIGHT), abs=1e-9
         )
-    assert task.bank.counts.new - asked == paid, "a replay asks nothing new"
+    assert task.cache.counts.new - asked == paid, "a replay asks nothing new"
 
 
 def test_an_arm_far_behind_after_one_seed_is_let_be(demo_classifier: Classifier) -> None:
@@ -134,6 +134,6 @@ def test_an_arm_far_behind_after_one_seed_is_let_be(demo_classifier: Classifier)
     arms = Arms(task, SMALL_SPACE, _WEIGHT)
     arms.look_at(_EVER)
     arm = arms.possible()[0]
-    asked = task.bank.counts.new
+    asked = task.cache.counts.new
     arms.forecast(arm, 64, 3, best=2.0)
-    assert task.bank.counts.new - asked <= 64 + 1
+    assert task.cache.counts.new - asked <= 64 + 1

@@ -13,8 +13,7 @@ from typing import Any
 import optuna
 import pytest
 
-from explainers.lime_parameters import LimeParameters, Regressor
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Regressor, Segmentation
 from studies.plain_parameters import parameters_digest, plain_kwargs
 from studies.records import Submitted, add_submission, calibration_names, latest_calibration
 from tests.tuner.command_line import Cli
@@ -35,7 +34,6 @@ SETS = [
     LimeParameters(segmentation=SLIC, num_samples=n, num_features=f, top_labels=1)
     for n, f in ((16, 5), (24, 2), (32, 4), (48, 100))
 ]
-
 
 
 pytestmark = pytest.mark.usefixtures("tiny_catalogue")
@@ -129,7 +127,7 @@ def test_seconds_alone_need_no_classifier(
 ) -> None:
     write_answers(here, *(entry(n, each) for n, each in enumerate(SETS[:2])))
     with monkeypatch.context() as patch:
-        patch.setattr("explainers.zoo.load_classifier", None)
+        patch.setattr("explainers.classifiers.load_classifier", None)
         arguments = [*DEMO, "--answers", "answers.json", "--runtime-only"]
         out = cli.ok("calibrate", *arguments)
     assert "0.5 s + 10 ms a sample" in out

@@ -10,12 +10,9 @@ import numpy as np
 import optuna
 import pytest
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import PerturbationBank
-from explainers.replay import FlatSetting
-from explainers.segmentation import Segmentation
+from explainers.lime import FlatSetting, LimeParameters, PredictionCache, Segmentation
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tests.tuner.tiny import KEYS, TINY
@@ -32,8 +29,8 @@ _SETTINGS = TuningSettings(trials=6, seeds=2, confirm_seeds=3, space=SMALL_SPACE
 
 
 def _task(classifier: Classifier, aggregate: Aggregate = MEAN) -> CatalogTask:
-    bank = PerturbationBank()
-    return CatalogTask({key: tiny_task(classifier, key, bank) for key in _KEYS}, aggregate)
+    cache = PredictionCache()
+    return CatalogTask({key: tiny_task(classifier, key, cache) for key in _KEYS}, aggregate)
 
 
 def test_aggregates() -> None:
@@ -102,12 +99,12 @@ def test_an_arms_forecast_is_the_mean_of_its_images(tiny_classifier: Classifier)
     (arm,) = arms.possible()
     forecast = arms.forecast(arm, 64, 1, best=-1.0)
     parameters = space.parameters(forecast.settings[0][1])
-    asked = task.bank.counts.new
+    asked = task.cache.counts.new
     expected = np.mean(list(values_on(task, parameters, range(1)).values()))
     assert forecast.value == pytest.approx(
         expected - 0.1 * task.runtime_ratio(parameters), abs=1e-9
     )
-    assert task.bank.counts.new == asked, "the probe has asked for all of it"
+    assert task.cache.counts.new == asked, "the probe has asked for all of it"
 
 
 def test_a_setting_is_scored_on_every_image_or_given_up(tiny_classifier: Classifier) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.ceiling_sampler import CeilingSampler
 from tuner.trial import TuningSettings
@@ -27,9 +27,7 @@ def test_probes_and_hopes_are_stored_with_the_trial_they_led_to(
 
 
 @pytest.mark.parametrize("fixed", ["segmentation=slic", "num_features=3", "num_samples=64"])
-def test_a_fixed_dimension_leaves_the_others_to_it(
-    demo_classifier: Classifier, fixed: str
-) -> None:
+def test_a_fixed_dimension_leaves_the_others_to_it(demo_classifier: Classifier, fixed: str) -> None:
     task = demo_task(demo_classifier)
     study = open_study("s", None, {"reference": task.reference.to_json()})
     space = SMALL_SPACE.fix([fixed])

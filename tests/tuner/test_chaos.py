@@ -108,11 +108,11 @@ def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) ->
     total = night.trials * len(names)
     chance = random.Random(11)
     start, stack = time.monotonic(), contextlib.ExitStack()
-    bank = here / "cache" / "bank"
+    cache = here / "cache" / "bank"
     # What happens when so many of the trials are finished.
     plan: list[tuple[float, str, Callable[[], object]]] = [
         (0.25, "cut", witness.cut_connections),
-        (0.35, "read-only", lambda: stack.enter_context(read_only(bank))),
+        (0.35, "read-only", lambda: stack.enter_context(read_only(cache))),
         (0.75, "writable", stack.close),
     ]
     for number in range(night.restarts):

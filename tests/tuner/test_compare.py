@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from explainers import comparison
+from explainers.metrics import comparison
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.tiny import TINY
 

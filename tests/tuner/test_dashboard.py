@@ -22,9 +22,8 @@ import pytest
 import requests
 from PIL import Image
 
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import Reference
+from explainers.lime import LimeParameters, PredictionCache
+from explainers.references import Reference
 from studies.artifacts import ArtifactFolder, artifact_store
 from studies.dashboard import dashboard_app
 from studies.storage import artifact_folder, open_storage
@@ -141,12 +140,12 @@ def test_a_study_without_a_reference_is_worth_looking_at(here: Path, cli: Cli) -
 
 
 def small_task() -> TuningTask:
-    """A task whose classifier answers at once, with an empty bank."""
+    """A task whose classifier answers at once, with an empty cache."""
     reference = np.zeros((48, 40), dtype=bool)
     reference[:24, :20] = True
     return TuningTask(
         image=picture(5, 48, 40), source=QuarterColours(6), reference=Reference(reference, "masks"),
-        bank=PerturbationBank(), runtime_model=RUNTIME_MODEL,
+        cache=PredictionCache(), runtime_model=RUNTIME_MODEL,
     )  # fmt: skip
 
 
@@ -159,9 +158,9 @@ def test_pictures_cost_no_answers_and_change_no_study(tmp_path: Path) -> None:
         notes = StudyNotes(study, task, ArtifactFolder(tmp_path / "artifacts"))
         if noted:
             run_study(study, task, settings, notes.on_trial, (), notes.on_score)
-            asked_for = task.bank.counts.new
+            asked_for = task.cache.counts.new
             notes.write()
-            assert task.bank.counts.new == asked_for
+            assert task.cache.counts.new == asked_for
             assert set(study.user_attrs[PICTURES]) == {
                 "photograph", "lime defaults", f"trial {study.best_trial.number}",
             }  # fmt: skip
@@ -175,7 +174,7 @@ def test_pictures_cost_no_answers_and_change_no_study(tmp_path: Path) -> None:
     assert outcomes[0] == outcomes[1]
 
     forgetful = StudyNotes(study, small_task(), ArtifactFolder(tmp_path / "elsewhere"))
-    forgetful.write()  # an empty bank: the photograph only
+    forgetful.write()  # an empty cache: the photograph only
     assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
 

@@ -13,7 +13,7 @@ import torch
 
 from dissection.encoders import ClipModel
 from dissection.saved_features import SavedFeatures, write_features
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from tests.dissection.planted_network import draw_scenes
 from tests.dissection.tiny_clip import write_tiny_clip
 from tests.tuner.command_line import Cli

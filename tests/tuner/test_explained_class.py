@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import FlatSetting, LimeParameters, PredictionCache, Segmentation
 from explainers.masks import intersection_over_union
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import Reference
-from explainers.replay import FlatSetting
-from explainers.segmentation import Segmentation
+from explainers.references import Reference
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.export import read_pickle
 from studies.storage import open_storage
@@ -61,7 +58,7 @@ def task_of(class_index: int | None) -> TuningTask:
     mask = superpixels == superpixels[8, 18]  # the green one
     return TuningTask(
         image=IMAGE, source=RedGreen(), reference=Reference(mask, "given"),
-        bank=PerturbationBank(), runtime_model=RUNTIME_MODEL, class_index=class_index,
+        cache=PredictionCache(), runtime_model=RUNTIME_MODEL, class_index=class_index,
     )  # fmt: skip
 
 

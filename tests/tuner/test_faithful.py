@@ -11,13 +11,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.faithfulness import Faithfulness
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import Reference
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, PredictionCache, Segmentation
+from explainers.metrics import Faithfulness
+from explainers.references import Reference
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
@@ -58,9 +56,9 @@ def test_measures_are_those_of_the_constraint_and_asked_once(tiny_classifier: Cl
     expected = fidelity_of(task, _PARAMETERS, range(2))
     assert (found.r2, found.gain) == pytest.approx((expected.r2, expected.gain))
     assert 0 <= found.stability <= 1
-    asked = task.bank.counts.new
+    asked = task.cache.counts.new
     assert meter.measure(_PARAMETERS, range(2)) == found
-    assert task.bank.counts.new == asked
+    assert task.cache.counts.new == asked
 
 
 def test_who_wins_is_measured_on_more_seeds(tiny_classifier: Classifier) -> None:
@@ -87,7 +85,7 @@ def test_an_image_may_have_no_reference(demo_classifier: Classifier) -> None:
     assert not none.exists
     assert not Reference.from_json(none.to_json()).exists
     assert Reference(scene.mask, "masks").exists
-    task = TuningTask(scene.image, demo_classifier, none, PerturbationBank(), RUNTIME_MODEL)
+    task = TuningTask(scene.image, demo_classifier, none, PredictionCache(), RUNTIME_MODEL)
     assert set(task.view(_PARAMETERS.segmentation).ceilings) == {1.0}
     with pytest.raises(InvalidInput, match="no reference"):
         task.iou(_PARAMETERS, 0)
@@ -95,9 +93,7 @@ def test_an_image_may_have_no_reference(demo_classifier: Classifier) -> None:
 
 def test_a_record_without_agreement_is_plain_json() -> None:
     measured = Faithfulness(0.6, 0.3, math.nan)
-    record = TrialRecord(
-        _PARAMETERS, math.nan, [], range(2), 1.0, 0.1, {}, 8, faithful=measured
-    )
+    record = TrialRecord(_PARAMETERS, math.nan, [], range(2), 1.0, 0.1, {}, 8, faithful=measured)
     attributes = record.to_attributes()
     assert attributes["iou"] is None
     json.dumps(attributes, allow_nan=False)

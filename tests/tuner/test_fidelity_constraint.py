@@ -8,9 +8,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.trial_record import TrialRecord
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.fidelity_constraint import Fidelity, default_fidelity, fidelity_of
@@ -53,9 +53,7 @@ def test_a_study_keeps_its_constraint(tiny_classifier: Classifier) -> None:
     storage = optuna.storages.InMemoryStorage()
 
     def facts(settings: TuningSettings) -> dict[str, object]:
-        return study_facts(
-            task, tiny_classifier, settings, catalog="demo", key="house"
-        )
+        return study_facts(task, tiny_classifier, settings, catalog="demo", key="house")
 
     open_study("s", storage, facts(BOUND))
     open_study("s", storage, facts(BOUND))

@@ -1,4 +1,4 @@
-"""Disks that are full: of the storage, and of the bank. They are real, and a few megabytes big."""
+"""Disks that are full: of the storage, and of the cache. They are real, and a few megabytes big."""
 
 from __future__ import annotations
 

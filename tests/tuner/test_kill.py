@@ -37,7 +37,7 @@ def _begun(command: list[str]) -> subprocess.Popen[bytes]:
     )  # fmt: skip
 
 
-def _killed_and_resumed(command: list[str], database: Path, bank: Path, tally: Tally) -> Finished:
+def _killed_and_resumed(command: list[str], database: Path, cache: Path, tally: Tally) -> Finished:
     """Kill a command again and again when it has finished a trial, then let it finish."""
     kept = finished(database)
     tally.before = len(kept)
@@ -55,14 +55,14 @@ def _killed_and_resumed(command: list[str], database: Path, bank: Path, tally: T
         time.sleep(0.2)
         now = finished(database)
         assert kept.items() <= now.items()
-        sound_chunks(bank)
+        sound_chunks(cache)
         kept = now
     done = subprocess.run([sys.executable, "-m", "tuner", *command], capture_output=True,
                           text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr
     last = finished(database)
     assert kept.items() <= last.items()
-    assert sound_chunks(bank) > 0
+    assert sound_chunks(cache) > 0
     tally.say(len(last))
     return last
 
@@ -82,8 +82,8 @@ def test_tune_is_killed_and_resumed(tmp_path: Path, demo_measured: Path, kills: 
         "--seeds", "3", "--workers", "2", "--fix", "segmentation=slic",
         "--storage", f"sqlite:///{database}",
     ]  # fmt: skip
-    bank = demo_measured / "bank" / "answers.sqlite3"
-    found = _killed_and_resumed(command, database, bank, Tally("tune", kills))
+    cache = demo_measured / "bank" / "answers.sqlite3"
+    found = _killed_and_resumed(command, database, cache, Tally("tune", kills))
     _assert_counts(found, trials, more=2)
 
 
@@ -103,8 +103,8 @@ def test_a_worker_is_killed_and_followed(
         study.set_user_attr(PLAN, replace(plan, trials=trials).to_json())
     # Until the last trials that were cut off are known to be, and done again.
     command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "30"]
-    bank = demo_measured / "bank" / "answers.sqlite3"
-    found = _killed_and_resumed(command, database, bank, Tally("worker", kills))
+    cache = demo_measured / "bank" / "answers.sqlite3"
+    found = _killed_and_resumed(command, database, cache, Tally("worker", kills))
     _assert_counts(found, trials, more=1 + kills)
     for name in _STUDIES:
         trials_of = optuna.load_study(study_name=name, storage=storage).get_trials()

@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of an export, a migration, a write to the bank: old or new, never half."""
+"""SIGKILL in the middle of an export, a migration, a write to the cache: old or new, never half."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import sqlalchemy
 from alembic import command
 from alembic.config import Config
 
-from explainers.perturbation_bank import PerturbationBank
+from explainers.lime import PredictionCache
 from studies.export import export_pickle, read_pickle
 from studies.records import SCHEMA_VERSION, migrations
 from studies.records.schema import VERSION_TABLE
@@ -198,9 +198,9 @@ def test_answers_that_the_bank_has_taken_are_kept(tmp_path: Path, kills: int) ->
 def _assert_answered(folder: Path, numbers: set[int]) -> None:
     """Nothing of these has to be asked again, and the answers are the right ones."""
     assert sound_chunks(folder / "answers.sqlite3") >= len(numbers)
-    bank, right, source = PerturbationBank(folder), PerturbationBank(), QuarterColours(6)
+    cache, right, source = PredictionCache(folder), PredictionCache(), QuarterColours(6)
     for number in numbers:
-        kept = answered(bank, source, number)
+        kept = answered(cache, source, number)
         np.testing.assert_array_equal(kept, answered(right, QuarterColours(6), number))
-    bank.close()
+    cache.close()
     assert source.asked == []

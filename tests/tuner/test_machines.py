@@ -15,7 +15,7 @@ import optuna
 import pytest
 import torch
 
-from explainers.demo_network import load_demo_network
+from explainers.classifiers import load_demo_network
 from studies.storage import open_storage
 from tests.studies.clusters import private_cluster
 from tests.tuner.chaos import FINISHED, ROOT, Witness, trials_of
@@ -25,8 +25,8 @@ from tuner.plan import PLAN, StudyPlan
 KEYS, TRIALS = ("house", "key"), 10
 _BRIDGE, _NETWORK = "ltbridge", "10.213.77"
 _MODEL = """
-from explainers.demo_network import DemoNetwork
-from explainers.zoo import load_classifier
+from explainers.classifiers import DemoNetwork
+from explainers.classifiers import load_classifier
 from dataclasses import replace
 
 def make():

@@ -12,9 +12,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN, STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
 from studies.best_trial import point_of
 from studies.dashboard import dashboard_app
@@ -245,23 +245,18 @@ def test_pictures_are_drawn_once(tiny_classifier: Classifier, tmp_path: Path) ->
     from tuner.study_notes import StudyNotes
 
     task = tiny_task(tiny_classifier)
-    study = open_study(
-        "a/house", open_storage(f"sqlite:///{tmp_path / 's.db'}"), {}, pareto=True
-    )
+    study = open_study("a/house", open_storage(f"sqlite:///{tmp_path / 's.db'}"), {}, pareto=True)
     notes = StudyNotes(study, task, ArtifactFolder(tmp_path / "artifacts"))
     settings = TuningSettings(trials=20, seeds=2, space=SMALL_SPACE, pareto=True)
     run_study(study, task, settings, notes.on_trial, (), notes.on_score)
     notes.write()
     per_trial = [
-        len(optuna.artifacts.get_all_artifact_meta(t, storage=study._storage))
-        for t in study.trials
+        len(optuna.artifacts.get_all_artifact_meta(t, storage=study._storage)) for t in study.trials
     ]
     front = {point.number for point in pareto_front(points_of(study.trials))}
     assert set(per_trial) == {0, 1}
     shown = {n for n, count in enumerate(per_trial) if count}
-    defaults = {
-        t.number for t in study.trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN
-    }
+    defaults = {t.number for t in study.trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN}
     assert front - defaults <= shown
     names = sorted(meta.filename for meta in optuna.artifacts.get_all_artifact_meta(study))
     assert names == ["lime-defaults.png", "photograph.png"]

@@ -9,10 +9,9 @@ import numpy as np
 import optuna
 import pytest
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Segmentation
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters, Segmentation
 from explainers.machine_load import LoadMeter
-from explainers.segmentation import Segmentation
 from studies.runtime_doubt import doubtful_seconds, runtime_doubt
 from tests.tuner.scenes import RUNTIME_MODEL
 from tuner import runtime_measurement

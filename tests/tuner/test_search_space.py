@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters, Regressor
+from explainers.lime import LimeParameters, Regressor
 from tuner.search_space import SearchSpace, load_space
 
 SPACE = SearchSpace()

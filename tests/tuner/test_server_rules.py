@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.cam import heat_map
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
-from explainers.heat_maps import heat_map
-from explainers.lime import explain, explanation_mask
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters, PredictionCache, Segmentation, explain, explanation_mask
 from explainers.masks import intersection_over_union
-from explainers.perturbation_bank import PerturbationBank
-from explainers.segmentation import Segmentation
 from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
 from tuner.server_answers import KnownAnswer
@@ -56,20 +53,20 @@ def images(classifier: Classifier) -> list[StudyImage]:
 
 
 def test_the_rule_of_a_made_up_server_is_found(demo_classifier: Classifier) -> None:
-    shown, bank = images(demo_classifier), PerturbationBank()
+    shown, cache = images(demo_classifier), PredictionCache()
     maps = {
         method: {i.key: heat_map(demo_classifier, i.pixels, method) for i in shown}
         for method in ("gradcam", "layercam")
     }
     references, unusable = cut_masks(maps, {i.key: i.pixels for i in shown}, ("0.2", "0.4", "0.6"))
     assert len(references) + len(unusable) == 6
-    superpixels = superpixel_maps([p.segmentation for p in SUBMITTED], shown, bank)
+    superpixels = superpixel_maps([p.segmentation for p in SUBMITTED], shown, cache)
     sets = [answer(number, each, 0.5) for number, each in enumerate(SUBMITTED)]
-    runs = explained_again(sets, shown, superpixels, demo_classifier, bank, len(SEEDS))
+    runs = explained_again(sets, shown, superpixels, demo_classifier, cache, len(SEEDS))
 
     explanations = {
         (number, image.key, seed): explain(
-            image.pixels, demo_classifier, each, seed=seed, bank=bank, first_label_only=True
+            image.pixels, demo_classifier, each, seed=seed, cache=cache, first_label_only=True
         )
         for number, each in enumerate(SUBMITTED)
         for image in shown

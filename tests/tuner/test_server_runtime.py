@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.errors import InvalidInput
-from explainers.lime_parameters import LimeParameters
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, Segmentation
 from tests.tuner.scenes import RUNTIME_MODEL
 from tuner.runtime_model import RuntimeModel
 from tuner.server_runtime import (

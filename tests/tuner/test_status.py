@@ -15,7 +15,7 @@ import numpy as np
 import optuna
 import pytest
 
-from explainers.reference import Reference
+from explainers.references import Reference
 from studies.attributes import WORKER
 from studies.storage import open_storage
 from studies.study_summary import image_document

@@ -16,8 +16,8 @@ from optuna.study import StudyDirection
 from PIL import Image
 
 from explainers.errors import InvalidInput, LimeTunerError
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import Reference
+from explainers.lime import PredictionCache
+from explainers.references import Reference
 from studies.patient_storage import PatientStorage
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
@@ -68,9 +68,7 @@ _OLD_PLAN = StudyPlan(
 _FACTS = {**_OLD_FACTS, "cam_layer": "features", "sampler": "ceiling", "seeds": 10, "seed": 0}
 
 
-def _differences(
-    changes: dict[str, Any], stored: dict[str, Any] | None = None
-) -> list[str]:
+def _differences(changes: dict[str, Any], stored: dict[str, Any] | None = None) -> list[str]:
     made = StudyIdentity.of(_FACTS if stored is None else stored)
     return made.differences(StudyIdentity.of({**_FACTS, **changes}))
 
@@ -256,9 +254,7 @@ def test_an_empty_study_is_anybodys(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
-def _raced(
-    storages: list[PatientStorage], name: str, ours: list[dict[str, Any]]
-) -> list[str]:
+def _raced(storages: list[PatientStorage], name: str, ours: list[dict[str, Any]]) -> list[str]:
     """What calls that open a study at the same moment say, each with facts of its own."""
     ready, said = threading.Barrier(len(ours)), [""] * len(ours)
 
@@ -314,7 +310,7 @@ class _Answers:
 
 def _task(reference: Reference, model: RuntimeModel, *answer: float) -> TuningTask:
     image = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
-    return TuningTask(image, _Answers(*answer), reference, PerturbationBank(), model)
+    return TuningTask(image, _Answers(*answer), reference, PredictionCache(), model)
 
 
 def test_a_study_keeps_its_computed_mask_and_its_prices() -> None:

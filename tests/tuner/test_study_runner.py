@@ -9,8 +9,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from explainers.perturbation_bank import PerturbationBank
-from explainers.reference import Reference
+from explainers.lime import PredictionCache
+from explainers.references import Reference
 from studies.storage import open_storage
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
@@ -29,7 +29,7 @@ def test_a_trial_that_was_taken_for_dead_is_let_be(
     reference[:24, :20] = True
     task = TuningTask(
         image=picture(5, 48, 40), source=QuarterColours(6), reference=Reference(reference, "masks"),
-        bank=PerturbationBank(), runtime_model=RUNTIME_MODEL,
+        cache=PredictionCache(), runtime_model=RUNTIME_MODEL,
     )  # fmt: skip
     study = open_study("a/picture", open_storage(url), {})
     others = optuna.load_study(study_name="a/picture", storage=open_storage(url))

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from explainers.errors import StorageError
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
 from studies.export import export_pickle
 from studies.plain_parameters import parameters_digest, plain_kwargs
 from studies.records import add_submission, submissions

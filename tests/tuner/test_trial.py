@@ -10,8 +10,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from explainers.classifier import Classifier
-from explainers.lime_parameters import LimeParameters
+from explainers.classifiers import Classifier
+from explainers.lime import LimeParameters
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.stopping import LOOKS, Rival
 from tuner.task import TuningTask
@@ -26,7 +26,7 @@ def _study(classifier: Classifier, settings: TuningSettings) -> optuna.Study:
     study = open_study("s", None, {"reference": task.reference.to_json()})
     run_study(study, task, settings)
     spent = sum(t.user_attrs["answers"] for t in study.trials)
-    assert spent == task.bank.counts.new
+    assert spent == task.cache.counts.new
     return study
 
 

@@ -14,10 +14,9 @@ from lime.lime_image import LimeImageExplainer
 from optuna.trial import TrialState
 from PIL import Image
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput, UnusableReference
-from explainers.lime import explanation_mask
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters, explanation_mask
 from explainers.masks import intersection_over_union
 from studies.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
 from studies.trial_record import TrialRecord
@@ -159,16 +158,16 @@ def test_a_trial_whose_ceiling_cannot_win_asks_no_answer(tiny_classifier: Classi
 def test_no_answer_is_asked_twice_by_a_second_study(
     tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
-    first, second = tiny_task(tiny_classifier, bank=tmp_path), None
+    first, second = tiny_task(tiny_classifier, cache=tmp_path), None
     settings = TuningSettings(trials=8, seeds=3, space=SMALL_SPACE)
     facts = {"reference": first.reference.to_json()}
     run_study(open_study("s", None, facts), first, settings)
-    first.bank.close()
-    second = tiny_task(tiny_classifier, bank=tmp_path)
+    first.cache.close()
+    second = tiny_task(tiny_classifier, cache=tmp_path)
     run_study(open_study("s", None, facts), second, settings)
-    assert first.bank.counts.new > 0
-    assert second.bank.counts.new == 0
-    assert second.bank.counts.needed == first.bank.counts.needed
+    assert first.cache.counts.new > 0
+    assert second.cache.counts.new == 0
+    assert second.cache.counts.needed == first.cache.counts.needed
 
 
 def test_the_mask_of_a_photograph_follows_it(tiny_classifier: Classifier) -> None:

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import optuna
 
-from explainers.classifier import Classifier
-from explainers.lime_parameters import LimeParameters
-from explainers.segmentation import Segmentation
+from explainers.classifiers import Classifier
+from explainers.lime import LimeParameters, Segmentation
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.search_space import SearchSpace
 from tuner.trial import TuningSettings
@@ -42,7 +41,7 @@ def test_the_most_hopeful_map_first_and_none_twice(tiny_classifier: Classifier) 
     assert replace(_slic(8), num_samples=100) not in waiting, "the cheaper of two alike"
     ceilings = [task.view(p.segmentation).ceiling(p.num_features) for p in waiting]
     assert ceilings == sorted(ceilings, reverse=True)
-    assert task.bank.counts.new == 0
+    assert task.cache.counts.new == 0
 
 
 def test_winners_are_tried_first_in_a_new_study_only(tiny_classifier: Classifier) -> None:

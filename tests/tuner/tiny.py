@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.images import Geometry
 
 __all__ = ["KEYS", "MODEL", "SIDE", "TINY", "TUNE_TINY", "make", "tiny_picture", "write_catalogue"]

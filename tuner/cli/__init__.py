@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from explainers.errors import LimeTunerError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from explainers.telemetry import switch_off_telemetry
 from studies.full_disk import is_full, no_space
 from studies.passwords import without_passwords

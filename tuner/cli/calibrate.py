@@ -77,7 +77,7 @@ def calibrate(
     Answers come from --answers and from what submit has recorded in the storage. What is found is
     kept there, for tune --calibrated.
     """
-    from explainers.heat_maps import check_method
+    from explainers.cam import check_method
     from studies.catalog import load_catalog
     from studies.records.calibrations import add_calibration, check_calibration_name
     from studies.storage import DEFAULT_STORAGE, check_storage
@@ -208,7 +208,7 @@ def run_calibration(
     from dataclasses import replace
 
     from explainers.engines import make_engine
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import PredictionCache
     from studies.assets import cache_folder
     from tuner.calibration import runtime_model_for
     from tuner.server_calibration import RuleSearch, chosen_rule
@@ -222,15 +222,15 @@ def run_calibration(
     local = runtime_model_for(place.classifier, images[0].pixels)
     cache = cache_folder()
     source = make_engine(place.classifier, engine, image=images[0].pixels, cache=cache / "engines")
-    bank = PerturbationBank(cache / "bank")
+    prediction_cache = PredictionCache(cache / "bank")
     segmentations = [p.segmentation for a in answers for p in a.parameters.values()]
     try:
         with work_progress("superpixels") as advance:
-            maps = superpixel_maps(segmentations, images, bank, advance)
+            maps = superpixel_maps(segmentations, images, prediction_cache, advance)
         with work_progress("explaining") as advance:
-            runs = explained_again(answers, images, maps, source, bank, seeds, advance)
+            runs = explained_again(answers, images, maps, source, prediction_cache, seeds, advance)
     finally:
-        bank.close()
+        prediction_cache.close()
     factors = fit_factors(local_parts(answers, maps, local))
     with work_progress("scoring"):
         candidates = rank_candidates([a.avg_iou for a in answers], runs, references)
@@ -287,7 +287,7 @@ def _heat_maps(
 
     A method that the classifier cannot be asked with is left out, and that is said.
     """
-    from explainers.heat_maps import heat_map
+    from explainers.cam import heat_map
     from tuner.cli.output import steps_within
 
     found: dict[str, dict[str, NDArray[np.float32]]] = {}

@@ -10,7 +10,7 @@ from tuner.cli.output import errors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from explainers.classifier import Classifier
+    from explainers.classifiers import Classifier
     from studies.assets import StudyImage
     from tuner.runtime_model import RuntimeModel
     from tuner.server_calibration import Calibration
@@ -73,8 +73,7 @@ def server_runtime_model(
                 markup=False,
             )
         return calibration.runtime_model
-    from explainers.lime_parameters import LimeParameters
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import LimeParameters, PredictionCache
     from studies.assets import cache_folder
     from tuner.calibration import runtime_model_for
     from tuner.server_runs import mean_parts, superpixel_maps
@@ -82,11 +81,11 @@ def server_runtime_model(
 
     local = runtime_model_for(classifier, images[0].pixels)
     defaults = LimeParameters()
-    bank = PerturbationBank(cache_folder() / "bank")
+    cache = PredictionCache(cache_folder() / "bank")
     try:
-        maps = superpixel_maps([defaults.segmentation], images, bank)
+        maps = superpixel_maps([defaults.segmentation], images, cache)
     finally:
-        bank.close()
+        cache.close()
     fixed, per_sample = mean_parts({image.key: defaults for image in images}, maps, local)
     samples, batches = defaults.num_samples, defaults.num_samples / defaults.batch_size
     once, each = factors_of_line(calibration.line, fixed, per_sample, samples, batches)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from explainers.lime_parameters import LimeParameters
+    from explainers.lime import LimeParameters
     from studies.constraint_cost import ConstraintCost
     from studies.records import ComparedImage, ComparisonRun
 
@@ -71,9 +71,9 @@ def compare(
     interrupted comparison goes on with the same command.
     """
     from dissection.joining import join_explanations
-    from explainers.comparison import CAMS
-    from explainers.heat_map_rules import parse_heat_map_rule
-    from explainers.heat_maps import check_method
+    from explainers.cam import check_method
+    from explainers.metrics import CAMS
+    from explainers.references import parse_heat_map_rule
     from studies.storage import DEFAULT_STORAGE, open_storage
 
     methods = tuple(dict.fromkeys(method or CAMS))
@@ -138,11 +138,11 @@ def run_comparison(
     """
     from datetime import datetime, timezone
 
-    from explainers.comparison import compare as compare_methods
     from explainers.engines import make_engine
-    from explainers.heat_map_rules import parse_heat_map_rule
+    from explainers.lime import PredictionCache
     from explainers.machine_load import LoadMeter
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.metrics import compare as compare_methods
+    from explainers.references import parse_heat_map_rule
     from studies.assets import cache_folder
     from studies.records import (
         ComparedImage,
@@ -194,7 +194,7 @@ def run_comparison(
             f"lime-tuner: going on with an interrupted comparison: {len(compared)} of "
             f"{len(loaded)} images are done"
         )
-    bank = PerturbationBank(cache_folder() / "bank")
+    cache = PredictionCache(cache_folder() / "bank")
     load = LoadMeter()
     try:
         with work_progress("comparing") as advance:
@@ -214,7 +214,7 @@ def run_comparison(
                     source=make_engine(
                         classifier, engine, image=image.pixels, cache=cache_folder() / "engines"
                     ),
-                    bank=bank,
+                    cache=cache,
                     rule=parsed,
                     seed=FIRST_FRESH_SEED,
                     stability_seeds=seeds - 1,
@@ -237,14 +237,12 @@ def run_comparison(
                     comparison=found,
                     reliability=None if judged is None else judged.score,
                     doubt="" if judged is None else judged.doubt,
-                    class_name=classifier.class_name(
-                        found.explanations[0].explanation.class_index
-                    ),
+                    class_name=classifier.class_name(found.explanations[0].explanation.class_index),
                 )
                 add_compared_image(storage, number, position, compared[image.key])
                 advance(image.key, position + 1, len(loaded))
     finally:
-        bank.close()
+        cache.close()
     others = load.others_share()
     finish_comparison(storage, number, others)
     return replace(
@@ -263,7 +261,7 @@ def _still_holds(
     """Whether an image was compared as it would be now."""
     import numpy as np
 
-    from explainers.comparison import LIME_TUNED
+    from explainers.metrics import LIME_TUNED
 
     was_tuned = [
         each.explanation.surrogate.parameters
@@ -279,7 +277,7 @@ def _still_holds(
 
 def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParameters]:
     """The best parameters by key; images without are told."""
-    from explainers.lime_parameters import LimeParameters
+    from explainers.lime import LimeParameters
     from studies.overview import best_parameters, study_attributes
 
     names = {key: f"{study}/{key}" for key in place.catalog.keys}

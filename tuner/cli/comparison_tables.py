@@ -58,7 +58,7 @@ def comparison_document(run: ComparisonRun, costs: Mapping[str, ConstraintCost])
 
 def show_comparison(run: ComparisonRun) -> None:
     """Tables: measures by method, agreement of masks, types and complexity."""
-    from explainers.measures import MEASURES
+    from explainers.metrics import MEASURES
     from studies.analysis import (
         agreement_matrix,
         by_complexity,

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from explainers.class_names import class_number
+from explainers.classifiers import class_number
 from explainers.errors import InvalidInput
 from studies.assets import assets_folder
 from studies.catalog import Catalog, load_catalog
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from explainers.classifier import Classifier
-    from explainers.reference import Reference
+    from explainers.classifiers import Classifier
+    from explainers.references import Reference
     from studies.assets import StudyImage
 
 __all__ = ["DEFAULT_CATALOG", "Workplace", "open_workplace"]
@@ -41,7 +41,7 @@ class Workplace:
     @property
     def has_no_reference(self) -> bool:
         """Whether the classifier has no maps, and the catalogue no masks."""
-        from explainers.black_box import BlackBox
+        from explainers.classifiers import BlackBox
 
         return isinstance(self.classifier, BlackBox) and self.catalog.reference != "masks"
 
@@ -74,9 +74,9 @@ class Workplace:
             judged: find out how far computed ones can be trusted.
 
         Raises:
-            InvalidInput, MissingAsset, UnusableReference: see ``explainers.reference``.
+            InvalidInput, MissingAsset, UnusableReference: see ``explainers.references.reference``.
         """
-        from explainers.reference import parse_reference
+        from explainers.references import parse_reference
         from tuner.cli.output import steps_within, work_progress
         from tuner.references import own_masks
 
@@ -160,7 +160,7 @@ def open_workplace(
         _logger.warning("%s: left out: %s", source, loaded.left_out)
     named = setting("assets", assets)
     folder = assets_folder(None if named is None else Path(named))
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     named_model, named_weights = setting("model", model, loaded.model), setting("weights", weights)
     if named_model == "demo" and named_weights is not None:

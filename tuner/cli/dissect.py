@@ -16,7 +16,7 @@ from tuner.cli.settings import setting
 if TYPE_CHECKING:
     from dissection.networks import Probe
     from dissection.records import Dissection
-    from explainers.classifier import Classifier
+    from explainers.classifiers import Classifier
 
 __all__ = ["dissect"]
 
@@ -201,7 +201,7 @@ def _networks(
     models: Sequence[str] | None, weights: Sequence[str] | None, device: str | None
 ) -> dict[str, Classifier]:
     """Classifiers by the names that their labels are recorded under."""
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     models, weights = list(models or ()), list(weights or ())
     if not models:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from explainers.classifier import Classifier
+    from explainers.classifiers import Classifier
 
 __all__ = ["doctor"]
 
@@ -91,7 +91,7 @@ def _packages() -> str:
 
 
 def _torchvision() -> str:
-    from explainers.torchvision_import import import_torchvision
+    from explainers.classifiers import import_torchvision
 
     return f"{import_torchvision().__version__} imports"
 
@@ -140,7 +140,7 @@ class _Speeds:
         self.milliseconds: dict[str, float] = {}
 
     def of_classifier(self, model: str, weights: str | None, device: str | None) -> str:
-        from explainers.zoo import load_classifier
+        from explainers.classifiers import load_classifier
 
         classifier = load_classifier(model, weights=weights, device=device)
         each = _milliseconds(classifier.predict_proba, _scene(classifier), 10)

@@ -25,8 +25,7 @@ def compare_objectives(
         InvalidInput: no image of the catalogue has both.
     """
     from explainers.engines import make_engine
-    from explainers.lime_parameters import LimeParameters
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import LimeParameters, PredictionCache
     from studies.assets import cache_folder
     from studies.overview import best_parameters
     from studies.verification import FIRST_FRESH_SEED
@@ -55,7 +54,7 @@ def compare_objectives(
     source = make_engine(
         place.classifier, engine, image=loaded[0].pixels, cache=cache_folder() / "engines"
     )
-    bank = PerturbationBank(cache_folder() / "bank")
+    cache = PredictionCache(cache_folder() / "bank")
     found: dict[str, Alike] = {}
     try:
         with work_progress("comparing") as advance:
@@ -65,7 +64,7 @@ def compare_objectives(
                     image=image.pixels,
                     source=source,
                     reference=references[image.key],
-                    bank=bank,
+                    cache=cache,
                     runtime_model=runtime_model_for(place.classifier, image.pixels),
                     class_index=chosen[image.key][0].label,
                 )
@@ -75,7 +74,7 @@ def compare_objectives(
                     range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds),
                 )
     finally:
-        bank.close()
+        cache.close()
     return {
         "studies": list(prefixes),
         "images": {key: each.to_json() for key, each in found.items()},

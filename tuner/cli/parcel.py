@@ -79,7 +79,7 @@ def pack(file: Path | None, *, catalog_source: str, study: str | None, storage: 
 
 def _complaints(document: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
     """What ``verify`` refuses, and what it would fill in or leave out: a server may not."""
-    from explainers.lime_parameters import LIME_ARGUMENTS
+    from explainers.lime import LIME_ARGUMENTS
     from studies.export import check_kwargs
 
     found = [f"{key}: is not in the catalogue" for key in document if key not in keys]

@@ -16,7 +16,7 @@ from tuner.cli.output import console, steps_within, table, work_progress, write_
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from explainers.reference import Reference
+    from explainers.references import Reference
     from studies.assets import StudyImage
 
 __all__ = ["cam", "explain", "reference", "write_explanations"]
@@ -40,7 +40,7 @@ def reference(
 
     Masks made from maps are judged: how far they can be trusted, in [0, 1], and why not.
     """
-    from explainers.overlay import mask_overlay, save_png
+    from explainers.images import mask_overlay, save_png
 
     _check_folder(output)
     place = open_workplace(
@@ -98,8 +98,12 @@ def cam(
     """
     import numpy as np
 
-    from explainers.heat_maps import HEAT_MAP_METHODS, check_method, heat_map
-    from explainers.overlay import heat_overlay, save_png
+    from explainers.cam import (
+        HEAT_MAP_METHODS,
+        check_method,
+        heat_map,
+    )
+    from explainers.images import heat_overlay, save_png
 
     methods = list(HEAT_MAP_METHODS) if method == ["all"] else (method or ["gradcam"])
     for name in methods:
@@ -183,10 +187,13 @@ def write_explanations(
     import numpy as np
     from lime.lime_image import LimeImageExplainer
 
-    from explainers.lime import explained_label, explanation_mask
-    from explainers.lime_parameters import LimeParameters
+    from explainers.images import (
+        mask_overlay,
+        save_png,
+        superpixel_overlay,
+    )
+    from explainers.lime import LimeParameters, explained_label, explanation_mask
     from explainers.masks import intersection_over_union
-    from explainers.overlay import mask_overlay, save_png, superpixel_overlay
     from studies.export import check_kwargs, explained_class
 
     if document is not None:

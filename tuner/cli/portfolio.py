@@ -121,16 +121,16 @@ def _scored(
     seeds: int,
     engine: str,
 ) -> tuple[ScoredCandidates, dict[str, Any]]:
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import PredictionCache
     from studies.assets import cache_folder
     from studies.catalog_names import CATALOG_KEY
     from tuner.catalog_task import CatalogTask
     from tuner.portfolio import distinct
     from tuner.portfolio_scores import probed_candidates, score_candidates, stored_candidates
 
-    bank = PerturbationBank(cache_folder() / "bank")
+    cache = PredictionCache(cache_folder() / "bank")
     try:
-        tasks = _tasks(place, studies, bank, engine)
+        tasks = _tasks(place, studies, cache, engine)
         # Images that were left out with --images have no say, by what their studies found either.
         studies = {key: found for key, found in studies.items() if key in {*tasks, CATALOG_KEY}}
         candidates = stored_candidates(studies, most_samples, each)
@@ -149,7 +149,7 @@ def _scored(
                 range(_FIRST_FRESH_SEED, _FIRST_FRESH_SEED + seeds), advance,
             )  # fmt: skip
     finally:
-        bank.close()
+        cache.close()
     facts = {
         "images": {key: task.digest for key, task in tasks.items()},
         "classifier": {
@@ -165,13 +165,13 @@ def _scored(
 def _tasks(
     place: Workplace,
     studies: Mapping[str, optuna.Study],
-    bank: Any,
+    cache: Any,
     engine: str,
 ) -> dict[str, TuningTask]:
     """The images that have a study, and all of the catalogue's where it has one itself."""
     from explainers.engines import make_engine
     from explainers.masks import MaskRule
-    from explainers.reference import Reference
+    from explainers.references import Reference
     from studies.assets import cache_folder
     from studies.attributes import LABEL, LABELS
     from studies.catalog_names import CATALOG_KEY
@@ -212,7 +212,7 @@ def _tasks(
             image=image.pixels,
             source=source,
             reference=references[image.key],
-            bank=bank,
+            cache=cache,
             runtime_model=RuntimeModel.from_json(facts["runtime_model"]),
             mask_rule=MaskRule(**facts["mask_rule"]),
             class_index=labels.get(image.key),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explainers.errors import InvalidInput
-from explainers.remarks import shortened
+from explainers.messages import shortened
 from tuner.cli import options
 from tuner.cli.context import DEFAULT_CATALOG, Workplace, open_workplace
 from tuner.cli.output import console, errors, table, work_progress, write_json
@@ -95,7 +95,7 @@ def run_export(
     Raises:
         InvalidInput: an image of the catalogue has no finished trial, or none that will do.
     """
-    from explainers.lime_parameters import LimeParameters
+    from explainers.lime import LimeParameters
     from studies.attributes import LABELS
     from studies.catalog import load_catalog
     from studies.catalog_names import CATALOG_KEY, catalog_study
@@ -231,7 +231,7 @@ def run_verification(
     """
     from explainers.machine_load import LoadMeter, busy_sentence
     from explainers.masks import MASK_RULE
-    from explainers.reference import Reference
+    from explainers.references import Reference
     from studies.export import check_kwargs, explained_class, settings_digest
     from studies.storage import DEFAULT_STORAGE, holds_studies
     from studies.verification import (
@@ -259,9 +259,7 @@ def run_verification(
     references = (
         {image.key: Reference.none(image.pixels.shape[:2]) for image in loaded}
         if blind
-        else place.references(
-            loaded, reference, lambda image: explained_class(document[image.key])
-        )
+        else place.references(loaded, reference, lambda image: explained_class(document[image.key]))
     )
     spec = place.classifier.spec
     assert spec is not None

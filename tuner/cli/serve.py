@@ -85,7 +85,7 @@ def serve(
         )
     from dissection.records import latest_dissections
     from dissection.report_part import dissection_part
-    from explainers.reference import parse_reference
+    from explainers.references import parse_reference
     from studies.http.connections import connection_limits
     from studies.http.guard import is_loopback
     from studies.http.sockets import bound_socket

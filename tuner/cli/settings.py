@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import InvalidInput
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -17,7 +17,7 @@ from tuner.cli.settings import setting
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from explainers.faithfulness import Faithfulness
+    from explainers.metrics import Faithfulness
     from studies.activity import StudyActivity
     from studies.overview import StudyOverview
 

@@ -13,7 +13,7 @@ from tuner.cli.context import Workplace, catalog_class
 from tuner.cli.output import errors
 
 if TYPE_CHECKING:
-    from explainers.reference import Reference
+    from explainers.references import Reference
     from studies.assets import StudyImage
     from tuner.cli.tune_request import TuneRequest
     from tuner.jobs import TuneJob
@@ -39,7 +39,7 @@ def jobs_of(
     import torch
 
     from explainers.engines import ENGINES, make_engine
-    from explainers.reference import Reference
+    from explainers.references import Reference
     from studies.assets import cache_folder
     from studies.storage import absolute_url
     from tuner.cli.calibrated import server_reference
@@ -131,7 +131,7 @@ def _check_jobs(place: Workplace, jobs: Sequence[TuneJob], images: Sequence[Stud
     """
     from contextlib import ExitStack, closing
 
-    from explainers.perturbation_bank import PerturbationBank
+    from explainers.lime import PredictionCache
     from studies.assets import cache_folder
     from studies.patient_storage import trouble_told
     from studies.storage import holds_studies, open_storage
@@ -140,12 +140,12 @@ def _check_jobs(place: Workplace, jobs: Sequence[TuneJob], images: Sequence[Stud
     url = jobs[0].storage
     with ExitStack() as stack:
         stack.enter_context(trouble_told(url))
-        bank = stack.enter_context(closing(PerturbationBank(cache_folder() / "bank")))
+        cache = stack.enter_context(closing(PredictionCache(cache_folder() / "bank")))
         storage = None
         if holds_studies(url):
             storage = stack.enter_context(closing(open_storage(url, write=False)))
         for job, image in zip(jobs, images, strict=True):
-            task = job.task(place.classifier, image.pixels, bank)
+            task = job.task(place.classifier, image.pixels, cache)
             facts = job.facts(task, place.classifier, place.catalog.name)
             wanted = StudyIdentity.of(facts, pareto=job.pareto)
             if storage is not None:

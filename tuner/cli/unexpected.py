@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import typer
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
-from explainers.foreign_text import one_line
+from explainers.messages import one_line
 from studies.full_disk import is_full
 from tuner.cli.job import log_path
 from tuner.cli.settings import setting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from explainers.measures import MEASURES
+from explainers.metrics import MEASURES
 from studies.report.blocks import Block, Facts, Table
 from studies.report.facts import ReportFacts
 

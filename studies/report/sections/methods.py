@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from explainers.comparison import LIME_DEFAULT, LIME_TUNED
 from explainers.machine_load import busy_sentence
-from explainers.measures import MEASURES
+from explainers.metrics import LIME_DEFAULT, LIME_TUNED, MEASURES
 from studies.analysis import by_method, methods_of
 from studies.records import ComparisonRun
 from studies.report import figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from explainers.faithfulness import Faithfulness
+from explainers.metrics import Faithfulness
 from studies.attributes import TRANSFER
 from studies.report import figures
 from studies.report.blocks import Block, Chart, Marks, Table, Text
@@ -80,8 +80,7 @@ def fronts(facts: ReportFacts) -> list[Block]:
     if not found:
         return []
     points = {
-        key: [(point.runtime_seconds, point.iou) for point in front]
-        for key, front in found.items()
+        key: [(point.runtime_seconds, point.iou) for point in front] for key, front in found.items()
     }
     fastest, best = (
         [front[place].runtime_seconds for front in found.values()] for place in (0, -1)

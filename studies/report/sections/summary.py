@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from explainers.comparison import LIME_DEFAULT, LIME_TUNED
-from explainers.reliability import DOUBTFUL
+from explainers.metrics import LIME_DEFAULT, LIME_TUNED
+from explainers.references import DOUBTFUL
 from studies.analysis import by_method, lost_fidelity, methods_of
 from studies.report.blocks import Block, Marks, Missing, Text
 from studies.report.facts import ReportFacts, StudyFacts

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from explainers.comparison import LIME_DEFAULT, LIME_TUNED
 from explainers.machine_load import busy_sentence
+from explainers.metrics import LIME_DEFAULT, LIME_TUNED
 from studies.report import figures
 from studies.report.blocks import Block, Chart, Missing, Table, Text
 from studies.report.drawing import draw

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from explainers.zoo import load_classifier
+from explainers.classifiers import load_classifier
 from studies.grading.evaluator import TooManySuperpixels, evaluate
 from studies.grading.limits import Limits
 from studies.grading.slot import EvaluationRefused, EvaluatorDied, Slot

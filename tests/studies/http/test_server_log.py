@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from explainers.foreign_text import escaped, one_line
+from explainers.messages import escaped, one_line
 from studies.http.server import ServerLog
 
 

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from explainers.errors import InvalidInput, StorageError
-from explainers.faithfulness import Faithfulness
-from explainers.lime_parameters import LimeParameters
+from explainers.lime import LimeParameters
+from explainers.metrics import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN, TRANSFER
 from studies.catalog_names import catalog_study
 from studies.export import settings_digest

@@ -1,0 +1,116 @@
+"""Activation maps over several input scales and mirror images.
+
+The last layer of a convolutional network sees a 224 × 224 picture as 7 × 7 cells. The same crop of
+the photograph, taken larger, has more of them, and each scale and mirror image errs differently;
+their mean is finer than any. Test-time augmentation of class activation maps is grad-cam's
+"aug_smooth" (Gildenblat 2021); averaging them over scales goes back to weakly supervised
+segmentation (Ahn and Kwak 2018, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from explainers.cam.activation_maps import ActivationMaps
+from explainers.cam.affinity import (
+    GRID,
+    likeness,
+    spread,
+)
+from explainers.cam.cell_grid import (
+    cells_start_at_corner,
+    moved_to_centres,
+    sampled,
+)
+from explainers.cam.layers import finer_layer, layer_outputs
+from explainers.classifiers import Classifier
+from explainers.images import AtScale
+from explainers.masks import stretched
+
+__all__ = ["SCALES", "affinity_map", "multiscale_map", "multiscale_maps"]
+
+SCALES: Sequence[float] = (1.0, 1.5, 2.0)
+_FINE = 2.0  # the scale at which features are looked at
+
+
+def multiscale_maps(
+    maps: ActivationMaps, at_scale: AtScale, class_index: int, scales: Sequence[float] = SCALES
+) -> NDArray[np.float32]:
+    """The map of each scale, its mirror image averaged in, with cells where they look.
+
+    Args:
+        at_scale: the same crop of the photograph at each scale.
+
+    Returns:
+        (len(scales), H, W) float32 in [0, 1], at the size of ``at_scale(1.0)``.
+    """
+    shape = at_scale(1.0).shape[:2]
+    answers = []
+    for scale in scales:  # first, for these say it when a model takes one size only
+        both = maps.enlarged(_with_mirror(at_scale(scale)), class_index)
+        answers.append((both, maps.cells))
+    corner = _cells_start_at_corner(maps.classifier, at_scale)
+    found = []
+    for both, (rows, columns) in answers:
+        if corner:
+            both = moved_to_centres(both, (both.shape[1] / rows, both.shape[2] / columns))
+        mean = (both[0] + both[1][:, ::-1]) / 2
+        found.append(_resized(mean, (shape[0], shape[1])))
+    return np.stack(found)
+
+
+def multiscale_map(
+    maps: ActivationMaps, at_scale: AtScale, class_index: int, scales: Sequence[float] = SCALES
+) -> NDArray[np.float32]:
+    """The mean over scales, scaled to its own minimum and maximum.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+    """
+    return stretched(multiscale_maps(maps, at_scale, class_index, scales).mean(axis=0))
+
+
+def affinity_map(maps: ActivationMaps, at_scale: AtScale, class_index: int) -> NDArray[np.float32]:
+    """:func:`multiscale_map` and what it spreads to (see :mod:`explainers.cam.affinity`).
+
+    Their geometric mean: hot in both.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+    """
+    mean = multiscale_map(maps, at_scale, class_index)
+    alike = likeness(_tile_features(maps.classifier, at_scale), at_scale(1.0))
+    return stretched(np.sqrt(mean * spread(mean, alike)))
+
+
+def _tile_features(classifier: Classifier, at_scale: AtScale) -> NDArray[np.float32]:
+    """(channels, GRID, GRID) of the finer layer, the mirror image's averaged in."""
+    layer = finer_layer(classifier, at_scale(1.0)) or classifier.cam_layer
+    assert layer is not None
+    pair = layer_outputs(classifier, _with_mirror(at_scale(_FINE)), [layer])[layer]
+    corner = cells_start_at_corner(pair)
+    straight, mirrored = (sampled(cells, GRID, corner=corner) for cells in pair)
+    mean: NDArray[np.float32] = np.stack([straight, mirrored[..., ::-1]]).mean(axis=0)
+    return mean
+
+
+def _cells_start_at_corner(classifier: Classifier, at_scale: AtScale) -> bool:
+    assert classifier.cam_layer is not None
+    pair = layer_outputs(classifier, _with_mirror(at_scale(_FINE)), [classifier.cam_layer])
+    return all(cells_start_at_corner(cells) for cells in pair.values()) and bool(pair)
+
+
+def _with_mirror(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.stack([pixels, pixels[:, ::-1]])
+
+
+def _resized(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    if values.shape == shape:
+        return values
+    picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    resized = picture.resize(shape[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32).clip(0.0, 1.0)
