@@ -11,21 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainers.metrics import (
-    CAMS,
-    LIME_DEFAULT,
-    LIME_TUNED,
-    MEASURES,
-)
+from explainers.metrics import CAMS, LIME_DEFAULT, LIME_TUNED, MEASURES
 from studies.records.comparisons import ComparedImage, ComparisonRun
-from studies.statistics import (
-    Correlation,
-    GroupDifference,
-    Interval,
-    correlation,
-    difference,
-    mean,
-)
+from studies.statistics import Correlation, GroupDifference, Interval, correlation, difference, mean
 
 __all__ = [
     "COMPLEXITIES", "ComplexityTrend", "TypeDifference", "agreement_matrix", "agreement_with_cams",

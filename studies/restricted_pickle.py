@@ -20,11 +20,7 @@ import numpy as np
 from explainers.errors import InvalidParameters, UnsafePickle
 from explainers.lime import REGRESSORS, SEGMENTERS
 from studies.pickle_reader import Call, Global, Pairs, Sequence, read_symbols
-from studies.plain_parameters import (
-    stock_regressor,
-    stock_segmentation,
-    without_own_attributes,
-)
+from studies.plain_parameters import stock_regressor, stock_segmentation, without_own_attributes
 
 __all__ = ["MAX_PICKLE_BYTES", "load_restricted"]
 

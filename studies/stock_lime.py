@@ -91,12 +91,7 @@ def stock_faithfulness(
         predict: (N, H, W, 3) uint8 → (N, C) probabilities.
     """
     from explainers.lime import PredictionCache, as_lime_hides
-    from explainers.metrics import (
-        deletion_curve,
-        insertion_curve,
-        superpixel_map,
-        surrogate_r2,
-    )
+    from explainers.metrics import deletion_curve, insertion_curve, superpixel_map, surrogate_r2
 
     class Source:
         fingerprint = "the verified one"

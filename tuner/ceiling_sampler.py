@@ -24,10 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.acquisition import expected_improvement, gaussian_process
 from tuner.arms import Arm, Arms
 from tuner.objective import score
-from tuner.search_space import (
-    CATEGORICAL_DIMENSIONS,
-    SearchSpace,
-)
+from tuner.search_space import CATEGORICAL_DIMENSIONS, SearchSpace
 from tuner.task import SearchTask
 
 __all__ = ["CeilingSampler", "Reading"]

@@ -16,12 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.lime import LimeParameters, explained_label
-from explainers.metrics import (
-    deletion_curve,
-    insertion_curve,
-    superpixel_map,
-    surrogate_r2,
-)
+from explainers.metrics import deletion_curve, insertion_curve, superpixel_map, surrogate_r2
 from tuner.task import TuningTask
 
 __all__ = ["Fidelity", "default_fidelity", "fidelity_of"]

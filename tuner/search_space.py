@@ -16,13 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, InvalidParameters
-from explainers.lime import (
-    DISTANCE_METRICS,
-    SEGMENTERS,
-    LimeParameters,
-    Regressor,
-    Segmentation,
-)
+from explainers.lime import DISTANCE_METRICS, SEGMENTERS, LimeParameters, Regressor, Segmentation
 
 if TYPE_CHECKING:
     import optuna

@@ -10,12 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, InvalidParameters
-from explainers.lime import (
-    LIME_ARGUMENTS,
-    REGRESSORS,
-    SEGMENTERS,
-    LimeParameters,
-)
+from explainers.lime import LIME_ARGUMENTS, REGRESSORS, SEGMENTERS, LimeParameters
 from explainers.messages import one_line
 from studies.plain_parameters import parameters_digest
 from tuner.server_runtime import TimedAnswer

@@ -19,12 +19,7 @@ from tuner.samplers import make_sampler
 from tuner.task import SearchTask
 from tuner.trial import TuningSettings, run_trial
 from tuner.trial_log import BestLog, accounted
-from tuner.warm_start import (
-    STARTERS,
-    enqueue_first,
-    enqueue_portfolio,
-    faithful_starters,
-)
+from tuner.warm_start import STARTERS, enqueue_first, enqueue_portfolio, faithful_starters
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 

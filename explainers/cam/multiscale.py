@@ -16,16 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.cam.activation_maps import ActivationMaps
-from explainers.cam.affinity import (
-    GRID,
-    likeness,
-    spread,
-)
-from explainers.cam.cell_grid import (
-    cells_start_at_corner,
-    moved_to_centres,
-    sampled,
-)
+from explainers.cam.affinity import GRID, likeness, spread
+from explainers.cam.cell_grid import cells_start_at_corner, moved_to_centres, sampled
 from explainers.cam.layers import finer_layer, layer_outputs
 from explainers.classifiers import Classifier
 from explainers.images import AtScale

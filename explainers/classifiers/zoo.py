@@ -13,11 +13,7 @@ from explainers.classifiers.classifier import Classifier, pick_device
 from explainers.classifiers.factories import load_from_factory
 from explainers.classifiers.map_layers import known_map_layer
 from explainers.classifiers.outputs import OutputKind
-from explainers.classifiers.state_dicts import (
-    fill,
-    fitted_keys,
-    other_class_count,
-)
+from explainers.classifiers.state_dicts import fill, fitted_keys, other_class_count
 from explainers.classifiers.torchvision_import import import_torchvision
 from explainers.classifiers.weights_files import read_state
 from explainers.errors import InvalidInput, MissingAsset

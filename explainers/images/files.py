@@ -20,16 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from explainers.errors import InvalidImage
-from explainers.images.formats import (
-    read_formats,
-    unread_suffix,
-    what_it_is,
-)
-from explainers.images.pixel_values import (
-    ValueRange,
-    array_to_rgb,
-    over_backdrop,
-)
+from explainers.images.formats import read_formats, unread_suffix, what_it_is
+from explainers.images.pixel_values import ValueRange, array_to_rgb, over_backdrop
 from explainers.messages import warn_once
 
 __all__ = [

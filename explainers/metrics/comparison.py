@@ -25,11 +25,7 @@ from explainers.metrics.explanation import (
     explain_by_lime,
     lime_explanation,
 )
-from explainers.metrics.measures import (
-    agreement,
-    measure,
-    measure_surrogate,
-)
+from explainers.metrics.measures import agreement, measure, measure_surrogate
 from explainers.references import HeatMapRule
 
 __all__ = [

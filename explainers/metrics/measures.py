@@ -19,12 +19,7 @@ from explainers.lime import (
 )
 from explainers.masks import intersection_over_union, selected_superpixels
 from explainers.metrics.explanation import Explanation, Surrogate
-from explainers.metrics.fidelity import (
-    Predict,
-    deletion_curve,
-    held_out_r2,
-    insertion_curve,
-)
+from explainers.metrics.fidelity import Predict, deletion_curve, held_out_r2, insertion_curve
 from explainers.metrics.localisation import (
     background_reliance,
     centre_distance,

@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 
 from explainers.classifiers import same_name
 from explainers.errors import InvalidInput, MissingAsset
-from explainers.messages import (
-    Decisions,
-    MaskSource,
-    decisions_logged,
-    mask_source,
-    shortened,
-)
+from explainers.messages import Decisions, MaskSource, decisions_logged, mask_source, shortened
 from explainers.references.json_files import read_json, side_length
 from explainers.references.polygons import fill_polygons, points_of
 from explainers.references.run_lengths import decoded_counts, run_lengths_to_mask

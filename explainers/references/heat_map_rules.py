@@ -9,11 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.references.refinement import (
-    grabcut,
-    random_walk,
-    superpixel_mean,
-)
+from explainers.references.refinement import grabcut, random_walk, superpixel_mean
 
 __all__ = ["NAMED_RULES", "HeatMapRule", "parse_heat_map_rule"]
 

@@ -15,12 +15,7 @@ from PIL import Image
 
 from explainers.classifiers import same_name
 from explainers.errors import InvalidInput
-from explainers.messages import (
-    Decisions,
-    MaskSource,
-    mask_source,
-    shortened,
-)
+from explainers.messages import Decisions, MaskSource, mask_source, shortened
 from explainers.references.json_files import read_json, side_length
 from explainers.references.polygons import fill_polygons, points_of
 

@@ -14,23 +14,11 @@ from PIL import Image
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.images import Geometry, prepare
 from explainers.masks import check_own_mask
-from explainers.messages import (
-    Decisions,
-    MaskSource,
-    mask_source,
-)
+from explainers.messages import Decisions, MaskSource, mask_source
 from explainers.references.coco import CocoMasks
 from explainers.references.labelme import read_labelme
-from explainers.references.mask_folder import (
-    MASK_SUFFIXES,
-    MaskFolder,
-    find_mask,
-)
-from explainers.references.mask_pictures import (
-    orientation,
-    picture_file_object,
-    picture_object,
-)
+from explainers.references.mask_folder import MASK_SUFFIXES, MaskFolder, find_mask
+from explainers.references.mask_pictures import orientation, picture_file_object, picture_object
 from explainers.references.mask_values import array_object
 from explainers.references.reference import Reference
 

@@ -15,12 +15,7 @@ from explainers.cam import Progress, check_method, heat_map
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput, UnusableReference
 from explainers.images import AtScale, enlarged
-from explainers.masks import (
-    check_reference,
-    coverage,
-    mask_from_text,
-    mask_to_text,
-)
+from explainers.masks import check_reference, coverage, mask_from_text, mask_to_text
 from explainers.messages import warn_once
 from explainers.references.heat_map_rules import HeatMapRule, parse_heat_map_rule
 from explainers.references.reliability import Reliability, estimate_reliability

@@ -11,11 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from explainers.metrics import (
-    CAMS,
-    LIME_DEFAULT,
-    LIME_TUNED,
-)
+from explainers.metrics import CAMS, LIME_DEFAULT, LIME_TUNED
 from studies.analysis import agreement_with_cams, by_complexity, by_type, methods_of, values_of
 from studies.records import ComparisonRun
 from studies.report.wording import around

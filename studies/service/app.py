@@ -22,12 +22,7 @@ from explainers.errors import StorageError
 from explainers.messages import one_line
 from studies.http.entrance import Entrance
 from studies.http.guard import SESSION_COOKIE, Guard, is_token, may_enter, session_value
-from studies.http.problems import (
-    Problem,
-    add_problem_handlers,
-    problem_answer,
-    problem_responses,
-)
+from studies.http.problems import Problem, add_problem_handlers, problem_answer, problem_responses
 from studies.http.storage_watch import StorageGate
 from studies.http.uploads import read_form, read_text
 from studies.service.bodies import TOKEN_BODY, UPLOAD_BODY

@@ -18,13 +18,7 @@ from numpy.typing import NDArray
 
 from explainers.cam import heat_map
 from explainers.classifiers import Classifier, import_torchvision
-from tests.benchmarks.common import (
-    benchmark_classifier,
-    photographs,
-    positive,
-    run_benchmark,
-    say,
-)
+from tests.benchmarks.common import benchmark_classifier, photographs, positive, run_benchmark, say
 
 _PLAIN = {"scorecam": "ScoreCAM", "ablationcam": "AblationCAM"}
 

@@ -8,11 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from explainers.cam.affinity import (
-    GRID,
-    likeness,
-    spread,
-)
+from explainers.cam.affinity import GRID, likeness, spread
 
 _SIDE = 8 * GRID
 

@@ -18,12 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.errors import InvalidInput, MissingAsset
-from explainers.references import (
-    fill_polygons,
-    read_coco,
-    read_labelme,
-    run_lengths_to_mask,
-)
+from explainers.references import fill_polygons, read_coco, read_labelme, run_lengths_to_mask
 
 _SIZES = {"width": 6, "height": 4}
 

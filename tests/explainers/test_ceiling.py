@@ -11,11 +11,7 @@ from hypothesis import strategies as st
 
 from explainers.errors import InvalidInput
 from explainers.masks import intersection_over_union
-from explainers.references import (
-    UpperBound,
-    overlap_counts,
-    reachable_iou,
-)
+from explainers.references import UpperBound, overlap_counts, reachable_iou
 
 _superpixels = st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=8)
 

@@ -9,11 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifiers import (
-    DEMO_CLASS_NAMES,
-    DemoNetwork,
-    load_demo_network,
-)
+from explainers.classifiers import DEMO_CLASS_NAMES, DemoNetwork, load_demo_network
 from studies.demo_scenes import CLASS_NAMES, DEMO_SEEDS, draw_scene
 from studies.train_demo_network import HELD_OUT_SEED, TRAINING_SEED
 

@@ -11,11 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from explainers.cam import (
-    CONSENSUS_OF,
-    HEAT_MAP_METHODS,
-    heat_map,
-)
+from explainers.cam import CONSENSUS_OF, HEAT_MAP_METHODS, heat_map
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.images import Geometry

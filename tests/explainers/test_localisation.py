@@ -10,12 +10,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as hnp
 
 from explainers.errors import InvalidInput
-from explainers.metrics import (
-    background_reliance,
-    centre_distance,
-    energy_inside,
-    pointing_game,
-)
+from explainers.metrics import background_reliance, centre_distance, energy_inside, pointing_game
 
 MASK = np.zeros((4, 6), dtype=bool)
 MASK[:2, :2] = True

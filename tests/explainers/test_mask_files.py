@@ -13,12 +13,7 @@ from PIL import Image
 
 from explainers.errors import InvalidInput, MissingAsset, UnusableReference
 from explainers.images import Geometry, prepare
-from explainers.references import (
-    coco_mask,
-    given_mask,
-    load_mask,
-    read_coco,
-)
+from explainers.references import coco_mask, given_mask, load_mask, read_coco
 from explainers.references.mask_files import find_mask
 
 _GEOMETRY = Geometry(32, 24)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explainers.errors import InvalidInput
-from explainers.messages import (
-    Decisions,
-    decisions_logged,
-    mask_source,
-)
+from explainers.messages import Decisions, decisions_logged, mask_source
 
 
 def test_each_decision_is_one_line(caplog: pytest.LogCaptureFixture) -> None:

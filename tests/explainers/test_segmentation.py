@@ -9,11 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidParameters
-from explainers.lime import (
-    SEGMENTERS,
-    Segmentation,
-    lime_default_segmentation,
-)
+from explainers.lime import SEGMENTERS, Segmentation, lime_default_segmentation
 from explainers.lime.segmentation import Number
 from tests.explainers.numpy_classifiers import picture
 

@@ -24,13 +24,7 @@ from lime.wrappers.scikit_image import SegmentationAlgorithm
 from sklearn.linear_model import HuberRegressor, Ridge
 
 from explainers.errors import InvalidParameters, UnsafePickle
-from explainers.lime import (
-    REGRESSORS,
-    SEGMENTERS,
-    LimeParameters,
-    Regressor,
-    Segmentation,
-)
+from explainers.lime import REGRESSORS, SEGMENTERS, LimeParameters, Regressor, Segmentation
 from studies.plain_parameters import parameters_digest, plain_kwargs, stock_kwargs
 from studies.restricted_pickle import load_restricted
 from tests.studies.hostile_pickles import entry, unreadable

@@ -11,12 +11,7 @@ from lime.lime_image import LimeImageExplainer
 from lime.wrappers.scikit_image import SegmentationAlgorithm
 from numpy.typing import NDArray
 
-from explainers.lime import (
-    Perturbation,
-    PredictionCache,
-    as_lime_hides,
-    hidden_image,
-)
+from explainers.lime import Perturbation, PredictionCache, as_lime_hides, hidden_image
 from explainers.metrics import held_out_r2, surrogate_r2
 from studies.stock_lime import explain_with_stock_lime, stock_faithfulness
 from tests.explainers.numpy_classifiers import QuarterColours, picture

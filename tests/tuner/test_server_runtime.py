@@ -14,13 +14,7 @@ from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, Segmentation
 from tests.tuner.scenes import RUNTIME_MODEL
 from tuner.runtime_model import RuntimeModel
-from tuner.server_runtime import (
-    LocalParts,
-    TimedAnswer,
-    factors_of_line,
-    fit_factors,
-    fit_line,
-)
+from tuner.server_runtime import LocalParts, TimedAnswer, factors_of_line, fit_factors, fit_line
 
 # What a real server answered to three public parameter sets: mean samples, batch size, seconds.
 KNOWN = (

@@ -9,11 +9,7 @@ import typer
 
 from explainers.errors import InvalidInput
 from tuner.cli import options
-from tuner.cli.comparison_tables import (
-    comparison_document,
-    show_comparison,
-    show_constraint_costs,
-)
+from tuner.cli.comparison_tables import comparison_document, show_comparison, show_constraint_costs
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.objectives import compare_objectives, show_objectives
 from tuner.cli.output import console, errors, work_progress, write_json

@@ -98,11 +98,7 @@ def cam(
     """
     import numpy as np
 
-    from explainers.cam import (
-        HEAT_MAP_METHODS,
-        check_method,
-        heat_map,
-    )
+    from explainers.cam import HEAT_MAP_METHODS, check_method, heat_map
     from explainers.images import heat_overlay, save_png
 
     methods = list(HEAT_MAP_METHODS) if method == ["all"] else (method or ["gradcam"])
@@ -187,11 +183,7 @@ def write_explanations(
     import numpy as np
     from lime.lime_image import LimeImageExplainer
 
-    from explainers.images import (
-        mask_overlay,
-        save_png,
-        superpixel_overlay,
-    )
+    from explainers.images import mask_overlay, save_png, superpixel_overlay
     from explainers.lime import LimeParameters, explained_label, explanation_mask
     from explainers.masks import intersection_over_union
     from studies.export import check_kwargs, explained_class

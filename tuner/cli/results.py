@@ -234,12 +234,7 @@ def run_verification(
     from explainers.references import Reference
     from studies.export import check_kwargs, explained_class, settings_digest
     from studies.storage import DEFAULT_STORAGE, holds_studies
-    from studies.verification import (
-        FIRST_FRESH_SEED,
-        VerificationCase,
-        summary,
-        verify_image,
-    )
+    from studies.verification import FIRST_FRESH_SEED, VerificationCase, summary, verify_image
     from tuner.cli.calibrated import known_calibration
 
     complaints = check_kwargs(document, place.catalog.keys, graded=False)

@@ -7,12 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.errors import InvalidParameters
-from explainers.lime import (
-    DISTANCE_METRICS,
-    LimeParameters,
-    Regressor,
-    Segmentation,
-)
+from explainers.lime import DISTANCE_METRICS, LimeParameters, Regressor, Segmentation
 from studies.grading.limits import Limits, checked_submission
 from studies.plain_parameters import plain_kwargs
 from tests.studies.hostile_pickles import entry, out_of_bounds
