@@ -82,16 +82,14 @@ def intersection_over_union(mask: NDArray[np.bool_], reference: NDArray[np.bool_
 
 def consensus(heat_maps: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Mean of heat maps of one shape, each in [0, 1]."""
-    mean: NDArray[np.float32] = np.mean(np.stack(list(heat_maps)), axis=0, dtype=np.float32)
-    return mean
+    return np.asarray(np.mean(np.stack(list(heat_maps)), axis=0, dtype=np.float32))
 
 
 def stretched(heat_map: NDArray[np.float32]) -> NDArray[np.float32]:
     """A map scaled to its own minimum (0) and maximum (1); a flat one becomes zero."""
     above = heat_map - heat_map.min()
     peak = float(above.max())
-    scaled: NDArray[np.float32] = above / peak if peak > 0 else above
-    return scaled
+    return np.asarray(above / peak if peak > 0 else above)
 
 
 def check_reference(mask: NDArray[np.bool_], name: str) -> None:

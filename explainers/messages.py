@@ -25,23 +25,23 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 _SHOWN = 3
 _MOST = 4096  # a service may run for months
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 class Decisions:
-    """Collects what was decided about which file; :meth:`tell` warns once for each decision."""
+    """Collects what was decided about which file; :meth:`log` warns once for each decision."""
 
     def __init__(self) -> None:
         self._details: dict[str, list[str]] = {}
 
     def add(self, decision: str, detail: str) -> None:
-        """Keep one decision; what is said of a file twice is told once."""
+        """Keep one decision; a detail that is given twice is kept once."""
         details = self._details.setdefault(decision, [])
         if detail not in details:
             details.append(detail)
 
-    def tell(self) -> None:
-        """One warning for each decision, and forget them."""
+    def log(self) -> None:
+        """Log one warning for each decision, and forget them."""
         for decision, details in self._details.items():
             _logger.warning("%s: %s", decision, shortened(details))
         self._details.clear()
@@ -53,13 +53,13 @@ class MaskSource:
 
     Attributes:
         name: a path, or "the reference".
-        decisions: who collects what is decided about it.
+        decisions: where what is decided about it is collected.
     """
 
     name: str
     decisions: Decisions = field(default_factory=Decisions)
 
-    def tell(self, decision: str, detail: str = "") -> None:
+    def record(self, decision: str, detail: str = "") -> None:
         """Collect a decision about this source."""
         self.decisions.add(decision, f"{self.name} ({detail})" if detail else self.name)
 
@@ -70,9 +70,9 @@ class MaskSource:
 
 @contextmanager
 def decisions_logged(decisions: Decisions | None = None) -> Iterator[Decisions]:
-    """The caller's own decisions, who logs them; or new ones, which are logged at the end.
+    """The caller's own decisions, which the caller logs; or new ones, logged at the end.
 
-    They are told after an error, too: they may say where it comes from.
+    They are logged after an error, too: they may say where it comes from.
     """
     if decisions is not None:
         yield decisions
@@ -81,12 +81,12 @@ def decisions_logged(decisions: Decisions | None = None) -> Iterator[Decisions]:
     try:
         yield decisions
     finally:
-        decisions.tell()
+        decisions.log()
 
 
 @contextmanager
 def mask_source(name: str, decisions: Decisions | None) -> Iterator[MaskSource]:
-    """A source whose decisions are told as in :func:`decisions_logged`."""
+    """A source whose decisions are logged as in :func:`decisions_logged`."""
     with decisions_logged(decisions) as collected:
         yield MaskSource(name, collected)
 
@@ -125,15 +125,15 @@ def error_line(error: BaseException) -> str:
 
 
 def warn_once(logger: logging.Logger, line: str, subject: str | None = None) -> None:
-    """A warning; in the log only where a process of ours has started this one, and said it.
+    """Log a warning once in a process; as information in worker processes, whose parent warned.
 
     Args:
         subject: equal for two lines of which the second says nothing new; by default the line.
     """
     subject = subject or line
-    if subject not in _told:
-        if len(_told) >= _MOST:
-            _told.clear()
-        _told.add(subject)
+    if subject not in _warned:
+        if len(_warned) >= _MOST:
+            _warned.clear()
+        _warned.add(subject)
         helper = multiprocessing.parent_process() is not None
         logger.log(logging.INFO if helper else logging.WARNING, "%s", line)

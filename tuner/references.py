@@ -30,19 +30,19 @@ def own_masks(
     """
     source = Path(rule)
     own = any(image.own_mask is not None or image.entry.mask is not None for image in images)
-    with decisions_logged() as remarks:
+    with decisions_logged() as decisions:
         # A folder may well be called "masks"; where the catalogue has none, it is what is meant.
         if rule == "masks" and (own or not source.is_dir()):
-            return {image.key: own_mask(catalog, image, remarks) for image in images}
+            return {image.key: own_mask(catalog, image, decisions) for image in images}
         if source.is_dir():
             paths = MaskFolder(source).masks_of({image.key: image.path for image in images})
-            return {image.key: _load(paths[image.key], image, remarks) for image in images}
+            return {image.key: _load(paths[image.key], image, decisions) for image in images}
         if source.suffix.lower() == ".json":
-            return _coco_masks(source, images, remarks)
+            return _coco_masks(source, images, decisions)
     return None
 
 
-def own_mask(catalog: Catalog, image: StudyImage, remarks: Decisions | None = None) -> Reference:
+def own_mask(catalog: Catalog, image: StudyImage, decisions: Decisions | None = None) -> Reference:
     """The mask that belongs to an image: drawn with it, or in a file that the catalogue names.
 
     Raises:
@@ -58,13 +58,13 @@ def own_mask(catalog: Catalog, image: StudyImage, remarks: Decisions | None = No
             "give --reference METHOD@RULE or a folder of masks"
         )
     path = (catalog.folder or Path()) / image.entry.mask
-    return Reference(_load(path, image, remarks).mask, "masks")
+    return Reference(_load(path, image, decisions).mask, "masks")
 
 
 def _coco_masks(
-    path: Path, images: Sequence[StudyImage], remarks: Decisions
+    path: Path, images: Sequence[StudyImage], decisions: Decisions
 ) -> dict[str, Reference]:
-    masks = read_coco(path, remarks)
+    masks = read_coco(path, decisions)
     found: dict[str, Reference] = {}
     keys: dict[str, str] = {}
     for image in images:
@@ -84,12 +84,12 @@ def _coco_masks(
             image.size,
             image.entry.class_name,
             photograph_path=image.path,
-            remarks=remarks,
+            decisions=decisions,
         )
     return found
 
 
-def _load(path: Path, image: StudyImage, remarks: Decisions | None) -> Reference:
+def _load(path: Path, image: StudyImage, decisions: Decisions | None) -> Reference:
     return load_mask(
         path,
         image.key,
@@ -97,5 +97,5 @@ def _load(path: Path, image: StudyImage, remarks: Decisions | None) -> Reference
         image.size,
         photograph_path=image.path,
         class_name=image.entry.class_name,
-        remarks=remarks,
+        decisions=decisions,
     )

@@ -15,12 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.cam.channel_weights import CHANNEL_WEIGHTS, ChannelWeights, Progress
-from explainers.cam.score_module import ScoreModule
+from explainers.cam.channel_weights import CHANNEL_WEIGHTS, ChannelWeights, Progress, ScoreModule
 from explainers.classifiers import Classifier, copied, import_torchvision
 from explainers.errors import InvalidInput, LimeTunerError
-
-__all__ = ["CAM_METHODS", "ActivationMaps", "Progress"]
 
 CAM_METHODS: Mapping[str, str | None] = {
     "gradcam": "GradCAM",

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from explainers.masks import stretched
 
-__all__ = ["GRID", "likeness", "spread"]
-
 GRID = 28
 """Tiles a side."""
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.cam.score_module import in_single_precision
 from explainers.classifiers import (
     Classifier,
     OutputKind,
@@ -26,8 +25,6 @@ from explainers.classifiers import (
     copied,
     map_scores,
 )
-
-__all__ = ["CHANNEL_WEIGHTS", "ChannelWeights", "Progress"]
 
 Progress = Callable[[int, int], None]
 """Called with (channels so far, channels in all)."""
@@ -116,7 +113,7 @@ class ChannelWeights:
             shown = (image[None] * masks).contiguous(memory_format=self._layout)
             scores = self._classifier.map_scores(network(shown), shown)
             found.append(scores[:, target.category])
-            self._tell(min(start + batch, len(different)), len(different))
+            self._report(min(start + batch, len(different)), len(different))
         return torch.cat(found)[place]
 
     def _folded(self, image: torch.Tensor) -> torch.nn.Module:
@@ -184,9 +181,8 @@ class ChannelWeights:
                 ablated[row].select(axis - 1, channel).zero_()
             shown = image if alone else image.repeat_interleave(len(chosen), dim=0)
             drops.append(original - self._continued(shown, ablated)[:, category])
-            self._tell(chosen.stop, channels)
-        found: NDArray[np.float32] = (torch.cat(drops) / original).cpu().numpy()
-        return found
+            self._report(chosen.stop, channels)
+        return np.asarray((torch.cat(drops) / original).cpu().numpy())
 
     def _goes_on_alone(
         self, image: torch.Tensor, output: torch.Tensor, whole: torch.Tensor
@@ -232,10 +228,40 @@ class ChannelWeights:
         self._layout = layout
         self._module.to(memory_format=layout)  # type: ignore[call-overload]
 
-    def _tell(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         if self._progress is not None:
             self._progress(done, total)
 
 
 CHANNEL_WEIGHTS = {"scorecam": ChannelWeights.score, "ablationcam": ChannelWeights.ablation}
 """Method → what finds its weights, with the signature of grad-cam's ``get_cam_weights``."""
+
+
+class ScoreModule(torch.nn.Module):
+    """(N, c, H, W) normalised → (N, C) scores whose gradients are those of the logits.
+
+    Args:
+        classifier: says what the module's outputs are.
+        module: a private copy of the classifier's; half precision becomes single.
+    """
+
+    def __init__(self, classifier: Classifier, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = in_single_precision(module, classifier)
+        self._classifier = classifier
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What the module itself raises passes.
+
+        Raises:
+            InvalidInput: the module returned no scores.
+        """
+        dtype = self._classifier.input_dtype
+        wanted = torch.float32 if dtype.itemsize < torch.float32.itemsize else dtype
+        inputs = inputs.to(wanted)
+        return self._classifier.map_scores(self.module(inputs), inputs)
+
+
+def in_single_precision(module: torch.nn.Module, classifier: Classifier) -> torch.nn.Module:
+    """The module itself, with half precision made single: maps are sums over many cells."""
+    return module.float() if classifier.input_dtype.itemsize < 4 else module

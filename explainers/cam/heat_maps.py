@@ -16,8 +16,6 @@ from explainers.images import AtScale, enlarged
 from explainers.lime import top_label
 from explainers.masks import consensus
 
-__all__ = ["CONSENSUS_OF", "HEAT_MAP_METHODS", "check_method", "heat_map"]
-
 CONSENSUS_OF: Sequence[str] = ("gradcam", "scorecam", "ablationcam")
 """The methods whose mean is the method ``consensus``."""
 

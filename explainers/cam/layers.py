@@ -13,8 +13,6 @@ from torch import nn
 
 from explainers.classifiers import Classifier
 
-__all__ = ["finer_layer", "layer_outputs", "stage_names"]
-
 
 def layer_outputs(
     classifier: Classifier, images: NDArray[np.uint8], layers: Sequence[str]

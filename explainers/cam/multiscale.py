@@ -17,13 +17,10 @@ from PIL import Image
 
 from explainers.cam.activation_maps import ActivationMaps
 from explainers.cam.affinity import GRID, likeness, spread
-from explainers.cam.cell_grid import cells_start_at_corner, moved_to_centres, sampled
 from explainers.cam.layers import finer_layer, layer_outputs
 from explainers.classifiers import Classifier
 from explainers.images import AtScale
 from explainers.masks import stretched
-
-__all__ = ["SCALES", "affinity_map", "multiscale_map", "multiscale_maps"]
 
 SCALES: Sequence[float] = (1.0, 1.5, 2.0)
 _FINE = 2.0  # the scale at which features are looked at
@@ -86,8 +83,7 @@ def _tile_features(classifier: Classifier, at_scale: AtScale) -> NDArray[np.floa
     pair = layer_outputs(classifier, _with_mirror(at_scale(_FINE)), [layer])[layer]
     corner = cells_start_at_corner(pair)
     straight, mirrored = (sampled(cells, GRID, corner=corner) for cells in pair)
-    mean: NDArray[np.float32] = np.stack([straight, mirrored[..., ::-1]]).mean(axis=0)
-    return mean
+    return np.asarray(np.stack([straight, mirrored[..., ::-1]]).mean(axis=0))
 
 
 def _cells_start_at_corner(classifier: Classifier, at_scale: AtScale) -> bool:
@@ -106,3 +102,71 @@ def _resized(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.
     picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
     resized = picture.resize(shape[::-1], Image.Resampling.BILINEAR)
     return np.asarray(resized, dtype=np.float32).clip(0.0, 1.0)
+
+
+def cells_start_at_corner(pair: NDArray[np.float32]) -> bool:
+    """Whether the first cell looks at the picture's corner rather than at the middle of a tile.
+
+    Args:
+        pair: (2, channels, h, w): the layer's answer to a picture and to its mirror image.
+    """
+    straight, mirrored = pair[0], pair[1][..., ::-1]
+    if straight.shape[-1] < 4:
+        return False
+    tiles = _correlation(straight[..., 1:-1], mirrored[..., 1:-1])
+    # Cell i at s·i meets the mirror image's cell n − i, which reversed stands at i − 1.
+    corners = _correlation(straight[..., 1:-1], mirrored[..., :-2])
+    return corners > tiles
+
+
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Of two feature maps, each channel's mean taken off."""
+    a = a - a.mean(axis=(1, 2), keepdims=True)
+    b = b - b.mean(axis=(1, 2), keepdims=True)
+    norm = float(np.sqrt((a * a).sum(dtype=np.float64) * (b * b).sum(dtype=np.float64)))
+    return float((a * b).sum(dtype=np.float64)) / norm if norm > 0 else 0.0
+
+
+def moved_to_centres(heat: NDArray[np.float32], stride: tuple[float, float]) -> NDArray[np.float32]:
+    """An enlarged map whose cells were drawn as tiles, with cells put at their corners instead.
+
+    Args:
+        heat: (..., H, W).
+        stride: pixels from cell to cell, down and across.
+
+    Returns:
+        The same shape; linear between pixels, the outermost cells go on to the edges.
+    """
+    for axis, step in ((-2, stride[0]), (-1, stride[1])):
+        length = heat.shape[axis]
+        position = np.minimum(np.arange(length) + (step - 1) / 2, length - 1)
+        low = np.floor(position).astype(np.intp)
+        high = np.minimum(low + 1, length - 1)
+        share = (position - low).astype(np.float32)
+        share = share[:, None] if axis == -2 else share
+        heat = np.take(heat, low, axis) * (1 - share) + np.take(heat, high, axis) * share
+    return heat
+
+
+def sampled(cells: NDArray[np.float32], side: int, *, corner: bool) -> NDArray[np.float32]:
+    """A feature map at the centres of a grid of tiles of the picture.
+
+    Args:
+        cells: (channels, h, w) of one picture.
+        side: tiles a side.
+        corner: as :func:`cells_start_at_corner` found.
+
+    Returns:
+        (channels, side, side) float32; linear between cells, the outermost go on to the edges.
+    """
+    found = cells
+    for axis in (1, 2):
+        count = cells.shape[axis]
+        middle = (np.arange(side) + 0.5) / side * count  # in cells, from the picture's edge
+        position = (middle if corner else middle - 0.5).clip(0, count - 1)
+        low = np.floor(position).astype(np.intp)
+        high = np.minimum(low + 1, count - 1)
+        share = (position - low).astype(np.float32)
+        share = share[None, :, None] if axis == 1 else share[None, None, :]
+        found = np.take(found, low, axis) * (1 - share) + np.take(found, high, axis) * share
+    return found.astype(np.float32)

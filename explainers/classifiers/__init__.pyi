@@ -1,11 +1,11 @@
 from .black_box import BlackBox
 from .class_names import class_number, same_name
-from .classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, pick_device
-from .convention import LUMINANCE, Convention
-from .demo_network import DEMO_CLASS_NAMES, DemoNetwork, load_demo_network
+from .classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
 from .map_layers import MapLayer, TokensToMap, find_map_layer
 from .module_copies import copied
 from .outputs import (
+    LUMINANCE,
+    Convention,
     OutputKind,
     UnusableOutput,
     as_probabilities,
@@ -13,8 +13,8 @@ from .outputs import (
     map_scores,
     row_count,
 )
-from .torchvision_import import import_torchvision
-from .zoo import load_classifier
+from .user_code import import_torchvision
+from .zoo import DEMO_CLASS_NAMES, DemoNetwork, load_classifier, load_demo_network, pick_device
 
 __all__ = [
     "DEMO_CLASS_NAMES",

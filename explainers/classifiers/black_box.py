@@ -26,8 +26,6 @@ from explainers.errors import InvalidInput, LimeTunerError
 from explainers.images import Geometry
 from explainers.messages import error_line, warn_once
 
-__all__ = ["PREFIX", "BlackBox", "load_black_box"]
-
 _logger = logging.getLogger(__name__)
 
 PREFIX = "function:"
@@ -89,7 +87,7 @@ class BlackBox(Classifier):
             raise LimeTunerError(
                 f"{self.name} returned {worst:g}, which is no probability: {_remedy(answers)}"
             )
-        self._tell_sums(answers)
+        self._warn_sums(answers)
         return answers
 
     def _why_not_finite(self) -> str:
@@ -123,7 +121,7 @@ class BlackBox(Classifier):
             )
         return answers
 
-    def _tell_sums(self, answers: NDArray[np.float32]) -> None:
+    def _warn_sums(self, answers: NDArray[np.float32]) -> None:
         """Once: that the rows of several classes do not sum to 1."""
         sums = answers.sum(axis=1)
         if answers.shape[1] > 1 and np.abs(sums - 1).max() > _SUM:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Sequence
 
 from explainers.errors import InvalidInput
 
-__all__ = ["class_number", "same_name"]
-
 _APOSTROPHES = re.compile(r"['’‘`´]")
 _SEPARATORS = re.compile(r"[\s_-]+")
 _SHOWN = 5

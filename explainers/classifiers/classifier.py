@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifiers.convention import Convention
 from explainers.classifiers.fingerprints import update_with_code, update_with_state
 from explainers.classifiers.outputs import (
+    Convention,
     OutputKind,
     UnusableOutput,
     as_probabilities,
@@ -33,8 +33,6 @@ from explainers.classifiers.recognition import (
 from explainers.errors import InvalidInput, LimeTunerError, NotFinite
 from explainers.images import Geometry
 from explainers.messages import error_line, warn_once
-
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Classifier", "pick_device"]
 
 _logger = logging.getLogger(__name__)
 
@@ -89,7 +87,11 @@ class Classifier:
         if self.output is None and self.outputs_probabilities:
             object.__setattr__(self, "output", OutputKind.PROBABILITIES)
         elif self.output is not None:
-            object.__setattr__(self, "output", _output_kind(self.name, self.output))
+            if self.output not in set(OutputKind):
+                raise InvalidInput(
+                    f"{self.name} has output={self.output!r}: give one of {', '.join(OutputKind)}"
+                )
+            object.__setattr__(self, "output", OutputKind(self.output))
         if self.output is not None and self.output.single and len(self.class_names) == 1:
             (name,) = self.class_names
             object.__setattr__(self, "class_names", (f"not {name}", name))
@@ -148,7 +150,7 @@ class Classifier:
         """
         scores = self.scores(inputs, module)
         if self.output is None:
-            self._tell_unless_logits(scores)
+            self._warn_unless_logits(scores)
         convention = self.convention(inputs.shape[2], inputs.shape[3])
         probabilities = as_probabilities(scores, convention.output)
         return self.checked(probabilities.to("cpu").numpy())
@@ -167,7 +169,7 @@ class Classifier:
 
     def map_scores(self, output: Any, inputs: torch.Tensor) -> torch.Tensor:
         """What the module returned for inputs → (N, C) scores that class activation maps are made
-        of: their gradients are those of the logits (:func:`model_outputs.map_scores`).
+        of: their gradients are those of the logits (:func:`explainers.classifiers.map_scores`).
 
         Args:
             inputs: (N, c, H, W).
@@ -234,15 +236,17 @@ class Classifier:
         Raises:
             LimeTunerError: that was not said, and it cannot be seen: the module fails.
         """
-        if self.output is not OutputKind.UNKNOWN:
-            return Convention(self.output or OutputKind.LOGITS, self.mean, self.std)
         if self.usual_convention is not None:
             return self.usual_convention
         # It takes no images of its own geometry; a catalogue's may be of another.
-        kept: dict[tuple[int, int], Convention] = self.__dict__.setdefault("_conventions", {})
-        if (height, width) not in kept:
-            kept[height, width] = self._seen(height, width)
-        return kept[height, width]
+        if (height, width) not in self._conventions:
+            self._conventions[height, width] = self._seen(height, width)
+        return self._conventions[height, width]
+
+    @cached_property
+    def _conventions(self) -> dict[tuple[int, int], Convention]:
+        """By (height, width) of images that are not of the classifier's geometry."""
+        return {}
 
     @cached_property
     def usual_convention(self) -> Convention | None:
@@ -267,12 +271,12 @@ class Classifier:
             except (Exception, SystemExit) as error:  # noqa: BLE001  told below unless grey images are taken
                 failure = self._failed(error, inputs) if failure is None else failure
                 continue
-            self._tell(found, grey=convention is not usual)
+            self._warn(found, grey=convention is not usual)
             return replace(convention, output=found.kind)
         assert failure is not None
         raise failure
 
-    def _tell(self, found: Recognised, *, grey: bool) -> None:
+    def _warn(self, found: Recognised, *, grey: bool) -> None:
         """One line about everything that was guessed."""
         told = list(found.told)
         if grey:
@@ -286,7 +290,7 @@ class Classifier:
             )
             warn_once(_logger, line)
 
-    def _tell_unless_logits(self, scores: torch.Tensor) -> None:
+    def _warn_unless_logits(self, scores: torch.Tensor) -> None:
         if sum_to_one(scores.detach().float()):
             line = (
                 f"{self.name} returns rows in [0, 1] that sum to 1, which are taken for logits: "
@@ -312,17 +316,16 @@ class Classifier:
     def to_json(self) -> dict[str, Any]:
         """What the module is taken for: ``output``, ``mean``, ``std``, ``resize``, ``crop``,
         ``channels``, ``map_layer``."""
-        found = self.usual_convention
-        if found is None:  # what was seen since, with images of another size
-            found = next(iter(self.__dict__.get("_conventions", {}).values()), None)
-        mean, std = (self.mean, self.std) if found is None else (found.mean, found.std)
+        # What was seen since, with images of another size, where its own size is not taken.
+        seen = self.usual_convention or next(iter(self._conventions.values()), None)
+        found = seen or Convention(OutputKind.UNKNOWN, self.mean, self.std)
         return {
-            "output": "unknown" if found is None else str(found.output),
-            "mean": list(mean),
-            "std": list(std),
+            "output": str(found.output),
+            "mean": list(found.mean),
+            "std": list(found.std),
             "resize": self.geometry.resize,
             "crop": self.geometry.crop,
-            "channels": len(mean),
+            "channels": len(found.mean),
             "map_layer": self.cam_layer,
         }
 
@@ -335,7 +338,7 @@ class Classifier:
         """Sha256 (hex) over everything that decides an answer: architecture, weights, scaling."""
         digest = hashlib.sha256()
         found = self.usual_convention
-        output = None if found is None else found.output
+        output = found and found.output
         mean, std = (self.mean, self.std) if found is None else (found.mean, found.std)
         digest.update(repr((type(self.module).__name__, mean, std)).encode())
         digest.update(repr(output is OutputKind.PROBABILITIES).encode())
@@ -375,34 +378,3 @@ class Classifier:
         changed = replace(self, cam_layer=path, spec=spec)
         changed.cam_target()
         return changed
-
-
-def _output_kind(name: str, given: str) -> OutputKind:
-    try:
-        return OutputKind(given)
-    except ValueError as error:
-        raise InvalidInput(
-            f"{name} has output={given!r}: give one of {', '.join(OutputKind)}"
-        ) from error
-
-
-def pick_device(name: str | None) -> torch.device:
-    """``None`` or ``auto``: CUDA, else Apple's MPS, else CPU; otherwise the device of that name.
-
-    Raises:
-        InvalidInput: the device does not exist here.
-    """
-    if name is None or name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        if torch.backends.mps.is_available():
-            return torch.device("mps")
-        return torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InvalidInput(
-            f"device '{name}' cannot be used here: give cpu, cuda, cuda:N, mps or auto"
-        ) from error
-    return device

@@ -17,13 +17,11 @@ from explainers.classifiers.classifier import IMAGENET_MEAN, IMAGENET_STD, Class
 from explainers.classifiers.input_config import InputConfig, stated_input, stated_sizes
 from explainers.classifiers.map_layers import Call, find_map_layer, layout_of, trace_calls
 from explainers.classifiers.module_copies import copied
-from explainers.classifiers.state_dicts import load_state
 from explainers.classifiers.user_code import failure, import_user_object, module_spec
+from explainers.classifiers.weights import load_state
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.images import Geometry
 from explainers.messages import warn_once
-
-__all__ = ["load_from_factory"]
 
 _logger = logging.getLogger(__name__)
 

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["update_with_code", "update_with_state"]
-
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 # Their code goes with their versions; a study may go on with newer ones.
 _PACKAGES = ("torch", "torchvision", "explainers", "studies", "tuner", "dissection")

@@ -12,8 +12,6 @@ from torch import nn
 
 from explainers.images import Geometry
 
-__all__ = ["InputConfig", "stated_input", "stated_sizes"]
-
 _CROP_PCT = 0.875  # timm's default
 _SMALLEST = 8
 _WHITE = 255.0  # some frameworks do not scale pixels to [0, 1]

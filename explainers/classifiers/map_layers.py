@@ -19,8 +19,6 @@ from explainers.classifiers.outputs import described, row_count
 from explainers.classifiers.user_code import failure
 from explainers.errors import LimeTunerError
 
-__all__ = ["Call", "MapLayer", "find_map_layer", "known_map_layer", "layout_of", "trace_calls"]
-
 # Where the last spatial feature map lives, by the module of torchvision that defines the family.
 # For VGG, MobileNet and the like the last block of ``features`` is the last convolutional stage.
 _CAM_LAYERS = {

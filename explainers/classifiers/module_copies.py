@@ -11,8 +11,6 @@ import torch
 from explainers.errors import LimeTunerError
 from explainers.messages import error_line
 
-__all__ = ["copied"]
-
 _DEPTH = 6  # attributes of the parts, a dictionary of lists, its tensors
 
 

@@ -25,8 +25,6 @@ from explainers.classifiers.outputs import (
     last_step,
 )
 
-__all__ = ["Recognised", "in_train_mode", "probing_images", "recognise", "sum_to_one"]
-
 _SUM = 5e-3  # how far rows of probabilities in half precision may sum from 1
 _RANGE = 1e-6
 # Last operations after which numbers in [0, 1] are there by chance.

@@ -13,10 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from explainers.classifiers.torchvision_import import import_torchvision
-from explainers.errors import InvalidInput
+import torch
 
-__all__ = ["failure", "import_user_object", "module_spec"]
+from explainers.errors import InvalidInput
 
 _LONGEST = 200  # characters of an exception's text
 
@@ -147,3 +146,25 @@ def _names_of(module: ModuleType, name: str, path: str) -> str:
     if not close:
         return "give package.module:name"
     return f"give {' or '.join(f'{name}:{each}' for each in close)}"
+
+
+# A torch.library.Library takes its schemas with it when it is collected.
+_kept_alive: list[Any] = []
+
+
+def import_torchvision() -> ModuleType:
+    """Import torchvision, with stand-in operator schemas when its own cannot be loaded."""
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+    # The failed import leaves half-initialised modules behind.
+    for name in [n for n in sys.modules if n == "torchvision" or n.startswith("torchvision.")]:
+        del sys.modules[name]
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for name in ("nms", "qnms"):
+        schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        library.define(schema)  # type: ignore[no-untyped-call]
+    _kept_alive.append(library)
+    return importlib.import_module("torchvision")

@@ -1,25 +1,28 @@
-"""Classifiers by name: torchvision's, the embedded demo network, and the user's own factory."""
+"""Classifiers by name: torchvision's, the embedded demo network, and the user's own factory.
+
+The demo network is trained by ``python -m studies.train_demo_network`` on drawn scenes.
+"""
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from explainers.classifiers.black_box import PREFIX, load_black_box
-from explainers.classifiers.classifier import Classifier, pick_device
+from explainers.classifiers.classifier import Classifier
 from explainers.classifiers.factories import load_from_factory
 from explainers.classifiers.map_layers import known_map_layer
 from explainers.classifiers.outputs import OutputKind
-from explainers.classifiers.state_dicts import fill, fitted_keys, other_class_count
-from explainers.classifiers.torchvision_import import import_torchvision
-from explainers.classifiers.weights_files import read_state
+from explainers.classifiers.user_code import import_torchvision
+from explainers.classifiers.weights import fill, fitted_keys, other_class_count, read_state
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.images import Geometry
-
-__all__ = ["load_classifier"]
 
 
 def load_classifier(
@@ -81,8 +84,6 @@ def _known(classifier: Classifier) -> Classifier:
 
 
 def _demo(device: torch.device) -> Classifier:
-    from explainers.classifiers.demo_network import DEMO_CLASS_NAMES, load_demo_network
-
     return Classifier(
         name="demo",
         module=load_demo_network(),
@@ -153,3 +154,84 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
         device=device,
         output=OutputKind.LOGITS,
     )
+
+
+DEMO_CLASS_NAMES = (
+    "fish", "bird", "butterfly", "snail", "cat", "house", "boat", "mug", "key", "umbrella",
+)  # fmt: skip
+_WIDTHS = (16, 24, 40, 56, 72)
+_WEIGHTS = "data/demo_network.pt"
+
+
+class DemoNetwork(nn.Module):
+    """Five convolutional stages, global average pooling, one linear layer.
+
+    Maps (N, 3, 128, 128) float32, pixels scaled to [-1, 1], to (N, 10) logits. ``features`` ends
+    in a map of 8 × 8, which is what class activation maps are taken from.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        before = 3
+        for index, width in enumerate(_WIDTHS):
+            stages.append(_stage(before, width, pool=index < 4))
+            before = width
+        self.features = nn.Sequential(*stages)
+        self.fc = nn.Linear(before, len(DEMO_CLASS_NAMES))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, 128, 128) → (N, 10) logits."""
+        logits: torch.Tensor = self.fc(self.features(images).mean(dim=(2, 3)))
+        return logits
+
+
+def _stage(before: int, width: int, *, pool: bool) -> nn.Sequential:
+    layers: list[nn.Module] = [
+        nn.Conv2d(before, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
+    if pool:
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+def load_demo_network() -> DemoNetwork:
+    """The trained network, in eval mode.
+
+    Raises:
+        MissingAsset: the weights are not in the installed package.
+    """
+    try:
+        blob = resources.files("explainers.classifiers").joinpath(_WEIGHTS).read_bytes()
+    except OSError as error:
+        raise MissingAsset(
+            f"the demo network's weights ({_WEIGHTS}) are missing: install the package again, or "
+            "train them with python -m studies.train_demo_network"
+        ) from error
+    network = DemoNetwork()
+    network.load_state_dict(torch.load(io.BytesIO(blob), weights_only=True))
+    return network.eval()
+
+
+def pick_device(name: str | None) -> torch.device:
+    """``None`` or ``auto``: CUDA, else Apple's MPS, else CPU; otherwise the device of that name.
+
+    Raises:
+        InvalidInput: the device does not exist here.
+    """
+    if name is None or name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InvalidInput(
+            f"device '{name}' cannot be used here: give cpu, cuda, cuda:N, mps or auto"
+        ) from error
+    return device

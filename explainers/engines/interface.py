@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from explainers.classifiers import BlackBox
 
-__all__ = ["Engine", "FunctionEngine", "cpu_batches", "fastest_batch"]
-
 _BATCHES_OF_A_CORE = (1, 2, 4, 8)
 
 _MEASURED_IMAGES = 16

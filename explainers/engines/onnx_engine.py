@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from explainers.classifiers import LUMINANCE, Classifier, as_probabilities, class_scores
 from explainers.telemetry import switch_off_telemetry
 
-__all__ = ["OnnxEngine", "PortableModule"]
-
 
 class PortableModule(torch.nn.Module):
     """(N, 3, H, W) uint8 → (N, C) probabilities: scaling and softmax are part of the graph.

@@ -25,8 +25,6 @@ from explainers.lime import Perturbation
 from explainers.machine_load import LoadMeter
 from explainers.messages import warn_once
 
-__all__ = ["ENGINES", "make_engine"]
-
 _logger = logging.getLogger(__name__)
 
 ENGINES = ("auto", "torch", OnnxEngine.name)

@@ -14,8 +14,6 @@ from explainers.classifiers import Classifier, copied
 from explainers.errors import LimeTunerError, NotFinite
 from explainers.lime import Perturbation
 
-__all__ = ["ACCELERATOR_BATCHES", "TorchEngine"]
-
 _logger = logging.getLogger(__name__)
 
 ACCELERATOR_BATCHES = (32, 64, 128, 256)

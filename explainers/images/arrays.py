@@ -14,8 +14,6 @@ from explainers.images.files import to_rgb, upright
 from explainers.images.pixel_values import array_to_rgb
 from explainers.messages import warn_once
 
-__all__ = ["as_image"]
-
 _logger = logging.getLogger(__name__)
 _CHANNELS = (1, 3, 4)
 _ACCEPTED = (

@@ -24,11 +24,6 @@ from explainers.images.formats import read_formats, unread_suffix, what_it_is
 from explainers.images.pixel_values import ValueRange, array_to_rgb, over_backdrop
 from explainers.messages import warn_once
 
-__all__ = [
-    "MAX_PIXELS", "Decoded", "is_white_at_zero", "limit_pixels", "load_image", "read_image",
-    "to_rgb", "upright",
-]  # fmt: skip
-
 _logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 200_000_000
@@ -46,11 +41,12 @@ _RGB, _SIGNED, _ALPHA = 2, 2, ((1,), (2,))
 _SCALED, _SIXTEEN = ("PPM", "JPEG2000"), ValueRange(0, 65535)  # they say their range, Pillow scales
 _SILENT = 0  # of OpenCV
 _PNG = b"\x89PNG\r\n\x1a\n"
-# What Pillow raises for files that are damaged.
-_DAMAGE = (
+DAMAGE = (
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError,
     AttributeError, RuntimeError, MemoryError, struct.error, zlib.error,
+    Image.DecompressionBombError,
 )  # fmt: skip
+"""What Pillow raises for files that are damaged, or larger than it likes."""
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
@@ -202,7 +198,7 @@ def _decode(content: BinaryIO, backdrop: int) -> Decoded:
             notes.append("its fourth channel is taken for transparency")
         try:
             rgb = upright(rgb, opened)
-        except _DAMAGE:
+        except DAMAGE:
             notes.append("its EXIF data are damaged: not rotated")
         notes += _frames(opened)
     return Decoded(rgb, tuple(notes))
@@ -213,9 +209,24 @@ def upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
 
     Pillow's own function writes these data again, which fails for more of them than reading.
     """
-    orientation = opened.getexif().get(_ORIENTATION)
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    method = _UPRIGHT.get(_orientation(opened))
     return picture if method is None else picture.transpose(method)
+
+
+def _orientation(opened: Image.Image) -> int:
+    value = opened.getexif().get(_ORIENTATION, 1)
+    return value if isinstance(value, int) else 1
+
+
+def orientation(path: Path | None) -> int:
+    """What EXIF says about a photograph, 1 to 8; 1 (upright) where it says nothing readable."""
+    if path is None or not path.is_file():
+        return 1
+    try:
+        with Image.open(path) as photograph:
+            return _orientation(photograph)
+    except DAMAGE:  # then it was not turned, either
+        return 1
 
 
 def _check_size(width: int, height: int) -> None:
@@ -254,7 +265,7 @@ def _frames(opened: Image.Image) -> list[str]:
         return []  # the first is the photograph, the others are previews, depths or layers
     try:
         several = bool(getattr(opened, "is_animated", False))
-    except _DAMAGE:  # in a later frame; the first has been read
+    except DAMAGE:  # in a later frame; the first has been read
         several = True
     what = "page" if opened.format == "TIFF" else "frame"
     return [f"it has several {what}s: the first is taken"] if several else []
@@ -332,7 +343,7 @@ def _deep_tiff(content: BinaryIO, backdrop: int) -> Decoded | None:
             tags = TiffImagePlugin.ImageFileDirectory_v2(content.read(8))
             content.seek(tags.next)
             tags.load(content)
-    except _DAMAGE:
+    except DAMAGE:
         return None
     channels, extra = int(tags.get(_SAMPLES, 1)), tuple(np.ravel(tags.get(_EXTRA, ())))
     plain = (channels, extra) in ((3, ()), *((4, kind) for kind in _ALPHA))
@@ -382,7 +393,7 @@ def _without_metadata(content: BinaryIO, backdrop: int) -> Decoded | None:
             kept += [head, body]
     try:
         decoded = _decode(io.BytesIO(b"".join(kept)), backdrop)
-    except _DAMAGE:
+    except DAMAGE:
         return None
     return Decoded(decoded.image, ("its metadata are damaged: left out", *decoded.notes))
 

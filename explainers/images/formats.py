@@ -7,8 +7,6 @@ import importlib.util
 
 from PIL import Image
 
-__all__ = ["IMAGE_SUFFIXES", "read_formats", "unread_suffix", "what_it_is"]
-
 # Plugins of Pillow that register themselves when imported, where they are installed.
 _PLUGINS = ("pillow_heif.HeifImagePlugin", "pillow_jxl")
 

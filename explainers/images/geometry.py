@@ -14,13 +14,6 @@ from PIL import Image
 
 from explainers.errors import InvalidImage, InvalidInput
 from explainers.images.arrays import as_image
-from explainers.images.files import load_image
-from explainers.images.formats import IMAGE_SUFFIXES
-
-__all__ = [
-    "IMAGE_SUFFIXES", "AtScale", "Geometry", "array_digest", "as_image", "enlarged", "image_for",
-    "load_image", "prepare",
-]  # fmt: skip
 
 # Far more pixels a side than any classifier sees, and few enough for the memory.
 _LARGEST_SIDE = 8192

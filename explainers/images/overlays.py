@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from skimage.segmentation import find_boundaries
-
-__all__ = ["heat_overlay", "labelled_strip", "mask_overlay", "save_png", "superpixel_overlay"]
 
 # Positions of matplotlib's "turbo"-like ramp, dark blue to dark red; linear in between.
 _RAMP = np.array(
@@ -32,8 +29,7 @@ def heat_overlay(
     below = np.minimum(position.astype(int), len(_RAMP) - 2)
     share = (position - below)[..., None]
     colours = _RAMP[below] * (1 - share) + _RAMP[below + 1] * share
-    blended: NDArray[np.uint8] = (image * (1 - alpha) + colours * alpha).round().astype(np.uint8)
-    return blended
+    return np.asarray((image * (1 - alpha) + colours * alpha).round().astype(np.uint8))
 
 
 def mask_overlay(
@@ -43,11 +39,10 @@ def mask_overlay(
     reference: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """The image darkened outside the mask, the mask outlined, a reference outlined in white."""
-    picture = image.copy()
-    picture[~mask] = (picture[~mask] * 0.35).astype(np.uint8)
+    picture = _darkened_outside(image, mask)
     if reference is not None:
-        picture[_outline(reference)] = REFERENCE_COLOUR
-    picture[_outline(mask)] = colour
+        picture[find_boundaries(reference, mode="thick")] = REFERENCE_COLOUR
+    picture[find_boundaries(mask, mode="thick")] = colour
     return picture
 
 
@@ -55,38 +50,15 @@ def superpixel_overlay(
     image: NDArray[np.uint8], segments: NDArray[np.int64], mask: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """All superpixel borders in yellow over the image, those outside the mask darkened."""
-    picture = image.copy()
-    picture[~mask] = (picture[~mask] * 0.35).astype(np.uint8)
+    picture = _darkened_outside(image, mask)
     picture[find_boundaries(segments, mode="inner")] = (255, 220, 0)
     return picture
 
 
-def _outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    boundary: NDArray[np.bool_] = find_boundaries(mask, mode="thick")
-    return boundary
-
-
-def labelled_strip(
-    panels: Sequence[tuple[str, NDArray[np.uint8]]], scale: int = 1
-) -> NDArray[np.uint8]:
-    """Panels of one height side by side, each under its caption."""
-    margin, band = 6, 20
-    height = max(p.shape[0] for _, p in panels) * scale
-    width = sum(p.shape[1] * scale for _, p in panels) + margin * (len(panels) + 1)
-    canvas = Image.new("RGB", (width, height + band + margin), (24, 24, 24))
-    draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=13)
-    left = margin
-    for caption, panel in panels:
-        picture = Image.fromarray(panel)
-        if scale != 1:
-            picture = picture.resize(
-                (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
-            )
-        draw.text((left, 2), caption, fill=(235, 235, 235), font=font)
-        canvas.paste(picture, (left, band))
-        left += picture.width + margin
-    return np.asarray(canvas)
+def _darkened_outside(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    picture = image.copy()
+    picture[~mask] = (picture[~mask] * 0.35).astype(np.uint8)
+    return picture
 
 
 def save_png(picture: NDArray[np.uint8] | NDArray[np.bool_], path: Path) -> None:

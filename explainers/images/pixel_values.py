@@ -11,8 +11,6 @@ from PIL import Image
 
 from explainers.errors import InvalidImage
 
-__all__ = ["ValueRange", "array_to_rgb", "over_backdrop", "to_uint8", "value_range"]
-
 # What cameras, microscopes and scanners write into 16 bits without saying so.
 _DEPTHS = (8, 10, 12, 14, 16)
 # Resizing and colour conversion of floats overshoot by so much.

@@ -10,6 +10,7 @@ from .segmentation import (
     lime_algorithm,
     lime_default_segmentation,
 )
+from .surrogate import lime_kernel
 
 __all__ = [
     "DISTANCE_METRICS",
@@ -34,6 +35,7 @@ __all__ = [
     "hidden_image",
     "lime_algorithm",
     "lime_default_segmentation",
+    "lime_kernel",
     "replay",
     "segment",
     "top_label",

@@ -20,8 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CacheStore"]
-
 _logger = logging.getLogger(__name__)
 
 _SCHEMA_VERSION = 1
@@ -49,18 +47,20 @@ class CacheStore:
     file) never stops the work: it is reported once and left, and answers live in memory only.
 
     Args:
-        path: the database file; its folder is made.
+        path: the database file; its folder is made. ``None``: nothing is kept.
         max_bytes: entries used longest ago are dropped when the file grows beyond it.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
+    def __init__(self, path: Path | None, max_bytes: int) -> None:
         self.path = path
         self.max_bytes = max_bytes
         self._connection: sqlite3.Connection | None = None
         self._appends = 0
+        if path is None:
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = self._open()
+            self._connection = _opened(path)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 self._give_up(error)
@@ -69,25 +69,9 @@ class CacheStore:
             _logger.warning("%s is damaged (%s); kept as %s, starting anew", path, error, aside)
             with self._reported():
                 path.replace(aside)
-                self._connection = self._open()
+                self._connection = _opened(path)
         except OSError as error:
             self._give_up(error)
-
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
-        try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            _write_ahead(connection)
-            connection.execute("PRAGMA synchronous = NORMAL")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _SCHEMA_VERSION):
-                raise sqlite3.DatabaseError(f"its layout has version {version}")
-            connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _give_up(self, error: Exception) -> None:
         if self._connection is not None:
@@ -104,11 +88,6 @@ class CacheStore:
             yield
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
-
-    @property
-    def usable(self) -> bool:
-        """False once the file could not be read or written."""
-        return self._connection is not None
 
     def close(self) -> None:
         """Close the file; the store is unusable afterwards."""
@@ -229,6 +208,23 @@ class CacheStore:
         if self._connection is not None:
             with self._reported():
                 self._connection.execute(statement, values)
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        _write_ahead(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, _SCHEMA_VERSION):
+            raise sqlite3.DatabaseError(f"its layout has version {version}")
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

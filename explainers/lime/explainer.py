@@ -1,13 +1,12 @@
-"""LIME explanations that equal stock lime's, from answers that are asked once.
+"""LIME explanations that equal stock lime's, from predictions that are asked for once.
 
 :func:`explain` draws the same rows as ``LimeImageExplainer(random_state=seed)`` and hands them to
-lime's own surrogate; only the classifier's answers come from the prediction cache. Same
-parameters, seed and answers → the same explanation, bit for bit.
+lime's own surrogate; only the classifier's predictions come from the cache. Same
+parameters, seed and predictions → the same explanation, bit for bit.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,20 +18,8 @@ from explainers.images import array_digest
 from explainers.lime.parameters import LimeParameters
 from explainers.lime.prediction_cache import PredictionCache, Predictor
 from explainers.lime.segmentation import lime_algorithm
-from explainers.lime.surrogate import FastLimeBase
+from explainers.lime.surrogate import FastLimeBase, distances_to_first, lime_kernel
 from explainers.masks import MASK_RULE, MaskRule
-
-__all__ = [
-    "draw_rows", "explain", "explained_label", "explanation_mask", "segment", "top_label",
-]  # fmt: skip
-
-_KERNEL_WIDTH = 0.25  # of LimeImageExplainer()
-
-
-def _kernel(distances: NDArray[np.float64], kernel_width: float) -> NDArray[np.float64]:
-    """lime's exponential kernel, its formula to the letter."""
-    weights: NDArray[np.float64] = np.sqrt(np.exp(-(distances**2) / kernel_width**2))
-    return weights
 
 
 def segment(
@@ -87,7 +74,7 @@ def draw_rows(
 
 def explain(
     image: NDArray[np.uint8],
-    source: Predictor,
+    predictor: Predictor,
     parameters: LimeParameters,
     *,
     seed: int,
@@ -99,10 +86,10 @@ def explain(
 
     Args:
         image: (H, W, 3) uint8, in the classifier's geometry.
-        source: who answers; its answers are banked under its fingerprint.
+        predictor: its predictions are cached under its fingerprint.
         parameters: everything else that ``explain_instance`` takes.
         seed: ``random_state`` of the explainer.
-        cache: where answers are kept; a fresh one in memory when ``None``.
+        cache: where predictions are kept; a fresh one in memory when ``None``.
         first_label_only: fit the surrogate of :func:`explained_label` only, which is the one masks
             are read from. ``score`` and ``local_pred``, which lime overwrites label by label, are
             then that label's.
@@ -119,8 +106,6 @@ def explain(
             f"an image of shape {image.shape} and dtype {image.dtype} cannot be explained: "
             "give (H, W, 3) uint8, to stock lime too; explainers.images.as_image converts others"
         )
-    import sklearn.metrics
-
     cache = PredictionCache() if cache is None else cache
     digest = array_digest(image) if image_digest is None else image_digest
     random_state = np.random.RandomState(seed)
@@ -128,7 +113,7 @@ def explain(
     superpixels = int(np.count_nonzero(np.bincount(segments.ravel())))  # np.unique is slow
     rows = draw_rows(random_state, parameters.num_samples, superpixels)
 
-    original = cache.original(source, image, digest)
+    original = cache.original(predictor, image, digest)
     explanation = ImageExplanation(image, segments)
     if parameters.top_labels:
         explained = [int(c) for c in np.argsort(original)[-parameters.top_labels :]]
@@ -144,19 +129,11 @@ def explain(
             )
     if first_label_only:
         explained = first
-    answers = cache.predictions(
-        source,
-        image,
-        segments,
-        parameters.hide_color,
-        rows,
-        np.array(explained, dtype=np.int64),
-        digest,
+    predictions = cache.predictions(
+        predictor, image, segments, parameters.hide_color, rows, np.array(explained), digest
     )
-    distances = sklearn.metrics.pairwise_distances(
-        rows, rows[0].reshape(1, -1), metric=parameters.distance_metric
-    ).ravel()
-    base = FastLimeBase(partial(_kernel, kernel_width=_KERNEL_WIDTH), random_state=random_state)
+    distances = distances_to_first(rows, parameters.distance_metric)
+    base = FastLimeBase(lime_kernel, random_state=random_state)
     regressor = None if parameters.regressor is None else parameters.regressor.as_sklearn()
     for column, label in enumerate(explained):
         (
@@ -165,14 +142,9 @@ def explain(
             explanation.score,
             explanation.local_pred,
         ) = base.explain_instance_with_data(
-            rows,
-            answers,
-            distances,
-            column,
-            parameters.num_features,
-            model_regressor=regressor,
-            feature_selection="auto",
-        )
+            rows, predictions, distances, column, parameters.num_features,
+            model_regressor=regressor, feature_selection="auto",
+        )  # fmt: skip
     return explanation
 
 
@@ -182,5 +154,4 @@ def explanation_mask(
     """(H, W) bool: the mask as the grading protocol reads it, of the explained label or another."""
     label = explained_label(explanation) if label is None else label
     _, mask = explanation.get_image_and_mask(label, **rule.as_kwargs())
-    positive: NDArray[np.bool_] = mask > 0
-    return positive
+    return np.asarray(mask > 0)

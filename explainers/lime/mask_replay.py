@@ -13,15 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import sklearn.metrics
 from numpy.typing import NDArray
 
-from explainers.lime.surrogate import forward_selection
+from explainers.lime.surrogate import distances_to_first, forward_selection, lime_kernel
 from explainers.masks import MASK_RULE, MaskRule
 
-__all__ = ["FlatSetting", "replay"]
-
-_KERNEL_WIDTH = 0.25
 _FORWARD_SELECTION_UP_TO = 6
 _LEAST_ALPHA = 1e-8  # stands for 0: ordinary least squares may be singular
 # With more superpixels there are fewer rows than unknowns: the dual problem is the small one.
@@ -75,10 +71,7 @@ def replay(
         counts = [c for c in samples if only is None or (metric, c) in only]
         if not counts:
             continue
-        distances = sklearn.metrics.pairwise_distances(
-            rows, rows[0].reshape(1, -1), metric=metric
-        ).ravel()
-        weights = np.sqrt(np.exp(-(distances**2) / _KERNEL_WIDTH**2))
+        weights = lime_kernel(distances_to_first(rows, metric))
         for count in counts:
             block = _block(
                 rows[:count], answers[:count], weights[:count], inside, outside, features, alphas,
@@ -150,8 +143,7 @@ class _RidgeProblem:
 
     @cached_property
     def _gram(self) -> NDArray[np.float64]:
-        gram: NDArray[np.float64] = self._rows.T @ self._rows
-        return gram
+        return np.asarray(self._rows.T @ self._rows)
 
     @cached_property
     def _spectrum(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -168,8 +160,7 @@ class _RidgeProblem:
         strengths = np.maximum(np.asarray(alphas, dtype=np.float64), _LEAST_ALPHA)
         values, vectors = self._spectrum
         dual = (vectors.T @ self._labels / (values + strengths[:, None])) @ vectors.T
-        found: NDArray[np.float64] = dual @ self._rows
-        return found
+        return np.asarray(dual @ self._rows)
 
     def among(self, used: NDArray[np.int64], alphas: Sequence[float]) -> NDArray[np.float64]:
         """(A, k) coefficients where only some columns, (k,) numbers, are used."""

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from explainers.errors import InvalidParameters
+from explainers.lime.perturbation import HideColor
 from explainers.lime.segmentation import Segmentation
-
-__all__ = ["DISTANCE_METRICS", "LIME_ARGUMENTS", "REGRESSORS", "LimeParameters", "Regressor"]
 
 LIME_ARGUMENTS = (
     "labels", "hide_color", "top_labels", "num_features", "num_samples", "batch_size",
@@ -74,9 +73,6 @@ class Regressor:
         from sklearn import linear_model
 
         return getattr(linear_model, self.name)(**dict(self.parameters))
-
-
-HideColor = int | tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)

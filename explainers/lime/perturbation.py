@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
 
-__all__ = ["HideColor", "Perturbation", "as_lime_hides", "hidden_image"]
-
 HideColor = int | tuple[int, int, int] | None
+"""What hides a superpixel: a grey value, a colour, or ``None`` for its own mean colour."""
 
 
 def as_lime_hides(segments: NDArray[np.integer]) -> tuple[NDArray[np.int64], int]:
@@ -41,7 +40,7 @@ def hidden_image(
 
     Args:
         image: (H, W, 3) uint8.
-        segments: (H, W) labels, contiguous from 0.
+        segments: (H, W) labels from 0; numbers may be missing.
         hide_color: a grey value, a colour, or ``None`` for each superpixel's mean.
 
     Returns:
@@ -69,7 +68,7 @@ class Perturbation:
 
     Args:
         image: (H, W, 3) uint8.
-        segments: (H, W) labels, contiguous from 0.
+        segments: (H, W) labels from 0; numbers may be missing.
         hide_color: see :func:`hidden_image`.
     """
 

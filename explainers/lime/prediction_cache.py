@@ -1,6 +1,6 @@
-"""Classifier answers to perturbed images, asked once and kept.
+"""Predictions for perturbed images, asked for once and kept.
 
-An answer depends on the classifier, the image, the superpixel map, the colour that hides, and on
+A prediction depends on the classifier, the image, the superpixel map, the colour that hides, and on
 which superpixels are switched off: the *pattern*. Nothing else. So repeated rows within an
 explanation, between explainer seeds and between trials are the same question.
 """
@@ -21,9 +21,7 @@ from numpy.typing import NDArray
 
 from explainers.images import array_digest
 from explainers.lime.cache_store import CacheStore
-from explainers.lime.perturbation import Perturbation
-
-__all__ = ["PredictionCache", "PredictionCounts", "Predictor"]
+from explainers.lime.perturbation import HideColor, Perturbation
 
 _SKIMAGE_VERSION = metadata.version("scikit-image")
 _KEPT_CLASSES = 5  # lime explains the five likeliest classes unless told otherwise
@@ -33,11 +31,11 @@ _ENTRIES_IN_MEMORY = 512
 
 
 class Predictor(Protocol):
-    """Something that answers: a :class:`explainers.classifiers.Classifier` or an engine for it."""
+    """A :class:`explainers.classifiers.Classifier`, or an engine for it."""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for two sources exactly when their answers may be exchanged."""
+        """Equal for two predictors exactly when their predictions may be exchanged."""
 
     def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
         """(N, H, W, 3) uint8 → (N, C) probabilities."""
@@ -45,20 +43,20 @@ class Predictor(Protocol):
 
 @dataclass
 class PredictionCounts:
-    """Answers that explanations needed: ``needed = repeated + new``."""
+    """Predictions that explanations needed: ``needed = repeated + new``."""
 
     needed: int = 0
     new: int = 0
 
     @property
     def repeated(self) -> int:
-        """Answers that cost nothing."""
+        """Predictions that cost nothing."""
         return self.needed - self.new
 
 
 @dataclass
 class _Entry:
-    """Answers of one (classifier, image, superpixels, hide colour, classes)."""
+    """Predictions of one (classifier, image, superpixels, hide colour, classes)."""
 
     number: int | None  # in the store
     classes: NDArray[np.int64]  # (K,), the columns kept, ascending
@@ -97,7 +95,7 @@ def _computed(algorithm: Any, image: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 class PredictionCache:
-    """Answers in memory, and on disk when a folder is given.
+    """Predictions in memory, and on disk when a folder is given.
 
     Safe to use from several processes at once on one folder; not from several threads.
 
@@ -107,7 +105,7 @@ class PredictionCache:
     """
 
     def __init__(self, folder: Path | None = None, max_bytes: int = 2_000_000_000) -> None:
-        self._store = None if folder is None else CacheStore(folder / "answers.sqlite3", max_bytes)
+        self._store = CacheStore(folder and folder / "answers.sqlite3", max_bytes)
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._originals: dict[tuple[str, str], NDArray[Any]] = {}
         # In the smallest type: a study looks at hundreds of maps.
@@ -122,8 +120,7 @@ class PredictionCache:
             self._ahead.shutdown(wait=False, cancel_futures=True)
             self._ahead = None
         self._expected.clear()
-        if self._store is not None:
-            self._store.close()
+        self._store.close()
 
     def superpixels(
         self, image: NDArray[np.uint8], algorithm: Any, image_digest: str | None = None
@@ -140,14 +137,12 @@ class PredictionCache:
         """
         key = _map_key(image, algorithm, image_digest)
         if key is None:
-            labels: NDArray[np.int64] = algorithm(image)
-            return labels
+            return np.asarray(algorithm(image))
         found = self._known_map(key)
         if found is None:
             expected = self._expected.pop(key, None)
             found = _computed(algorithm, image) if expected is None else expected.result()
-            if self._store is not None:
-                self._store.save_superpixels(*key, found)
+            self._store.save_superpixels(*key, found)
             self._keep_map(key, found)
         return found
 
@@ -176,7 +171,7 @@ class PredictionCache:
         kept = self._maps.get(key)
         if kept is not None:
             return kept.astype(np.int64)
-        found = None if self._store is None else self._store.load_superpixels(*key)
+        found = self._store.load_superpixels(*key)
         if found is not None:
             self._keep_map(key, found)
         return found
@@ -185,27 +180,26 @@ class PredictionCache:
         self._maps[key] = labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
 
     def original(
-        self, source: Predictor, image: NDArray[np.uint8], image_digest: str
+        self, predictor: Predictor, image: NDArray[np.uint8], image_digest: str
     ) -> NDArray[Any]:
         """(C,) probabilities of the unperturbed image."""
-        key = (source.fingerprint, image_digest)
+        key = (predictor.fingerprint, image_digest)
         found = self._originals.get(key)
-        if found is None and self._store is not None:
+        if found is None:
             found = self._store.load_original(*key)
         if found is None:
-            found = np.asarray(source.predict_proba(image[None]))[0]
+            found = np.asarray(predictor.predict_proba(image[None]))[0]
             self.counts.new += 1
-            if self._store is not None:
-                self._store.save_original(*key, found)
+            self._store.save_original(*key, found)
         self._originals[key] = found
         return found
 
     def predictions(
         self,
-        source: Predictor,
+        predictor: Predictor,
         image: NDArray[np.uint8],
         segments: NDArray[np.int64],
-        hide_color: int | tuple[int, int, int] | None,
+        hide_color: HideColor,
         rows: NDArray[np.integer],
         classes: NDArray[np.int64],
         image_digest: str,
@@ -214,7 +208,7 @@ class PredictionCache:
 
         Args:
             image: (H, W, 3) uint8.
-            segments: (H, W) labels, contiguous from 0.
+            segments: (H, W) labels from 0; numbers may be missing.
             hide_color: as in lime: a grey value, a colour, or ``None`` for superpixel means.
             rows: (S, n_superpixels) 0/1; 0 switches a superpixel off.
             classes: (K,) class numbers wanted.
@@ -223,16 +217,11 @@ class PredictionCache:
         Returns:
             (S, K), of the dtype the classifier answers in.
         """
-        original = self.original(source, image, image_digest)
+        original = self.original(predictor, image, image_digest)
         kept = _kept_classes(original, classes)
+        colour = "mean" if hide_color is None else hide_color
         key = json.dumps(
-            [
-                source.fingerprint,
-                image_digest,
-                array_digest(segments),
-                "mean" if hide_color is None else hide_color,
-                kept.tolist(),
-            ]
+            [predictor.fingerprint, image_digest, array_digest(segments), colour, kept.tolist()]
         )
         packed = np.packbits(rows.astype(bool), axis=1)
         patterns = [row.tobytes() for row in packed]
@@ -245,17 +234,14 @@ class PredictionCache:
         unknown = [i for i, pattern in enumerate(patterns) if pattern not in entry.index]
         if unknown:
             self._refresh(entry, packed.shape[1])
-            first: dict[bytes, int] = {}
-            for i in unknown:
-                if patterns[i] not in entry.index:
-                    first.setdefault(patterns[i], i)
-            asked = np.fromiter(first.values(), dtype=np.int64, count=len(first))
+            first = {patterns[i]: i for i in reversed(unknown) if patterns[i] not in entry.index}
+            asked = np.array(sorted(first.values()), dtype=np.int64)
             if len(asked):
                 perturbation = Perturbation(image, segments, hide_color)
-                fresh = _ask(source, perturbation, rows[asked])[:, kept]
+                fresh = _ask(predictor, perturbation, rows[asked])[:, kept]
                 self.counts.new += len(asked)
                 entry.add([patterns[i] for i in asked], fresh)
-                if self._store is not None and entry.number is not None:
+                if entry.number is not None:
                     self._store.append_chunk(entry.number, packed[asked], fresh)
         assert entry.values is not None
         positions = np.fromiter((entry.index[p] for p in patterns), np.int64, len(patterns))
@@ -265,8 +251,7 @@ class PredictionCache:
     def _entry(self, key: str, kept: NDArray[np.int64], pattern_bytes: int) -> _Entry:
         entry = self._entries.get(key)
         if entry is None:
-            number = None if self._store is None else self._store.entry_id(key)
-            entry = self._entries[key] = _Entry(number, kept)
+            entry = self._entries[key] = _Entry(self._store.entry_id(key), kept)
             self._refresh(entry, pattern_bytes)
             while len(self._entries) > _ENTRIES_IN_MEMORY:
                 self._entries.popitem(last=False)
@@ -275,7 +260,7 @@ class PredictionCache:
 
     def _refresh(self, entry: _Entry, pattern_bytes: int) -> None:
         """Take over what this or another process has appended since."""
-        if self._store is None or entry.number is None:
+        if entry.number is None:
             return
         for number, blob, answers in self._store.load_chunks(
             entry.number, entry.last_chunk, pattern_bytes, len(entry.classes)
@@ -292,16 +277,18 @@ def _kept_classes(original: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[
     return np.union1d(np.argsort(original)[-_KEPT_CLASSES:], wanted)
 
 
-def _ask(source: Predictor, perturbation: Perturbation, rows: NDArray[np.integer]) -> NDArray[Any]:
+def _ask(
+    predictor: Predictor, perturbation: Perturbation, rows: NDArray[np.integer]
+) -> NDArray[Any]:
     """Build the perturbed images batch by batch and ask for them; (S, C)."""
     answers = []
-    batch = getattr(source, "batch_size", _ASK_BATCH)
+    batch = getattr(predictor, "batch_size", _ASK_BATCH)
     # An engine on an accelerator builds the images there.
-    direct = getattr(source, "predict_perturbed", None)
+    direct = getattr(predictor, "predict_perturbed", None)
     for start in range(0, len(rows), batch):
         some = rows[start : start + batch]
         if direct is not None:
             answers.append(direct(perturbation, some))
         else:
-            answers.append(np.asarray(source.predict_proba(perturbation.images(some))))
+            answers.append(np.asarray(predictor.predict_proba(perturbation.images(some))))
     return np.concatenate(answers)

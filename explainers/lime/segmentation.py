@@ -18,10 +18,6 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidParameters
 
-__all__ = [
-    "SEGMENTERS", "Segmentation", "Segmenter", "lime_algorithm", "lime_default_segmentation",
-]  # fmt: skip
-
 Number = int | float
 
 
@@ -147,8 +143,7 @@ class Segmentation:
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.int64]:
         """(H, W, 3) uint8 → (H, W) labels, contiguous from 0, by lime's own wrapper."""
-        segments: NDArray[np.int64] = self.as_lime()(image)
-        return segments
+        return np.asarray(self.as_lime()(image))
 
 
 def lime_algorithm(segmentation: Segmentation | None, random_seed: int) -> SegmentationAlgorithm:

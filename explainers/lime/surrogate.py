@@ -11,16 +11,29 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import sklearn.metrics
 from lime.lime_base import LimeBase
 from numpy.typing import NDArray
-
-__all__ = ["FastLimeBase", "forward_selection"]
 
 # Two candidates nearer than this in R² might be ranked otherwise by lime's rounding. Errors of
 # either computation are around 1e-13 for the conditioning let through below.
 _CLEAR_MARGIN = 1e-9
 # A column with less than this share of its variance left is nearly a sum of chosen ones.
 _INDEPENDENT = 1e-6
+
+_KERNEL_WIDTH = 0.25  # of LimeImageExplainer()
+
+
+def lime_kernel(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """lime's exponential kernel, its formula to the letter: distances → weights in (0, 1]."""
+    return np.asarray(np.sqrt(np.exp(-(distances**2) / _KERNEL_WIDTH**2)))
+
+
+def distances_to_first(rows: NDArray[np.integer], metric: str) -> NDArray[np.float64]:
+    """(S, n) 0/1 → (S,) distances of all rows to the first, as lime computes them."""
+    return np.asarray(
+        sklearn.metrics.pairwise_distances(rows, rows[0].reshape(1, -1), metric=metric).ravel()
+    )
 
 
 def forward_selection(
@@ -86,6 +99,5 @@ class FastLimeBase(LimeBase):  # type: ignore[misc]
         """See :func:`forward_selection`; lime's own where that is undecided."""
         selected = forward_selection(data, labels, weights, num_features)
         if selected is None:
-            own: NDArray[np.int64] = super().forward_selection(data, labels, weights, num_features)
-            return own
+            return np.asarray(super().forward_selection(data, labels, weights, num_features))
         return selected

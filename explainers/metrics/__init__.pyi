@@ -12,8 +12,16 @@ from .explanation import Explanation, Surrogate, explain_by_cam, explain_by_lime
 from .faithfulness import Faithfulness
 from .fidelity import Curve, deletion_curve, held_out_r2, insertion_curve, locality, superpixel_map
 from .localisation import background_reliance, centre_distance, energy_inside, pointing_game
-from .measures import MEASURES, Measure, agreement, measure, measure_surrogate, surrogate_r2
-from .stability import mask_stability, rank_stability
+from .measures import (
+    MEASURES,
+    Measure,
+    agreement,
+    mask_stability,
+    measure,
+    measure_surrogate,
+    rank_stability,
+    surrogate_r2,
+)
 
 __all__ = [
     "CAMS",

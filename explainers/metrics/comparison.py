@@ -18,20 +18,15 @@ from explainers.lime import (
     explain,
     lime_default_segmentation,
 )
-from explainers.metrics.complexity import edge_density, entropy
 from explainers.metrics.explanation import (
     Explanation,
     explain_by_cam,
     explain_by_lime,
     lime_explanation,
 )
+from explainers.metrics.localisation import edge_density, entropy
 from explainers.metrics.measures import agreement, measure, measure_surrogate
 from explainers.references import HeatMapRule
-
-__all__ = [
-    "CAMS", "LIME_DEFAULT", "LIME_TUNED", "Comparison", "Measured", "PictureFacts", "compare",
-    "picture_facts",
-]  # fmt: skip
 
 CAMS: Sequence[str] = ("gradcam", "scorecam", "ablationcam")
 LIME_DEFAULT, LIME_TUNED = "lime default", "lime tuned"

@@ -18,8 +18,6 @@ from explainers.lime import LimeParameters, explained_label, explanation_mask
 from explainers.metrics.fidelity import superpixel_map
 from explainers.references import HeatMapRule
 
-__all__ = ["Explanation", "Surrogate", "explain_by_cam", "explain_by_lime", "lime_explanation"]
-
 
 @dataclass(frozen=True, eq=False)
 class Surrogate:

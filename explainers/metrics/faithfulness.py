@@ -9,8 +9,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-__all__ = ["Faithfulness"]
-
 _LEAD = 0.05
 _MISSING_COUNTS = 3.0  # what one measure lacks would take as much again in each of the three
 

@@ -16,11 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-
-__all__ = [
-    "Curve", "Predict", "deletion_curve", "held_out_r2", "insertion_curve", "locality", "r2",
-    "superpixel_map",
-]  # fmt: skip
+from explainers.lime import lime_kernel
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """(N, H, W, 3) uint8 → (N, C) probabilities."""
@@ -32,7 +28,6 @@ _IMAGENET_GREY = (124, 116, 104)
 _BLUR_OF_224 = 5.0
 _BATCH = 16
 HELD_OUT_SAMPLES = 256
-_KERNEL_WIDTH = 0.25  # of LimeImageExplainer()
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +49,20 @@ class Curve:
         return float(np.sum(widths * (self.values[1:] + self.values[:-1]) / 2))
 
 
+def dense_weights(weights: Mapping[int, float], superpixels: int) -> NDArray[np.float64]:
+    """(superpixels,) weights; 0 for those that are left out."""
+    values = np.zeros(superpixels)
+    values[list(weights)] = list(weights.values())
+    return values
+
+
 def superpixel_map(
     segments: NDArray[np.int64], weights: Mapping[int, float], *, density: bool = False
 ) -> NDArray[np.float64]:
     """An attribution for every pixel from the weights of superpixels.
 
     Args:
-        segments: (H, W) labels, contiguous from 0.
+        segments: (H, W) labels from 0.
         weights: by superpixel; those left out weigh nothing.
         density: share each weight out among its pixels, so that the map sums to the evidence;
             otherwise each pixel has its superpixel's weight, which ranks as lime does.
@@ -68,13 +70,10 @@ def superpixel_map(
     Returns:
         (H, W) float64.
     """
-    values = np.zeros(int(segments.max()) + 1)
-    for superpixel, weight in weights.items():
-        values[superpixel] = weight
+    values = dense_weights(weights, int(segments.max()) + 1)
     if density:
         values /= np.maximum(np.bincount(segments.ravel(), minlength=len(values)), 1)
-    found: NDArray[np.float64] = values[segments]
-    return found
+    return np.asarray(values[segments])
 
 
 def deletion_curve(
@@ -155,9 +154,7 @@ def locality(rows: NDArray[np.integer]) -> NDArray[np.float64]:
     Returns:
         (S,) float64.
     """
-    distance = 1.0 - np.sqrt(rows.mean(axis=1))
-    weights: NDArray[np.float64] = np.sqrt(np.exp(-(distance**2) / _KERNEL_WIDTH**2))
-    return weights
+    return lime_kernel(1.0 - np.sqrt(rows.mean(axis=1)))
 
 
 def r2(
@@ -201,7 +198,5 @@ def held_out_r2(
         seed: of the fresh perturbations; none of the explainer's.
     """
     rows: NDArray[np.int64] = np.random.RandomState(seed).randint(0, 2, (samples, superpixels))
-    coefficients = np.zeros(superpixels)
-    for superpixel, weight in weights.items():
-        coefficients[superpixel] = weight
-    return r2(ask(rows), intercept + rows @ coefficients, locality(rows))
+    predicted = intercept + rows @ dense_weights(weights, superpixels)
+    return r2(ask(rows), predicted, locality(rows))

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
 
-__all__ = ["background_reliance", "centre_distance", "energy_inside", "pointing_game"]
-
 
 def pointing_game(attribution: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
     """Whether the peak lies on the mask: 1 or 0, and the share that does where the peak is a
@@ -58,8 +56,7 @@ def _evidence(attribution: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDA
             f"an attribution of shape {attribution.shape} and a mask of {mask.shape} cannot be "
             "compared: both must be in the image's geometry"
         )
-    positive: NDArray[np.float64] = np.maximum(attribution.astype(np.float64), 0.0)
-    return positive
+    return np.asarray(np.maximum(attribution.astype(np.float64), 0.0))
 
 
 def _centre(weights: NDArray[np.float64]) -> tuple[float, float]:
@@ -67,3 +64,28 @@ def _centre(weights: NDArray[np.float64]) -> tuple[float, float]:
     y = float(weights.sum(axis=1) @ np.arange(weights.shape[0])) / total
     x = float(weights.sum(axis=0) @ np.arange(weights.shape[1])) / total
     return y, x
+
+
+_SIGMA = 1.5  # pixels; finer edges are texture and noise
+
+
+def edge_density(image: NDArray[np.uint8]) -> float:
+    """Share of the pixels that lie on an edge found by Canny's detector, in [0, 1].
+
+    Args:
+        image: (H, W, 3) uint8.
+    """
+    from skimage.color import rgb2gray
+    from skimage.feature import canny
+
+    return float(canny(rgb2gray(image), sigma=_SIGMA).mean())
+
+
+def entropy(probabilities: NDArray[np.floating]) -> float:
+    """Of a classifier's answer (C,), in bits: 0 when it is certain, log2 C when it knows nothing.
+
+    Shannon 1948.
+    """
+    p = probabilities.astype(np.float64)
+    shown = p[p > 0]
+    return float(-(shown * np.log2(shown)).sum())

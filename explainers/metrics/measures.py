@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,16 +21,19 @@ from explainers.lime import (
 )
 from explainers.masks import intersection_over_union, selected_superpixels
 from explainers.metrics.explanation import Explanation, Surrogate
-from explainers.metrics.fidelity import Predict, deletion_curve, held_out_r2, insertion_curve
+from explainers.metrics.fidelity import (
+    Predict,
+    deletion_curve,
+    dense_weights,
+    held_out_r2,
+    insertion_curve,
+)
 from explainers.metrics.localisation import (
     background_reliance,
     centre_distance,
     energy_inside,
     pointing_game,
 )
-from explainers.metrics.stability import mask_stability, rank_stability
-
-__all__ = ["MEASURES", "Measure", "agreement", "measure", "measure_surrogate", "surrogate_r2"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ def measure_surrogate(
     surrogate: Surrogate,
     class_index: int,
     image: NDArray[np.uint8],
-    source: Predictor,
+    predictor: Predictor,
     cache: PredictionCache,
     seeds: Sequence[int],
 ) -> dict[str, float]:
@@ -102,28 +107,28 @@ def measure_surrogate(
 
     Args:
         image: (H, W, 3) uint8.
-        source, cache: who answers, and where answers are kept.
+        predictor, cache: who predicts, and where predictions are kept.
         seeds: further explainer seeds, for the stability.
     """
     digest = array_digest(image)
     segments, parameters = surrogate.segments, surrogate.parameters
     superpixels = int(segments.max()) + 1
     masks = [_mask(segments, surrogate.weights)]
-    weights = [_dense(surrogate.weights, superpixels)]
+    weights = [dense_weights(surrogate.weights, superpixels)]
     for seed in seeds:
         found = explain(
-            image, source, parameters, seed=seed, cache=cache, first_label_only=True,
+            image, predictor, parameters, seed=seed, cache=cache, first_label_only=True,
             image_digest=digest,
         )  # fmt: skip
         local = dict(found.local_exp[explained_label(found)])
         masks.append(_mask(found.segments, local))
         # lime's own superpixels may depend on the seed; numbers then mean different places.
         if np.array_equal(found.segments, segments):
-            weights.append(_dense(local, superpixels))
+            weights.append(dense_weights(local, superpixels))
     return {
         "r2": surrogate_r2(
             segments, surrogate.weights, surrogate.intercept, parameters.hide_color, class_index,
-            image, source, cache,
+            image, predictor, cache,
         ),
         "mask_stability": mask_stability(masks),
         "rank_stability": rank_stability(weights),
@@ -137,7 +142,7 @@ def surrogate_r2(
     hide_color: HideColor,
     class_index: int,
     image: NDArray[np.uint8],
-    source: Predictor,
+    predictor: Predictor,
     cache: PredictionCache,
 ) -> float:
     """Held-out R² of a linear model of superpixels, on perturbations no explainer draws.
@@ -147,7 +152,7 @@ def surrogate_r2(
             hidden here either.
         weights, intercept: the model's.
         image: (H, W, 3) uint8.
-        source, cache: who answers, and where answers are kept.
+        predictor, cache: who predicts, and where predictions are kept.
     """
     digest = array_digest(image)
     segments, features = as_lime_hides(segments)
@@ -155,10 +160,11 @@ def surrogate_r2(
 
     def ask(rows: NDArray[np.int64]) -> NDArray[np.floating]:
         rows = np.pad(rows, ((0, 0), (0, shown)), constant_values=1)
-        answers: NDArray[np.floating] = cache.predictions(
-            source, image, segments, hide_color, rows, np.array([class_index]), digest
-        )[:, 0]
-        return answers
+        return np.asarray(
+            cache.predictions(
+                predictor, image, segments, hide_color, rows, np.array([class_index]), digest
+            )[:, 0]
+        )
 
     return held_out_r2(features, weights, intercept, ask, _HELD_OUT_SEED)
 
@@ -172,14 +178,35 @@ def agreement(explanations: Sequence[Explanation]) -> dict[tuple[str, str], floa
     }
 
 
-def _dense(weights: Mapping[int, float], superpixels: int) -> NDArray[np.float64]:
-    values = np.zeros(superpixels)
-    for superpixel, weight in weights.items():
-        values[superpixel] = weight
-    return values
-
-
 def _mask(segments: NDArray[np.int64], weights: Mapping[int, float]) -> NDArray[np.bool_]:
     ordered = sorted(weights.items(), key=lambda pair: -abs(pair[1]))
-    found: NDArray[np.bool_] = np.isin(segments, selected_superpixels(ordered))
-    return found
+    return np.asarray(np.isin(segments, selected_superpixels(ordered)))
+
+
+def mask_stability(masks: Sequence[NDArray[np.bool_]]) -> float:
+    """Mean Jaccard index of all pairs of (H, W) masks, in [0, 1]; higher is better.
+
+    ``nan`` for fewer than two.
+    """
+    found = [intersection_over_union(a, b) for a, b in itertools.combinations(masks, 2)]
+    return float(np.mean(found)) if found else math.nan
+
+
+def rank_stability(weights: Sequence[NDArray[np.floating]]) -> float:
+    """Mean Spearman correlation of all pairs of superpixel weights, in [-1, 1]; higher is better.
+
+    Args:
+        weights: (n_superpixels,) each. One whose values are all alike ranks nothing: it
+            correlates with none, 0.
+
+    Returns:
+        ``nan`` for fewer than two.
+    """
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(each) - (len(each) + 1) / 2 for each in weights]
+    found = []
+    for a, b in itertools.combinations(ranks, 2):
+        scale = float(np.sqrt((a @ a) * (b @ b)))
+        found.append(float(a @ b) / scale if scale > 0 else 0.0)
+    return float(np.mean(found)) if found else math.nan

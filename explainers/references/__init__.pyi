@@ -1,12 +1,11 @@
-from .coco import CocoMasks, read_coco
+from .annotations import fill_polygons
+from .coco import CocoMasks, read_coco, run_lengths_to_mask
 from .heat_map_rules import NAMED_RULES, HeatMapRule, parse_heat_map_rule
 from .labelme import read_labelme
 from .mask_files import coco_mask, given_mask, load_mask
 from .mask_folder import MASK_SUFFIXES, MaskFolder
-from .polygons import fill_polygons
 from .reference import CamReference, Reference, parse_reference
 from .reliability import DOUBTFUL, Reliability, estimate_reliability
-from .run_lengths import run_lengths_to_mask
 from .upper_bound import UpperBound, overlap_counts, reachable_iou
 
 __all__ = [

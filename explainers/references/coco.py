@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import unicodedata
@@ -13,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.classifiers import same_name
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.messages import Decisions, MaskSource, decisions_logged, mask_source, shortened
-from explainers.references.json_files import read_json, side_length
-from explainers.references.polygons import fill_polygons, points_of
-from explainers.references.run_lengths import decoded_counts, run_lengths_to_mask
-
-__all__ = ["CocoMasks", "read_coco"]
+from explainers.references.annotations import (
+    chosen_labels,
+    fill_polygons,
+    points_of,
+    read_json,
+    side_length,
+)
 
 # Label Studio puts such a number before the names of what is uploaded, and _ for blanks.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
@@ -62,7 +64,7 @@ class CocoMasks:
         *,
         photograph: tuple[int, int] | None = None,
         fits: Callable[[tuple[int, int]], None] = lambda shape: None,
-        remarks: Decisions | None = None,
+        decisions: Decisions | None = None,
     ) -> NDArray[np.bool_]:
         """All objects of an image, or those of the category where the image has any.
 
@@ -73,7 +75,7 @@ class CocoMasks:
                 several images have its name.
             photograph: (width, height) where the file does not say it.
             fits: raises for an (H, W) that cannot be used, before anything is drawn.
-            remarks: who collects what was decided; told at once by default.
+            decisions: collects what was decided; logged at the end of the call by default.
 
         Returns:
             (H, W) bool of the photograph's size.
@@ -83,9 +85,9 @@ class CocoMasks:
             InvalidInput: it knows several, or a segmentation cannot be read.
         """
         name = self.image_name(file_name)
-        with mask_source(f"{self.path}: '{name}'", remarks) as source:
+        with mask_source(f"{self.path}: '{name}'", decisions) as source:
             if not {*_keys(_parts(name))[:3]} & {*_keys(_parts(file_name))[:3]}:
-                source.tell("Label Studio's numbers before names of images are left out", name)
+                source.record("Label Studio's numbers before names of images are left out", name)
             shape = self.sizes[name] or (photograph and (photograph[1], photograph[0]))
             if shape is None:
                 raise source.error("has no height and width: export it with them")
@@ -110,29 +112,21 @@ class CocoMasks:
                     "three points): export it with polygons or run lengths"
                 )
             if empty:
-                source.tell("objects without an outline are left out", f"{empty} of {len(wanted)}")
+                source.record(
+                    "objects without an outline are left out", f"{empty} of {len(wanted)}"
+                )
             return mask
 
     def _wanted(self, name: str, category: str | None, source: MaskSource) -> Sequence[CocoObject]:
         drawn = self.objects.get(name, ())
-        wanted = [each for each in drawn if category and same_name(each.category, category)]
-        categories = sorted({each.category for each in drawn})
-        if not wanted and len(categories) > 1:
-            source.tell(
-                "objects of several categories together are taken as the object",
-                shortened(categories, 4),
-            )
-        elif category and not wanted and any(categories) and not category.isdecimal():
-            source.tell(
-                "objects of another category than the class are taken as the object",
-                f"{categories[0]}, not {category}",
-            )
-        wanted = wanted or list(drawn)
+        categories = {each.category for each in drawn}
+        categories = chosen_labels(categories, category, source, "objects", "category")
+        wanted = [each for each in drawn if each.category in categories]
         single = [each for each in wanted if not each.crowd]
         if single and len(single) < len(wanted):
-            source.tell("regions of crowds are left out where there are single objects")
+            source.record("regions of crowds are left out where there are single objects")
         elif wanted and not single:
-            source.tell("regions of crowds are taken as the object, for want of single objects")
+            source.record("regions of crowds are taken as the object, for want of single objects")
         return single or wanted
 
     @functools.cached_property
@@ -171,7 +165,7 @@ class CocoMasks:
         return best[0]
 
 
-def read_coco(path: Path, remarks: Decisions | None = None) -> CocoMasks:
+def read_coco(path: Path, decisions: Decisions | None = None) -> CocoMasks:
     """A COCO file: ``images``, ``annotations`` with ``segmentation``, ``categories``.
 
     Raises:
@@ -200,7 +194,7 @@ def read_coco(path: Path, remarks: Decisions | None = None) -> CocoMasks:
             f"({type(error).__name__}: {error}): export it as COCO instances again"
         ) from error
     if strangers:
-        with decisions_logged(remarks) as collected:
+        with decisions_logged(decisions) as collected:
             collected.add("annotations of images that are not listed are left out", str(strangers))
     return CocoMasks(path, sizes, objects)
 
@@ -263,8 +257,7 @@ def _area(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_] | None
         raise TypeError(f"a {type(segmentation).__name__}")
     if isinstance(segmentation[0], Mapping):
         parts = [_run_lengths(each, shape) for each in segmentation]
-        united: NDArray[np.bool_] = np.any(parts, axis=0)
-        return united
+        return np.asarray(np.any(parts, axis=0))
     if not isinstance(segmentation[0], list) or all(len(part) == 2 for part in segmentation):
         segmentation = [segmentation]  # one polygon, flat or in pairs, not a list of polygons
     polygons = [points_of(part) for part in segmentation]
@@ -303,3 +296,59 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
             break
         count += 1
     return count
+
+
+def run_lengths_to_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Alternating runs of background and object, down the columns, background first.
+
+    Raises:
+        ValueError: the runs do not add up to the picture.
+    """
+    lengths = np.asarray(counts, dtype=np.float64)
+    if (
+        lengths.ndim != 1
+        or not ((lengths >= 0) & (lengths == np.floor(lengths))).all()
+        or int(lengths.sum()) != shape[0] * shape[1]
+    ):
+        raise ValueError(f"runs do not add up to {shape[0]} × {shape[1]} pixels")
+    values = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(values, lengths.astype(np.int64)).reshape(shape, order="F")
+
+
+def decoded_counts(text: str | bytes) -> list[int]:
+    """The numbers in compressed run lengths.
+
+    They are characters of six bits from "0" on, five bits each of a number; the sixth says that
+    more follow, the last one's fifth is the sign. From the fourth number on it is the difference
+    to the last but one before.
+
+    Args:
+        text: also as Python shows bytes (``b'...'``), which ``str(counts)`` leaves in many files.
+
+    Raises:
+        ValueError: not such a text.
+    """
+    if isinstance(text, str) and len(text) > 2 and text[:2] in ("b'", 'b"') and text[-1] == text[1]:
+        try:
+            text = ast.literal_eval(text)
+        except SyntaxError as error:
+            raise ValueError("compressed run lengths that are cut off") from error
+    if isinstance(text, bytes):
+        text = text.decode("ascii")
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"character {character!r} in compressed run lengths")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise ValueError("compressed run lengths end within a number")
+    return counts

@@ -1,4 +1,7 @@
-"""Rules that turn a heat map into a mask: thresholds, and borders found in the image."""
+"""Rules that turn a heat map into a mask: thresholds, and borders found in the image.
+
+All are deterministic.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.references.refinement import grabcut, random_walk, superpixel_mean
-
-__all__ = ["NAMED_RULES", "HeatMapRule", "parse_heat_map_rule"]
 
 _FEW_TIES = 0.01
 """Share of the picture, of one value at the border of ``topN``, that reading order decides about. A
@@ -41,11 +41,98 @@ class HeatMapRule:
         return self.binarise(heat_map, image)
 
 
+# Shares of the maximum: above the first the object is certain, below the last the background is;
+# the middle one is where the object is more likely than not.
+_SURE, _LIKELY, _UNLIKELY = 0.8, 0.4, 0.15
+# GrabCut's own, from Otsu's threshold t: certain from t plus this share of what is above it, and
+# background below this share of t. Objects differ too much in size for fixed shares.
+_ABOVE, _BELOW = 0.7, 0.5
+_ROUNDS = 5
+_WALK_BETA = 130.0
+_SUPERPIXELS, _COMPACTNESS = 150, 10.0
+
+
+def _relative(heat_map: NDArray[np.float32]) -> NDArray[np.float32]:
+    peak = float(heat_map.max())
+    return np.asarray(heat_map / peak if peak > 0 else heat_map)
+
+
+def grabcut(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """GrabCut (Rother, Kolmogorov and Blake 2004), OpenCV's, seeded by the heat map.
+
+    Args:
+        heat_map: (H, W) float32 in [0, 1].
+        image: (H, W, 3) uint8.
+
+    Returns:
+        (H, W) bool; above Otsu's threshold where colours tell nothing apart.
+    """
+    import cv2
+    from skimage.filters import threshold_otsu
+
+    relative = _relative(heat_map)
+    if relative.min() == relative.max():
+        return np.zeros(heat_map.shape, dtype=bool)
+    middle = float(threshold_otsu(relative))
+    likely: NDArray[np.bool_] = relative >= middle
+    sure, hardly = relative >= middle + _ABOVE * (1 - middle), relative < _BELOW * middle
+    if not sure.any() or not hardly.any():
+        return likely
+    seeds = np.full(heat_map.shape, cv2.GC_PR_BGD, np.uint8)
+    seeds[likely] = cv2.GC_PR_FGD
+    seeds[sure] = cv2.GC_FGD
+    seeds[hardly] = cv2.GC_BGD
+    cv2.setRNGSeed(0)  # its colour clusters start at random
+    bgr = np.ascontiguousarray(image[..., ::-1])
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(bgr, seeds, None, background, foreground, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    return np.asarray((seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD))
+
+
+def random_walk(
+    heat_map: NDArray[np.float32],
+    image: NDArray[np.uint8],
+    *,
+    sure: float = _SURE,
+    unlikely: float = _UNLIKELY,
+) -> NDArray[np.bool_]:
+    """Random walker (Grady 2006), scikit-image's: pixels go to the seeds they reach first.
+
+    Args, returns:
+        As :func:`grabcut`.
+    """
+    from skimage.segmentation import random_walker
+
+    relative = _relative(heat_map)
+    seeds = np.zeros(heat_map.shape, np.int32)
+    seeds[relative >= sure] = 1
+    seeds[relative < unlikely] = 2
+    if len(np.unique(seeds)) < 3:
+        return np.asarray(relative >= _LIKELY)
+    labels = random_walker(image, seeds, beta=_WALK_BETA, mode="cg_j", channel_axis=-1)
+    return np.asarray(labels == 1)
+
+
+def superpixel_mean(
+    heat_map: NDArray[np.float32], image: NDArray[np.uint8], *, likely: float = _LIKELY
+) -> NDArray[np.bool_]:
+    """Superpixels (SLIC) whose mean heat is at least a share of the hottest one's.
+
+    Args, returns:
+        As :func:`grabcut`.
+    """
+    from skimage.segmentation import slic
+
+    labels = slic(image, n_segments=_SUPERPIXELS, compactness=_COMPACTNESS, start_label=0)
+    sizes = np.bincount(labels.ravel())
+    means = np.bincount(labels.ravel(), weights=heat_map.ravel()) / np.maximum(sizes, 1)
+    return np.asarray((means >= likely * means.max())[labels])
+
+
 def _otsu(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     from skimage.filters import threshold_otsu
 
-    mask: NDArray[np.bool_] = heat_map > threshold_otsu(heat_map)
-    return mask
+    return np.asarray(heat_map > threshold_otsu(heat_map))
 
 
 NAMED_RULES: Mapping[str, Binarise] = {
@@ -57,8 +144,7 @@ NAMED_RULES: Mapping[str, Binarise] = {
 def parse_heat_map_rule(text: str) -> HeatMapRule:
     """``0.3``: at least that fraction of the maximum; ``top10``: the hottest ten percent of the
     pixels, or what is nearest to that without parting pixels of one value; ``otsu``: above Otsu's
-    threshold (Otsu 1979); ``grabcut``, ``walker``, ``superpixels``: borders of the image itself,
-    see :mod:`explainers.references.refinement`.
+    threshold (Otsu 1979); ``grabcut``, ``walker``, ``superpixels``: borders of the image itself.
 
     Raises:
         InvalidInput: none of these.
@@ -85,8 +171,7 @@ def parse_heat_map_rule(text: str) -> HeatMapRule:
 
 
 def _at_least(heat_map: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = heat_map >= share * heat_map.max()
-    return mask
+    return np.asarray(heat_map >= share * heat_map.max())
 
 
 def _hottest(heat_map: NDArray[np.float32], percent: float) -> NDArray[np.bool_]:

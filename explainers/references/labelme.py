@@ -13,13 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers.classifiers import same_name
 from explainers.errors import InvalidInput
 from explainers.messages import Decisions, MaskSource, mask_source, shortened
-from explainers.references.json_files import read_json, side_length
-from explainers.references.polygons import fill_polygons, points_of
-
-__all__ = ["read_labelme"]
+from explainers.references.annotations import (
+    chosen_labels,
+    fill_polygons,
+    points_of,
+    read_json,
+    side_length,
+)
 
 _POLYGONS = ("polygon", "quadrilateral", "rotation", "oriented_rectangle")
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")
@@ -33,7 +35,7 @@ def read_labelme(
     photograph: tuple[int, int] | None = None,
     class_name: str | None = None,
     fits: Callable[[tuple[int, int]], None] = lambda shape: None,
-    remarks: Decisions | None = None,
+    decisions: Decisions | None = None,
 ) -> NDArray[np.bool_]:
     """The shapes of a LabelMe file as one mask, painted in their order.
 
@@ -44,7 +46,7 @@ def read_labelme(
         photograph: (width, height) where the file does not say it.
         class_name: what the photograph shows, when known.
         fits: raises for an (H, W) that cannot be used, before anything is drawn.
-        remarks: who collects what was decided; told at once by default.
+        decisions: collects what was decided; logged at the end of the call by default.
 
     Returns:
         (imageHeight, imageWidth) bool.
@@ -53,11 +55,11 @@ def read_labelme(
         InvalidInput: no LabelMe file, or nothing in it has an area.
     """
     document = read_json(path, "a LabelMe file", ("shapes",))
-    with mask_source(str(path), remarks) as source:
+    with mask_source(str(path), decisions) as source:
         try:
             shape = _size(document, photograph)
             fits(shape)
-            _tell_other_photograph(document, path, source)
+            _record_other_photograph(document, path, source)
             return _painted(document["shapes"], shape, class_name, source)
         except _BROKEN as error:
             raise InvalidInput(
@@ -87,22 +89,9 @@ def _painted(
             "with polygon, rectangle, circle or mask"
         )
     if flat:
-        source.tell("shapes without an area are left out", f"{len(flat)}: {shortened(flat)}")
+        source.record("shapes without an area are left out", f"{len(flat)}: {shortened(flat)}")
     labels = {_plain(each.get("label")) for each in drawn} - set(_NOT_THE_OBJECT)
-    wanted = labels
-    of_class = {label for label in labels if class_name and same_name(label, class_name)}
-    if of_class:
-        wanted = of_class
-    elif len(labels) > 1:
-        source.tell(
-            "shapes of several labels together are taken as the object",
-            shortened(sorted(labels), 4),
-        )
-    elif class_name and any(labels) and not class_name.isdecimal():
-        source.tell(
-            "shapes of another label than the class are taken as the object",
-            f"{next(iter(labels))}, not {class_name}",
-        )
+    wanted = chosen_labels(labels, class_name, source, "shapes", "label")
     mask = np.zeros(shape, dtype=bool)
     for each in drawn:
         label = _plain(each.get("label"))
@@ -137,8 +126,7 @@ def _area(
         (x0, y0), (x1, y1) = points
         rows, columns = np.mgrid[: shape[0], : shape[1]] + 0.5
         distances = np.hypot(columns - x0, rows - y0)
-        inside: NDArray[np.bool_] = distances <= np.hypot(x1 - x0, y1 - y0)
-        return inside
+        return np.asarray(distances <= np.hypot(x1 - x0, y1 - y0))
     raise source.error(
         f"has a shape of type '{kind}': polygon, rectangle, circle and mask are understood"
     )
@@ -167,11 +155,11 @@ def _plain(label: Any) -> str:
     return text.strip().strip("_").casefold()
 
 
-def _tell_other_photograph(document: Mapping[str, Any], path: Path, source: MaskSource) -> None:
+def _record_other_photograph(document: Mapping[str, Any], path: Path, source: MaskSource) -> None:
     """The file says what it was drawn on; photographs are renamed, and files are copied."""
     image = document.get("imagePath")
     if not isinstance(image, str) or not image:
         return
     drawn_on = PureWindowsPath(image)  # takes both kinds of slashes
     if _plain(path.stem) not in (_plain(drawn_on.stem), _plain(drawn_on.name)):
-        source.tell("LabelMe files name another photograph than theirs", drawn_on.name)
+        source.record("LabelMe files name another photograph than theirs", drawn_on.name)

@@ -12,17 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.errors import InvalidInput, MissingAsset
-from explainers.images import Geometry, prepare
+from explainers.images import Geometry, orientation, prepare
 from explainers.masks import check_own_mask
 from explainers.messages import Decisions, MaskSource, mask_source
 from explainers.references.coco import CocoMasks
 from explainers.references.labelme import read_labelme
-from explainers.references.mask_folder import MASK_SUFFIXES, MaskFolder, find_mask
-from explainers.references.mask_pictures import orientation, picture_file_object, picture_object
+from explainers.references.mask_pictures import picture_file_object, picture_object
 from explainers.references.mask_values import array_object
 from explainers.references.reference import Reference
-
-__all__ = ["MASK_SUFFIXES", "MaskFolder", "coco_mask", "find_mask", "given_mask", "load_mask"]
 
 _TURNED_BY_90 = (5, 6, 7, 8)
 
@@ -35,7 +32,7 @@ def load_mask(
     *,
     photograph_path: Path | None = None,
     class_name: str | None = None,
-    remarks: Decisions | None = None,
+    decisions: Decisions | None = None,
 ) -> Reference:
     """Read a user's mask by its meaning; see ``explainers.references.mask_values``.
 
@@ -48,7 +45,7 @@ def load_mask(
         photograph: (width, height) of the original picture.
         photograph_path: its file, when there is one.
         class_name: what the photograph shows, when known; for files that name their objects.
-        remarks: who collects what was decided; told at once by default.
+        decisions: collects what was decided; logged at the end of the call by default.
 
     Raises:
         MissingAsset, InvalidImage: no such file, or not readable.
@@ -61,7 +58,7 @@ def load_mask(
     if photograph_path is not None and photograph_path.exists() and path.samefile(photograph_path):
         raise InvalidInput(f"mask {path} of {name} is the photograph itself: give another file")
     place = _Place(name, geometry, photograph, photograph_path)
-    with mask_source(str(path), remarks) as source:
+    with mask_source(str(path), decisions) as source:
         suffix = path.suffix.lower()
         if suffix == ".npy":
             mask = array_object(_array(path), place.shapes, source)
@@ -71,7 +68,7 @@ def load_mask(
                 photograph=photograph,
                 class_name=class_name,
                 fits=functools.partial(place.check, source=source),
-                remarks=source.decisions,
+                decisions=source.decisions,
             )
         else:
             mask = picture_file_object(path, source)
@@ -87,7 +84,7 @@ def coco_mask(
     category: str | None = None,
     *,
     photograph_path: Path | None = None,
-    remarks: Decisions | None = None,
+    decisions: Decisions | None = None,
 ) -> Reference:
     """The objects of one photograph in a COCO file; those of the category, where it has any.
 
@@ -95,13 +92,13 @@ def coco_mask(
         As :func:`load_mask`.
     """
     place = _Place(name, geometry, photograph, photograph_path)
-    with mask_source(str(masks.path), remarks) as source:
+    with mask_source(str(masks.path), decisions) as source:
         mask = masks.mask(
             file_name,
             category,
             photograph=photograph,
             fits=functools.partial(place.check, source=source),
-            remarks=source.decisions,
+            decisions=source.decisions,
         )
         return Reference(place.fitted(mask, source), str(masks.path))
 
@@ -195,27 +192,29 @@ class _Place:
         self.check(mask.shape, source)
         whole = f"mask {source.name} of {self._name}"
         if mask.shape == self._own:
-            self._tell_doubt(source)
+            self._record_doubt(source)
             check_own_mask(mask, whole)
             picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
             mask = prepare(picture, self._geometry)[..., 0] > 127
             whole += ", in the part of the photograph that the classifier sees,"
         elif self._own[0] == self._own[1] and self._geometry.resize not in (None, mask.shape[0]):
-            source.tell(
+            source.record(
                 f"masks of {self._geometry.crop} × {self._geometry.crop} are taken as drawn on "
                 "the classifier's crop, not as reduced ones of the whole photograph"
             )
         check_own_mask(mask, whole)
         return mask
 
-    def _tell_doubt(self, source: MaskSource) -> None:
+    def _record_doubt(self, source: MaskSource) -> None:
         """Of a mask that has the photograph's size, where it could be meant otherwise."""
         resize, crop = self._geometry.resize, self._geometry.crop
         if self._own == self._crop and resize not in (None, crop):
-            source.tell(
+            source.record(
                 f"masks of the photograph's size, {crop} × {crop}, follow the photograph "
                 f"(resized to {resize}, cropped to {crop})"
             )
         turn = orientation(self._path)
         if turn > 1 and (turn not in _TURNED_BY_90 or self._own[0] == self._own[1]):
-            source.tell("masks are taken as drawn on the upright photograph, as its EXIF turns it")
+            source.record(
+                "masks are taken as drawn on the upright photograph, as its EXIF turns it"
+            )

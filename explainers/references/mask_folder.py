@@ -10,8 +10,6 @@ from pathlib import Path
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.messages import shortened
 
-__all__ = ["MASK_SUFFIXES", "MaskFolder", "find_mask"]
-
 MASK_SUFFIXES = (".png", ".npy", ".json", ".bmp", ".tif", ".tiff", ".gif")
 _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
 """Masks only where there is no other of the name: photographs have these suffixes, too."""
@@ -115,15 +113,6 @@ class MaskFolder:
             return f" (there is {shortened(alike)})"
         every = [path.name for paths in self._files.values() for path in paths]
         return f" (there are {len(every)} others: {shortened(every)})" if every else ""
-
-
-def find_mask(folder: Path, key: str, photograph: Path | None = None) -> Path:
-    """The mask of one image in a folder of masks; see :meth:`MaskFolder.mask_of`.
-
-    Raises:
-        MissingAsset, InvalidInput: there is none, or there are several.
-    """
-    return MaskFolder(folder).mask_of(key, photograph)
 
 
 def _composed(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from explainers.errors import InvalidImage
-from explainers.images import read_image
-from explainers.images.files import is_white_at_zero
+from explainers.images import DAMAGE, is_white_at_zero, read_image
 from explainers.messages import MaskSource
 from explainers.references.mask_values import (
     alpha_object,
@@ -20,16 +18,8 @@ from explainers.references.mask_values import (
     label_object,
 )
 
-__all__ = ["orientation", "picture_file_object", "picture_object"]
-
 # WebP may be lossless; then two values are kept, and labels are rarely written so.
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
-_ORIENTATION = 0x0112  # EXIF's number of the tag
-# What Pillow raises for files that are damaged, or larger than it likes.
-_DAMAGE = (
-    OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, struct.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
@@ -50,25 +40,13 @@ def picture_file_object(path: Path, source: MaskSource) -> NDArray[np.bool_]:
             several = frames > 1 and opened.format != "MPO"
             _refuse_white_at_zero(opened, source)  # a picture that was turned has no tags
             picture = ImageOps.exif_transpose(opened)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InvalidImage(
             f"{path} cannot be read as it is ({type(error).__name__}): save it as PNG again"
         ) from error
     if several:
         raise source.error(f"has {frames} frames or pages: save the mask alone")
     return picture_object(picture, source, lossy=lossy)
-
-
-def orientation(path: Path | None) -> int:
-    """What EXIF says about a photograph, 1 to 8; 1 (upright) where it says nothing readable."""
-    if path is None or not path.is_file():
-        return 1
-    try:
-        with Image.open(path) as photograph:
-            value = photograph.getexif().get(_ORIENTATION, 1)
-    except _DAMAGE:  # then it was not turned, either
-        return 1
-    return value if isinstance(value, int) else 1
 
 
 def picture_object(
@@ -132,7 +110,7 @@ def _palette_object(picture: Image.Image, source: MaskSource) -> NDArray[np.bool
         return grey_object(palette[indices][..., 0], source)
     black = [int(index) for index, colour in zip(used, colours, strict=True) if not colour.any()]
     if black and 0 not in black and len(used) == 2:
-        source.tell("black is taken as the background, though it is not index 0 of the palette")
+        source.record("black is taken as the background, though it is not index 0 of the palette")
         return np.asarray(palette[indices].any(axis=-1))
     if black and 0 not in black and used[0] == 0:
         raise source.error(

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from explainers.messages import MaskSource, shortened
 
-__all__ = ["alpha_object", "array_object", "coloured_object", "grey_object", "label_object"]
-
 VOID = 255
 """The label of pixels that data sets leave out of their measures, such as borders of objects."""
 
@@ -94,9 +92,8 @@ def _layers_object(values: NDArray[Any], source: MaskSource, *, colours: bool) -
             f"has {len(layers)} layers that add up to the same everywhere, one for each class: "
             "give the layer of the object alone"
         )
-    source.tell("several masks of one picture are united", f"{len(layers)} layers")
-    united: NDArray[np.bool_] = np.any([grey_object(each, source) for each in layers], axis=0)
-    return united
+    source.record("several masks of one picture are united", f"{len(layers)} layers")
+    return np.asarray(np.any([grey_object(each, source) for each in layers], axis=0))
 
 
 def _as_colours(values: NDArray[Any]) -> NDArray[Any]:
@@ -151,11 +148,11 @@ def grey_object(
     if labels and whole and not lossy and found[0] == 0 and _are_labels(found, counts):
         return label_object(values, source)
     if not whole and _are_small_fractions(found, counts):
-        source.tell("fractions are taken as labels divided by 255, as matplotlib reads them")
+        source.record("fractions are taken as labels divided by 255, as matplotlib reads them")
         return label_object(np.rint(values.astype(np.float64) * VOID).astype(int), source)
     full = next((top for top in _RANGES if found[-1] <= top), None)
     if full is not None and _is_soft(found, counts, full, probabilities=not whole and full == 1):
-        source.tell(_CUT)
+        source.record(_CUT)
         return np.asarray(values > full / 2)
     listed = shortened([f"{value:g}" for value in found], 8)
     if found[0] != 0 and len(found) <= _MOST_LABELS:
@@ -190,7 +187,7 @@ def label_object(indices: NDArray[Any], source: MaskSource) -> NDArray[np.bool_]
             f"has {len(labels)} labels or colours: it looks like a photograph, not like a mask"
         )
     if void:
-        source.tell(f"label {VOID} is taken as void, which is not the object")
+        source.record(f"label {VOID} is taken as void, which is not the object")
     united = np.asarray(np.isin(indices, labels))
     if len(labels) > 1:
         listed = f"labels {shortened([str(label) for label in labels], 8)}"
@@ -199,7 +196,7 @@ def label_object(indices: NDArray[Any], source: MaskSource) -> NDArray[np.bool_]
                 f"has {listed}, which cover {united.mean():.0%} of the picture together, as in a "
                 f"labelled scene: which is the object? {_SAVE}"
             )
-        source.tell(_UNITED, listed)
+        source.record(_UNITED, listed)
     return united
 
 
@@ -252,7 +249,7 @@ def alpha_object(
             f"the background? {_SAVE}, without transparency"
         )
     if len(visible) > 1:
-        source.tell("what is not transparent is taken as the object, whatever its colour")
+        source.record("what is not transparent is taken as the object, whatever its colour")
     return grey_object(alpha, source, lossy=lossy, labels=False)
 
 
@@ -291,8 +288,7 @@ def _distinct(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     for channel in colours.T:
         packed = (packed << np.uint32(8)) | channel
     _, first = np.unique(packed, return_index=True)
-    distinct: NDArray[np.uint8] = colours[first]
-    return distinct
+    return np.asarray(colours[first])
 
 
 def _named(colours: NDArray[np.uint8]) -> str:

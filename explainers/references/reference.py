@@ -20,8 +20,6 @@ from explainers.messages import warn_once
 from explainers.references.heat_map_rules import HeatMapRule, parse_heat_map_rule
 from explainers.references.reliability import Reliability, estimate_reliability
 
-__all__ = ["CamReference", "Reference", "parse_reference"]
-
 _NONE = "none"
 _OTHER_SHARE = 1.0
 _logger = logging.getLogger(__name__)
@@ -125,13 +123,13 @@ class CamReference:
             )
         mask = self.rule(found, image)
         check_reference(mask, name)
-        self._tell_other_share(mask, name)
+        self._warn_of_other_share(mask, name)
         if not judged:
             return Reference(mask, self.text)
         reliability = estimate_reliability(classifier, image, mask, scaled, class_index)
         return Reference(mask, self.text, reliability)
 
-    def _tell_other_share(self, mask: NDArray[np.bool_], name: str) -> None:
+    def _warn_of_other_share(self, mask: NDArray[np.bool_], name: str) -> None:
         percent = self.rule.percent
         if percent is not None and abs(100 * mask.mean() - percent) > _OTHER_SHARE:
             warn_once(

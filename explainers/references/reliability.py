@@ -21,8 +21,6 @@ from explainers.errors import InvalidInput
 from explainers.images import AtScale
 from explainers.lime import top_label
 
-__all__ = ["DOUBTFUL", "Reliability", "estimate_reliability"]
-
 DOUBTFUL = 0.4
 """Below this the commands warn."""
 

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
 
-__all__ = ["UpperBound", "overlap_counts", "reachable_iou"]
-
 
 @dataclass(frozen=True)
 class UpperBound:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explainers import messages as telling
 from explainers.classifiers import BlackBox, load_classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput, LimeTunerError
@@ -194,7 +193,6 @@ def test_a_function_that_writes_into_its_images_gets_copies(module: str) -> None
 
 
 def test_odd_answers_are_told_once(module: str, caplog: pytest.LogCaptureFixture) -> None:
-    telling._told.clear()
     image = np.full((8, 8, 3), 51, dtype=np.uint8)
     for name, said in (("several", "sum to 0.9"), ("noisy", "answers by chance")):
         found = load_classifier(f"function:{module}:{name}")

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from explainers import messages as telling
 from explainers.cam import heat_map
 from explainers.classifiers import (
     IMAGENET_MEAN,
@@ -32,7 +31,6 @@ _CPU = torch.device("cpu")
 
 def _load(monkeypatch: pytest.MonkeyPatch, module: nn.Module, **options: Any) -> Classifier:
     monkeypatch.setattr(factories, "import_user_object", lambda spec, what: (None, lambda: module))
-    monkeypatch.setattr(telling, "_told", set())
     return load_from_factory("own:net", None, _CPU, **options)
 
 

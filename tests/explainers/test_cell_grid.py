@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from explainers.cam.cell_grid import cells_start_at_corner, moved_to_centres, sampled
+from explainers.cam.multiscale import cells_start_at_corner, moved_to_centres, sampled
 
 
 def _picture(side: int, seed: int) -> NDArray[np.float32]:

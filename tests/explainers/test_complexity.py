@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from explainers.metrics.complexity import edge_density, entropy
+from explainers.metrics.localisation import edge_density, entropy
 
 
 def test_entropy_in_bits() -> None:

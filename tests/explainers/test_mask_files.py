@@ -13,8 +13,7 @@ from PIL import Image
 
 from explainers.errors import InvalidInput, MissingAsset, UnusableReference
 from explainers.images import Geometry, prepare
-from explainers.references import coco_mask, given_mask, load_mask, read_coco
-from explainers.references.mask_files import find_mask
+from explainers.references import MaskFolder, coco_mask, given_mask, load_mask, read_coco
 
 _GEOMETRY = Geometry(32, 24)
 _PHOTOGRAPH = (50, 40)  # width, height
@@ -212,7 +211,7 @@ def test_labelme_and_coco_files_follow_the_photograph_like_pictures(tmp_path: Pa
     shapes = [{"label": "fish", "points": square, "shape_type": "polygon"}]
     labelme = {"imageWidth": 50, "imageHeight": 40, "shapes": shapes}
     (tmp_path / "bird.json").write_text(json.dumps(labelme))
-    found = load_mask(find_mask(tmp_path, "bird"), "bird", _GEOMETRY, _PHOTOGRAPH)
+    found = load_mask(MaskFolder(tmp_path).mask_of("bird"), "bird", _GEOMETRY, _PHOTOGRAPH)
     assert np.array_equal(found.mask, expected)
     coco = {
         "images": [{"id": 7, "file_name": "photos/fish.jpg", "width": 50, "height": 40}],
@@ -224,4 +223,4 @@ def test_labelme_and_coco_files_follow_the_photograph_like_pictures(tmp_path: Pa
         coco_mask(masks, "fish.png", "fish", _GEOMETRY, _PHOTOGRAPH).mask, expected
     )
     with pytest.raises(MissingAsset, match=r"fox\.json"):
-        find_mask(tmp_path, "fox")
+        MaskFolder(tmp_path).mask_of("fox")

@@ -9,7 +9,6 @@ import pytest
 
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.references import MaskFolder
-from explainers.references.mask_folder import find_mask
 
 _COMPOSED = unicodedata.normalize("NFC", "café")
 _DECOMPOSED = unicodedata.normalize("NFD", "café")
@@ -40,7 +39,7 @@ def test_found(
 ) -> None:
     _fill(tmp_path, *names)
     own = None if photograph is None else tmp_path / photograph
-    assert find_mask(tmp_path, key, own).name == found
+    assert MaskFolder(tmp_path).mask_of(key, own).name == found
 
 
 def test_a_copy_of_the_photograph_is_not_its_mask(tmp_path: Path) -> None:
@@ -49,15 +48,15 @@ def test_a_copy_of_the_photograph_is_not_its_mask(tmp_path: Path) -> None:
     masks.mkdir()
     (masks / "cat.png").write_text("pixels")
     with pytest.raises(MissingAsset, match=r"cat\.png is the photograph itself"):
-        find_mask(masks, "cat", tmp_path / "cat.png")
+        MaskFolder(masks).mask_of("cat", tmp_path / "cat.png")
     (masks / "cat.json").write_text("{}")
-    assert find_mask(masks, "cat", tmp_path / "cat.png").suffix == ".json"
+    assert MaskFolder(masks).mask_of("cat", tmp_path / "cat.png").suffix == ".json"
 
 
 def test_several_masks_are_refused(tmp_path: Path) -> None:
     _fill(tmp_path, "cat.png", "cat.npy", "dog.png")
     with pytest.raises(InvalidInput, match=r"several masks of 'cat' \(cat\.npy, cat\.png\)"):
-        find_mask(tmp_path, "cat")
+        MaskFolder(tmp_path).mask_of("cat")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +72,7 @@ def test_several_masks_are_refused(tmp_path: Path) -> None:
 def test_what_there_is_instead(names: list[str], said: str, tmp_path: Path) -> None:
     _fill(tmp_path, *names)
     with pytest.raises(MissingAsset, match=said):
-        find_mask(tmp_path, "cat")
+        MaskFolder(tmp_path).mask_of("cat")
 
 
 def test_masks_beside_photographs(tmp_path: Path) -> None:

@@ -110,9 +110,9 @@ def test_palettes_hold_labels(
     assert palette is not None
     picture = Image.fromarray(labels.astype(np.uint8))
     picture.putpalette(palette)
-    remarks = Decisions()
-    assert np.array_equal(picture_object(picture, MaskSource("cat.png", remarks)), expected)
-    remarks.tell()
+    decisions = Decisions()
+    assert np.array_equal(picture_object(picture, MaskSource("cat.png", decisions)), expected)
+    decisions.log()
     assert told in caplog.text
 
 
@@ -139,11 +139,11 @@ def test_contradictions_are_refused(picture: Image.Image, reason: str) -> None:
 def test_lossy_masks_are_cut_at_half(
     suffix: str, mode: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, remarks = tmp_path / f"mask.{suffix}", Decisions()
+    path, decisions = tmp_path / f"mask.{suffix}", Decisions()
     Image.fromarray(_TRUTH.astype(np.uint8) * 255).convert(mode).save(path, quality=70)
-    found = picture_file_object(path, MaskSource("mask", remarks))
+    found = picture_file_object(path, MaskSource("mask", decisions))
     assert np.count_nonzero(found ^ _TRUTH) <= 4
-    remarks.tell()
+    decisions.log()
     assert "half" in caplog.text
 
 
@@ -173,9 +173,9 @@ def test_a_faint_shadow_is_neither_the_object_nor_a_label() -> None:
     alpha[20:60, 20:60] = 255
     alpha[60:62, 20:60] = 40
     picture = Image.fromarray(np.dstack([np.full((100, 100, 3), 90, np.uint8), alpha]))
-    remarks = Decisions()
-    assert np.array_equal(picture_object(picture, MaskSource("cut.png", remarks)), alpha == 255)
+    decisions = Decisions()
+    assert np.array_equal(picture_object(picture, MaskSource("cut.png", decisions)), alpha == 255)
     alpha[60:80, 20:60] = 40  # as much as half of the object: which is it?
     picture = Image.fromarray(np.dstack([np.full((100, 100, 3), 90, np.uint8), alpha]))
     with pytest.raises(InvalidInput, match="neither two"):
-        picture_object(picture, MaskSource("cut.png", remarks))
+        picture_object(picture, MaskSource("cut.png", decisions))

@@ -6,7 +6,6 @@ import logging
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from explainers import messages as telling
 from explainers.cam import ActivationMaps
 from explainers.classifiers import Classifier, OutputKind
 from explainers.engines import TorchEngine, make_engine
@@ -37,14 +35,6 @@ from tests.explainers.odd_networks import (
 _GREY = float(np.array([255, 51, 102]) @ np.array([0.299, 0.587, 0.114])) / 255
 _OF_GREY = np.exp(4 * _GREY) / (np.exp(4 * _GREY) + 2)  # its other two filters are empty
 _RED = 1 / (1 + np.exp(-4.0))
-
-
-@pytest.fixture(autouse=True)
-def nothing_told() -> Iterator[None]:
-    """Lines are told once in a process."""
-    telling._told.clear()
-    yield
-    telling._told.clear()
 
 
 def _classifier(module: nn.Module, **keywords: Any) -> Classifier:

@@ -9,12 +9,12 @@ from explainers.messages import Decisions, decisions_logged, mask_source
 
 
 def test_each_decision_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    with decisions_logged() as remarks:
+    with decisions_logged() as decisions:
         for number in range(5):
-            with mask_source(f"{number}.png", remarks) as source:
-                source.tell("cut at half")
-                source.tell("cut at half")
-                source.tell("united", f"labels {number}, 9")
+            with mask_source(f"{number}.png", decisions) as source:
+                source.record("cut at half")
+                source.record("cut at half")
+                source.record("united", f"labels {number}, 9")
         assert caplog.messages == []
     assert caplog.messages == [
         "cut at half: 0.png, 1.png, 2.png and 2 more",
@@ -29,9 +29,9 @@ def test_told_at_once_without_a_collector_and_after_an_error(
         pytest.raises(InvalidInput, match=r"^a\.png is empty"),
         mask_source("a.png", None) as source,
     ):
-        source.tell("255 is void")
+        source.record("255 is void")
         raise source.error("is empty")
     assert caplog.messages == ["255 is void: a.png"]
-    remarks = Decisions()
-    remarks.tell()
+    decisions = Decisions()
+    decisions.log()
     assert len(caplog.messages) == 1

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from explainers import messages as telling
-from explainers.classifiers.state_dicts import load_state
+from explainers.classifiers.weights import load_state
 from explainers.errors import InvalidInput
 
 
@@ -26,8 +25,7 @@ class _Net(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def _nothing_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(telling, "_told", set())
+def _warnings(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
 
 
