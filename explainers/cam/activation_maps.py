@@ -7,7 +7,6 @@ exception passes. Working on a copy leaves the caller's model as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.cam.channel_weights import CHANNEL_WEIGHTS, ChannelWeights, Progress, ScoreModule
+from explainers.cam.channel_weights import ChannelWeights, Progress, ScoreModule
 from explainers.classifiers import Classifier, copied, import_torchvision
 from explainers.errors import InvalidInput, LimeTunerError
 
@@ -77,8 +76,7 @@ class ActivationMaps:
         kind = CAM_METHODS[method]
         if kind is None:
             self._cam = BaseCAM(**common, uses_gradients=False)
-            weights = ChannelWeights(classifier, progress)
-            self._cam.get_cam_weights = partial(CHANNEL_WEIGHTS[method], weights)
+            self._cam.get_cam_weights = ChannelWeights(classifier, method, progress)
         else:
             self._cam = getattr(pytorch_grad_cam, kind)(**common)
         self._cam.get_cam_image = _without_noise(self._cam.get_cam_image)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from explainers.classifiers import (
     copied,
     map_scores,
 )
+
+_Thing = TypeVar("_Thing", torch.nn.Module, torch.Tensor)
 
 Progress = Callable[[int, int], None]
 """Called with (channels so far, channels in all)."""
@@ -46,19 +48,23 @@ class ChannelWeights:
 
     Args:
         classifier: its ``cam_layer`` is the layer; the module is left as it is.
-        progress: told after every batch.
+        method: ``scorecam`` or ``ablationcam``.
+        progress: called after every batch.
     """
 
-    def __init__(self, classifier: Classifier, progress: Progress | None = None) -> None:
-        self._classifier = classifier
-        self._module = in_single_precision(copied(classifier.module, classifier.name), classifier)
+    def __init__(
+        self, classifier: Classifier, method: str, progress: Progress | None = None
+    ) -> None:
+        self._classifier, self._method = classifier, method
+        module = copied(classifier.module, classifier.name)
+        self._module = in_single_precision(module, classifier)
         self._layout = torch.channels_last  # the faster one
         self._layer = classifier.cam_target(self._module)
         # Layers whose output needs a transform to become (N, channels, h, w) have channels last.
         self._channels_last = classifier.reshape_transform is not None
         self._progress = progress
 
-    def score(
+    def __call__(
         self,
         inputs: torch.Tensor,
         layer: Any,
@@ -66,28 +72,24 @@ class ChannelWeights:
         activations: NDArray[np.float32],
         gradients: Any,
     ) -> NDArray[np.float32]:
-        """Score-CAM (Wang et al. 2020): softmax of the logits of the picture masked by channels.
-
-        The arguments are those of grad-cam's ``get_cam_weights``.
+        """The weights, (N, C) float32; the signature of grad-cam's ``get_cam_weights``.
 
         Args:
-            inputs: (N, 3, H, W) normalised.
+            inputs: (N, c, H, W) normalised.
             targets: one per picture, with its class as ``category``.
             activations: (N, C, h, w).
-
-        Returns:
-            (N, C) float32.
         """
-        weights = []
         inputs = self._typed(inputs)
+        weigh = _METHODS[self._method]
         with torch.inference_mode():
-            for image, target, maps in zip(inputs, targets, activations, strict=True):
-                logits = self._of_masked(image, torch.from_numpy(maps).to(image.device), target)
-                weights.append(torch.softmax(logits, dim=0).cpu().numpy())
-        return np.stack(weights)
+            weights = [
+                weigh(self, image, torch.from_numpy(maps).to(image.device), target.category)
+                for image, target, maps in zip(inputs, targets, activations, strict=True)
+            ]
+        return torch.stack(weights).cpu().numpy()
 
-    def _of_masked(self, image: torch.Tensor, maps: torch.Tensor, target: Any) -> torch.Tensor:
-        """(C,) the class's logit for the picture under each channel's mask.
+    def _score(self, image: torch.Tensor, maps: torch.Tensor, category: int) -> torch.Tensor:
+        """Score-CAM (Wang et al. 2020): softmax of the logits of the picture masked by channels.
 
         Many channels see nothing, or see it in the same cell only: equal masks are asked once.
         """
@@ -112,9 +114,9 @@ class ChannelWeights:
             masks = (masks - least) / (most - least + 1e-8)
             shown = (image[None] * masks).contiguous(memory_format=self._layout)
             scores = self._classifier.map_scores(network(shown), shown)
-            found.append(scores[:, target.category])
+            found.append(scores[:, category])
             self._report(min(start + batch, len(different)), len(different))
-        return torch.cat(found)[place]
+        return torch.softmax(torch.cat(found)[place], dim=0)
 
     def _folded(self, image: torch.Tensor) -> torch.nn.Module:
         """The network with batch normalisation folded into the convolutions before it, where torch
@@ -133,32 +135,14 @@ class ChannelWeights:
         allowed = _SAME * float(usual.abs().max())
         return folded if float((found - usual).abs().max()) <= allowed else self._module
 
-    def ablation(
-        self,
-        inputs: torch.Tensor,
-        layer: Any,
-        targets: Sequence[Any],
-        activations: NDArray[np.float32],
-        gradients: Any,
-    ) -> NDArray[np.float32]:
+    def _ablation(self, image: torch.Tensor, maps: torch.Tensor, category: int) -> torch.Tensor:
         """Ablation-CAM (Desai and Ramaswamy 2020): the share of the class's logit that is lost
         when a channel is set to zero.
 
         grad-cam sets channels far below zero where the layer has negative outputs, further with
         every picture of a batch; the paper's zero is used here for all.
-
-        Args, Returns: as for :meth:`score`.
         """
-        inputs = self._typed(inputs)
-        with torch.inference_mode():
-            return np.stack(
-                [
-                    self._drops(image[None], target.category)
-                    for image, target in zip(inputs, targets, strict=True)
-                ]
-            )
-
-    def _drops(self, image: torch.Tensor, category: int) -> NDArray[np.float32]:
+        image = image[None]
         outputs: list[torch.Tensor] = []
         handle = self._layer.register_forward_hook(
             # The next layer may work in place.
@@ -182,7 +166,7 @@ class ChannelWeights:
             shown = image if alone else image.repeat_interleave(len(chosen), dim=0)
             drops.append(original - self._continued(shown, ablated)[:, category])
             self._report(chosen.stop, channels)
-        return np.asarray((torch.cat(drops) / original).cpu().numpy())
+        return torch.cat(drops) / original
 
     def _goes_on_alone(
         self, image: torch.Tensor, output: torch.Tensor, whole: torch.Tensor
@@ -214,8 +198,7 @@ class ChannelWeights:
         return as_probabilities(scores, kind)
 
     def _typed(self, inputs: torch.Tensor) -> torch.Tensor:
-        half = inputs.dtype.itemsize < torch.float32.itemsize
-        inputs = inputs.float() if half else inputs
+        inputs = in_single_precision(inputs, self._classifier)
         self._lay_out(torch.channels_last)
         try:
             with torch.inference_mode():
@@ -233,8 +216,7 @@ class ChannelWeights:
             self._progress(done, total)
 
 
-CHANNEL_WEIGHTS = {"scorecam": ChannelWeights.score, "ablationcam": ChannelWeights.ablation}
-"""Method → what finds its weights, with the signature of grad-cam's ``get_cam_weights``."""
+_METHODS = {"scorecam": ChannelWeights._score, "ablationcam": ChannelWeights._ablation}
 
 
 class ScoreModule(torch.nn.Module):
@@ -256,12 +238,10 @@ class ScoreModule(torch.nn.Module):
         Raises:
             InvalidInput: the module returned no scores.
         """
-        dtype = self._classifier.input_dtype
-        wanted = torch.float32 if dtype.itemsize < torch.float32.itemsize else dtype
-        inputs = inputs.to(wanted)
+        inputs = in_single_precision(inputs, self._classifier)
         return self._classifier.map_scores(self.module(inputs), inputs)
 
 
-def in_single_precision(module: torch.nn.Module, classifier: Classifier) -> torch.nn.Module:
-    """The module itself, with half precision made single: maps are sums over many cells."""
-    return module.float() if classifier.input_dtype.itemsize < 4 else module
+def in_single_precision(thing: _Thing, classifier: Classifier) -> _Thing:
+    """The classifier's module or its input, half precision made single: maps are long sums."""
+    return thing.float() if classifier.input_dtype.itemsize < 4 else thing

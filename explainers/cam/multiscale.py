@@ -139,13 +139,21 @@ def moved_to_centres(heat: NDArray[np.float32], stride: tuple[float, float]) -> 
     """
     for axis, step in ((-2, stride[0]), (-1, stride[1])):
         length = heat.shape[axis]
-        position = np.minimum(np.arange(length) + (step - 1) / 2, length - 1)
-        low = np.floor(position).astype(np.intp)
-        high = np.minimum(low + 1, length - 1)
-        share = (position - low).astype(np.float32)
-        share = share[:, None] if axis == -2 else share
-        heat = np.take(heat, low, axis) * (1 - share) + np.take(heat, high, axis) * share
+        heat = _interpolated(heat, axis, np.arange(length) + (step - 1) / 2)
     return heat
+
+
+def _interpolated(
+    values: NDArray[np.float32], axis: int, position: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Values at positions along axis -2 or -1, linear between; the outermost go on outwards."""
+    last = values.shape[axis] - 1
+    position = position.clip(0, last)
+    low = np.floor(position).astype(np.intp)
+    share = (position - low).astype(np.float32)
+    share = share[:, None] if axis == -2 else share
+    upper = np.take(values, np.minimum(low + 1, last), axis)
+    return np.asarray(np.take(values, low, axis) * (1 - share) + upper * share)
 
 
 def sampled(cells: NDArray[np.float32], side: int, *, corner: bool) -> NDArray[np.float32]:
@@ -160,13 +168,8 @@ def sampled(cells: NDArray[np.float32], side: int, *, corner: bool) -> NDArray[n
         (channels, side, side) float32; linear between cells, the outermost go on to the edges.
     """
     found = cells
-    for axis in (1, 2):
+    for axis in (-2, -1):
         count = cells.shape[axis]
         middle = (np.arange(side) + 0.5) / side * count  # in cells, from the picture's edge
-        position = (middle if corner else middle - 0.5).clip(0, count - 1)
-        low = np.floor(position).astype(np.intp)
-        high = np.minimum(low + 1, count - 1)
-        share = (position - low).astype(np.float32)
-        share = share[None, :, None] if axis == 1 else share[None, None, :]
-        found = np.take(found, low, axis) * (1 - share) + np.take(found, high, axis) * share
+        found = _interpolated(found, axis, middle if corner else middle - 0.5)
     return found.astype(np.float32)

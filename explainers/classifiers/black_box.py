@@ -174,7 +174,9 @@ def load_black_box(spec: str) -> BlackBox:
         name=name,
         module=_Opaque(name),
         class_names=_class_names(function, name),
-        geometry=_geometry(function),
+        geometry=Geometry(
+            getattr(function, "resize", Geometry.resize), getattr(function, "crop", Geometry.crop)
+        ),
         device=torch.device("cpu"),
         outputs_probabilities=True,
         function=function,
@@ -194,14 +196,6 @@ def _class_names(function: Any, name: str) -> tuple[str, ...]:
             "the order of its columns"
         )
     return tuple(str(each) for each in given)
-
-
-def _geometry(function: Any) -> Geometry:
-    """What its attributes say, the usual one otherwise."""
-    usual = Geometry()
-    return Geometry(
-        resize=getattr(function, "resize", usual.resize), crop=getattr(function, "crop", usual.crop)
-    )
 
 
 def _remedy(answers: NDArray[np.float32]) -> str:

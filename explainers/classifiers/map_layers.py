@@ -22,28 +22,20 @@ from explainers.errors import LimeTunerError
 # Where the last spatial feature map lives, by the module of torchvision that defines the family.
 # For VGG, MobileNet and the like the last block of ``features`` is the last convolutional stage.
 _CAM_LAYERS = {
-    "alexnet": "features",
-    "convnext": "features",
-    "densenet": "features",
-    "efficientnet": "features",
+    **dict.fromkeys(
+        ("alexnet", "convnext", "densenet", "efficientnet", "mobilenetv2", "mobilenetv3",
+         "squeezenet", "vgg"),
+        "features.-1",
+    ),
     "googlenet": "inception5b",
     "inception": "Mixed_7c",
-    "maxvit": "blocks",
-    "mnasnet": "layers",
-    "mobilenetv2": "features",
-    "mobilenetv3": "features",
-    "regnet": "trunk_output",
-    "resnet": "layer4",
+    "maxvit": "blocks.-1",
+    "mnasnet": "layers.-1",
+    "regnet": "trunk_output.-1",
+    "resnet": "layer4.-1",
     "shufflenetv2": "conv5",
-    "squeezenet": "features",
     "swin_transformer": "features.-1.-1.norm1",
-    "vgg": "features",
     "vision_transformer": "encoder.layers.-1.ln_1",
-}
-# Families whose container is indexed from its end rather than taken whole.
-_LAST_OF = {
-    "convnext", "densenet", "efficientnet", "maxvit", "mobilenetv2", "mobilenetv3", "resnet",
-    "vgg", "squeezenet", "regnet", "alexnet", "mnasnet",
 }  # fmt: skip
 _FAMILIES = "torchvision.models."
 
@@ -116,18 +108,11 @@ def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
 def known_map_layer(module: nn.Module) -> MapLayer | None:
     """The layer of one of torchvision's networks; ``None`` for any other."""
     for family in _families(module):
-        path = _CAM_LAYERS[family]
-        if family in _LAST_OF:
-            path += ".-1"
         try:
-            resolved = _resolve_negative(module, path)
+            resolved = _resolve_negative(module, _CAM_LAYERS[family])
         except AttributeError:  # a part of such a network
             continue
-        if family == "vision_transformer":
-            return MapLayer(resolved, TokensToMap(1))
-        if family == "swin_transformer":
-            return MapLayer(resolved, channels_first)
-        return MapLayer(resolved)
+        return MapLayer(resolved, _RESHAPES.get(family))
     return None
 
 
@@ -271,3 +256,9 @@ class TokensToMap:
 def channels_first(features: torch.Tensor) -> torch.Tensor:
     """Swin: (N, h, w, C) → (N, C, h, w)."""
     return features.permute(0, 3, 1, 2)
+
+
+_RESHAPES: dict[str, ReshapeTransform] = {
+    "vision_transformer": TokensToMap(1),
+    "swin_transformer": channels_first,
+}

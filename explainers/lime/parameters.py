@@ -75,6 +75,13 @@ class Regressor:
         return getattr(linear_model, self.name)(**dict(self.parameters))
 
 
+# Parameters that are choices with parameters of their own, and what JSON calls the choice.
+_CHOICES: Mapping[str, tuple[type[Segmentation] | type[Regressor], str]] = {
+    "segmentation": (Segmentation, "algorithm"),
+    "regressor": (Regressor, "name"),
+}
+
+
 @dataclass(frozen=True)
 class LimeParameters:
     """Keyword arguments of ``lime_image.LimeImageExplainer.explain_instance``.
@@ -115,7 +122,7 @@ class LimeParameters:
         for colour in colours:
             if colour is not None:
                 _whole("hide_color", colour, 0, 255)
-        for name, kind in (("segmentation", Segmentation), ("regressor", Regressor)):
+        for name, (kind, _) in _CHOICES.items():
             if not isinstance(getattr(self, name), kind | None):
                 raise InvalidParameters(f"{name}={getattr(self, name)!r} must name its parameters")
         if not isinstance(self.labels, (tuple, list)):
@@ -150,30 +157,18 @@ class LimeParameters:
 
     def as_kwargs(self) -> dict[str, Any]:
         """The ten keyword arguments, as fresh stock objects that pickle without this package."""
-        return {
-            "labels": self.labels,
-            "hide_color": self.hide_color,
-            "top_labels": self.top_labels,
-            "num_features": self.num_features,
-            "num_samples": self.num_samples,
-            "batch_size": self.batch_size,
-            "segmentation_fn": None if self.segmentation is None else self.segmentation.as_lime(),
-            "distance_metric": self.distance_metric,
-            "model_regressor": None if self.regressor is None else self.regressor.as_sklearn(),
-            "random_seed": self.random_seed,
-        }
+        values = {name: getattr(self, name, None) for name in LIME_ARGUMENTS}
+        values["segmentation_fn"] = self.segmentation and self.segmentation.as_lime()
+        values["model_regressor"] = self.regressor and self.regressor.as_sklearn()
+        return values
 
     def to_json(self) -> str:
         """One line of JSON; equal parameters give equal text."""
         document: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        document["segmentation"] = self.segmentation and {
-            "algorithm": self.segmentation.algorithm,
-            **dict(self.segmentation.parameters),
-        }
-        document["regressor"] = self.regressor and {
-            "name": self.regressor.name,
-            **dict(self.regressor.parameters),
-        }
+        for name, (_, named) in _CHOICES.items():
+            choice = document[name]
+            if choice is not None:
+                document[name] = {named: getattr(choice, named), **dict(choice.parameters)}
         return json.dumps(document, sort_keys=True)
 
     @classmethod
@@ -196,16 +191,10 @@ class LimeParameters:
                 f"unknown LIME parameter {unknown[0]!r}: known are {', '.join(sorted(known))}"
             )
         values = dict(document)
-        if isinstance(values.get("segmentation"), dict):
-            segmentation = dict(values["segmentation"])
-            values["segmentation"] = Segmentation(
-                str(segmentation.pop("algorithm", "")), tuple(segmentation.items())
-            )
-        if isinstance(values.get("regressor"), dict):
-            regressor = dict(values["regressor"])
-            values["regressor"] = Regressor(
-                str(regressor.pop("name", "")), tuple(regressor.items())
-            )
+        for name, (kind, named) in _CHOICES.items():
+            if isinstance(values.get(name), dict):
+                choice = dict(values[name])
+                values[name] = kind(str(choice.pop(named, "")), tuple(choice.items()))
         if isinstance(values.get("hide_color"), list):
             values["hide_color"] = tuple(values["hide_color"])
         return cls(**values)

@@ -96,9 +96,9 @@ IMAGE[0, 2:4, 2:6] = (255, 102, 51)  # sums 8, 3.2 and 1.6; logit 2 * 8 + 5 * 3.
 def test_ablation_weights_are_the_shares_that_channels_have(tail: str) -> None:
     import_torchvision()
     classifier = _classifier(tail)
-    weights = ChannelWeights(classifier)
+    weights = ChannelWeights(classifier, "ablationcam")
     inputs = classifier.normalise(IMAGE)
-    found = weights.ablation(inputs, None, [_target(1)], np.zeros((1, 3, 8, 8), np.float32), None)
+    found = weights(inputs, None, [_target(1)], np.zeros((1, 3, 8, 8), np.float32), None)
     np.testing.assert_allclose(found, [[0.5, 0.5, 0.0]], atol=1e-5)
 
 
@@ -111,8 +111,8 @@ def test_score_weights_are_the_softmax_of_masked_logits() -> None:
     activations[0, 1, 2] = 7.0  # the upper half of it: logit 16
     activations[0, 3] = activations[0, 1] / 3  # the same mask: not asked again
     told: list[tuple[int, int]] = []
-    weights = ChannelWeights(classifier, lambda done, total: told.append((done, total)))
-    found = weights.score(inputs, None, [_target(1)], activations, None)
+    weights = ChannelWeights(classifier, "scorecam", lambda done, total: told.append((done, total)))
+    found = weights(inputs, None, [_target(1)], activations, None)
     expected = torch.softmax(torch.tensor([32.0, 16.0, 0.0, 16.0]), dim=0)
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
     assert told[-1] == (3, 3)
