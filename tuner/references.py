@@ -7,8 +7,15 @@ from pathlib import Path
 
 from explainers.errors import InvalidInput
 from explainers.masks import check_own_mask
-from explainers.messages import Decisions, decisions_logged
-from explainers.references import MaskFolder, Reference, coco_mask, load_mask, read_coco
+from explainers.references import (
+    Decisions,
+    MaskFolder,
+    Reference,
+    coco_mask,
+    decisions_logged,
+    load_mask,
+    read_coco,
+)
 from studies.assets import StudyImage
 from studies.catalog import Catalog
 

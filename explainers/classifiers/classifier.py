@@ -51,7 +51,7 @@ class Classifier:
 
     Attributes:
         name: what it is called in studies and reports.
-        module: maps (N, 3, H, W) normalised images to (N, C) logits; in eval mode. What else it
+        module: maps (N, c, H, W) normalised images to (N, C) logits; in eval mode. What else it
             may return: :mod:`explainers.classifiers.outputs`. It is given its own parameters'
             floating type.
         class_names: C names, in the order of the outputs; numbers as text when unknown.

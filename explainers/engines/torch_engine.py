@@ -103,7 +103,7 @@ class TorchEngine:
             )
 
     def _answer(self, batch: torch.Tensor) -> NDArray[np.float32]:
-        """(N, 3, H, W) normalised → (N, C)."""
+        """(N, c, H, W) normalised → (N, C)."""
         count = len(batch)
         if self.on_accelerator:
             missing = _planned(count) - count

@@ -1,5 +1,6 @@
 from .annotations import fill_polygons
 from .coco import CocoMasks, read_coco, run_lengths_to_mask
+from .decisions import Decisions, decisions_logged
 from .heat_map_rules import NAMED_RULES, HeatMapRule, parse_heat_map_rule
 from .labelme import read_labelme
 from .mask_files import coco_mask, given_mask, load_mask
@@ -14,12 +15,14 @@ __all__ = [
     "NAMED_RULES",
     "CamReference",
     "CocoMasks",
+    "Decisions",
     "HeatMapRule",
     "MaskFolder",
     "Reference",
     "Reliability",
     "UpperBound",
     "coco_mask",
+    "decisions_logged",
     "estimate_reliability",
     "fill_polygons",
     "given_mask",

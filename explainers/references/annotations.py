@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from explainers.classifiers import same_name
 from explainers.errors import InvalidInput, MissingAsset
-from explainers.messages import MaskSource, shortened
+from explainers.messages import shortened
+from explainers.references.decisions import MaskSource
 
 _LABELME = "a LabelMe file, of one photograph: give the folder that it lies in"
 _COCO = "a COCO file, of many photographs: give the file itself with --reference"

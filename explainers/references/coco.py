@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput, MissingAsset
-from explainers.messages import Decisions, MaskSource, decisions_logged, mask_source, shortened
+from explainers.messages import shortened
 from explainers.references.annotations import (
     chosen_labels,
     fill_polygons,
@@ -23,6 +23,7 @@ from explainers.references.annotations import (
     read_json,
     side_length,
 )
+from explainers.references.decisions import Decisions, MaskSource, decisions_logged, mask_source
 
 # Label Studio puts such a number before the names of what is uploaded, and _ for blanks.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")

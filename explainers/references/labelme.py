@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.errors import InvalidInput
-from explainers.messages import Decisions, MaskSource, mask_source, shortened
+from explainers.messages import shortened
 from explainers.references.annotations import (
     chosen_labels,
     fill_polygons,
@@ -22,6 +22,7 @@ from explainers.references.annotations import (
     read_json,
     side_length,
 )
+from explainers.references.decisions import Decisions, MaskSource, mask_source
 
 _POLYGONS = ("polygon", "quadrilateral", "rotation", "oriented_rectangle")
 _WITHOUT_AREA = ("point", "points", "line", "linestrip")

@@ -14,8 +14,8 @@ from PIL import Image
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.images import Geometry, orientation, prepare
 from explainers.masks import check_own_mask
-from explainers.messages import Decisions, MaskSource, mask_source
 from explainers.references.coco import CocoMasks
+from explainers.references.decisions import Decisions, MaskSource, mask_source
 from explainers.references.labelme import read_labelme
 from explainers.references.mask_pictures import picture_file_object, picture_object
 from explainers.references.mask_values import array_object

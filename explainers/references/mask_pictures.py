@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from explainers.errors import InvalidImage
 from explainers.images import DAMAGE, is_white_at_zero, read_image
-from explainers.messages import MaskSource
+from explainers.references.decisions import MaskSource
 from explainers.references.mask_values import (
     alpha_object,
     coloured_object,

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.messages import MaskSource, shortened
+from explainers.messages import shortened
+from explainers.references.decisions import MaskSource
 
 VOID = 255
 """The label of pixels that data sets leave out of their measures, such as borders of objects."""

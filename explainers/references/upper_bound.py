@@ -24,7 +24,7 @@ def overlap_counts(
     """Pixels of each superpixel inside and outside the reference.
 
     Args:
-        segments: (H, W) labels, contiguous from 0.
+        segments: (H, W) labels from 0; numbers may be missing.
         reference: (H, W) bool.
 
     Returns:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.errors import InvalidImage, InvalidInput
-from explainers.messages import Decisions, MaskSource
+from explainers.references import Decisions
+from explainers.references.decisions import MaskSource
 from explainers.references.mask_pictures import picture_file_object, picture_object
 
 _Mask = NDArray[np.bool_]

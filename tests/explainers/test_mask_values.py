@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.messages import Decisions, MaskSource
+from explainers.references import Decisions
+from explainers.references.decisions import MaskSource
 from explainers.references.mask_values import array_object
 
 _SHAPE = (8, 10)

@@ -8,7 +8,8 @@ import pytest
 
 from explainers.classifiers import class_number, same_name
 from explainers.errors import InvalidInput
-from explainers.messages import Decisions, decisions_logged, mask_source
+from explainers.references import Decisions, decisions_logged
+from explainers.references.decisions import mask_source
 
 
 def test_each_decision_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
