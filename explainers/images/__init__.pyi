@@ -1,18 +1,17 @@
 from .arrays import as_image
-from .files import (
-    DAMAGE,
-    is_white_at_zero,
-    limit_pixels,
-    load_image,
-    orientation,
-    read_image,
-    to_rgb,
-    upright,
-)
+from .files import DAMAGE, limit_pixels, load_image, orientation, read_image, upright
 from .formats import IMAGE_SUFFIXES, read_formats, unread_suffix, what_it_is
 from .geometry import AtScale, Geometry, array_digest, enlarged, image_for, prepare
 from .overlays import REFERENCE_COLOUR, heat_overlay, mask_overlay, save_png, superpixel_overlay
-from .pixel_values import ValueRange, array_to_rgb, over_backdrop, to_uint8, value_range
+from .pixel_values import (
+    ValueRange,
+    array_to_rgb,
+    is_white_at_zero,
+    over_backdrop,
+    to_rgb,
+    to_uint8,
+    value_range,
+)
 
 __all__ = [
     "DAMAGE",

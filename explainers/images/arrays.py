@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.errors import InvalidImage
-from explainers.images.files import to_rgb, upright
-from explainers.images.pixel_values import array_to_rgb
+from explainers.images.files import upright
+from explainers.images.pixel_values import array_to_rgb, to_rgb
 from explainers.messages import warn_once
 
 _logger = logging.getLogger(__name__)

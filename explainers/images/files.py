@@ -9,7 +9,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from explainers.errors import InvalidImage
 from explainers.images.formats import read_formats, unread_suffix, what_it_is
-from explainers.images.pixel_values import ValueRange, array_to_rgb, over_backdrop
+from explainers.images.pixel_values import PHOTOMETRIC, array_to_rgb, tiff_tags, to_rgb
 from explainers.messages import warn_once
 
 _logger = logging.getLogger(__name__)
@@ -36,9 +36,8 @@ _UPRIGHT = {
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
 # Tags of TIFF, and values of theirs.
-_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
+_BITS, _SAMPLES, _PLANES, _EXTRA, _SAMPLE_FORMAT = 258, 277, 284, 338, 339
 _RGB, _SIGNED, _ALPHA = 2, 2, ((1,), (2,))
-_SCALED, _SIXTEEN = ("PPM", "JPEG2000"), ValueRange(0, 65535)  # they say their range, Pillow scales
 _SILENT = 0  # of OpenCV
 _PNG = b"\x89PNG\r\n\x1a\n"
 DAMAGE = (
@@ -194,7 +193,7 @@ def _decode(content: BinaryIO, backdrop: int) -> Decoded:
         else:
             rgb, more = to_rgb(opened, backdrop, signed=signed)
         notes += more
-        if opened.mode == "RGBA" and opened.format == "TIFF" and _EXTRA not in _tags(opened):
+        if opened.mode == "RGBA" and opened.format == "TIFF" and _EXTRA not in tiff_tags(opened):
             notes.append("its fourth channel is taken for transparency")
         try:
             rgb = upright(rgb, opened)
@@ -245,18 +244,9 @@ def _depth(opened: Image.Image, content: BinaryIO) -> tuple[int, bool]:
         depth = content.read(1)[0]
         content.seek(place)
         return depth, False
-    tags = _tags(opened)
+    tags = tiff_tags(opened)
     bits, kinds = tags.get(_BITS, (8,)), tags.get(_SAMPLE_FORMAT, (1,))
     return int(bits[0]), kinds[0] == _SIGNED
-
-
-def _tags(opened: Image.Image) -> Mapping[int, Any]:
-    return getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
-
-
-def is_white_at_zero(opened: Image.Image) -> bool:
-    """Whether a file is a TIFF that shows its zeros as white, as scanners and ImageJ write it."""
-    return _tags(opened).get(_PHOTOMETRIC) == 0
 
 
 def _frames(opened: Image.Image) -> list[str]:
@@ -271,46 +261,6 @@ def _frames(opened: Image.Image) -> list[str]:
     return [f"it has several {what}s: the first is taken"] if several else []
 
 
-def to_rgb(
-    image: Image.Image, backdrop: int = 255, *, signed: bool = False
-) -> tuple[Image.Image, list[str]]:
-    """A picture of any of Pillow's modes as 8-bit RGB, and what has to be told.
-
-    A TIFF that shows its zeros as white is inverted, where Pillow has not done it.
-
-    Args:
-        backdrop: grey value, 0 to 255, that transparent parts show.
-        signed: whole numbers come from 8 or 16 bits with a sign.
-
-    Raises:
-        InvalidImage: it has values that are not finite.
-    """
-    rgb, notes = _converted(image, backdrop, signed)
-    if is_white_at_zero(image) and image.mode not in ("1", "L"):
-        rgb = ImageOps.invert(rgb)
-    return rgb, notes
-
-
-def _converted(image: Image.Image, backdrop: int, signed: bool) -> tuple[Image.Image, list[str]]:
-    if image.mode.startswith("I") or image.mode == "F" or (signed and image.mode == "L"):
-        values = np.asarray(image)
-        if signed and values.dtype == np.uint8:
-            values = values.view(np.int8)
-        elif signed and values.min() >= -(2**15) and values.max() < 2**15:
-            values = values.astype(np.int16)
-        elif not signed and image.format == "TIFF" and values.dtype == np.int32:
-            values = values.view(np.uint32)  # so Pillow keeps them
-        rgb, scale = array_to_rgb(values, full=_SIXTEEN if image.format in _SCALED else None)
-        transparent = image.info.get("transparency")
-        if isinstance(transparent, int):  # one of the deep values, not of the scaled ones
-            rgb.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
-            rgb = over_backdrop(rgb, backdrop)
-        return rgb, [scale.note] if scale.note else []
-    if image.mode == "P" or image.has_transparency_data:
-        return over_backdrop(image, backdrop), []
-    return image.convert("RGB"), []
-
-
 def _of_deep_colours(
     opened: Image.Image, content: BinaryIO, backdrop: int
 ) -> tuple[Image.Image, list[str]]:
@@ -319,7 +269,7 @@ def _of_deep_colours(
     Where all 16 are used, that is what is wanted. Where they are not, OpenCV, which keeps them,
     reads the file again.
     """
-    if _tags(opened).get(_PLANES) == 2:  # Pillow and OpenCV mix them up
+    if tiff_tags(opened).get(_PLANES) == 2:  # Pillow and OpenCV mix them up
         raise InvalidImage("has 16-bit colours in planes of their own: save it with 8 bits")
     upper = np.asarray(opened)
     if upper[..., :3].max() >= 64:  # more than 14 bits
@@ -347,7 +297,7 @@ def _deep_tiff(content: BinaryIO, backdrop: int) -> Decoded | None:
         return None
     channels, extra = int(tags.get(_SAMPLES, 1)), tuple(np.ravel(tags.get(_EXTRA, ())))
     plain = (channels, extra) in ((3, ()), *((4, kind) for kind in _ALPHA))
-    if channels != 1 and not (plain and tags.get(_PHOTOMETRIC) == _RGB):
+    if channels != 1 and not (plain and tags.get(PHOTOMETRIC) == _RGB):
         raise InvalidImage(
             f"has {channels} channels that are not red, green and blue (and transparency): save "
             "it as RGB"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from explainers.errors import InvalidImage
 
@@ -15,6 +16,8 @@ from explainers.errors import InvalidImage
 _DEPTHS = (8, 10, 12, 14, 16)
 # Resizing and colour conversion of floats overshoot by so much.
 _OVERSHOOT = 1e-3
+PHOTOMETRIC = 262
+"""TIFF's tag that says what the numbers of a picture mean."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class ValueRange:
     high: float
     note: str = ""
     usual: bool = True
+
+
+_SCALED, _SIXTEEN = ("PPM", "JPEG2000"), ValueRange(0, 65535)  # they say their range, Pillow scales
 
 
 def value_range(values: NDArray[Any]) -> ValueRange:
@@ -124,3 +130,53 @@ def over_backdrop(image: Image.Image, backdrop: int) -> Image.Image:
     rgba = image.convert("RGBA")
     ground = Image.new("RGBA", rgba.size, (backdrop, backdrop, backdrop, 255))
     return Image.alpha_composite(ground, rgba).convert("RGB")
+
+
+def tiff_tags(opened: Image.Image) -> Mapping[int, Any]:
+    """The tags of a TIFF by number; none of other files."""
+    return getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
+
+
+def is_white_at_zero(opened: Image.Image) -> bool:
+    """Whether a file is a TIFF that shows its zeros as white, as scanners and ImageJ write it."""
+    return tiff_tags(opened).get(PHOTOMETRIC) == 0
+
+
+def to_rgb(
+    image: Image.Image, backdrop: int = 255, *, signed: bool = False
+) -> tuple[Image.Image, list[str]]:
+    """A picture of any of Pillow's modes as 8-bit RGB, and what has to be told.
+
+    A TIFF that shows its zeros as white is inverted, where Pillow has not done it.
+
+    Args:
+        backdrop: grey value, 0 to 255, that transparent parts show.
+        signed: whole numbers come from 8 or 16 bits with a sign.
+
+    Raises:
+        InvalidImage: it has values that are not finite.
+    """
+    rgb, notes = _converted(image, backdrop, signed)
+    if is_white_at_zero(image) and image.mode not in ("1", "L"):
+        rgb = ImageOps.invert(rgb)
+    return rgb, notes
+
+
+def _converted(image: Image.Image, backdrop: int, signed: bool) -> tuple[Image.Image, list[str]]:
+    if image.mode.startswith("I") or image.mode == "F" or (signed and image.mode == "L"):
+        values = np.asarray(image)
+        if signed and values.dtype == np.uint8:
+            values = values.view(np.int8)
+        elif signed and values.min() >= -(2**15) and values.max() < 2**15:
+            values = values.astype(np.int16)
+        elif not signed and image.format == "TIFF" and values.dtype == np.int32:
+            values = values.view(np.uint32)  # so Pillow keeps them
+        rgb, scale = array_to_rgb(values, full=_SIXTEEN if image.format in _SCALED else None)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):  # one of the deep values, not of the scaled ones
+            rgb.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
+            rgb = over_backdrop(rgb, backdrop)
+        return rgb, [scale.note] if scale.note else []
+    if image.mode == "P" or image.has_transparency_data:
+        return over_backdrop(image, backdrop), []
+    return image.convert("RGB"), []
