@@ -94,7 +94,7 @@ class ActivationMaps:
 
     @property
     def cells(self) -> tuple[int, int]:
-        """Rows and columns of the layer's answer to the pictures that were asked about last."""
+        """Rows and columns of the layer's output in the last forward pass."""
         rows, columns = self._cam.activations_and_grads.activations[0].shape[-2:]
         return int(rows), int(columns)
 
@@ -215,7 +215,7 @@ def _without_noise(get_cam_image: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Seen:
-    """What a forward and a backward pass do to the layer; forward hooks."""
+    """Forward hooks that note what a forward and a backward pass do to the layer."""
 
     def __init__(self) -> None:
         self.begin()
@@ -241,7 +241,7 @@ class _Seen:
             return begun.clone()
 
     def answered(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
-        """The network got to its end."""
+        """Note that the network finished its forward pass."""
         self.is_answered = True
 
     def _reached(self, gradient: torch.Tensor) -> None:

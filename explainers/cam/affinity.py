@@ -1,4 +1,4 @@
-"""Heat that spreads to what looks alike to the classifier.
+"""Heat maps spread over regions that the classifier's features find similar.
 
 A class activation map marks what decides for a class, often a face or a wheel. The classifier's
 own finer features say what belongs together: heat walks at random between tiles of the picture,
@@ -24,7 +24,7 @@ _LITTLE = 1e-6  # every tile can be reached from every other
 
 
 def likeness(features: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """How alike tiles are: cosine of their features times a Gaussian of their colours' distance.
+    """Similarity of tiles: cosine of their features times a Gaussian of their colours' distance.
 
     Args:
         features: (channels, GRID, GRID).
@@ -48,7 +48,7 @@ def likeness(features: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray
 
 
 def spread(heat: NDArray[np.float32], alike: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The map after the walk: where heat gathers more than in any tile of as many likes.
+    """The map after the random walk, relative to how similar a tile is to all others.
 
     Args:
         heat: (H, W) float32 in [0, 1], not all zero.

@@ -1,4 +1,4 @@
-"""The channel weights of Score-CAM and Ablation-CAM, which ask the classifier once per channel.
+"""The channel weights of Score-CAM and Ablation-CAM: one forward pass per channel.
 
 grad-cam's own classes keep every intermediate answer, hold all masked inputs in memory at once,
 and send the whole picture through the whole network for every ablated channel. Here pictures are
@@ -181,7 +181,7 @@ class ChannelWeights:
         return twice.shape == (2, whole.shape[1]) and bool((twice - whole).abs().max() <= allowed)
 
     def _continued(self, image: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """The answer if the layer had this output."""
+        """The network's output if the layer had this output."""
         handle = self._layer.register_forward_hook(lambda module, given, own: output)
         try:
             return self._answer(image, len(output))
@@ -233,7 +233,7 @@ class ScoreModule(torch.nn.Module):
         self._classifier = classifier
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What the module itself raises passes.
+        """Scores of the inputs; exceptions of the module itself pass.
 
         Raises:
             InvalidInput: the module returned no scores.

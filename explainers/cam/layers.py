@@ -1,4 +1,4 @@
-"""What layers of a classifier answer, and which of them sees finer cells than the last one."""
+"""Outputs of a classifier's layers, and the last layer with finer cells than the map layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A classifier of which nothing is known but its answers: an endpoint, any library's model.
+"""Classifiers of which only predictions are known: an endpoint, any library's model.
 
 ``--model function:package.module:name`` names a function from (N, H, W, 3) uint8 to (N, C)
 probabilities. It has no gradients and no layers, so there are no class activation maps of it, and
@@ -35,7 +35,7 @@ _SUM = 0.02  # how far rows may sum from 1 by rounding
 
 
 class _Opaque(torch.nn.Module):
-    """Stands where other classifiers have their network."""
+    """Placeholder for the network that a function does not have."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class BlackBox(Classifier):
         return answers
 
     def _warn_sums(self, answers: NDArray[np.float32]) -> None:
-        """Once: that the rows of several classes do not sum to 1."""
+        """Warn once where the rows of several classes do not sum to 1."""
         sums = answers.sum(axis=1)
         if answers.shape[1] > 1 and np.abs(sums - 1).max() > _SUM:
             warn_once(
@@ -138,7 +138,7 @@ class BlackBox(Classifier):
         return {**super().to_json(), "mean": None, "std": None}
 
     def cam_target(self, module: torch.nn.Module | None = None) -> torch.nn.Module:
-        """Never: there is none."""
+        """Raise: a function has no layers."""
         self.module()
         raise AssertionError("a black box has no layers")
 
@@ -199,7 +199,7 @@ def _class_names(function: Any, name: str) -> tuple[str, ...]:
 
 
 def _remedy(answers: NDArray[np.float32]) -> str:
-    """What makes probabilities of these numbers."""
+    """How these numbers become probabilities, in words."""
     if answers.min() >= 0 and answers.max() <= _PERCENT + _ROUNDING:
         sums = answers.sum(axis=1)
         if answers.shape[1] > 1 and np.abs(sums / _PERCENT - 1).max() <= _SUM:

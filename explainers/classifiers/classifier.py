@@ -187,7 +187,7 @@ class Classifier:
             raise self._failed(error, inputs) from error
 
     def checked(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The same answers.
+        """Return the predictions as they are, if they are finite.
 
         Raises:
             NotFinite: some are no finite numbers.
@@ -205,7 +205,7 @@ class Classifier:
         return f"check its weights (training that diverged, numbers too large for {dtype})"
 
     def _failed(self, error: BaseException, inputs: torch.Tensor) -> LimeTunerError:
-        """What its user is told when the module raised, or returned no scores."""
+        """The error for a module that raised, or returned no scores."""
         if isinstance(error, LimeTunerError):
             return error
         if isinstance(error, torch.OutOfMemoryError):
@@ -277,7 +277,7 @@ class Classifier:
         raise failure
 
     def _warn(self, found: Recognised, *, grey: bool) -> None:
-        """One line about everything that was guessed."""
+        """Warn in one line of everything that was guessed."""
         told = list(found.told)
         if grey:
             told.append("takes one channel and is given grey images")

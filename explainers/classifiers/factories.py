@@ -131,7 +131,7 @@ def _described(made: Any) -> str:
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    """What several GPUs' wrappers and torch.compile hold: hooks see nothing through them."""
+    """The module inside DataParallel and torch.compile, through which hooks see nothing."""
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
@@ -178,7 +178,7 @@ def _traced(classifier: Classifier, crop: int) -> tuple[Classifier, list[Call], 
 
 
 def _of_a_size_it_takes(made: Classifier, fixed: bool) -> tuple[Classifier, Sequence[Call], str]:
-    """With its size as it is; where that does not work, with the only common size that does.
+    """The classifier with its size, or, where that fails, the only common size that works.
 
     Args:
         fixed: the catalogue says so.

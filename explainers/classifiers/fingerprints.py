@@ -70,7 +70,7 @@ def update_with_code(digest: hashlib._Hash, module: torch.nn.Module) -> None:
 
 
 def _update_with_closure(digest: hashlib._Hash, name: str, function: Any) -> None:
-    """What a function took from around it, which its source file does not tell."""
+    """Update with a function's closure, which its source file does not show."""
     for number, cell in enumerate(getattr(function, "__closure__", None) or ()):
         try:
             value = cell.cell_contents
@@ -113,7 +113,7 @@ def _source(thing: Any) -> bytes:
 
 
 def _text(thing: Any) -> str:
-    """Its source."""
+    """Source text of a class or function; its repr where there is none."""
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError):  # typed in, and gone

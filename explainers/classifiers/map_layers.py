@@ -117,7 +117,7 @@ def known_map_layer(module: nn.Module) -> MapLayer | None:
 
 
 def find_map_layer(module: nn.Module, calls: Sequence[Call]) -> MapLayer | None:
-    """The layer of anybody's network.
+    """The map layer of any network.
 
     One of torchvision's networks in it decides by the table. Otherwise it is what the last block of
     a transformer normalises before its attention, or the last module with the resolution of the

@@ -39,7 +39,7 @@ def copied(module: torch.nn.Module, name: str) -> torch.nn.Module:
 
 
 def _computed(value: Any, depth: int) -> Iterator[torch.Tensor]:
-    """Tensors that are results, in whatever holds them."""
+    """Tensors that are results of operations, searched for in containers."""
     if isinstance(value, torch.Tensor) and not value.is_leaf:
         yield value
     if depth and isinstance(value, (Mapping, list, tuple)):

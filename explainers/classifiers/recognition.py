@@ -44,7 +44,7 @@ _SINGLE = {
 
 @dataclass(frozen=True)
 class Recognised:
-    """A kind of output and what there is to be told about it.
+    """A kind of output and what users should know about it.
 
     Attributes:
         told: parts of one sentence; empty for plain logits in a plain tensor.
@@ -72,7 +72,7 @@ def in_train_mode(module: nn.Module) -> bool:
 
 
 def recognise(module: Callable[[torch.Tensor], Any], inputs: torch.Tensor) -> Recognised:
-    """Ask a module and see what it answers.
+    """Run a module on inputs and classify its output.
 
     Args:
         inputs: (N, c, H, W), several different images as the module wants them.
@@ -163,7 +163,7 @@ _FUNCTIONS = {
 
 
 class _Calls(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
-    """Notes what softmax and its like return while it lasts."""
+    """A context that notes the results of softmax, sigmoid and their like."""
 
     def __init__(self) -> None:
         super().__init__()

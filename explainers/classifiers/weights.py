@@ -181,7 +181,7 @@ def _plain(tensor: torch.Tensor, name: str, path: Path) -> torch.Tensor:
 
 
 def load_state(module: nn.Module, path: Path, name: str) -> None:
-    """Load a weights file and insist on a fit.
+    """Load a weights file into a module; every tensor must fit.
 
     Args:
         name: what messages call the module.
@@ -250,7 +250,7 @@ def other_class_count(module: nn.Module, state: State) -> int | None:
 
 
 def fill(module: nn.Module, state: State, path: Path, name: str) -> None:
-    """Put tensors into the module; other precisions are cast, which is told.
+    """Put tensors into the module; other precisions are cast, with a warning.
 
     Raises:
         InvalidInput: a tensor is missing, unknown or of another shape.
@@ -288,7 +288,7 @@ def fill(module: nn.Module, state: State, path: Path, name: str) -> None:
 
 
 def _tensors(module: nn.Module) -> State:
-    """Of its state dict; modules may keep anything else there (``get_extra_state``)."""
+    """The tensors of its state dict, which may hold anything else (``get_extra_state``)."""
     return {key: each for key, each in module.state_dict().items() if torch.is_tensor(each)}
 
 
@@ -355,7 +355,7 @@ def _counted(keys: list[str], what: str) -> str:
 
 
 def _shape(tensor: torch.Tensor) -> tuple[int, ...] | None:
-    """``None`` of a lazy module's, which has none yet."""
+    """The shape; ``None`` for a lazy module's tensor, which has none yet."""
     return None if nn.parameter.is_lazy(tensor) else tuple(tensor.shape)
 
 

@@ -78,7 +78,7 @@ def load_classifier(
 
 
 def _known(classifier: Classifier) -> Classifier:
-    """The same, its fingerprint taken: answering leaves traces in some people's modules."""
+    """Take the fingerprint now: a forward pass changes some modules."""
     _ = classifier.fingerprint
     return classifier
 

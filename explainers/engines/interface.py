@@ -18,7 +18,7 @@ _SMALL_GAIN = 0.97  # a larger batch must be this much faster to be taken
 
 
 class Engine(Protocol):
-    """Something that answers as a classifier does.
+    """Predicts as its classifier does.
 
     Attributes:
         name: part of the fingerprint.
@@ -37,7 +37,7 @@ class Engine(Protocol):
 
 
 class FunctionEngine:
-    """The function, in batches; nothing is known that could be done faster."""
+    """A black box as an engine: its function, in batches."""
 
     name = "function"
 
@@ -56,7 +56,7 @@ class FunctionEngine:
 
 
 def cpu_batches(threads: int) -> tuple[int, ...]:
-    """What to try on a CPU. Larger batches are slower: their activations leave the cache."""
+    """Batch sizes to try on a CPU. Larger batches are slower: their activations leave the cache."""
     return tuple(sorted({*_BATCHES_OF_A_CORE, *(threads * each for each in _BATCHES_OF_A_CORE)}))
 
 

@@ -126,7 +126,7 @@ class OnnxEngine:
 
 @contextmanager
 def _silent_stdout() -> Iterator[None]:
-    """Where an operator cannot be exported, torch prints the whole graph, and not from Python."""
+    """Silence stdout below Python: torch prints the graph where an operator has no export."""
     sys.stdout.flush()
     kept = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)

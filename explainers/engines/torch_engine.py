@@ -154,7 +154,7 @@ def _planned(count: int) -> int:
 
 @contextmanager
 def _full_precision(device: torch.device) -> Iterator[None]:
-    """Without TF32, which is a setting of the whole process, while it lasts."""
+    """A context without TF32, which is a setting of the whole process."""
     if device.type != "cuda":
         yield
         return

@@ -23,7 +23,7 @@ _ACCEPTED = (
 
 
 def as_image(value: Any) -> NDArray[np.uint8]:
-    """An image as everything here takes it.
+    """Convert an image to (H, W, 3) uint8.
 
     Args:
         value: (H, W, 3) uint8, which is given back as it is where it is contiguous; or (H, W),

@@ -110,7 +110,7 @@ def read_image(path: Path, *, backdrop: int = 255) -> Decoded:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """The file, which is a regular one: a pipe would block, a device never end."""
+    """Open a regular file: a pipe would block, a device never end."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -165,7 +165,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _pillow_set() -> Iterator[None]:
-    """Pillow without its own limit of pixels, warnings and log, which are the process's."""
+    """A context without Pillow's own limit of pixels, warnings and log, which are global."""
     logger = logging.getLogger("PIL")
     with _Limit.lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")

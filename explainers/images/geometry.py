@@ -119,7 +119,7 @@ def image_for(value: Any, geometry: Geometry, name: str) -> NDArray[np.uint8]:
 
 
 def enlarged(pixels: NDArray[np.uint8]) -> AtScale:
-    """For pictures whose original is not at hand: they are enlarged, bicubic.
+    """Scales of a picture whose original is not at hand, by bicubic enlargement.
 
     Args:
         pixels: (H, W, 3) uint8.

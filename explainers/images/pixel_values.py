@@ -22,7 +22,7 @@ PHOTOMETRIC = 262
 
 @dataclass(frozen=True)
 class ValueRange:
-    """What is black and what is white.
+    """The values of black and of white.
 
     Attributes:
         note: what somebody has to be told of it; empty where it goes without saying.

@@ -41,7 +41,7 @@ CREATE INDEX IF NOT EXISTS chunk_of_entry ON chunk (entry, id);
 
 
 class CacheStore:
-    """Rows of the cache on disk.
+    """The cache's database file.
 
     A store that cannot be written or read (a full disk, a folder turned read-only, a damaged
     file) never stops the work: it is reported once and left, and answers live in memory only.
@@ -228,7 +228,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch the journal; alone of all statements this one does not wait for other processes."""
+    """Switch to a write-ahead log, with retries: SQLite's timeout does not cover this statement."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:

@@ -1,6 +1,6 @@
-"""Masks of many cheap settings from answers that are already there.
+"""Masks of many cheap settings from predictions that exist already.
 
-Once a superpixel map has answers, ``num_features``, fewer samples, the distance metric and the
+Once a superpixel map has predictions, ``num_features``, fewer samples, the distance metric and the
 strength of a Ridge surrogate cost only linear algebra. :func:`replay` works out all of them from
 one weighted Gram matrix each. It follows lime's formulas without lime's code, so it is a forecast
 for choosing what to try; what is stored is always lime's own explanation.
@@ -26,7 +26,7 @@ _MANY_SUPERPIXELS = 200
 
 @dataclass(frozen=True)
 class FlatSetting:
-    """A setting that needs no new answer.
+    """A setting that needs no new prediction.
 
     Attributes:
         num_features: ``None`` for all.

@@ -12,7 +12,7 @@ HideColor = int | tuple[int, int, int] | None
 
 
 def as_lime_hides(segments: NDArray[np.integer]) -> tuple[NDArray[np.int64], int]:
-    """Superpixels of any numbering, numbered by what lime does with them.
+    """Renumber superpixels by what lime hides.
 
     lime counts the labels with ``np.unique``, n of them, and hides feature i by ``segments == i``.
     So a label outside 0 to n - 1 is never hidden, and a number that no pixel has is a feature

@@ -115,7 +115,7 @@ class PredictionCache:
         self.counts = PredictionCounts()
 
     def close(self) -> None:
-        """Close the file, and wait for no map that was expected."""
+        """Close the file; superpixel maps that are still computed are dropped."""
         if self._ahead is not None:
             self._ahead.shutdown(wait=False, cancel_futures=True)
             self._ahead = None
@@ -153,7 +153,7 @@ class PredictionCache:
         threads: int,
         image_digest: str | None = None,
     ) -> None:
-        """Begin with maps that will be asked for soon; scikit-image computes without the GIL.
+        """Compute maps in the background; scikit-image releases the GIL.
 
         Args:
             image, algorithms: as for :meth:`superpixels`.
@@ -259,7 +259,7 @@ class PredictionCache:
         return entry
 
     def _refresh(self, entry: _Entry, pattern_bytes: int) -> None:
-        """Take over what this or another process has appended since."""
+        """Load what this or another process has appended since."""
         if entry.number is None:
             return
         for number, blob, answers in self._store.load_chunks(
@@ -280,7 +280,7 @@ def _kept_classes(original: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[
 def _ask(
     predictor: Predictor, perturbation: Perturbation, rows: NDArray[np.integer]
 ) -> NDArray[Any]:
-    """Build the perturbed images batch by batch and ask for them; (S, C)."""
+    """(S, C) predictions, with perturbed images built batch by batch."""
     answers = []
     batch = getattr(predictor, "batch_size", _ASK_BATCH)
     # An engine on an accelerator builds the images there.

@@ -76,7 +76,7 @@ class Comparison:
 
 
 def picture_facts(classifier: Classifier, image: NDArray[np.uint8]) -> PictureFacts:
-    """Look at an (H, W, 3) uint8 image and at the classifier's answer."""
+    """Facts of an (H, W, 3) uint8 image and of the classifier's prediction."""
     answer = classifier.predict_proba(image[None])[0]
     likeliest = np.argsort(answer)[::-1][:_TOP_CLASSES]  # of equal ones lime takes the last
     return PictureFacts(

@@ -48,7 +48,7 @@ class Faithfulness:
         )
 
     def to_json(self) -> dict[str, float | None]:
-        """Plain values."""
+        """JSON values; ``None`` for NaN."""
         return {
             name: None if math.isnan(found) else round(float(found), 6)
             for name, found in asdict(self).items()

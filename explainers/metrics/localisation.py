@@ -1,8 +1,8 @@
-"""Where an attribution lies, measured against a mask: a reference, or the object itself.
+"""Where an attribution lies relative to a mask, and how complex a picture is.
 
-All functions take ``attribution`` (H, W) floating, of which only positive values are evidence for
-the class, and ``mask`` (H, W) bool. An attribution without any positive value lies nowhere: the
-answer is then ``nan``, which callers show as missing.
+Functions of localisation take ``attribution`` (H, W) floating, of which only positive values are
+evidence for the class, and ``mask`` (H, W) bool. An attribution without any positive value lies
+nowhere: the result is then ``nan``, which callers show as missing.
 """
 
 from __future__ import annotations

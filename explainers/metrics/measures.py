@@ -38,7 +38,7 @@ from explainers.metrics.localisation import (
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure in words.
+    """Title, direction and source of a measure.
 
     Attributes:
         title: for tables and axes.

@@ -157,7 +157,7 @@ def _plain(label: Any) -> str:
 
 
 def _record_other_photograph(document: Mapping[str, Any], path: Path, source: MaskSource) -> None:
-    """The file says what it was drawn on; photographs are renamed, and files are copied."""
+    """Record where the file names another photograph: photographs are renamed, files copied."""
     image = document.get("imagePath")
     if not isinstance(image, str) or not image:
         return

@@ -151,7 +151,7 @@ def _array(path: Path) -> NDArray[Any]:
 
 
 class _Place:
-    """Where a mask belongs: which sizes it may have, and how it follows its photograph."""
+    """The photograph of a mask: the sizes that a mask may have, and its geometry."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class _Place:
         return mask
 
     def _record_doubt(self, source: MaskSource) -> None:
-        """Of a mask that has the photograph's size, where it could be meant otherwise."""
+        """Record assumptions about a mask of the photograph's size."""
         resize, crop = self._geometry.resize, self._geometry.crop
         if self._own == self._crop and resize not in (None, crop):
             source.record(

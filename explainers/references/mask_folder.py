@@ -98,13 +98,13 @@ class MaskFolder:
         return [path for name in names for path in self._files.get(_composed(name), ())]
 
     def _naming(self, photograph: Path | None) -> str:
-        """What to do about a mask that is missing."""
+        """How a missing mask has to be named."""
         if photograph is None or not photograph.is_file():
             return _NAMING
         return _BESIDE if photograph.parent.samefile(self.folder) else _NAMING
 
     def _instead(self, key: str, photographs: Sequence[Path]) -> str:
-        """What there is, for somebody who looks for a mask and found only these photographs."""
+        """What the folder holds instead, as a hint for the error."""
         if photographs:
             return f" ({photographs[0].name} is the photograph itself)"
         wanted = _composed(key).casefold()

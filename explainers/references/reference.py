@@ -41,7 +41,7 @@ class Reference:
 
     @classmethod
     def none(cls, shape: tuple[int, int]) -> Reference:
-        """Of an image that has none: an empty mask, which nothing is compared with."""
+        """The reference of an image without one: an empty mask, never compared with."""
         return cls(np.zeros(shape, dtype=bool), _NONE)
 
     @property

@@ -1,4 +1,4 @@
-"""How far a reference can be trusted, judged without knowing the object.
+"""How reliable a reference mask is, estimated without knowing the object.
 
 A mask made from a classifier's maps can be wrong in ways that show: the maps of several sizes of
 the photograph lie in different places; the classifier does not know the class any more when only
@@ -30,7 +30,7 @@ _BLUR, _EDGE = 0.09, 0.009
 
 @dataclass(frozen=True)
 class Reliability:
-    """Four signs, each in [0, 1]; the more the better.
+    """Four indicators, each in [0, 1]; higher is better.
 
     Attributes:
         agreement: mean correlation of the Grad-CAM maps of several sizes (of a picture and its
@@ -52,7 +52,7 @@ class Reliability:
 
     @property
     def doubt(self) -> str:
-        """The weakest sign in words; empty when the score is at least :data:`DOUBTFUL`."""
+        """The weakest indicator in words; empty when the score is at least :data:`DOUBTFUL`."""
         if self.score >= DOUBTFUL:
             return ""
         reasons = {
@@ -81,7 +81,7 @@ def estimate_reliability(
     at_scale: AtScale,
     class_index: int | None = None,
 ) -> Reliability:
-    """Look for the signs.
+    """Estimate how reliable a reference mask is.
 
     Args:
         image: (H, W, 3) uint8, in the classifier's geometry.

@@ -1,4 +1,4 @@
-"""The best IoU that a superpixel map can reach, known before any classifier answer."""
+"""Upper bound of the IoU that a superpixel map can reach, without any prediction."""
 
 from __future__ import annotations
 
