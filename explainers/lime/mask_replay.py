@@ -21,7 +21,7 @@ from explainers.masks import MASK_RULE, MaskRule
 _FORWARD_SELECTION_UP_TO = 6
 _LEAST_ALPHA = 1e-8  # stands for 0: ordinary least squares may be singular
 # With more superpixels there are fewer rows than unknowns: the dual problem is the small one.
-_MANY_SUPERPIXELS = 200
+MANY_SUPERPIXELS = 200
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _block(
 ) -> list[list[float] | None]:
     """IoU by number of features and alpha, for one set of weighted rows."""
     reference = int(inside.sum())
-    problem = _RidgeProblem(x, y, weights)
+    problem = RidgeProblem(x, y, weights)
     heaviest = np.argsort(-np.abs(problem.everything([0.01])[0]), kind="stable")
     greedy = [k for k in features if k is not None and k <= _FORWARD_SELECTION_UP_TO]
     path = forward_selection(x, y, weights, max(greedy)) if greedy else None
@@ -124,7 +124,7 @@ def _block(
     return block
 
 
-class _RidgeProblem:
+class RidgeProblem:
     """Weighted Ridge, centred as scikit-learn's, for any strength and any choice of columns.
 
     Args:
@@ -139,7 +139,7 @@ class _RidgeProblem:
         root = np.sqrt(weights)
         self._rows = (rows - weights @ rows / total) * root[:, None]
         self._labels = (labels - weights @ labels / total) * root
-        self._many = x.shape[1] > _MANY_SUPERPIXELS
+        self._many = x.shape[1] > MANY_SUPERPIXELS
 
     @cached_property
     def _gram(self) -> NDArray[np.float64]:

@@ -25,7 +25,7 @@ from explainers.lime import (
     explanation_mask,
     replay,
 )
-from explainers.lime.mask_replay import _MANY_SUPERPIXELS, _RidgeProblem
+from explainers.lime.mask_replay import MANY_SUPERPIXELS, RidgeProblem
 from explainers.lime.surrogate import FastLimeBase, forward_selection
 from explainers.masks import MASK_RULE, MaskRule, intersection_over_union
 from explainers.references import overlap_counts
@@ -135,11 +135,11 @@ def test_a_perfect_surrogate_gets_the_perfect_score() -> None:
 
 def test_many_superpixels_are_solved_the_short_way_with_the_same_result() -> None:
     generator = np.random.default_rng(0)
-    x = draw_rows(np.random.RandomState(2), 48, _MANY_SUPERPIXELS + 20)
+    x = draw_rows(np.random.RandomState(2), 48, MANY_SUPERPIXELS + 20)
     y, weights = generator.random(48), generator.random(48) + 0.1
-    found = _RidgeProblem(x, y, weights).everything(_ALPHAS[1:])
+    found = RidgeProblem(x, y, weights).everything(_ALPHAS[1:])
     some = np.array([7, 3, 200])
-    among = _RidgeProblem(x, y, weights).among(some, _ALPHAS[1:])
+    among = RidgeProblem(x, y, weights).among(some, _ALPHAS[1:])
     for row, few, alpha in zip(found, among, _ALPHAS[1:], strict=True):
         for columns, coefficients in ((slice(None), row), (some, few)):
             known = Ridge(alpha=alpha).fit(x[:, columns], y, sample_weight=weights)
