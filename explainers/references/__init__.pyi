@@ -3,7 +3,7 @@ from .coco import CocoMasks, read_coco, run_lengths_to_mask
 from .decisions import Decisions, decisions_logged
 from .heat_map_rules import NAMED_RULES, HeatMapRule, parse_heat_map_rule
 from .labelme import read_labelme
-from .mask_files import coco_mask, given_mask, load_mask
+from .mask_files import Photograph, coco_mask, given_mask, load_mask
 from .mask_folder import MASK_SUFFIXES, MaskFolder
 from .reference import CamReference, Reference, parse_reference
 from .reliability import DOUBTFUL, Reliability, estimate_reliability
@@ -18,6 +18,7 @@ __all__ = [
     "Decisions",
     "HeatMapRule",
     "MaskFolder",
+    "Photograph",
     "Reference",
     "Reliability",
     "UpperBound",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,77 @@ from explainers.references.reference import Reference
 _TURNED_BY_90 = (5, 6, 7, 8)
 
 
-def load_mask(
-    path: Path,
-    name: str,
-    geometry: Geometry,
-    photograph: tuple[int, int],
-    *,
-    photograph_path: Path | None = None,
-    class_name: str | None = None,
-    decisions: Decisions | None = None,
-) -> Reference:
+@dataclass(frozen=True)
+class Photograph:
+    """The photograph that a mask belongs to.
+
+    Attributes:
+        name: of the image, for messages.
+        geometry: in which the classifier sees it; its mask follows it.
+        size: (width, height) of the original picture, upright.
+        path: its file, when there is one.
+        class_name: what it shows, when known; for files that name their objects.
+    """
+
+    name: str
+    geometry: Geometry
+    size: tuple[int, int]
+    path: Path | None = None
+    class_name: str | None = None
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The (H, W) that a mask may have: the original's, and the crop's."""
+        return self.size[::-1], (self.geometry.crop, self.geometry.crop)
+
+    def check(self, shape: tuple[int, ...], source: MaskSource) -> None:
+        """Refuse a mask of any other size."""
+        if shape in self.shapes:
+            return
+        (width, height), crop = self.size, self.geometry.crop
+        hint = ""
+        if shape == (width, height):
+            turned = orientation(self.path) in _TURNED_BY_90
+            hint = (
+                "; the photograph is turned by its EXIF data, and the mask is not: turn it"
+                if turned
+                else "; it is transposed"
+            )
+        raise source.error(
+            f"is {shape[1]} × {shape[0]}: a mask of {self.name} is either of the photograph's "
+            f"size ({width} × {height}) or of the classifier's crop ({crop} × {crop}){hint}"
+        )
+
+    def fitted(self, mask: NDArray[np.bool_], source: MaskSource) -> NDArray[np.bool_]:
+        """The mask in the classifier's geometry."""
+        self.check(mask.shape, source)
+        whole = f"mask {source.name} of {self.name}"
+        (width, height), crop, resize = self.size, self.geometry.crop, self.geometry.resize
+        if mask.shape == (height, width):
+            if (width, height) == (crop, crop) and resize not in (None, crop):
+                source.record(
+                    f"masks of the photograph's size, {crop} × {crop}, follow the photograph "
+                    f"(resized to {resize}, cropped to {crop})"
+                )
+            turn = orientation(self.path)
+            if turn > 1 and (turn not in _TURNED_BY_90 or width == height):
+                source.record(
+                    "masks are taken as drawn on the upright photograph, as its EXIF turns it"
+                )
+            check_own_mask(mask, whole)
+            picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
+            mask = prepare(picture, self.geometry)[..., 0] > 127
+            whole += ", in the part of the photograph that the classifier sees,"
+        elif width == height and resize not in (None, mask.shape[0]):
+            source.record(
+                f"masks of {crop} × {crop} are taken as drawn on the classifier's crop, not as "
+                "reduced ones of the whole photograph"
+            )
+        check_own_mask(mask, whole)
+        return mask
+
+
+def load_mask(path: Path, photograph: Photograph, decisions: Decisions | None = None) -> Reference:
     """Read a user's mask by its meaning; see ``explainers.references.mask_values``.
 
     A mask of the original photograph's size goes through the same geometry as the photograph; a
@@ -41,10 +103,6 @@ def load_mask(
 
     Args:
         path: a picture, a ``.npy`` array, or a LabelMe ``.json``, whose shapes are the object.
-        name: of the image, for messages.
-        photograph: (width, height) of the original picture.
-        photograph_path: its file, when there is one.
-        class_name: what the photograph shows, when known; for files that name their objects.
         decisions: collects what was decided; logged at the end of the call by default.
 
     Raises:
@@ -53,54 +111,45 @@ def load_mask(
             geometry.
         UnusableReference: it is empty or full.
     """
+    name, original = photograph.name, photograph.path
     if not path.is_file():
         raise MissingAsset(f"mask {path} of {name} does not exist: check the folder of masks")
-    if photograph_path is not None and photograph_path.exists() and path.samefile(photograph_path):
+    if original is not None and original.exists() and path.samefile(original):
         raise InvalidInput(f"mask {path} of {name} is the photograph itself: give another file")
-    place = _Place(name, geometry, photograph, photograph_path)
     with mask_source(str(path), decisions) as source:
         suffix = path.suffix.lower()
         if suffix == ".npy":
-            mask = array_object(_array(path), place.shapes, source)
+            mask = array_object(_array(path), photograph.shapes, source)
         elif suffix == ".json":
             mask = read_labelme(
                 path,
-                photograph=photograph,
-                class_name=class_name,
-                fits=functools.partial(place.check, source=source),
+                photograph=photograph.size,
+                class_name=photograph.class_name,
+                fits=functools.partial(photograph.check, source=source),
                 decisions=source.decisions,
             )
         else:
             mask = picture_file_object(path, source)
-        return Reference(place.fitted(mask, source), str(path))
+        return Reference(photograph.fitted(mask, source), str(path))
 
 
 def coco_mask(
-    masks: CocoMasks,
-    file_name: str,
-    name: str,
-    geometry: Geometry,
-    photograph: tuple[int, int],
-    category: str | None = None,
-    *,
-    photograph_path: Path | None = None,
-    decisions: Decisions | None = None,
+    masks: CocoMasks, file_name: str, photograph: Photograph, decisions: Decisions | None = None
 ) -> Reference:
-    """The objects of one photograph in a COCO file; those of the category, where it has any.
+    """The objects of one photograph in a COCO file; those of its class, where it has any.
 
     Raises:
         As :func:`load_mask`.
     """
-    place = _Place(name, geometry, photograph, photograph_path)
     with mask_source(str(masks.path), decisions) as source:
         mask = masks.mask(
             file_name,
-            category,
-            photograph=photograph,
-            fits=functools.partial(place.check, source=source),
+            photograph.class_name,
+            photograph=photograph.size,
+            fits=functools.partial(photograph.check, source=source),
             decisions=source.decisions,
         )
-        return Reference(place.fitted(mask, source), str(masks.path))
+        return Reference(photograph.fitted(mask, source), str(masks.path))
 
 
 def given_mask(
@@ -124,7 +173,7 @@ def given_mask(
     """
     place = None
     if geometry is not None and photograph is not None:
-        place = _Place("the image", geometry, photograph)
+        place = Photograph("the image", geometry, photograph)
     with mask_source("the reference", None) as source:
         if isinstance(array, Image.Image):
             mask = picture_object(array, source)
@@ -148,73 +197,3 @@ def _array(path: Path) -> NDArray[Any]:
     if not isinstance(array, np.ndarray):
         raise InvalidInput(f"{path} is an archive of arrays: write one array with numpy.save")
     return array
-
-
-class _Place:
-    """The photograph of a mask: the sizes that a mask may have, and its geometry."""
-
-    def __init__(
-        self,
-        name: str,
-        geometry: Geometry,
-        photograph: tuple[int, int],
-        path: Path | None = None,
-    ) -> None:
-        self._name, self._geometry, self._path = name, geometry, path
-        self._own = (photograph[1], photograph[0])
-        self._crop = (geometry.crop, geometry.crop)
-
-    @property
-    def shapes(self) -> tuple[tuple[int, int], ...]:
-        """The (H, W) that a mask may have."""
-        return (self._own, self._crop)
-
-    def check(self, shape: tuple[int, ...], source: MaskSource) -> None:
-        """Refuse a mask of any other size."""
-        if shape in self.shapes:
-            return
-        (height, width), crop = self._own, self._geometry.crop
-        hint = ""
-        if shape == (width, height):
-            turned = orientation(self._path) in _TURNED_BY_90
-            hint = (
-                "; the photograph is turned by its EXIF data, and the mask is not: turn it"
-                if turned
-                else "; it is transposed"
-            )
-        raise source.error(
-            f"is {shape[1]} × {shape[0]}: a mask of {self._name} is either of the photograph's "
-            f"size ({width} × {height}) or of the classifier's crop ({crop} × {crop}){hint}"
-        )
-
-    def fitted(self, mask: NDArray[np.bool_], source: MaskSource) -> NDArray[np.bool_]:
-        """The mask in the classifier's geometry."""
-        self.check(mask.shape, source)
-        whole = f"mask {source.name} of {self._name}"
-        if mask.shape == self._own:
-            self._record_doubt(source)
-            check_own_mask(mask, whole)
-            picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
-            mask = prepare(picture, self._geometry)[..., 0] > 127
-            whole += ", in the part of the photograph that the classifier sees,"
-        elif self._own[0] == self._own[1] and self._geometry.resize not in (None, mask.shape[0]):
-            source.record(
-                f"masks of {self._geometry.crop} × {self._geometry.crop} are taken as drawn on "
-                "the classifier's crop, not as reduced ones of the whole photograph"
-            )
-        check_own_mask(mask, whole)
-        return mask
-
-    def _record_doubt(self, source: MaskSource) -> None:
-        """Record assumptions about a mask of the photograph's size."""
-        resize, crop = self._geometry.resize, self._geometry.crop
-        if self._own == self._crop and resize not in (None, crop):
-            source.record(
-                f"masks of the photograph's size, {crop} × {crop}, follow the photograph "
-                f"(resized to {resize}, cropped to {crop})"
-            )
-        turn = orientation(self._path)
-        if turn > 1 and (turn not in _TURNED_BY_90 or self._own[0] == self._own[1]):
-            source.record(
-                "masks are taken as drawn on the upright photograph, as its EXIF turns it"
-            )
