@@ -53,14 +53,10 @@ def multiscale_maps(
 
 
 def multiscale_map(
-    maps: ActivationMaps, at_scale: AtScale, class_index: int, scales: Sequence[float] = SCALES
+    maps: ActivationMaps, at_scale: AtScale, class_index: int
 ) -> NDArray[np.float32]:
-    """The mean over scales, scaled to its own minimum and maximum.
-
-    Returns:
-        (H, W) float32 in [0, 1].
-    """
-    return stretched(multiscale_maps(maps, at_scale, class_index, scales).mean(axis=0))
+    """(H, W) float32 in [0, 1]: the mean over scales, scaled to its own minimum and maximum."""
+    return stretched(multiscale_maps(maps, at_scale, class_index).mean(axis=0))
 
 
 def affinity_map(maps: ActivationMaps, at_scale: AtScale, class_index: int) -> NDArray[np.float32]:

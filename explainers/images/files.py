@@ -78,13 +78,13 @@ class Decoded:
     notes: tuple[str, ...] = ()
 
 
-def load_image(path: Path, *, backdrop: int = 255) -> Image.Image:
+def load_image(path: Path) -> Image.Image:
     """Decode a picture file to 8-bit RGB, and log what :func:`read_image` has to tell, once.
 
     Raises:
         InvalidImage: as :func:`read_image`.
     """
-    decoded = read_image(path, backdrop=backdrop)
+    decoded = read_image(path)
     for note in decoded.notes:
         warn_once(_logger, f"{path}: {note}")
     return decoded.image

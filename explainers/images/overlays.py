@@ -21,28 +21,25 @@ REFERENCE_COLOUR = (255, 255, 255)
 LIME_COLOUR = (50, 255, 80)
 
 
-def heat_overlay(
-    image: NDArray[np.uint8], heat_map: NDArray[np.float32], alpha: float = 0.5
-) -> NDArray[np.uint8]:
+def heat_overlay(image: NDArray[np.uint8], heat_map: NDArray[np.float32]) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 with a heat map in [0, 1] blended over it."""
     position = heat_map.astype(np.float64).clip(0, 1) * (len(_RAMP) - 1)
     below = np.minimum(position.astype(int), len(_RAMP) - 2)
     share = (position - below)[..., None]
     colours = _RAMP[below] * (1 - share) + _RAMP[below + 1] * share
-    return np.asarray((image * (1 - alpha) + colours * alpha).round().astype(np.uint8))
+    return np.asarray((image * 0.5 + colours * 0.5).round().astype(np.uint8))
 
 
 def mask_overlay(
     image: NDArray[np.uint8],
     mask: NDArray[np.bool_],
-    colour: tuple[int, int, int] = LIME_COLOUR,
     reference: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """The image darkened outside the mask, the mask outlined, a reference outlined in white."""
     picture = _darkened_outside(image, mask)
     if reference is not None:
         picture[find_boundaries(reference, mode="thick")] = REFERENCE_COLOUR
-    picture[find_boundaries(mask, mode="thick")] = colour
+    picture[find_boundaries(mask, mode="thick")] = LIME_COLOUR
     return picture
 
 

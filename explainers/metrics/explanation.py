@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.cam import Progress, heat_map
+from explainers.cam import heat_map
 from explainers.classifiers import Classifier
 from explainers.images import AtScale
 from explainers.lime import LimeParameters, explained_label, explanation_mask
@@ -66,12 +66,11 @@ def explain_by_cam(
     method: str,
     rule: HeatMapRule,
     class_index: int,
-    progress: Progress | None = None,
     at_scale: AtScale | None = None,
 ) -> Explanation:
     """A class activation map, and its mask by a rule; arguments as of ``heat_map``."""
     start = time.perf_counter()
-    found = heat_map(classifier, image, method, class_index, progress, at_scale)
+    found = heat_map(classifier, image, method, class_index, at_scale=at_scale)
     seconds = time.perf_counter() - start
     values = found.astype(np.float64)
     return Explanation(method, class_index, values, values, rule(found, image), seconds)

@@ -184,7 +184,6 @@ def held_out_r2(
     intercept: float,
     ask: Callable[[NDArray[np.int64]], NDArray[np.floating]],
     seed: int,
-    samples: int = HELD_OUT_SAMPLES,
 ) -> float:
     """R² of a LIME surrogate on perturbations it was not fitted to; higher is better.
 
@@ -197,6 +196,8 @@ def held_out_r2(
         ask: (S, superpixels) 0/1 → (S,) the class's probabilities.
         seed: of the fresh perturbations; none of the explainer's.
     """
-    rows: NDArray[np.int64] = np.random.RandomState(seed).randint(0, 2, (samples, superpixels))
+    rows: NDArray[np.int64] = np.random.RandomState(seed).randint(
+        0, 2, (HELD_OUT_SAMPLES, superpixels)
+    )
     predicted = intercept + rows @ dense_weights(weights, superpixels)
     return r2(ask(rows), predicted, locality(rows))

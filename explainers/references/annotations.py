@@ -109,11 +109,9 @@ def _kind(document: Any) -> str:
 
 
 def fill_polygons(
-    polygons: Iterable[Sequence[Sequence[float]] | NDArray[np.float64]],
-    shape: tuple[int, int],
-    holes: Iterable[Sequence[Sequence[float]]] = (),
+    polygons: Iterable[Sequence[Sequence[float]] | NDArray[np.float64]], shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Pixels whose centre lies in one of the polygons and in no hole.
+    """(H, W) bool: pixels whose centre lies in one of the polygons.
 
     Args:
         polygons: each a list of at least three (x, y); parts outside of the picture are cut off.
@@ -121,15 +119,10 @@ def fill_polygons(
     """
     from skimage.draw import polygon2mask
 
-    def inside(points: Sequence[Sequence[float]] | NDArray[np.float64]) -> NDArray[np.bool_]:
-        corners = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        return np.asarray(polygon2mask(shape, corners[:, ::-1] - 0.5))
-
     mask = np.zeros(shape, dtype=bool)
     for points in polygons:
-        mask |= inside(points)
-    for points in holes:
-        mask &= ~inside(points)
+        corners = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+        mask |= polygon2mask(shape, corners[:, ::-1] - 0.5)
     return mask
 
 

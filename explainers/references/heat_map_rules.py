@@ -89,44 +89,28 @@ def grabcut(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[
     return np.asarray((seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD))
 
 
-def random_walk(
-    heat_map: NDArray[np.float32],
-    image: NDArray[np.uint8],
-    *,
-    sure: float = _SURE,
-    unlikely: float = _UNLIKELY,
-) -> NDArray[np.bool_]:
-    """Random walker (Grady 2006), scikit-image's: pixels go to the seeds they reach first.
-
-    Args, returns:
-        As :func:`grabcut`.
-    """
+def random_walk(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Random walker (Grady 2006), scikit-image's: pixels go to the seeds they reach first."""
     from skimage.segmentation import random_walker
 
     relative = _relative(heat_map)
     seeds = np.zeros(heat_map.shape, np.int32)
-    seeds[relative >= sure] = 1
-    seeds[relative < unlikely] = 2
+    seeds[relative >= _SURE] = 1
+    seeds[relative < _UNLIKELY] = 2
     if len(np.unique(seeds)) < 3:
         return np.asarray(relative >= _LIKELY)
     labels = random_walker(image, seeds, beta=_WALK_BETA, mode="cg_j", channel_axis=-1)
     return np.asarray(labels == 1)
 
 
-def superpixel_mean(
-    heat_map: NDArray[np.float32], image: NDArray[np.uint8], *, likely: float = _LIKELY
-) -> NDArray[np.bool_]:
-    """Superpixels (SLIC) whose mean heat is at least a share of the hottest one's.
-
-    Args, returns:
-        As :func:`grabcut`.
-    """
+def superpixel_mean(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Superpixels (SLIC) whose mean heat is at least a share of the hottest one's."""
     from skimage.segmentation import slic
 
     labels = slic(image, n_segments=_SUPERPIXELS, compactness=_COMPACTNESS, start_label=0)
     sizes = np.bincount(labels.ravel())
     means = np.bincount(labels.ravel(), weights=heat_map.ravel()) / np.maximum(sizes, 1)
-    return np.asarray((means >= likely * means.max())[labels])
+    return np.asarray((means >= _LIKELY * means.max())[labels])
 
 
 def _otsu(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
