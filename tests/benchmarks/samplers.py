@@ -346,7 +346,7 @@ def main() -> None:
     parser.add_argument("--answers", type=positive, default=None, help="budget of each study")
     parser.add_argument("--study-seeds", type=positive, default=3)
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--bank", type=Path, default=None, help="folder of the shared answers")
+    parser.add_argument("--cache", type=Path, default=None, help="folder of the shared answers")
     parser.add_argument("--results", type=Path, default=None, help="file of finished studies")
     parser.add_argument("--processes", type=positive, default=2)
     run_benchmark(parser, _body)

@@ -46,9 +46,7 @@ def demo_engine(classifier: Classifier) -> Engine:
 
 
 def demo_task(
-    classifier: Classifier,
-    key: str = "house",
-    prediction_cache: Path | PredictionCache | None = None,
+    classifier: Classifier, key: str = "house", cache: Path | PredictionCache | None = None
 ) -> TuningTask:
     """The task of one catalogue scene against its exact mask."""
     scene = draw_scene(key, DEMO_SEEDS[key])
@@ -56,17 +54,13 @@ def demo_task(
         image=scene.image,
         source=demo_engine(classifier),
         reference=Reference(scene.mask, "masks"),
-        cache=prediction_cache
-        if isinstance(prediction_cache, PredictionCache)
-        else PredictionCache(prediction_cache),
+        cache=cache if isinstance(cache, PredictionCache) else PredictionCache(cache),
         runtime_model=RUNTIME_MODEL,
     )
 
 
 def tiny_task(
-    classifier: Classifier,
-    key: str = "house",
-    prediction_cache: Path | PredictionCache | None = None,
+    classifier: Classifier, key: str = "house", cache: Path | PredictionCache | None = None
 ) -> TuningTask:
     """The task of one of ``tests.tuner.tiny``'s pictures against its exact mask."""
     image, mask = tiny_picture(key)
@@ -74,9 +68,7 @@ def tiny_task(
         image=image,
         source=TorchEngine(classifier),
         reference=Reference(mask, "masks"),
-        cache=prediction_cache
-        if isinstance(prediction_cache, PredictionCache)
-        else PredictionCache(prediction_cache),
+        cache=cache if isinstance(cache, PredictionCache) else PredictionCache(cache),
         runtime_model=RUNTIME_MODEL,
     )
 
