@@ -142,7 +142,7 @@ def test_no_hook_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     module = _Plain().eval()
     made = Classifier("plain", module, ())
     assert find_map_layer(module, trace_calls(made, 16)) is not None
-    with pytest.raises(LimeTunerError, match=r"test_cam_layers\.py line .*: RuntimeError"):
+    with pytest.raises(LimeTunerError, match=r"test_map_layers\.py line .*: RuntimeError"):
         trace_calls(Classifier("fixed", _Transformer(), ()), 40)
     assert all(not part._forward_hooks for part in module.modules())
 
