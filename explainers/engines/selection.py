@@ -64,7 +64,9 @@ def make_engine(
         LimeTunerError: the classifier fails on the image, or its answer is no probability.
     """
     if name == "openvino":
-        raise InvalidInput("engine 'openvino' is gone: use --engine onnxruntime, as fast, or auto")
+        raise InvalidInput(
+            "engine 'openvino' is gone: onnxruntime does the same job (--engine onnxruntime, or auto)"
+        )
     if name not in ENGINES:
         raise InvalidInput(f"engine '{name}' is unknown: use one of {', '.join(ENGINES)}")
     if isinstance(classifier, BlackBox):
