@@ -1,15 +1,18 @@
-"""Masks: read out of explanations and heat maps, and compared."""
+"""Masks: read out of explanations and heat maps, compared, and kept as text in studies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from explainers.errors import InvalidInput, UnusableReference
+from explainers.errors import InvalidInput, StorageError, UnusableReference
 
 __all__ = [
     "MASK_RULE",
@@ -17,8 +20,12 @@ __all__ = [
     "check_own_mask",
     "check_reference",
     "consensus",
+    "coverage",
     "intersection_over_union",
+    "mask_from_text",
+    "mask_to_text",
     "selected_superpixels",
+    "stored_coverage",
     "stretched",
 ]
 
@@ -75,16 +82,14 @@ def intersection_over_union(mask: NDArray[np.bool_], reference: NDArray[np.bool_
 
 def consensus(heat_maps: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Mean of heat maps of one shape, each in [0, 1]."""
-    mean: NDArray[np.float32] = np.mean(np.stack(list(heat_maps)), axis=0, dtype=np.float32)
-    return mean
+    return np.asarray(np.mean(np.stack(list(heat_maps)), axis=0, dtype=np.float32))
 
 
 def stretched(heat_map: NDArray[np.float32]) -> NDArray[np.float32]:
     """A map scaled to its own minimum (0) and maximum (1); a flat one becomes zero."""
     above = heat_map - heat_map.min()
     peak = float(above.max())
-    scaled: NDArray[np.float32] = above / peak if peak > 0 else above
-    return scaled
+    return np.asarray(above / peak if peak > 0 else above)
 
 
 def check_reference(mask: NDArray[np.bool_], name: str) -> None:
@@ -128,3 +133,45 @@ def _check_two_sided(mask: NDArray[np.bool_], what: str, *, empty: str, full: st
         raise UnusableReference(f"{what} is empty: {empty}")
     if mask.all():
         raise UnusableReference(f"{what} covers the whole image: {full}")
+
+
+def mask_to_text(mask: NDArray[np.bool_]) -> str:
+    """An (H, W) bool mask as a PNG of one bit a pixel, in base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).convert("1").save(buffer, format="PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def mask_from_text(text: str) -> NDArray[np.bool_]:
+    """The inverse of :func:`mask_to_text`.
+
+    Raises:
+        StorageError: it is damaged.
+    """
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+            mask: NDArray[np.bool_] = np.asarray(picture.convert("L")) > 127
+    except (OSError, ValueError, TypeError, SyntaxError) as error:
+        raise StorageError(f"the stored mask of a study is damaged ({error})") from error
+    return mask
+
+
+def coverage(mask: NDArray[np.bool_]) -> float:
+    """The share of the picture that a mask covers, in [0, 1]."""
+    return float(mask.mean())
+
+
+def stored_coverage(reference: Mapping[str, Any] | None) -> float | None:
+    """The coverage of a study's attribute ``reference``; ``None`` where it keeps no mask.
+
+    Also where that mask is damaged: whoever needs the mask itself says so.
+    """
+    text = (reference or {}).get("mask_png")
+    if text is None:
+        return None
+    try:
+        mask = mask_from_text(text)
+    except StorageError:
+        return None
+    # Without a reference an empty mask is kept.
+    return round(coverage(mask), 4) if mask.any() else None

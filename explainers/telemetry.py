@@ -1,4 +1,4 @@
-"""Nobody is told: libraries that report what they are used for are asked not to."""
+"""Switches that keep libraries from reporting their use."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SWITCHES = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_
 
 
 def switch_off_telemetry() -> None:
-    """Before such a library is imported; also for the processes that are started from here.
+    """Switch off telemetry, here and in child processes; call it before importing such a library.
 
-    Whoever has set one of the variables otherwise has been asked.
+    Variables that are set already are left as they are.
     """
     for name, value in _SWITCHES.items():
         os.environ.setdefault(name, value)

@@ -1,6 +1,6 @@
 """Train the demo network on freshly drawn scenes and write its weights.
 
-    python -m studies.train_demo_network -o explainers/data/demo_network.pt
+    python -m studies.train_demo_network -o explainers/classifiers/data/demo_network.pt
 
 LIME asks a classifier about pictures with superpixels replaced, which an ordinary training set
 does not contain. Half of every batch is therefore perturbed in that way, and the target of a

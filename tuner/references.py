@@ -10,6 +10,7 @@ from explainers.masks import check_own_mask
 from explainers.references import (
     Decisions,
     MaskFolder,
+    Photograph,
     Reference,
     coco_mask,
     decisions_logged,
@@ -83,26 +84,13 @@ def _coco_masks(
                 f"{path} has one image, '{name}', for both '{other}' and '{image.key}': add the "
                 "other one, or leave it out"
             )
-        found[image.key] = coco_mask(
-            masks,
-            file,
-            image.key,
-            image.geometry,
-            image.size,
-            image.entry.class_name,
-            photograph_path=image.path,
-            decisions=decisions,
-        )
+        found[image.key] = coco_mask(masks, file, _photograph(image), decisions)
     return found
 
 
 def _load(path: Path, image: StudyImage, decisions: Decisions | None) -> Reference:
-    return load_mask(
-        path,
-        image.key,
-        image.geometry,
-        image.size,
-        photograph_path=image.path,
-        class_name=image.entry.class_name,
-        decisions=decisions,
-    )
+    return load_mask(path, _photograph(image), decisions)
+
+
+def _photograph(image: StudyImage) -> Photograph:
+    return Photograph(image.key, image.geometry, image.size, image.path, image.entry.class_name)

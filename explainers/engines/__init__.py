@@ -1,14 +1,10 @@
-"""Faster ways to the same answers.
+"""Faster ways to the same predictions.
 
-:meth:`Classifier.predict_proba` is what a user would write and what verification times. The bank
-is filled by an engine whose answers agree with it to rounding; the engine's name is part of the
-fingerprint, so answers of two engines are never mixed.
+:meth:`Classifier.predict_proba` is what a user would write and what verification times. The
+prediction cache is filled by an engine whose predictions agree with it to rounding; the engine's
+name is part of the fingerprint, so predictions of two engines are never mixed.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from explainers.engines.interface import Engine
-from explainers.engines.selection import ENGINES, make_engine
-from explainers.engines.torch_engine import TorchEngine
-
-__all__ = ["ENGINES", "Engine", "TorchEngine", "make_engine"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

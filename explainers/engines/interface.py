@@ -1,4 +1,4 @@
-"""What an engine is, and how its batch size is found."""
+"""What an engine is, a black box as one, and how batch sizes are found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Engine", "cpu_batches", "fastest_batch"]
+from explainers.classifiers import BlackBox
 
 _BATCHES_OF_A_CORE = (1, 2, 4, 8)
 
@@ -18,7 +18,7 @@ _SMALL_GAIN = 0.97  # a larger batch must be this much faster to be taken
 
 
 class Engine(Protocol):
-    """Something that answers as a classifier does.
+    """Predicts as its classifier does.
 
     Attributes:
         name: part of the fingerprint.
@@ -36,8 +36,27 @@ class Engine(Protocol):
         """(N, H, W, 3) uint8 → (N, C) float32 probabilities."""
 
 
+class FunctionEngine:
+    """A black box as an engine: its function, in batches."""
+
+    name = "function"
+
+    def __init__(self, classifier: BlackBox) -> None:
+        self._classifier = classifier
+        self.batch_size = 16
+
+    @property
+    def fingerprint(self) -> str:
+        """The classifier's."""
+        return self._classifier.fingerprint
+
+    def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        """(N, H, W, 3) uint8 → (N, C) float32 probabilities."""
+        return self._classifier.predict_proba(images)
+
+
 def cpu_batches(threads: int) -> tuple[int, ...]:
-    """What to try on a CPU. Larger batches are slower: their activations leave the cache."""
+    """Batch sizes to try on a CPU. Larger batches are slower: their activations leave the cache."""
     return tuple(sorted({*_BATCHES_OF_A_CORE, *(threads * each for each in _BATCHES_OF_A_CORE)}))
 
 

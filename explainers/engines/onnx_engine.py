@@ -15,11 +15,45 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
-from explainers.engines.portable import PortableModule, example_input
+from explainers.classifiers import LUMINANCE, Classifier, as_probabilities, class_scores
 from explainers.telemetry import switch_off_telemetry
 
-__all__ = ["OnnxEngine"]
+
+class PortableModule(torch.nn.Module):
+    """(N, 3, H, W) uint8 → (N, C) probabilities: scaling and softmax are part of the graph.
+
+    ``(x / 255 − mean) / std`` is folded into one multiplication and one addition, which an
+    inference engine folds into the first layer where it can.
+
+    Args:
+        size: (height, width) of the images.
+    """
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+    shares: torch.Tensor
+
+    def __init__(self, classifier: Classifier, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.module = classifier.module
+        convention = classifier.convention(*size)
+        self.output, self.input_dtype = convention.output, classifier.input_dtype
+        self.grey = convention.grey
+        mean, std = (
+            torch.tensor(v, dtype=torch.float64) for v in (convention.mean, convention.std)
+        )
+        self.register_buffer("scale", (1 / (255 * std)).float().view(1, -1, 1, 1))
+        self.register_buffer("shift", (-mean / std).float().view(1, -1, 1, 1))
+        self.register_buffer("shares", torch.tensor(LUMINANCE).view(1, 3, 1, 1))
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) uint8 → (N, C) float32."""
+        pixels = images.to(torch.float32)
+        if self.grey:
+            pixels = (pixels * self.shares).sum(dim=1, keepdim=True)
+        output = self.module((pixels * self.scale + self.shift).to(self.input_dtype))
+        return as_probabilities(class_scores(output, len(images)), self.output)
 
 
 class OnnxEngine:
@@ -57,11 +91,13 @@ class OnnxEngine:
     def convert(cls, classifier: Classifier, size: tuple[int, int]) -> bytes:
         """The classifier as an ONNX graph with a free batch size."""
         buffer = io.BytesIO()
+        # A batch of one would be taken for a fixed size.
+        example = torch.zeros((2, 3, *size), dtype=torch.uint8)
         with _silent_stdout(), warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # tracing, and the exporter's own deprecation
             torch.onnx.export(
                 PortableModule(classifier, size),
-                (example_input(*size),),
+                (example,),
                 buffer,  # type: ignore[arg-type]  # the annotation forgets file objects
                 input_names=["images"],
                 output_names=["probabilities"],
@@ -90,7 +126,7 @@ class OnnxEngine:
 
 @contextmanager
 def _silent_stdout() -> Iterator[None]:
-    """Where an operator cannot be exported, torch prints the whole graph, and not from Python."""
+    """Silence stdout below Python: torch prints the graph where an operator has no export."""
     sys.stdout.flush()
     kept = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)

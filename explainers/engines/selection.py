@@ -16,25 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.black_box import BlackBox
-from explainers.classifier import Classifier
-from explainers.engines.function_engine import FunctionEngine
-from explainers.engines.interface import Engine, cpu_batches, fastest_batch
+from explainers.classifiers import BlackBox, Classifier
+from explainers.engines.interface import Engine, FunctionEngine, cpu_batches, fastest_batch
 from explainers.engines.onnx_engine import OnnxEngine
-from explainers.engines.openvino_engine import OpenVinoEngine
 from explainers.engines.torch_engine import ACCELERATOR_BATCHES, TorchEngine
 from explainers.errors import InvalidInput
+from explainers.lime import Perturbation
 from explainers.machine_load import LoadMeter
-from explainers.perturbation import Perturbation
-from explainers.telling import tell_once
-
-__all__ = ["ENGINES", "make_engine"]
+from explainers.messages import warn_once
 
 _logger = logging.getLogger(__name__)
 
-_COMPILED: tuple[type[OnnxEngine] | type[OpenVinoEngine], ...] = (OnnxEngine, OpenVinoEngine)
-ENGINES = ("auto", "torch", *(engine.name for engine in _COMPILED))
-"""Names for ``--engine``; ``auto`` is the first compiled one that is installed, or torch."""
+ENGINES = ("auto", "torch", OnnxEngine.name)
+"""Names for ``--engine``; ``auto`` is ONNX Runtime on a CPU where it is installed, else torch."""
 
 _TOLERANCE = 1e-4
 _SAME_ANSWER = 1e-6  # of one network to one image; more is no rounding
@@ -69,6 +63,10 @@ def make_engine(
         InvalidInput: an unknown engine, or one that is not installed.
         LimeTunerError: the classifier fails on the image, or its answer is no probability.
     """
+    if name == "openvino":
+        raise InvalidInput(
+            "engine 'openvino' is gone: --engine onnxruntime, or auto, does the same job"
+        )
     if name not in ENGINES:
         raise InvalidInput(f"engine '{name}' is unknown: use one of {', '.join(ENGINES)}")
     if isinstance(classifier, BlackBox):
@@ -78,30 +76,25 @@ def make_engine(
             )
         _ask_twice(classifier, image)
         return FunctionEngine(classifier)
-    on_cpu = classifier.device.type == "cpu"
-    answer: NDArray[np.float32] | None = None
-    for kind in _COMPILED:
-        installed = all(importlib.util.find_spec(module) for module in kind.requires)
-        if name == kind.name and not installed:
-            raise InvalidInput(
-                f"engine '{name}' is not installed: pip install {' '.join(kind.requires)}, "
-                "or use --engine torch"
-            )
-        if name == kind.name and not on_cpu:
-            raise InvalidInput(
-                f"engine '{name}' computes on the CPU, the classifier is on "
-                f"{classifier.device}: use --engine torch or --device cpu"
-            )
-        if name == kind.name or (name == "auto" and installed and on_cpu):
-            if answer is None:
-                answer = _ask_twice(classifier, image)
-            made = _compiled(kind, classifier, image, answer, cache)
-            if made is not None:
-                return made
-    if answer is None:
-        _ask_twice(classifier, image)
+    device = classifier.device
+    installed = all(importlib.util.find_spec(module) for module in OnnxEngine.requires)
+    if name == OnnxEngine.name and not installed:
+        raise InvalidInput(
+            f"engine '{name}' is not installed: pip install {' '.join(OnnxEngine.requires)}, "
+            "or use --engine torch"
+        )
+    if name == OnnxEngine.name and device.type != "cpu":
+        raise InvalidInput(
+            f"engine '{name}' computes on the CPU, the classifier is on {device}: "
+            "use --engine torch or --device cpu"
+        )
+    answer = _ask_twice(classifier, image)
+    if name != "torch" and installed and device.type == "cpu":
+        converted = _converted(classifier, image, answer, cache)
+        if converted is not None:
+            return converted
     engine = TorchEngine(classifier)
-    if not on_cpu:
+    if device.type != "cpu":
         engine.batch_size = fastest_batch(engine.predict_proba, image, ACCELERATOR_BATCHES)
     return engine
 
@@ -113,10 +106,10 @@ def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.f
     names, classes = len(classifier.class_names), answer.shape[1]
     if names not in (0, classes):
         line = f"{classifier.name} has {names} class names for {classes} classes: some are wrong"
-        tell_once(_logger, line)
+        warn_once(_logger, line)
     difference = float(np.abs(classifier.predict_proba(image[None]) - answer).max())
     if difference > _SAME_ANSWER:
-        tell_once(
+        warn_once(
             _logger,
             f"{classifier.name} answers by chance: asked twice about one image, its probabilities "
             f"differ by {difference:.2g}; explanations and scores will not be the same again (put "
@@ -128,7 +121,7 @@ def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.f
     beside = classifier.predict_proba(np.stack([image, image // 2]))[0]
     difference = float(np.abs(beside - answer).max())
     if difference > _SAME_IN_A_BATCH:
-        tell_once(
+        warn_once(
             _logger,
             f"{classifier.name} answers differently when it is asked about two images at once: its "
             f"probabilities of one differ by {difference:.2g}; explanations will depend on the "
@@ -138,8 +131,7 @@ def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.f
     return answer
 
 
-def _compiled(
-    kind: type[OnnxEngine] | type[OpenVinoEngine],
+def _converted(
     classifier: Classifier,
     image: NDArray[np.uint8],
     answer: NDArray[np.float32],
@@ -151,16 +143,16 @@ def _compiled(
         answer: (1, C) the classifier's to the image.
     """
     size = (image.shape[0], image.shape[1])
-    versions = [metadata.version(module) for module in ("torch", *kind.requires)]
+    versions = [metadata.version(module) for module in ("torch", *OnnxEngine.requires)]
     key = hashlib.sha256(json.dumps([classifier.fingerprint, size, versions]).encode())
-    stem = None if cache is None else cache / f"{kind.name}-{key.hexdigest()[:24]}"
+    stem = None if cache is None else cache / f"{OnnxEngine.name}-{key.hexdigest()[:24]}"
     if stem is not None:
         with contextlib.suppress(Exception):  # missing or damaged: it is made again
             facts = json.loads(stem.with_suffix(".json").read_text())
-            content = stem.with_suffix(kind.suffix).read_bytes()
+            content = stem.with_suffix(OnnxEngine.suffix).read_bytes()
             # Runtimes do not notice weights that were damaged.
             if facts["sha256"] == hashlib.sha256(content).hexdigest():
-                kept = kind(classifier, size, content)
+                kept = OnnxEngine(classifier, size, content)
                 # Not everything that decides an answer can be part of the file's name.
                 if _difference(kept.predict_proba(image[None]), answer) <= _TOLERANCE:
                     _choose_batch(kept, image, facts, stem)
@@ -168,20 +160,20 @@ def _compiled(
     images = _checking_images(image)
     expected = classifier.predict_proba(images)
     try:
-        content = kind.convert(classifier, size)
-        engine = kind(classifier, size, content)
+        content = OnnxEngine.convert(classifier, size)
+        engine = OnnxEngine(classifier, size, content)
         difference = _difference(_in_two_batches(engine, images), expected)
     except Exception as error:  # noqa: BLE001  exporters raise anything; PyTorch goes on
         reason = str(error).strip().splitlines() or [type(error).__name__]
         _logger.warning(
             "%s cannot be converted for %s (%s); PyTorch is used",
-            classifier.name, kind.name, reason[0][:200],
+            classifier.name, OnnxEngine.name, reason[0][:200],
         )  # fmt: skip
         return None
     if not difference <= _TOLERANCE:
         _logger.warning(
             "%s answers differently for %s: by %.2g in probability, %g is allowed; "
-            "PyTorch is used", kind.name, classifier.name, difference, _TOLERANCE,
+            "PyTorch is used", OnnxEngine.name, classifier.name, difference, _TOLERANCE,
         )  # fmt: skip
         return None
     facts = {
@@ -190,14 +182,14 @@ def _compiled(
         "batch_sizes": {},
     }
     if stem is not None:
-        _keep(stem.with_suffix(kind.suffix), content)
+        _keep(stem.with_suffix(OnnxEngine.suffix), content)
         _keep(stem.with_suffix(".json"), json.dumps(facts).encode())
     _choose_batch(engine, image, facts, stem)
     return engine
 
 
 def _choose_batch(
-    engine: OnnxEngine | OpenVinoEngine,
+    engine: OnnxEngine,
     image: NDArray[np.uint8],
     facts: dict[str, Any],
     stem: Path | None,

@@ -10,12 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier, copied
 from explainers.errors import LimeTunerError, NotFinite
-from explainers.module_copies import copied
-from explainers.perturbation import Perturbation
-
-__all__ = ["ACCELERATOR_BATCHES", "TorchEngine"]
+from explainers.lime import Perturbation
 
 _logger = logging.getLogger(__name__)
 
@@ -106,7 +103,7 @@ class TorchEngine:
             )
 
     def _answer(self, batch: torch.Tensor) -> NDArray[np.float32]:
-        """(N, 3, H, W) normalised → (N, C)."""
+        """(N, c, H, W) normalised → (N, C)."""
         count = len(batch)
         if self.on_accelerator:
             missing = _planned(count) - count
@@ -157,7 +154,7 @@ def _planned(count: int) -> int:
 
 @contextmanager
 def _full_precision(device: torch.device) -> Iterator[None]:
-    """Without TF32, which is a setting of the whole process, while it lasts."""
+    """A context without TF32, which is a setting of the whole process."""
     if device.type != "cuda":
         yield
         return

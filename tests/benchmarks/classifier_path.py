@@ -1,6 +1,6 @@
 """How much of an engine's raw speed the prediction cache leaves, and what stock lime would do.
 
-``python -m tests.benchmarks.classifier_path [--model resnet50] [--engines openvino,torch]``
+``python -m tests.benchmarks.classifier_path [--model resnet50] [--engines onnxruntime,torch]``
 
 Each round asks a fresh cache in memory for patterns it has never seen, then the engine alone for
 the same images, ready made; the two take turns at going first. Stock lime's own loop with plain

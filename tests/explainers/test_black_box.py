@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explainers import telling
-from explainers.black_box import BlackBox
+from explainers.classifiers import BlackBox, load_classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput, LimeTunerError
-from explainers.reference import parse_reference
-from explainers.zoo import load_classifier
+from explainers.references import parse_reference
 
 _IMAGES = np.zeros((3, 8, 8, 3), dtype=np.uint8)
-_MODULE = '''
+_MODULE = """
 import numpy as np
 
 class Model:
@@ -98,7 +96,7 @@ def odd_crop(images):
 odd_crop.crop = "big"
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture
@@ -195,7 +193,6 @@ def test_a_function_that_writes_into_its_images_gets_copies(module: str) -> None
 
 
 def test_odd_answers_are_told_once(module: str, caplog: pytest.LogCaptureFixture) -> None:
-    telling._told.clear()
     image = np.full((8, 8, 3), 51, dtype=np.uint8)
     for name, said in (("several", "sum to 0.9"), ("noisy", "answers by chance")):
         found = load_classifier(f"function:{module}:{name}")

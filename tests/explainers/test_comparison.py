@@ -7,14 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from explainers.classifier import Classifier
-from explainers.comparison import LIME_DEFAULT, LIME_TUNED, Comparison, compare
-from explainers.fidelity import superpixel_map
-from explainers.heat_map_rules import parse_heat_map_rule
-from explainers.lime_parameters import LimeParameters
-from explainers.measures import MEASURES
-from explainers.perturbation_bank import PerturbationBank
-from explainers.segmentation import Segmentation
+from explainers.classifiers import Classifier
+from explainers.lime import LimeParameters, PredictionCache, Segmentation
+from explainers.metrics import (
+    LIME_DEFAULT,
+    LIME_TUNED,
+    MEASURES,
+    Comparison,
+    compare,
+    superpixel_map,
+)
+from explainers.references import parse_heat_map_rule
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 
 TUNED = LimeParameters(segmentation=Segmentation.of("slic", n_segments=12), num_samples=64)
@@ -22,7 +25,7 @@ TUNED = LimeParameters(segmentation=Segmentation.of("slic", n_segments=12), num_
 
 @pytest.fixture(scope="module")
 def compared() -> tuple[Comparison, list[str]]:
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     classifier: Classifier = load_classifier("demo", device="cpu")
     scene = draw_scene("cat", DEMO_SEEDS["cat"])
@@ -33,7 +36,7 @@ def compared() -> tuple[Comparison, list[str]]:
         scene.mask,
         TUNED,
         source=classifier,
-        bank=PerturbationBank(),
+        cache=PredictionCache(),
         rule=parse_heat_map_rule("0.3"),
         seed=5,
         classes=3,
@@ -64,7 +67,7 @@ def test_every_method_is_measured(compared: tuple[Comparison, list[str]]) -> Non
 def test_surrogates_are_stock_lime_s(compared: tuple[Comparison, list[str]]) -> None:
     from lime.lime_image import LimeImageExplainer
 
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     found, _ = compared
     explanation = found.explanations[-1].explanation
@@ -88,7 +91,7 @@ def test_other_classes_are_explained_as_stock_lime_would(
 ) -> None:
     from lime.lime_image import LimeImageExplainer
 
-    from explainers.zoo import load_classifier
+    from explainers.classifiers import load_classifier
 
     found, _ = compared
     others = [index for index, _ in found.facts.top_classes[1:3]]

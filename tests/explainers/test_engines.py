@@ -6,8 +6,6 @@ import importlib.util
 import json
 import logging
 import shutil
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,26 +18,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 from explainers.engines import Engine, TorchEngine, make_engine
 from explainers.engines.onnx_engine import OnnxEngine
-from explainers.engines.openvino_engine import OpenVinoEngine
 from explainers.errors import InvalidInput
 from explainers.images import load_image, prepare
-from explainers.perturbation import Perturbation
+from explainers.lime import Perturbation
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 
-_CompiledEngine = type[OnnxEngine] | type[OpenVinoEngine]
-
-_KINDS: dict[str, type[TorchEngine] | _CompiledEngine] = {
-    "torch": TorchEngine,
-    "onnxruntime": OnnxEngine,
-    "openvino": OpenVinoEngine,
-}
+_KINDS = {"torch": TorchEngine, "onnxruntime": OnnxEngine}
 _SCENES = np.stack([draw_scene(name, seed).image for name, seed in DEMO_SEEDS.items()])
 _SCENE = _SCENES[0]
-
-compiled = pytest.mark.parametrize("kind", [OnnxEngine, OpenVinoEngine])
 
 
 @pytest.fixture(scope="module")
@@ -74,27 +63,25 @@ def no_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
     def convert(*_: object) -> bytes:
         raise RuntimeError("converted again")
 
-    for kind in (OnnxEngine, OpenVinoEngine):
-        monkeypatch.setattr(kind, "convert", convert)
+    monkeypatch.setattr(OnnxEngine, "convert", convert)
 
 
 @pytest.fixture
 def convert_from_kept(kept: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Conversions take no time; the engines that were converted for."""
     done: list[str] = []
-    for kind in (OnnxEngine, OpenVinoEngine):
-        content = _model_file(kept, kind).read_bytes()
+    content = _model_file(kept).read_bytes()
 
-        def convert(*_: object, name: str = kind.name, content: bytes = content) -> bytes:
-            done.append(name)
-            return content
+    def convert(*_: object) -> bytes:
+        done.append(OnnxEngine.name)
+        return content
 
-        monkeypatch.setattr(kind, "convert", convert)
+    monkeypatch.setattr(OnnxEngine, "convert", convert)
     return done
 
 
-def _model_file(cache: Path, kind: _CompiledEngine) -> Path:
-    (found,) = cache.glob(f"{kind.name}-*{kind.suffix}")
+def _model_file(cache: Path) -> Path:
+    (found,) = cache.glob("onnxruntime-*.onnx")
     return found
 
 
@@ -146,7 +133,7 @@ def test_fingerprints_are_the_classifiers_and_tell_engines_apart(
     prints = {
         make_engine(demo_classifier, name, image=_SCENE, cache=kept).fingerprint for name in _KINDS
     }
-    assert len(prints | {demo_classifier.fingerprint}) == 4
+    assert len(prints | {demo_classifier.fingerprint}) == 3
     assert all(demo_classifier.fingerprint in p for p in prints)
 
 
@@ -159,7 +146,7 @@ def test_images_built_on_the_device_are_the_same(demo_classifier: Classifier) ->
         (_SCENES[0], 19, None), (_SCENES[1], 19, (9, 200, 77)), (_SCENES[0], 3, 0)
     ):  # fmt: skip
         segments = (grid % cells)[:, None] * cells + grid % cells
-        segments.setflags(write=False)  # as the bank's are
+        segments.setflags(write=False)  # as the prediction_cache's are
         perturbation = Perturbation(scene, segments, hide_color)
         rows = generator.integers(0, 2, (5, cells * cells))
         expected = demo_classifier.predict_proba(perturbation.images(rows))
@@ -191,14 +178,11 @@ def test_an_accelerator_sees_few_sizes_of_batch(
     assert engine.fingerprint != TorchEngine(demo_classifier).fingerprint
 
 
-@compiled
-def test_photograph(
-    kind: _CompiledEngine, mobilenet: Classifier, assets: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_photograph(mobilenet: Classifier, assets: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = assets / "images" / "tml25" / "n01443537_goldfish.JPEG"
     image = prepare(load_image(path), mobilenet.geometry)
-    engine = make_engine(mobilenet, kind.name, image=image)
-    assert isinstance(engine, kind), caplog.text
+    engine = make_engine(mobilenet, "onnxruntime", image=image)
+    assert isinstance(engine, OnnxEngine), caplog.text
     grid = np.arange(224) // 32
     rows = np.random.default_rng(1).integers(0, 2, (6, 49))
     rows[0] = 1
@@ -211,14 +195,11 @@ def test_photograph(
 # The cache of converted networks.
 
 
-@compiled
 @pytest.mark.usefixtures("no_conversion")
-def test_a_kept_network_is_not_converted_again(
-    kind: _CompiledEngine, kept: Path, demo_classifier: Classifier
-) -> None:
-    facts = json.loads(_model_file(kept, kind).with_suffix(".json").read_text())
-    engine = make_engine(demo_classifier, kind.name, image=_SCENE, cache=kept)
-    assert isinstance(engine, kind)
+def test_a_kept_network_is_not_converted_again(kept: Path, demo_classifier: Classifier) -> None:
+    facts = json.loads(_model_file(kept).with_suffix(".json").read_text())
+    engine = make_engine(demo_classifier, "onnxruntime", image=_SCENE, cache=kept)
+    assert isinstance(engine, OnnxEngine)
     assert engine.batch_size == facts["batch_sizes"].get(
         str(torch.get_num_threads()), engine.batch_size
     )
@@ -227,7 +208,7 @@ def test_a_kept_network_is_not_converted_again(
         (demo_classifier, np.ascontiguousarray(_SCENE[:120])),
         (replace(demo_classifier, mean=(0.4, 0.4, 0.4)), _SCENE),
     ):
-        other = make_engine(classifier, kind.name, image=image, cache=kept)
+        other = make_engine(classifier, "onnxruntime", image=image, cache=kept)
         assert isinstance(other, TorchEngine)
 
 
@@ -241,14 +222,12 @@ def _blank(content: bytes) -> bytes:
     return content[:middle] + bytes(4096) + content[middle + 4096 :]
 
 
-@compiled
 @pytest.mark.parametrize(
     ("file", "damage"),
     [("model", _cut), ("model", _blank), ("model", lambda _: b""), ("facts", _cut)],
     ids=["model cut", "model blank", "model empty", "facts cut"],
 )
 def test_a_damaged_file_is_replaced(
-    kind: _CompiledEngine,
     file: str,
     damage: Callable[[bytes], bytes],
     kept: Path,
@@ -259,31 +238,29 @@ def test_a_damaged_file_is_replaced(
 ) -> None:
     cache = tmp_path / "engines"
     shutil.copytree(kept, cache)
-    path = _model_file(cache, kind)
+    path = _model_file(cache)
     if file == "facts":
         path = path.with_suffix(".json")
     path.write_bytes(damage(path.read_bytes()))
     for _ in range(2):
-        engine = make_engine(demo_classifier, kind.name, image=_SCENE, cache=cache)
-        assert isinstance(engine, kind)
+        engine = make_engine(demo_classifier, "onnxruntime", image=_SCENE, cache=cache)
+        assert isinstance(engine, OnnxEngine)
         expected = demo_classifier.predict_proba(_SCENES)
         assert np.abs(engine.predict_proba(_SCENES) - expected).max() < 1e-5
-    assert convert_from_kept == [kind.name]  # the second call found the new file
+    assert convert_from_kept == ["onnxruntime"]  # the second call found the new file
     assert _warnings(caplog) == []
 
 
-@compiled
 @pytest.mark.usefixtures("convert_from_kept")
 def test_a_folder_that_cannot_be_made_costs_only_time(
-    kind: _CompiledEngine,
     tmp_path: Path,
     demo_classifier: Classifier,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     (tmp_path / "file").write_text("a folder cannot be made here")
     for cache in (tmp_path / "file", tmp_path / "file" / "engines"):
-        engine = make_engine(demo_classifier, kind.name, image=_SCENE, cache=cache)
-        assert isinstance(engine, kind)
+        engine = make_engine(demo_classifier, "onnxruntime", image=_SCENE, cache=cache)
+        assert isinstance(engine, OnnxEngine)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert _warnings(caplog) == []
 
@@ -297,18 +274,16 @@ def _shifted(by: float) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
 
 def _change_answers(
     monkeypatch: pytest.MonkeyPatch,
-    kind: _CompiledEngine,
     change: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> None:
-    true = kind.predict_proba
+    true = OnnxEngine.predict_proba
 
     def changed(self: Any, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
         return change(true(self, images))
 
-    monkeypatch.setattr(kind, "predict_proba", changed)
+    monkeypatch.setattr(OnnxEngine, "predict_proba", changed)
 
 
-@compiled
 @pytest.mark.parametrize(
     "change",
     [
@@ -321,18 +296,17 @@ def _change_answers(
 )
 @pytest.mark.usefixtures("convert_from_kept")
 def test_other_answers_are_refused(
-    kind: _CompiledEngine,
     change: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     tmp_path: Path,
     demo_classifier: Classifier,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    _change_answers(monkeypatch, kind, change)
-    engine = make_engine(demo_classifier, kind.name, image=_SCENE, cache=tmp_path)
+    _change_answers(monkeypatch, change)
+    engine = make_engine(demo_classifier, "onnxruntime", image=_SCENE, cache=tmp_path)
     assert isinstance(engine, TorchEngine)
     (line,) = _warnings(caplog)
-    assert kind.name in line
+    assert "onnxruntime" in line
     assert "demo" in line
     assert "PyTorch is used" in line
     assert list(tmp_path.iterdir()) == []
@@ -342,7 +316,7 @@ def test_other_answers_are_refused(
 def test_answers_within_the_tolerance_are_taken(
     demo_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _change_answers(monkeypatch, OnnxEngine, _shifted(5e-5))
+    _change_answers(monkeypatch, _shifted(5e-5))
     assert isinstance(make_engine(demo_classifier, "onnxruntime", image=_SCENE), OnnxEngine)
 
 
@@ -379,10 +353,8 @@ class _Unsupported(_ThroughNumpy):
         return changed
 
 
-@compiled
 @pytest.mark.parametrize("module", [_ThroughNumpy, _Branching, _Unsupported])
 def test_a_network_that_cannot_be_exported_runs_in_torch(
-    kind: _CompiledEngine,
     module: type[_ThroughNumpy],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -393,7 +365,7 @@ def test_a_network_that_cannot_be_exported_runs_in_torch(
     before = (root.level, list(root.filters), list(root.handlers))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        engine = make_engine(classifier, kind.name, image=_SCENE, cache=tmp_path)
+        engine = make_engine(classifier, "onnxruntime", image=_SCENE, cache=tmp_path)
     assert isinstance(engine, TorchEngine)
     expected = classifier.predict_proba(_SCENES)
     assert np.abs(engine.predict_proba(_SCENES) - expected).max() < 1e-5
@@ -406,20 +378,15 @@ def test_a_network_that_cannot_be_exported_runs_in_torch(
     assert (root.level, root.filters, root.handlers) == before
 
 
-def test_auto_takes_the_next_engine_and_torch_in_the_end(
+def test_auto_is_onnx_runtime_where_it_is_installed(
     kept: Path,
     demo_classifier: Classifier,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def made() -> str:
-        return make_engine(demo_classifier, image=_SCENE, cache=kept).name
-
-    assert made() == "onnxruntime"
+    assert make_engine(demo_classifier, image=_SCENE, cache=kept).name == "onnxruntime"
     _hide(monkeypatch, "onnxruntime")
-    assert made() == "openvino"
-    _hide(monkeypatch, "openvino")
-    assert made() == TorchEngine.name
+    assert make_engine(demo_classifier, image=_SCENE, cache=kept).name == TorchEngine.name
     assert _warnings(caplog) == []
 
 
@@ -430,41 +397,19 @@ def _hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     def find_spec(name: str, *arguments: Any) -> ModuleSpec | None:
         return None if name == package else true(name, *arguments)
 
-    monkeypatch.setattr("explainers.engines.selection.importlib.util.find_spec", find_spec)
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
 
 
 def test_wrong_names_and_missing_packages_are_told(
     demo_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InvalidInput, match=r"'tensorrt'.*auto, torch, onnxruntime, openvino"):
+    with pytest.raises(InvalidInput, match=r"'tensorrt'.*auto, torch, onnxruntime$"):
         make_engine(demo_classifier, "tensorrt", image=_SCENE)
+    with pytest.raises(InvalidInput, match=r"^engine 'openvino' is gone: .*onnxruntime"):
+        make_engine(demo_classifier, "openvino", image=_SCENE)
     elsewhere = replace(demo_classifier, module=torch.nn.Linear(1, 1), device=torch.device("meta"))
-    with pytest.raises(InvalidInput, match=r"'openvino'.*on meta.*--device cpu"):
-        make_engine(elsewhere, "openvino", image=_SCENE)
+    with pytest.raises(InvalidInput, match=r"'onnxruntime'.*on meta.*--device cpu"):
+        make_engine(elsewhere, "onnxruntime", image=_SCENE)
     _hide(monkeypatch, "onnx")
-    _hide(monkeypatch, "openvino")
-    for name, needed in (("onnxruntime", "onnxruntime onnx"), ("openvino", "openvino")):
-        with pytest.raises(InvalidInput, match=rf"'{name}'.*pip install {needed}, .*torch"):
-            make_engine(demo_classifier, name, image=_SCENE)
-
-
-_IMPORTS = """
-import sys
-import torch
-from explainers.engines.openvino_engine import OpenVinoEngine
-from explainers.zoo import load_classifier
-classifier = load_classifier("demo", device="cpu")
-OpenVinoEngine(classifier, (128, 128), OpenVinoEngine.convert(classifier, (128, 128)))
-assert "openvino.tools.ovc.convert" in sys.modules
-assert not [n for n in sys.modules if n.startswith("openvino_telemetry")]
-import openvino_telemetry
-"""
-
-
-def test_nobody_is_told_that_openvino_is_used(tmp_path: Path) -> None:
-    """Its telemetry reports every import and conversion, and marks the home folder."""
-    repository = Path(__file__).resolve().parents[2]
-    subprocess.run(
-        [sys.executable, "-c", _IMPORTS], check=True, cwd=repository, env={"HOME": str(tmp_path)}
-    )
-    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InvalidInput, match=r"'onnxruntime'.*pip install onnxruntime onnx, .*torch"):
+        make_engine(demo_classifier, "onnxruntime", image=_SCENE)

@@ -10,14 +10,14 @@ from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.fidelity import (
+from explainers.metrics import (
     deletion_curve,
     held_out_r2,
     insertion_curve,
     locality,
-    r2,
     superpixel_map,
 )
+from explainers.metrics.fidelity import r2
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 
 ROWS, COLUMNS = 16, 14  # the blur of smaller pictures changes nothing

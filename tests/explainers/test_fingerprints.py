@@ -13,11 +13,10 @@ import pytest
 import torch
 from torch import nn
 
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier, load_classifier
 from explainers.engines import TorchEngine, make_engine
 from explainers.engines.onnx_engine import OnnxEngine
 from explainers.images import Geometry
-from explainers.zoo import load_classifier
 
 _SOURCE = """
 import torch

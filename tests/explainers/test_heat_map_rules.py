@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.heat_map_rules import NAMED_RULES, parse_heat_map_rule
 from explainers.masks import intersection_over_union
+from explainers.references import NAMED_RULES, parse_heat_map_rule
 
 _heat_maps = hnp.arrays(
     np.float32, (8, 10), elements=st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0])

@@ -14,10 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from explainers import image_files
 from explainers.errors import InvalidImage
-from explainers.image_files import load_image, read_image
-from explainers.images import IMAGE_SUFFIXES
+from explainers.images import IMAGE_SUFFIXES, load_image, read_image
+from explainers.images import files as image_files
 from tests.explainers.numpy_classifiers import picture
 
 _PIXELS = picture(6, 24, 32)

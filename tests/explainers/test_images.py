@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from explainers.classifiers import import_torchvision
 from explainers.errors import InvalidImage, InvalidInput
 from explainers.images import Geometry, array_digest, load_image, prepare
-from explainers.torchvision_import import import_torchvision
 from tests.explainers.numpy_classifiers import picture
 
 

@@ -18,11 +18,19 @@ from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.lime import draw_rows, explain, explained_label, explanation_mask, top_label
-from explainers.lime_parameters import DISTANCE_METRICS, LimeParameters, Regressor
+from explainers.lime import (
+    DISTANCE_METRICS,
+    LimeParameters,
+    PredictionCache,
+    Regressor,
+    Segmentation,
+    draw_rows,
+    explain,
+    explained_label,
+    explanation_mask,
+    top_label,
+)
 from explainers.masks import selected_superpixels
-from explainers.perturbation_bank import PerturbationBank
-from explainers.segmentation import Segmentation
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # convergence and conversion, of scikit-learn
@@ -154,19 +162,19 @@ def test_one_bank_serves_more_samples_other_seeds_and_fewer_samples(
     classes: int, tmp_path: Path
 ) -> None:
     image, source = picture(1), QuarterColours(classes)
-    bank = PerturbationBank(tmp_path)
+    cache = PredictionCache(tmp_path)
     calls = [(100, 0), (300, 0), (100, 3), (300, 4), (40, 0), (250, 3)]
     for samples, seed in calls:
         parameters = LimeParameters(segmentation=_FEW, num_samples=samples, random_seed=0)
-        ours = explain(image, source, parameters, seed=seed, bank=bank)
+        ours = explain(image, source, parameters, seed=seed, cache=cache)
         _assert_same(ours, _stock(image, QuarterColours(classes), parameters, seed))
-    assert bank.counts.needed == sum(samples for samples, _ in calls)
-    assert len(source.asked) == bank.counts.new
-    assert bank.counts.new < bank.counts.needed / 2
+    assert cache.counts.needed == sum(samples for samples, _ in calls)
+    assert len(source.asked) == cache.counts.new
+    assert cache.counts.new < cache.counts.needed / 2
 
 
 def test_answers_are_never_asked_twice() -> None:
-    image, source, bank = picture(2), QuarterColours(6), PerturbationBank()
+    image, source, cache = picture(2), QuarterColours(6), PredictionCache()
     for seed in (0, 1):
         for features in (3, 100000):
             for metric in ("cosine", "hamming"):
@@ -177,44 +185,44 @@ def test_answers_are_never_asked_twice() -> None:
                     num_features=features,
                     distance_metric=metric,
                 )
-                explain(image, source, parameters, seed=seed, bank=bank)
+                explain(image, source, parameters, seed=seed, cache=cache)
     assert len(source.asked) == len(set(source.asked))
-    assert len(source.asked) == bank.counts.new
-    assert bank.counts.needed == 8 * 150
-    assert bank.counts.repeated == bank.counts.needed - len(source.asked)
+    assert len(source.asked) == cache.counts.new
+    assert cache.counts.needed == 8 * 150
+    assert cache.counts.repeated == cache.counts.needed - len(source.asked)
 
 
 def test_each_hide_colour_and_superpixel_map_has_answers_of_its_own() -> None:
-    """One bank, settings that differ in one thing only: nothing is confused."""
-    image, bank = picture(3), PerturbationBank()
+    """One cache, settings that differ in one thing only: nothing is confused."""
+    image, cache = picture(3), PredictionCache()
     sources = [QuarterColours(6), QuarterColours(6, np.float32), QuarterColours(40)]
     for source in sources:
         for hide in (None, 0, 127, (0, 127, 0)):
             for segmentation in (_FEW, Segmentation.of("slic", n_segments=9), None):
                 parameters = LimeParameters(segmentation, hide, num_samples=60, random_seed=1)
-                ours = explain(image, source, parameters, seed=5, bank=bank)
+                ours = explain(image, source, parameters, seed=5, cache=cache)
                 _assert_same(ours, _stock(image, source, parameters, 5))
 
 
 def test_labels_outside_the_kept_columns_are_explained_too() -> None:
-    image, source, bank = picture(4), QuarterColours(40), PerturbationBank()
+    image, source, cache = picture(4), QuarterColours(40), PredictionCache()
     likeliest = np.argsort(source.predict_proba(image[None])[0])
     for labels in ((int(likeliest[0]),), (int(likeliest[3]), int(likeliest[-1])), (39, 0)):
         parameters = LimeParameters(
             segmentation=_FEW, labels=labels, top_labels=None, num_samples=60
         )
-        ours = explain(image, source, parameters, seed=5, bank=bank)
+        ours = explain(image, source, parameters, seed=5, cache=cache)
         _assert_same(ours, _stock(image, source, parameters, 5))
 
 
 def test_reloading_from_disk_asks_nothing(tmp_path: Path) -> None:
     image, parameters = picture(5), LimeParameters(segmentation=_FEW, num_samples=200)
-    first = PerturbationBank(tmp_path)
-    expected = explain(image, QuarterColours(40), parameters, seed=7, bank=first)
+    first = PredictionCache(tmp_path)
+    expected = explain(image, QuarterColours(40), parameters, seed=7, cache=first)
     first.close()
     source = QuarterColours(40)
-    second = PerturbationBank(tmp_path)
-    _assert_same(explain(image, source, parameters, seed=7, bank=second), expected)
+    second = PredictionCache(tmp_path)
+    _assert_same(explain(image, source, parameters, seed=7, cache=second), expected)
     assert second.counts.new == 0
     assert second.counts.needed == 200
     assert source.asked == []
@@ -263,6 +271,7 @@ def test_first_label_only_gives_the_first_label_of_the_full_explanation(
 def test_of_equal_answers_the_top_label_is_lime_s() -> None:
     """numpy's sorting decides, and does not take the first."""
     for answer in (np.full(4, 0.25), np.array([0.1, 0.4, 0.4, 0.1])):
+
         def same(images: NDArray[np.uint8], answer: Any = answer) -> NDArray[Any]:
             return np.repeat(answer[None], len(images), 0)
 
@@ -296,37 +305,33 @@ def test_what_cannot_be_explained_is_refused() -> None:
         explain(picture(0), source, parameters, seed=0)
 
 
-# The file of the bank.
+# The file of the cache.
 
 _PARAMETERS = LimeParameters(segmentation=_FEW, num_samples=120, hide_color=0)
 
 
 def _explain_on(folder: Path, source: QuarterColours | None = None, seed: int = 1) -> Any:
-    """Explain on a bank in that folder and compare with stock lime; the bank, still open."""
-    bank = PerturbationBank(folder)
+    """Explain on a cache in that folder and compare with stock lime; the cache, still open."""
+    cache = PredictionCache(folder)
     source = QuarterColours(6) if source is None else source
-    ours = explain(picture(9), source, _PARAMETERS, seed=seed, bank=bank)
+    ours = explain(picture(9), source, _PARAMETERS, seed=seed, cache=cache)
     _assert_same(ours, _stock(picture(9), QuarterColours(6), _PARAMETERS, seed))
-    return bank
+    return cache
 
 
 _WORKER = """
 import logging, sys
 from pathlib import Path
-from explainers.lime import explain
-from explainers.lime_parameters import LimeParameters
-from explainers.perturbation_bank import PerturbationBank
-from explainers.segmentation import Segmentation
+from explainers.lime import LimeParameters, PredictionCache, Segmentation, explain
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 logging.basicConfig()
 source = QuarterColours(6)
 parameters = LimeParameters(Segmentation.of("slic", n_segments=8), 0, num_samples=120)
 sys.stdout.write("ready\\n"); sys.stdout.flush(); sys.stdin.readline()
-bank = PerturbationBank(Path(sys.argv[1]))
+cache = PredictionCache(Path(sys.argv[1]))
 for seed in map(int, sys.argv[2:]):
-    explain(picture(9), source, parameters, seed=seed, bank=bank)
-assert bank._store.usable
-bank.close()
+    explain(picture(9), source, parameters, seed=seed, cache=cache)
+cache.close()
 """
 
 
@@ -360,12 +365,12 @@ def test_processes_share_one_file(tmp_path: Path) -> None:
         assert _explain_on(tmp_path, seed=seed).counts.new == 0
 
 
-def test_another_open_bank_takes_over_what_was_appended(tmp_path: Path) -> None:
-    first, second = _explain_on(tmp_path, seed=1), PerturbationBank(tmp_path)
+def test_another_open_cache_takes_over_what_was_appended(tmp_path: Path) -> None:
+    first, second = _explain_on(tmp_path, seed=1), PredictionCache(tmp_path)
     source = QuarterColours(6)
-    explain(picture(9), source, _PARAMETERS, seed=1, bank=second)
-    explain(picture(9), QuarterColours(6), _PARAMETERS, seed=2, bank=first)
-    explain(picture(9), source, _PARAMETERS, seed=2, bank=second)
+    explain(picture(9), source, _PARAMETERS, seed=1, cache=second)
+    explain(picture(9), QuarterColours(6), _PARAMETERS, seed=2, cache=first)
+    explain(picture(9), source, _PARAMETERS, seed=2, cache=second)
     assert source.asked == []
 
 
@@ -402,9 +407,9 @@ def test_damaged_file_is_put_aside_and_work_goes_on(
 def test_damaged_chunk_is_left_out_and_asked_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bank = _explain_on(tmp_path)
-    asked = bank.counts.new
-    bank.close()
+    cache = _explain_on(tmp_path)
+    asked = cache.counts.new
+    cache.close()
     with sqlite3.connect(tmp_path / "answers.sqlite3") as connection:
         number, answers = connection.execute("SELECT id, answers FROM chunk").fetchone()
         flipped = bytes([answers[0] ^ 1]) + answers[1:]
@@ -432,25 +437,25 @@ def test_unusable_folder_falls_back_to_memory(
 ) -> None:
     (tmp_path / "file").write_text("a folder cannot be made here")
     with caplog.at_level(logging.WARNING):
-        bank = _explain_on(tmp_path / "file" / "bank")
+        cache = _explain_on(tmp_path / "file" / "bank")
     assert "in memory only" in caplog.text
-    new = bank.counts.new
-    explain(picture(9), QuarterColours(6), _PARAMETERS, seed=1, bank=bank)
-    assert bank.counts.new == new
+    new = cache.counts.new
+    explain(picture(9), QuarterColours(6), _PARAMETERS, seed=1, cache=cache)
+    assert cache.counts.new == new
 
 
-def test_file_that_turns_read_only_is_left_and_reported_once(
+def test_file_that_fails_in_the_middle_is_left_and_reported_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As when the disk is full or remounted read-only in the middle of the work."""
-    bank, source = _explain_on(tmp_path, seed=1), QuarterColours(6)
-    bank._store._connection.execute("PRAGMA query_only = 1")
+    cache, source = _explain_on(tmp_path, seed=1), QuarterColours(6)
+    with sqlite3.connect(tmp_path / "answers.sqlite3") as other:
+        other.execute("DROP TABLE chunk")
+    other.close()
     with caplog.at_level(logging.WARNING):
         for seed in (2, 3):
-            ours = explain(picture(9), source, _PARAMETERS, seed=seed, bank=bank)
+            ours = explain(picture(9), source, _PARAMETERS, seed=seed, cache=cache)
             _assert_same(ours, _stock(picture(9), QuarterColours(6), _PARAMETERS, seed))
     assert caplog.text.count("in memory only") == 1
-    assert not bank._store.usable
     assert len(source.asked) == len(set(source.asked))
 
 
@@ -463,9 +468,9 @@ def test_entries_used_longest_ago_are_dropped_beyond_the_limit(tmp_path: Path) -
     held = []
     for each in parameters:
         # The limit is looked at by the first append of a process.
-        bank = PerturbationBank(tmp_path, max_bytes=limit)
-        explain(picture(9), source, each, seed=0, bank=bank)
-        bank.close()
+        cache = PredictionCache(tmp_path, max_bytes=limit)
+        explain(picture(9), source, each, seed=0, cache=cache)
+        cache.close()
         assert path.stat().st_size < 1.2 * limit
         with sqlite3.connect(path) as connection:
             held.append(connection.execute("SELECT COUNT(DISTINCT entry) FROM chunk").fetchone()[0])
@@ -473,11 +478,11 @@ def test_entries_used_longest_ago_are_dropped_beyond_the_limit(tmp_path: Path) -
     most = max(held)
     assert 5 < most < 20
     assert min(held[most:]) > 0.6 * most  # a fifth goes at a time, never everything
-    reopened = PerturbationBank(tmp_path, max_bytes=limit)
+    reopened = PredictionCache(tmp_path, max_bytes=limit)
     new = []
     for each in (*parameters[-4:], parameters[0]):
         before = reopened.counts.new
-        explain(picture(9), source, each, seed=0, bank=reopened)
+        explain(picture(9), source, each, seed=0, cache=reopened)
         new.append(reopened.counts.new - before)
     assert new[:4] == [0, 0, 0, 0]
     assert new[4] > 400

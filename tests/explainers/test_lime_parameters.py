@@ -16,14 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.errors import InvalidParameters
-from explainers.lime_parameters import (
+from explainers.lime import (
     DISTANCE_METRICS,
     LIME_ARGUMENTS,
     REGRESSORS,
+    SEGMENTERS,
     LimeParameters,
     Regressor,
+    Segmentation,
 )
-from explainers.segmentation import SEGMENTERS, Segmentation
 
 
 @st.composite

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.errors import InvalidImage, InvalidInput
-from explainers.mask_pictures import picture_file_object, picture_object
-from explainers.remarks import Remarks, Source
+from explainers.references import Decisions
+from explainers.references.decisions import MaskSource
+from explainers.references.mask_pictures import picture_file_object, picture_object
 
 _Mask = NDArray[np.bool_]
 
@@ -82,7 +83,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_way_to_store_two_values(path: Path, mask: _Mask) -> None:
     for name, encoded in _ENCODINGS.items():
         encoded(mask).save(path)
-        assert np.array_equal(picture_file_object(path, Source("mask.png")), mask), name
+        assert np.array_equal(picture_file_object(path, MaskSource("mask.png")), mask), name
 
 
 _TRUTH = np.zeros((40, 60), bool)
@@ -110,9 +111,9 @@ def test_palettes_hold_labels(
     assert palette is not None
     picture = Image.fromarray(labels.astype(np.uint8))
     picture.putpalette(palette)
-    remarks = Remarks()
-    assert np.array_equal(picture_object(picture, Source("cat.png", remarks)), expected)
-    remarks.tell()
+    decisions = Decisions()
+    assert np.array_equal(picture_object(picture, MaskSource("cat.png", decisions)), expected)
+    decisions.log()
     assert told in caplog.text
 
 
@@ -131,7 +132,7 @@ def test_contradictions_are_refused(picture: Image.Image, reason: str) -> None:
     if "index" in reason:
         picture.putpixel((0, 0), 1)
     with pytest.raises(InvalidInput, match=f"^cat.png .*{reason}"):
-        picture_object(picture, Source("cat.png"))
+        picture_object(picture, MaskSource("cat.png"))
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "webp"])
@@ -139,11 +140,11 @@ def test_contradictions_are_refused(picture: Image.Image, reason: str) -> None:
 def test_lossy_masks_are_cut_at_half(
     suffix: str, mode: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path, remarks = tmp_path / f"mask.{suffix}", Remarks()
+    path, decisions = tmp_path / f"mask.{suffix}", Decisions()
     Image.fromarray(_TRUTH.astype(np.uint8) * 255).convert(mode).save(path, quality=70)
-    found = picture_file_object(path, Source("mask", remarks))
+    found = picture_file_object(path, MaskSource("mask", decisions))
     assert np.count_nonzero(found ^ _TRUTH) <= 4
-    remarks.tell()
+    decisions.log()
     assert "half" in caplog.text
 
 
@@ -153,19 +154,19 @@ def test_a_tiff_that_shows_zero_as_white_is_refused(kind: str, tmp_path: Path) -
     path = tmp_path / "mask.tif"
     tifffile.imwrite(path, _TRUTH.astype(kind), photometric="miniswhite")
     with pytest.raises(InvalidInput, match=r"^mask\.tif is a TIFF that shows 0 as white"):
-        picture_file_object(path, Source("mask.tif"))
+        picture_file_object(path, MaskSource("mask.tif"))
     tifffile.imwrite(path, _TRUTH.astype(kind), photometric="minisblack")
-    assert np.array_equal(picture_file_object(path, Source("mask.tif")), _TRUTH)
+    assert np.array_equal(picture_file_object(path, MaskSource("mask.tif")), _TRUTH)
 
 
 def test_several_pages_and_no_picture_are_refused(tmp_path: Path) -> None:
     page = Image.fromarray(_TRUTH)
     page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
     with pytest.raises(InvalidInput, match="2 frames or pages"):
-        picture_file_object(tmp_path / "pages.tif", Source("pages.tif"))
+        picture_file_object(tmp_path / "pages.tif", MaskSource("pages.tif"))
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(InvalidImage, match=r"text\.png"):
-        picture_file_object(tmp_path / "text.png", Source("text.png"))
+        picture_file_object(tmp_path / "text.png", MaskSource("text.png"))
 
 
 def test_a_faint_shadow_is_neither_the_object_nor_a_label() -> None:
@@ -173,9 +174,9 @@ def test_a_faint_shadow_is_neither_the_object_nor_a_label() -> None:
     alpha[20:60, 20:60] = 255
     alpha[60:62, 20:60] = 40
     picture = Image.fromarray(np.dstack([np.full((100, 100, 3), 90, np.uint8), alpha]))
-    remarks = Remarks()
-    assert np.array_equal(picture_object(picture, Source("cut.png", remarks)), alpha == 255)
+    decisions = Decisions()
+    assert np.array_equal(picture_object(picture, MaskSource("cut.png", decisions)), alpha == 255)
     alpha[60:80, 20:60] = 40  # as much as half of the object: which is it?
     picture = Image.fromarray(np.dstack([np.full((100, 100, 3), 90, np.uint8), alpha]))
     with pytest.raises(InvalidInput, match="neither two"):
-        picture_object(picture, Source("cut.png", remarks))
+        picture_object(picture, MaskSource("cut.png", decisions))

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from explainers.mask_values import array_object
-from explainers.remarks import Remarks, Source
+from explainers.references import Decisions
+from explainers.references.decisions import MaskSource
+from explainers.references.mask_values import array_object
 
 _SHAPE = (8, 10)
 _OBJECT = np.zeros(_SHAPE, bool)
@@ -22,8 +23,8 @@ _RIM[1:7, 2:9] = True
 _RIM &= ~_OBJECT
 
 
-def _read(array: Any, remarks: Remarks | None = None) -> NDArray[np.bool_]:
-    return array_object(array, [_SHAPE], Source("cat.npy", remarks or Remarks()))
+def _read(array: Any, decisions: Decisions | None = None) -> NDArray[np.bool_]:
+    return array_object(array, [_SHAPE], MaskSource("cat.npy", decisions or Decisions()))
 
 
 @pytest.mark.parametrize("dtype", ["?", "u1", "i1", "i8", ">i2", "u8", "f2", "f8"])
@@ -76,9 +77,9 @@ _MEANT: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", _MEANT)
 def test_meanings(name: str, caplog: pytest.LogCaptureFixture) -> None:
     array, told = _MEANT[name]
-    remarks = Remarks()
-    assert np.array_equal(_read(array, remarks), _OBJECT)
-    remarks.tell()
+    decisions = Decisions()
+    assert np.array_equal(_read(array, decisions), _OBJECT)
+    decisions.log()
     assert told in caplog.text if told else caplog.text == ""
 
 

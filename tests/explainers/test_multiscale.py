@@ -8,16 +8,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import nn
 
-from explainers.cam import CAM_METHODS, ActivationMaps
-from explainers.classifier import Classifier
+from explainers.cam import (
+    CAM_METHODS,
+    HEAT_MAP_METHODS,
+    SCALES,
+    ActivationMaps,
+    finer_layer,
+    heat_map,
+    layer_outputs,
+    multiscale_maps,
+)
+from explainers.cam.affinity import GRID, likeness, spread
+from explainers.cam.multiscale import cells_start_at_corner, moved_to_centres, sampled
+from explainers.classifiers import Classifier, load_classifier
 from explainers.errors import InvalidInput
-from explainers.heat_maps import HEAT_MAP_METHODS, heat_map
 from explainers.images import Geometry, enlarged, load_image, prepare
-from explainers.multiscale import SCALES, multiscale_maps
+from studies.demo_scenes import DEMO_SEEDS, draw_scene
 
 _STRIDE = 4
 _GEOMETRY = Geometry(72, 64)
@@ -172,3 +184,169 @@ def test_a_model_of_one_size_says_so() -> None:
             InvalidInput, match=r"fixed takes pictures of 64 × 64 only.*gradcam@0\.3"
         ):
             heat_map(fixed, pixels, method, 1)
+
+
+# Where cells lie, on layers whose geometry is known by construction.
+
+
+def _picture(side: int, seed: int) -> NDArray[np.float32]:
+    """Smooth noise, as pictures are."""
+    rng = np.random.default_rng(seed)
+    coarse = torch.from_numpy(rng.random((1, 3, side // 8, side // 8), dtype=np.float32))
+    smooth = nn.functional.interpolate(coarse, size=(side, side), mode="bilinear")
+    return np.asarray(smooth[0].numpy())
+
+
+def _padded(steps: int) -> nn.Module:
+    """Convolutions of three with stride two and padding: cell i looks at 2^steps · i."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 3, 3, stride=2, padding=1, bias=False) for _ in range(steps)]
+    for layer in layers:  # blind to left and right, as a trained network is on the whole
+        layer.weight.data = (layer.weight.data + layer.weight.data.flip(-1)) / 2
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("layer", "corner"),
+    [
+        (_padded(3), True),
+        (nn.Sequential(nn.MaxPool2d(3, 2, 1), _padded(2)), True),
+        (nn.AvgPool2d(8), False),
+        (nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(8)), False),
+    ],
+)
+def test_a_mirror_image_tells_where_cells_look(layer: nn.Module, corner: bool, seed: int) -> None:
+    picture = _picture(128, seed)
+    with torch.inference_mode():
+        pair = layer(torch.from_numpy(np.stack([picture, picture[..., ::-1]]))).numpy()
+    assert cells_start_at_corner(pair) is corner
+
+
+def test_too_few_or_equal_cells_are_tiles() -> None:
+    assert not cells_start_at_corner(np.ones((2, 5, 9, 9), np.float32))
+    assert not cells_start_at_corner(np.random.default_rng(0).random((2, 5, 3, 3), np.float32))
+
+
+def test_cells_are_moved_by_half_a_cell() -> None:
+    ramp = np.arange(12, dtype=np.float32)
+    heat = np.stack([np.tile(ramp[:, None], (1, 12)), np.tile(ramp, (12, 1))])
+    down, across = moved_to_centres(heat, (4.0, 3.0))
+    assert np.array_equal(down[:, 5], np.minimum(ramp + 1.5, 11))
+    assert np.array_equal(across[5], np.minimum(ramp + 1.0, 11))
+
+
+def test_cells_are_sampled_where_they_look() -> None:
+    cells = np.tile(np.arange(4, dtype=np.float32), (1, 4, 1))
+    # Eight tiles of half a cell: their middles are a quarter and three quarters into each cell.
+    tiles = sampled(cells, 8, corner=False)[0, 0]
+    assert np.allclose(tiles, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3])
+    corners = sampled(cells, 8, corner=True)[0, 0]
+    assert np.allclose(corners, [0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3, 3])
+    assert np.array_equal(sampled(cells.transpose(0, 2, 1), 8, corner=True)[0, :, 0], corners)
+
+
+# Heat that spreads: on pictures of which it is known what is alike.
+
+
+_SIDE = 8 * GRID
+
+
+def _halves() -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A left half of one feature and colour, a right half of another."""
+    features = np.zeros((2, GRID, GRID), np.float32)
+    features[0, :, : GRID // 2] = features[1, :, GRID // 2 :] = 1.0
+    image = np.full((_SIDE, _SIDE, 3), 40, np.uint8)
+    image[:, : _SIDE // 2] = (200, 60, 60)
+    return features, image
+
+
+def _spot() -> NDArray[np.float32]:
+    """Heat on a few tiles of the left half."""
+    heat = np.zeros((_SIDE, _SIDE), np.float32)
+    heat[40:64, 40:64] = 1.0
+    return heat
+
+
+def test_alike_is_symmetric_and_above_zero() -> None:
+    alike = likeness(*_halves())
+    assert alike.shape == (GRID**2, GRID**2)
+    assert np.array_equal(alike, alike.T)
+    assert alike.min() > 0
+
+
+def test_heat_fills_what_is_alike_and_stops_at_its_border() -> None:
+    found = spread(_spot(), likeness(*_halves()))
+    assert found.shape == (_SIDE, _SIDE)
+    assert found.dtype == np.float32
+    left, right = found[:, : _SIDE // 2 - 8], found[:, _SIDE // 2 + 8 :]
+    assert left.min() > 0.4
+    assert right.max() < 0.02
+
+
+def test_without_likeness_heat_stays() -> None:
+    features, image = _halves()
+    alike = np.diag(np.full(GRID**2, 1.0)) + 1e-12
+    found = spread(_spot(), alike)
+    assert found[52, 52] == pytest.approx(1.0)
+    assert found[150, 150] < 1e-6
+    assert likeness(features, image).shape == alike.shape
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_is_a_map_and_the_same_each_time(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(5, GRID, GRID)).astype(np.float32)
+    image = rng.integers(0, 256, (_SIDE, _SIDE, 3), dtype=np.uint8)
+    heat = rng.random((_SIDE, _SIDE), dtype=np.float32)
+    found = spread(heat, likeness(features, image))
+    assert found.min() == 0
+    assert found.max() == pytest.approx(1.0)
+    assert np.array_equal(found, spread(heat, likeness(features, image)))
+
+
+def test_an_empty_map_stays_empty() -> None:
+    nothing = np.zeros((_SIDE, _SIDE), np.float32)
+    assert not spread(nothing, likeness(*_halves())).any()
+
+
+# Feature maps of layers, and which layer is finer than the last.
+
+
+@pytest.mark.parametrize(
+    ("model", "finer"),
+    [("mobilenet_v2", "features.13"), ("resnet18", "layer3"), ("squeezenet1_1", "features.7")],
+)
+def test_the_last_block_with_twice_the_cells(model: str, finer: str) -> None:
+    classifier = load_classifier(model, weights="random")
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    found = finer_layer(classifier, image)
+    assert found == finer
+    assert classifier.cam_layer is not None
+    outputs = layer_outputs(classifier, np.stack([image] * 2), [found, classifier.cam_layer])
+    fine, last = outputs[found], outputs[classifier.cam_layer]
+    assert fine.shape[0] == last.shape[0] == 2
+    assert fine.shape[2] >= 2 * last.shape[2]
+
+
+def test_stages_are_walked_into_blocks_are_not(demo_classifier: Classifier) -> None:
+    scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
+    assert finer_layer(demo_classifier, scene) == "features.3.2"  # before that stage's pooling
+
+
+def test_one_size_of_cells_has_no_finer_layer(demo_classifier: Classifier) -> None:
+    scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
+    assert finer_layer(replace(demo_classifier, cam_layer="features.0.0"), scene) is None
+
+
+def test_layers_that_give_no_map_are_left_out_and_hooks_are_gone(
+    demo_classifier: Classifier,
+) -> None:
+    scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
+    outputs = layer_outputs(demo_classifier, scene[None], ["features", "fc"])
+    assert list(outputs) == ["features"]
+    assert outputs["features"].shape == (1, 72, 8, 8)
+    with pytest.raises(AttributeError):
+        layer_outputs(demo_classifier, scene[None], ["features", "nothing"])
+    assert not any(m._forward_hooks for m in demo_classifier.module.modules())

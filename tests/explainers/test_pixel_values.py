@@ -13,10 +13,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from explainers import telling
 from explainers.errors import InvalidImage
-from explainers.image_files import read_image
-from explainers.images import Geometry, as_image, image_for, prepare
+from explainers.images import Geometry, as_image, image_for, prepare, read_image
 from tests.explainers.numpy_classifiers import picture
 
 _GREY = np.linspace(0, 1, 30 * 20).reshape(20, 30)
@@ -140,11 +138,6 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 _PIXELS = picture(4, 20, 30)
 _GREYS = np.stack([_PIXELS[..., 0]] * 3, axis=2)
 _UNIT = _PIXELS / 255
-
-
-@pytest.fixture(autouse=True)
-def _nothing_told() -> None:
-    telling._told.clear()
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from explainers.classifiers import load_classifier
+from explainers.classifiers.user_code import import_user_object
 from explainers.errors import InvalidInput, LimeTunerError
-from explainers.user_code import import_user_object
-from explainers.zoo import load_classifier
 
 _NET = """
 import torch

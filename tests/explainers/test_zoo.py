@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from explainers.classifier import Classifier, pick_device
+from explainers.cam import heat_map
+from explainers.classifiers import (
+    DEMO_CLASS_NAMES,
+    Classifier,
+    DemoNetwork,
+    import_torchvision,
+    load_classifier,
+    load_demo_network,
+    pick_device,
+)
 from explainers.engines import TorchEngine
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
-from explainers.heat_maps import heat_map
 from explainers.images import load_image, prepare
-from explainers.torchvision_import import import_torchvision
-from explainers.zoo import load_classifier
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.demo_scenes import CLASS_NAMES, DEMO_SEEDS, draw_scene
+from studies.train_demo_network import HELD_OUT_SEED, TRAINING_SEED
 from tests.explainers.numpy_classifiers import picture
 
 _FACTORY = """
 import torch
-from explainers.classifier import Classifier
+from explainers.classifiers import Classifier
 class Traces(torch.nn.Sequential):
     seen = None
     def forward(self, x):
@@ -234,3 +243,60 @@ def test_what_answering_leaves_in_a_module_does_not_count(factories: str) -> Non
     asked = load_classifier(f"{factories}:traces", device="cpu")
     asked.predict_proba(picture(0, 40, 40)[None])
     assert asked.fingerprint == fresh.fingerprint
+
+
+# The network that comes with the demo catalogue.
+
+
+_HELD_OUT = 100
+
+
+@pytest.fixture(scope="module")
+def network() -> DemoNetwork:
+    return load_demo_network()
+
+
+def _logits(network: DemoNetwork, images: list[NDArray[np.uint8]]) -> torch.Tensor:
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+    with torch.inference_mode():
+        logits: torch.Tensor = network(batch)
+    return logits
+
+
+def test_classes_are_those_of_the_scenes() -> None:
+    assert tuple(DEMO_CLASS_NAMES) == CLASS_NAMES
+
+
+def test_catalogue_held_out_and_training_seeds_do_not_meet() -> None:
+    assert max(DEMO_SEEDS.values()) < HELD_OUT_SEED
+    assert HELD_OUT_SEED + _HELD_OUT <= TRAINING_SEED
+
+
+def test_weights_are_small_enough_to_ship() -> None:
+    weights = resources.files("explainers.classifiers").joinpath("data", "demo_network.pt")
+    assert len(weights.read_bytes()) < 500_000
+
+
+def test_loads_in_evaluation_mode_with_the_promised_shapes(network: DemoNetwork) -> None:
+    assert not network.training
+    pictures = torch.zeros(2, 3, 128, 128)
+    with torch.inference_mode():
+        last = network.features(pictures)
+        assert network(pictures).shape == (2, len(CLASS_NAMES))
+    assert last.shape[0] == 2
+    assert tuple(last.shape[2:]) in {(8, 8), (16, 16)}
+    assert all(weight.dtype == torch.float32 for weight in network.parameters())
+
+
+def test_catalogue_scenes_are_all_classified_right(network: DemoNetwork) -> None:
+    answers = _logits(network, [draw_scene(n, DEMO_SEEDS[n]).image for n in CLASS_NAMES])
+    assert [CLASS_NAMES[i] for i in answers.argmax(1).tolist()] == list(CLASS_NAMES)
+
+
+def test_held_out_scenes_are_classified_right(network: DemoNetwork) -> None:
+    labels = [i % len(CLASS_NAMES) for i in range(_HELD_OUT)]
+    images = [
+        draw_scene(CLASS_NAMES[label], HELD_OUT_SEED + i).image for i, label in enumerate(labels)
+    ]
+    found = _logits(network, images).argmax(1)
+    assert float((found == torch.tensor(labels)).float().mean()) >= 0.9

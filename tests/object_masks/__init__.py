@@ -26,7 +26,8 @@ def object_masks(geometry: Geometry) -> dict[str, NDArray[np.bool_]]:
     masks = {}
     for key, drawn in document.items():
         width, height = drawn["size"]
-        mask = fill_polygons(drawn["objects"], (height, width), drawn["holes"])
+        mask = fill_polygons(drawn["objects"], (height, width))
+        mask &= ~fill_polygons(drawn["holes"], (height, width))
         picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
         masks[key] = prepare(picture, geometry)[..., 0] > 127
     return masks

@@ -57,7 +57,7 @@ def test_what_a_command_tells_is_seen(
     assert (seen.asked, seen.called) == (asked, called)
 
 
-@pytest.mark.parametrize("engine", ["torch", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
 def test_tuning_tells_nobody(tmp_path: Path, demo_measured: Path, engine: str) -> None:
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")

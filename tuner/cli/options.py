@@ -40,8 +40,7 @@ Engine = Annotated[
     str | None,
     typer.Option(
         "--engine",
-        help="Who computes classifier answers: auto, torch, onnxruntime, openvino.  "
-        "[default: auto]",
+        help="Who computes classifier answers: auto, torch, onnxruntime.  [default: auto]",
     ),
 ]
 ReferenceRule = Annotated[

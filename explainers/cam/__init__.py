@@ -1,0 +1,5 @@
+"""Class activation maps, of one scale or several."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,251 @@
+"""What a network returned → (N, C) scores → class probabilities.
+
+Networks return tensors, tuples with auxiliary heads, dictionaries, objects with ``logits``; logits,
+probabilities, one number an image. Here it becomes one thing, or one line says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class OutputKind(StrEnum):
+    """What the numbers that a network returns are."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    LOG_PROBABILITIES = "log-probabilities"
+    SIGMOIDS = "independent probabilities"
+    ONE_LOGIT = "one logit"
+    ONE_PROBABILITY = "one probability"
+    UNKNOWN = "unknown"
+    """To be seen when the network is asked: :mod:`explainers.classifiers.recognition`."""
+
+    @property
+    def single(self) -> bool:
+        """One number an image: there are two classes, "not" and the one that it speaks of."""
+        return self in (OutputKind.ONE_LOGIT, OutputKind.ONE_PROBABILITY)
+
+
+class UnusableOutput(ValueError):
+    """What a network returned is no row of scores for each image; the text says what it is."""
+
+
+_KEYS = ("logits", "out", "output")
+_DEPTH = 3  # a dictionary of tuples is taken apart, not more
+
+
+def class_scores(output: Any, count: int) -> torch.Tensor:
+    """The scores in whatever a module returned for ``count`` images.
+
+    Taken: a tensor; of a tuple or list the first entry; of a mapping the entry ``logits``, ``out``
+    or ``output``, or its only one; of any object its attribute ``logits``. Axes of length one are
+    dropped, so are those that ``squeeze()`` took from a single image restored. Not taken: values
+    with their places, as ``topk`` and ``max`` return them.
+
+    Returns:
+        (N, C) of a floating type.
+
+    Raises:
+        UnusableOutput: anything else.
+    """
+    found = _tensor_in(output, _DEPTH)
+    if found is None:
+        raise UnusableOutput(described(output))
+    if _are_chosen(output):
+        raise UnusableOutput(f"{described(output)}, the chosen values and their places")
+    if not found.is_floating_point():
+        raise UnusableOutput(f"{described(output)}, whole numbers and no scores")
+    if found.ndim <= 1:
+        return _unsqueezed(found, count, output)
+    if len(found) != count:
+        raise UnusableOutput(f"{described(output)}, not one row for each image")
+    longer = [size for size in found.shape[1:] if size != 1]
+    if len(longer) > 1:
+        kind = ", a map and no scores of the whole image" if found.ndim == 4 else ""
+        raise UnusableOutput(described(output) + kind)
+    if found.numel() == 0:
+        raise UnusableOutput(f"{described(output)}, which is empty")
+    return found if found.ndim == 2 else found.flatten(1)
+
+
+def row_count(output: Any) -> int | None:
+    """How many rows the scores in it have; ``None`` where none are found."""
+    found = _tensor_in(output, _DEPTH)
+    return None if found is None or found.ndim < 2 else len(found)
+
+
+def _are_chosen(output: Any) -> bool:
+    """Whether it is what ``topk``, ``sort`` or ``max`` return: values by rank and not by class."""
+    if type(output).__module__ == "torch.return_types":
+        return True
+    if not (isinstance(output, (tuple, list)) and len(output) == 2):
+        return False
+    values, places = output
+    return (
+        isinstance(values, torch.Tensor)
+        and isinstance(places, torch.Tensor)
+        and places.dtype == torch.int64
+        and values.shape == places.shape
+        and values.ndim == 2
+        and values.shape[1] > 1
+    )
+
+
+def _unsqueezed(found: torch.Tensor, count: int, output: Any) -> torch.Tensor:
+    if found.numel() == count:  # one number an image
+        return found.reshape(-1, 1)
+    if count == 1 and found.ndim == 1 and len(found) > 1:
+        return found[None]
+    raise UnusableOutput(f"{described(output)}, not one row for each image")
+
+
+def _tensor_in(output: Any, depth: int) -> torch.Tensor | None:
+    if isinstance(output, torch.Tensor):
+        # Libraries' own kinds of tensor have ideas of what softmax returns.
+        return output if type(output) is torch.Tensor else output.as_subclass(torch.Tensor)
+    if isinstance(output, np.ndarray) and output.dtype.kind in "fiub":
+        return torch.from_numpy(output)
+    if depth == 0 or output is None:
+        return None
+    inner: Any = getattr(output, "logits", None)
+    if inner is None and isinstance(output, Mapping):
+        named = [output[key] for key in _KEYS if key in output] or list(output.values())
+        inner = named[0] if len(named) == 1 or any(key in output for key in _KEYS) else None
+    elif inner is None and isinstance(output, (tuple, list)) and output:
+        inner = output[0]
+    return None if inner is None else _tensor_in(inner, depth - 1)
+
+
+def described(output: Any) -> str:
+    """Type and shape in a few words, e.g. ``a tuple of (2, 3) float32 and (2, 64) float32``."""
+    if isinstance(output, (torch.Tensor, np.ndarray)):
+        return f"shape {tuple(output.shape)} {str(output.dtype).removeprefix('torch.')}"
+    name = type(output).__name__
+    if isinstance(output, Mapping):
+        parts = [f"{str(key)[:30]!r}: {_brief(value)}" for key, value in list(output.items())[:4]]
+    elif isinstance(output, (tuple, list)):
+        parts = [_brief(value) for value in output[:4]]
+    else:
+        return "None" if output is None else f"a {name}"
+    more = ", …" if len(output) > len(parts) else ""
+    return f"a {name} of {', '.join(parts) or 'nothing'}{more}"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        return described(value)
+    return type(value).__name__
+
+
+def as_probabilities(scores: torch.Tensor, kind: OutputKind) -> torch.Tensor:
+    """(N, C) scores → (N, C) float32 probabilities; (N, 1) → (N, 2), of "not" and of the class.
+
+    Of independent probabilities the rows need not sum to 1. Single precision, also where the
+    network computes in half: a softmax over a thousand classes loses what LIME looks at.
+    """
+    scores = scores.to(torch.float32)
+    single = scores.shape[1] == 1
+    if kind in (OutputKind.LOGITS, OutputKind.ONE_LOGIT):
+        if not single:
+            return torch.softmax(scores, dim=1)
+        scores = torch.sigmoid(scores)
+    elif kind is OutputKind.LOG_PROBABILITIES:
+        scores = torch.exp(scores)
+    return torch.cat([1 - scores, scores], dim=1) if single else scores
+
+
+# Operations that pass every number on as it is.
+_PASSED_ON = (
+    "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Alias",
+    "Transpose", "T", "Permute", "Select", "Slice", "AsStrided", "Contiguous",
+)  # fmt: skip
+_ENDS = {
+    "Softmax": OutputKind.PROBABILITIES,
+    "LogSoftmax": OutputKind.LOG_PROBABILITIES,
+    "Sigmoid": OutputKind.SIGMOIDS,
+    "Hardsigmoid": OutputKind.SIGMOIDS,
+}
+_LEAST, _MOST = 1e-30, 1 - 1e-7  # logarithms of float32 stay finite
+
+
+def last_step(scores: torch.Tensor) -> tuple[str, OutputKind | None, Any]:
+    """The last operation that computed the scores, as autograd recorded it.
+
+    Returns:
+        Its name without ``Backward0`` ("" where nothing was recorded), the kind of output that
+        follows from it, and its node in the graph.
+    """
+    node: Any = scores.grad_fn
+    while node is not None:
+        name = node.name().rpartition("Backward")[0].rpartition("::")[2]
+        if name not in _PASSED_ON or not node.next_functions:
+            return name, _ENDS.get(name), node
+        node = node.next_functions[0][0]
+    return "", None, None
+
+
+def map_scores(scores: torch.Tensor, kind: OutputKind) -> torch.Tensor:
+    """(N, C) scores → (N, C) of which the gradients are those of the logits.
+
+    The gradient of a probability vanishes where the network is sure, so a softmax or a sigmoid at
+    the end is passed over: the gradient goes through it unchanged. Where it is not found in the
+    graph, and where no gradient is asked for, the logarithm of the probability or of the odds
+    stands for the logit. (N, 1) → (N, 2), the first class being the opposite of the second.
+    """
+    _, end, node = last_step(scores)
+    if end is not None:
+        node.register_hook(lambda inward, outward: outward)
+        logits = scores
+    elif kind is OutputKind.PROBABILITIES and scores.shape[1] > 1:
+        logits = scores.clamp_min(_LEAST).log()
+    elif kind in (OutputKind.PROBABILITIES, OutputKind.SIGMOIDS, OutputKind.ONE_PROBABILITY):
+        logits = torch.logit(scores.to(torch.float32).clamp(_LEAST, _MOST))
+    else:
+        logits = scores
+    return torch.cat([-logits, logits], dim=1) if scores.shape[1] == 1 else logits
+
+
+LUMINANCE = (0.299, 0.587, 0.114)
+"""Red, green and blue in the grey image of a network that takes one channel (ITU-R BT.601)."""
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a module is asked and what its answers are.
+
+    Attributes:
+        output: what its numbers are.
+        mean, std: one number for each input channel, three or one.
+    """
+
+    output: OutputKind
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def grey(self) -> bool:
+        """Whether the module takes one channel."""
+        return len(self.mean) == 1
+
+    def as_grey(self) -> Convention:
+        """The same for one channel."""
+        mean, std = (sum(each) / len(each) for each in (self.mean, self.std))
+        return Convention(self.output, (mean,), (std,))
+
+    def scaled(self, planes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """(N, 3, H, W) uint8 → (N, c, H, W) of that type."""
+        device = planes.device
+        scaled = planes.contiguous().to(torch.float32).div_(255.0)
+        if self.grey:
+            shares = torch.tensor(LUMINANCE, device=device).view(1, 3, 1, 1)
+            scaled = (scaled * shares).sum(dim=1, keepdim=True)
+        mean = torch.tensor(self.mean, device=device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=device).view(1, -1, 1, 1)
+        return scaled.sub_(mean).div_(std).to(dtype)

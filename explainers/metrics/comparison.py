@@ -1,0 +1,170 @@
+"""One picture explained by several methods, side by side, with what is measured of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.classifiers import Classifier
+from explainers.images import AtScale
+from explainers.lime import (
+    LimeParameters,
+    PredictionCache,
+    Predictor,
+    explain,
+    lime_default_segmentation,
+)
+from explainers.metrics.explanation import (
+    Explanation,
+    explain_by_cam,
+    explain_by_lime,
+    lime_explanation,
+)
+from explainers.metrics.localisation import edge_density, entropy
+from explainers.metrics.measures import agreement, measure, measure_surrogate
+from explainers.references import HeatMapRule
+
+CAMS: Sequence[str] = ("gradcam", "scorecam", "ablationcam")
+LIME_DEFAULT, LIME_TUNED = "lime default", "lime tuned"
+_TOP_CLASSES = 5
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What is known of a picture before it is explained.
+
+    Attributes:
+        top_classes: (class number, probability) of the likeliest five, likeliest first.
+        edge_density: in [0, 1].
+        entropy: of the classifier's answer, in bits.
+        superpixels: that lime's default segmentation finds.
+    """
+
+    top_classes: tuple[tuple[int, float], ...]
+    edge_density: float
+    entropy: float
+    superpixels: int
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """An explanation with its measures, by the names of ``explainers.metrics.MEASURES``."""
+
+    explanation: Explanation
+    measures: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A picture's explanations.
+
+    Attributes:
+        explanations: of the likeliest class, or of the one that was asked for.
+        agreement: IoU of masks by (method, method).
+        other_classes: explanations of the next likely classes by one heat map and one LIME, where
+            they were asked for; nothing is measured of them.
+    """
+
+    facts: PictureFacts
+    explanations: tuple[Measured, ...]
+    agreement: Mapping[tuple[str, str], float]
+    other_classes: tuple[Explanation, ...] = ()
+
+
+def picture_facts(classifier: Classifier, image: NDArray[np.uint8]) -> PictureFacts:
+    """Facts of an (H, W, 3) uint8 image and of the classifier's prediction."""
+    answer = classifier.predict_proba(image[None])[0]
+    likeliest = np.argsort(answer)[::-1][:_TOP_CLASSES]  # of equal ones lime takes the last
+    return PictureFacts(
+        top_classes=tuple((int(index), float(answer[index])) for index in likeliest),
+        edge_density=edge_density(image),
+        entropy=entropy(answer),
+        superpixels=int(lime_default_segmentation(0)(image).max()) + 1,
+    )
+
+
+def compare(
+    classifier: Classifier,
+    image: NDArray[np.uint8],
+    reference: NDArray[np.bool_],
+    tuned: LimeParameters | None,
+    *,
+    source: Predictor,
+    cache: PredictionCache,
+    rule: HeatMapRule,
+    seed: int,
+    stability_seeds: int = 2,
+    classes: int = 1,
+    cams: Sequence[str] = CAMS,
+    at_scale: AtScale | None = None,
+    told: Callable[[str], None] = lambda what: None,
+) -> Comparison:
+    """Explain one class by every method and measure all of them.
+
+    It is the class that ``tuned`` was made for, and the likeliest where it was made for any.
+
+    Heat maps and LIME run as a user would call them, on the classifier itself and by the clock;
+    further seeds, for the stability, take their answers from the cache.
+
+    Args:
+        image: (H, W, 3) uint8.
+        reference: (H, W) bool.
+        tuned: what a study has found; without it that explanation is missing.
+        source: who answers the cache's questions.
+        rule: makes masks of heat maps; LIME's are read by the protocol's rule.
+        seed: of the explainer; the following ones are for the stability.
+        stability_seeds: how many of those.
+        classes: so many of the likeliest are explained, five at most; see
+            :attr:`Comparison.other_classes`.
+        told: called with the name of what comes next.
+    """
+    facts = picture_facts(classifier, image)
+    label = None if tuned is None else tuned.label
+    index = facts.top_classes[0][0] if label is None else label
+    classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
+    cam = partial(explain_by_cam, classifier, image, rule=rule, at_scale=at_scale)
+    explanations = []
+    for method in cams:
+        told(method)
+        explanations.append(cam(method=method, class_index=index))
+    settings = {LIME_DEFAULT: LimeParameters().about(label), LIME_TUNED: tuned}
+    for name, parameters in settings.items():
+        if parameters is not None:
+            told(name)
+            explanations.append(explain_by_lime(classifier, image, parameters, seed, name))
+    told("measures")
+    measured = []
+    for explanation in explanations:
+        found = measure(explanation, image, source.predict_proba, reference)
+        if explanation.surrogate is not None:
+            further = range(seed + 1, seed + 1 + stability_seeds)
+            found |= measure_surrogate(
+                explanation.surrogate, explanation.class_index, image, source, cache, further
+            )
+        measured.append(Measured(explanation, found))
+    others: list[Explanation] = []
+    indices = [other for other, _ in facts.top_classes if other != index][: classes - 1]
+    if indices:
+        told("other classes")
+        others = [cam(method=method, class_index=index) for method in cams[:1] for index in indices]
+        others += _lime_of_classes(indices, image, source, cache, tuned, seed)
+    return Comparison(facts, tuple(measured), agreement(explanations), tuple(others))
+
+
+def _lime_of_classes(
+    indices: Sequence[int],
+    image: NDArray[np.uint8],
+    source: Predictor,
+    cache: PredictionCache,
+    tuned: LimeParameters | None,
+    seed: int,
+) -> list[Explanation]:
+    """LIME's explanation of each class, from one set of answers; tuned, or by its defaults."""
+    name, parameters = (LIME_DEFAULT, LimeParameters()) if tuned is None else (LIME_TUNED, tuned)
+    asked = replace(parameters, labels=tuple(indices), top_labels=None)
+    found = explain(image, source, asked, seed=seed, cache=cache)
+    return [lime_explanation(found, index, parameters, seed, name) for index in indices]

@@ -1,0 +1,125 @@
+"""One explanation of one picture, whatever made it: class activation maps and LIME alike."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.cam import heat_map
+from explainers.classifiers import Classifier
+from explainers.images import AtScale
+from explainers.lime import LimeParameters, explained_label, explanation_mask
+from explainers.metrics.fidelity import superpixel_map
+from explainers.references import HeatMapRule
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """LIME's linear model.
+
+    Attributes:
+        segments: (H, W) superpixels, contiguous from 0.
+        weights: by superpixel; those that were not selected are missing.
+        seed: of the explainer.
+    """
+
+    parameters: LimeParameters
+    segments: NDArray[np.int64]
+    weights: Mapping[int, float]
+    intercept: float
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a method says about one class of one picture.
+
+    Attributes:
+        class_index: the class that is explained.
+        ranking: (H, W) float64, pixels by importance; a superpixel's pixels have its weight.
+        evidence: (H, W) float64, adding up to the evidence; a superpixel's weight is shared out
+            among its pixels.
+        mask: (H, W) bool.
+        seconds: wall clock of the method as a user would call it; ``nan`` where it was not
+            measured.
+        surrogate: LIME's model; ``None`` for heat maps.
+    """
+
+    method: str
+    class_index: int
+    ranking: NDArray[np.float64]
+    evidence: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+    seconds: float
+    surrogate: Surrogate | None = field(default=None)
+
+
+def explain_by_cam(
+    classifier: Classifier,
+    image: NDArray[np.uint8],
+    method: str,
+    rule: HeatMapRule,
+    class_index: int,
+    at_scale: AtScale | None = None,
+) -> Explanation:
+    """A class activation map, and its mask by a rule; arguments as of ``heat_map``."""
+    start = time.perf_counter()
+    found = heat_map(classifier, image, method, class_index, at_scale=at_scale)
+    seconds = time.perf_counter() - start
+    values = found.astype(np.float64)
+    return Explanation(method, class_index, values, values, rule(found, image), seconds)
+
+
+def explain_by_lime(
+    classifier: Classifier,
+    image: NDArray[np.uint8],
+    parameters: LimeParameters,
+    seed: int,
+    name: str = "lime",
+) -> Explanation:
+    """Stock lime on the user's own classifier, by the clock.
+
+    Args:
+        name: what the explanation is called.
+    """
+    from lime.lime_image import LimeImageExplainer
+
+    explainer = LimeImageExplainer(random_state=seed)
+    start = time.perf_counter()
+    found = explainer.explain_instance(image, classifier.predict_proba, **parameters.as_kwargs())
+    seconds = time.perf_counter() - start
+    return lime_explanation(found, explained_label(found), parameters, seed, name, seconds)
+
+
+def lime_explanation(
+    found: Any,
+    label: int,
+    parameters: LimeParameters,
+    seed: int,
+    name: str = "lime",
+    seconds: float = math.nan,
+) -> Explanation:
+    """One label of lime's own ``ImageExplanation``.
+
+    Args:
+        parameters, seed: what it was made with.
+        name: what the explanation is called.
+        seconds: that it took, where that was measured.
+    """
+    weights = {int(superpixel): float(weight) for superpixel, weight in found.local_exp[label]}
+    segments = np.asarray(found.segments, dtype=np.int64)
+    return Explanation(
+        name,
+        label,
+        superpixel_map(segments, weights),
+        superpixel_map(segments, weights, density=True),
+        explanation_mask(found, label=label),
+        seconds,
+        Surrogate(parameters, segments, weights, float(found.intercept[label]), seed),
+    )
