@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import sqlalchemy
 
 from explainers.errors import InvalidParameters
 from explainers.lime_parameters import LimeParameters
 from studies.export import settings_digest
-from studies.storage import holds_studies, opened_tables
+from studies.queries import complete_trials
+from studies.storage import holds_studies
 
 __all__ = ["Prediction", "mean_prediction", "predictions"]
 
@@ -64,7 +62,7 @@ def predictions(
     wanted = {key: settings_digest(kwargs) for key, kwargs in document.items()}
     digests: dict[str, str | None] = {}  # the same parameters are tried again and again
     best: dict[str, tuple[float, Prediction]] = {}
-    for study, score, attributes in _finished_trials(storage, list(keys)):
+    for study, score, attributes in complete_trials(storage, list(keys), _ATTRIBUTES):
         key, text = keys.get(study), attributes["lime_parameters"]
         if text not in digests:
             digests[text] = _digest(text)
@@ -81,35 +79,3 @@ def _digest(text: str) -> str | None:
         return settings_digest(LimeParameters.from_json(text).as_kwargs())
     except InvalidParameters:  # another version's trial, which nothing here can be equal to
         return None
-
-
-def _finished_trials(
-    storage: str, studies_wanted: Sequence[str]
-) -> Iterator[tuple[str, float, dict[str, Any]]]:
-    """Study, score and attributes of every complete trial that has all of them."""
-    wanted = ["studies", "trials", "trial_values", "trial_user_attributes"]
-    with opened_tables(storage, wanted) as (connection, meta):
-        studies, trials = meta.tables["studies"], meta.tables["trials"]
-        values, attributes = meta.tables["trial_values"], meta.tables["trial_user_attributes"]
-        rows = connection.execute(
-            sqlalchemy.select(
-                trials.c.trial_id, studies.c.study_name, values.c.value, attributes.c.key,
-                attributes.c.value_json,
-            )
-            .join(studies, studies.c.study_id == trials.c.study_id)
-            .join(values, values.c.trial_id == trials.c.trial_id)
-            .join(attributes, attributes.c.trial_id == trials.c.trial_id)
-            .where(
-                studies.c.study_name.in_(studies_wanted),
-                trials.c.state == "COMPLETE",
-                values.c.value.is_not(None),
-                # Of two objectives the IoU: where the arguments are alike, so are the seconds.
-                values.c.objective == 0,
-                attributes.c.key.in_(_ATTRIBUTES),
-            )
-            .order_by(trials.c.trial_id)
-        )  # fmt: skip
-        found: dict[int, tuple[str, float, dict[str, Any]]] = {}
-        for trial, study, score, name, value in rows:
-            found.setdefault(trial, (study, score, {}))[2][name] = json.loads(value)
-    yield from (trial for trial in found.values() if len(trial[2]) == len(_ATTRIBUTES))

@@ -185,7 +185,7 @@ def opened_job(job: TuneJob) -> Iterator[OpenedJob]:
     Raises:
         StorageError: the database is away, or its disk full, also inside the ``with``.
     """
-    from studies.patient_storage import trouble_told
+    from studies.storage.reconnecting import trouble_told
 
     join_log(job.log)
     with trouble_told(job.storage), _loaded(job) as opened:
@@ -252,7 +252,7 @@ def winners_of(storage: str, study: str) -> list[LimeParameters]:
         study: ``PREFIX/KEY`` of the image that they are for.
     """
     from explainers.lime_parameters import LimeParameters
-    from studies.overview import best_parameters
+    from studies.queries import best_parameters
 
     prefix, _, own = study.rpartition("/")
     return [
@@ -290,7 +290,7 @@ def run_until(jobs: Sequence[TuneJob], crew: Crew, until: datetime) -> None:
         until: by this machine's clock, without a time zone. A machine that slept through it ends
             when it wakes up.
     """
-    from studies.overview import overview
+    from studies.queries import overview
 
     crew.run(begin_job, jobs)
     crew.run(_work_shift, [_Shift(tuple(jobs), until)] * crew.workers)
@@ -302,9 +302,9 @@ def run_until(jobs: Sequence[TuneJob], crew: Crew, until: datetime) -> None:
 
 def settle(url: str, studies: Collection[str]) -> None:
     """Wait until trials of workers that were lost are known to be dead, and fail them."""
-    from studies.overview import overview
-    from studies.patient_storage import bury_dead
-    from studies.storage import GRACE_SECONDS, HEARTBEAT_SECONDS, open_storage
+    from studies.queries import overview
+    from studies.storage import GRACE_SECONDS, open_storage
+    from studies.storage.reconnecting import HEARTBEAT_SECONDS
 
     deadline = time.monotonic() + GRACE_SECONDS + 2 * HEARTBEAT_SECONDS
     with closing(open_storage(url)) as storage:
@@ -313,7 +313,8 @@ def settle(url: str, studies: Collection[str]) -> None:
             running = [row.study for row in rows if row.trials.get("RUNNING")]
             if not running:
                 return
-            bury_dead(storage, running)
+            for study in running:
+                storage.fail_stale_trials(study)
             time.sleep(1)
 
 

@@ -88,7 +88,7 @@ class ServiceWorker:
 
     def run(self, pause: Callable[[float], object] = time.sleep) -> None:
         """Work until stopped; a database that is away is waited for."""
-        from studies.patient_storage import UNREACHABLE, until_reachable
+        from studies.storage.reconnecting import UNREACHABLE, until_reachable
 
         jobs = until_reachable(lambda: Jobs(self._plan.storage), stop=self._stop, pause=pause)
         while not self._stop():
@@ -107,8 +107,8 @@ class ServiceWorker:
 
     def _give_up(self, jobs: Jobs, job: Job, pause: Callable[[float], object]) -> None:
         """Put a job back for no fault of its own, when its last trial is known to be dead, too."""
-        from studies.patient_storage import UNREACHABLE, until_reachable
         from studies.storage import GRACE_SECONDS
+        from studies.storage.reconnecting import UNREACHABLE, until_reachable
 
         pause(GRACE_SECONDS)
         with contextlib.suppress(*UNREACHABLE):  # the server ends; its heartbeat has ended, too
@@ -140,7 +140,7 @@ class ServiceWorker:
     @contextmanager
     def _beating(self, jobs: Jobs, job: Job) -> Iterator[Callable[[], bool]]:
         """Send heartbeats; gives a function that asks whether the job still is this worker's."""
-        from studies.patient_storage import UNREACHABLE
+        from studies.storage.reconnecting import UNREACHABLE
 
         begun = time.monotonic()
         over, lost = threading.Event(), threading.Event()

@@ -21,8 +21,8 @@ from explainers.errors import InvalidInput, StorageError
 from explainers.foreign_text import one_line
 from explainers.reference import Reference, parse_reference
 from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
-from studies.patient_storage import trouble_told
 from studies.storage import holds_studies, open_storage
+from studies.storage.reconnecting import trouble_told
 from tuner.faithfulness import AGREEMENT
 from tuner.plan import PLAN
 from tuner.runtime_model import RuntimeModel

@@ -25,7 +25,7 @@ from tuner.search_space import SearchSpace
 
 if TYPE_CHECKING:
     from explainers.perturbation_bank import PerturbationBank
-    from studies.patient_storage import PatientStorage
+    from studies.storage.reconnecting import ReconnectingStorage
     from tuner.jobs import TuneJob
     from tuner.study_notes import StudyNotes
     from tuner.study_runner import StudyRunner
@@ -96,7 +96,7 @@ class Worker:
     trials: int = 0
     _prepared: OrderedDict[str, _Prepared] = field(default_factory=OrderedDict)
     _done: dict[str, StudyPlan] = field(default_factory=dict)
-    _opened: PatientStorage | None = None
+    _opened: ReconnectingStorage | None = None
 
     def run(self) -> int:
         """Work until stopped, or idle for too long; how many trials were run.
@@ -105,8 +105,8 @@ class Worker:
             Mismatch: there is work, and this machine may do none of it.
         """
         from studies.full_disk import is_full, no_space
-        from studies.patient_storage import UNREACHABLE, until_reachable
         from studies.storage import describe, sqlite_path
+        from studies.storage.reconnecting import UNREACHABLE, until_reachable
 
         idle_since = time.monotonic()
         while not self.stop():
@@ -142,7 +142,7 @@ class Worker:
             self._opened = None
         return self.trials
 
-    def _storage(self) -> PatientStorage:
+    def _storage(self) -> ReconnectingStorage:
         """One for all studies, as a server has a hundred connections or so for everybody."""
         from studies.storage import open_storage
 
@@ -151,8 +151,7 @@ class Worker:
         return self._opened
 
     def _next(self) -> tuple[str, StudyPlan] | None:
-        from studies.overview import overview, study_attributes
-        from studies.patient_storage import bury_dead
+        from studies.queries import overview, study_attributes
 
         rows = [
             row
@@ -166,8 +165,10 @@ class Worker:
         found = [need for need in needs(rows, plans) if need.lost or need.study not in done]
         name = neediest(found, self.refused)
         if name is None:
-            # While trials are begun Optuna does it by itself.
-            bury_dead(self._storage(), [row.study for row in rows if row.trials.get("RUNNING")])
+            # While trials are begun the runner does it.
+            for row in rows:
+                if row.trials.get("RUNNING"):
+                    self._storage().fail_stale_trials(row.study)
         if name is None and found:
             raise Mismatch(
                 f"{len(found)} studies need work, and this machine may do none of it; the first: "

@@ -25,7 +25,6 @@ from studies.study_pictures import DEFAULTS_PICTURE, trial_picture
 from studies.study_summary import image_document, studies_document
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
 
 __all__ = ["Documents", "state_of"]
 
@@ -58,7 +57,7 @@ class Documents:
 
     def __init__(self, storage: str, folder: ServiceFolder) -> None:
         self._folder = folder
-        self._storage: RDBStorage = open_storage(storage, write=False)
+        self._storage = open_storage(storage, write=False)
         self._engine = self._storage.engine
         self._meta = sqlalchemy.MetaData()
         with self._engine.connect() as connection:

@@ -23,8 +23,7 @@ from sqlalchemy.orm import Session
 from explainers.errors import InvalidInput, StorageError
 from studies.artifacts import Artifacts, artifact_store
 from studies.moving import Copied, CopiedRows, copy_storage
-from studies.overview import overview
-from studies.patient_storage import PatientStorage
+from studies.queries import overview
 from studies.records import (
     add_comparison,
     add_verification,
@@ -45,6 +44,7 @@ from studies.records.tables import (
     UnitRow,
 )
 from studies.storage import GRACE_SECONDS, artifact_folder, holds_studies, open_storage
+from studies.storage.reconnecting import ReconnectingStorage
 from tests.studies.any_studies import AnyStudy, any_studies, told_of
 from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
@@ -73,7 +73,7 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[PatientStorage]:
+def opened(url: str) -> Iterator[ReconnectingStorage]:
     storage = open_storage(url)
     try:
         yield storage

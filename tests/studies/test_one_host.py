@@ -6,12 +6,12 @@ from pathlib import Path, PurePosixPath
 
 import optuna
 import pytest
+from studies.network_mounts import Mount, mount_of
+from studies.one_host import check_one_host
 
 from explainers.errors import StorageError
 from studies.attributes import WORKER
-from studies.network_mounts import Mount, mount_of
-from studies.one_host import check_one_host
-from studies.overview import overview
+from studies.queries import overview
 from studies.storage import check_storage, open_storage
 
 # As Linux writes it: an escaped blank, optional fields, a mount that hides another.

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from studies.patient_storage import PatientStorage, again_elsewhere
 from studies.storage import open_storage
+from studies.storage.reconnecting import ReconnectingStorage, again_elsewhere
 from tests.studies.clusters import CLUSTERS, private_cluster
 from tests.studies.databases import cut_connections
 
@@ -75,8 +75,8 @@ def test_a_connection_that_breaks_in_the_middle_of_reading(server_database: str)
     assert all(t.params for t in found)
 
 
-def _patient(url: str) -> PatientStorage:
-    return PatientStorage(
+def _patient(url: str) -> ReconnectingStorage:
+    return ReconnectingStorage(
         url, heartbeat_interval=1, grace_period=2, heartbeat_stale_trial_callback=again_elsewhere
     )
 

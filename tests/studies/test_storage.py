@@ -10,7 +10,7 @@ import pytest
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
 from studies.attributes import DEFAULTS_ORIGIN
-from studies.overview import best_parameters, overview, study_attributes
+from studies.queries import best_parameters, overview, study_attributes
 from studies.records import add_verification, latest_verification
 from studies.storage import check_storage, describe, holds_studies, open_storage
 from studies.trial_record import TrialRecord

@@ -13,8 +13,7 @@ import pytest
 import sqlalchemy
 
 from studies import damage
-from studies.damage import damage_in
-from studies.overview import overview
+from studies.queries import damage_in, overview
 from studies.storage import open_storage
 from tests.tuner.chaos import ROOT
 from tests.tuner.command_line import Cli

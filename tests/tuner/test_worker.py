@@ -13,9 +13,9 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from studies.attributes import RETRIES
-from studies.overview import overview
-from studies.patient_storage import PatientStorage, again_elsewhere, until_reachable
+from studies.queries import overview
 from studies.storage import open_storage
+from studies.storage.reconnecting import ReconnectingStorage, again_elsewhere, until_reachable
 from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
@@ -53,7 +53,7 @@ def test_a_database_that_is_away_is_waited_for() -> None:
 def test_what_a_dead_worker_leaves_is_tried_again_and_not_for_ever(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
     open_storage(url)
-    storage = PatientStorage(
+    storage = ReconnectingStorage(
         url, heartbeat_interval=1, grace_period=1, heartbeat_stale_trial_callback=again_elsewhere
     )
     study = optuna.create_study(storage=storage, direction="maximize")

@@ -95,8 +95,8 @@ def notified(job: Job, address: NotifyAddress | None) -> Iterator[None]:
     if address is None:
         yield
         return
-    from studies.hosts import this_host
     from studies.notification import notify
+    from studies.storage import this_host
 
     start = time.monotonic()
     try:

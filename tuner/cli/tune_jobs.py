@@ -133,8 +133,8 @@ def _check_jobs(place: Workplace, jobs: Sequence[TuneJob], images: Sequence[Stud
 
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
-    from studies.patient_storage import trouble_told
     from studies.storage import holds_studies, open_storage
+    from studies.storage.reconnecting import trouble_told
     from tuner.study_identity import StudyIdentity, check_identity
 
     url = jobs[0].storage

@@ -101,7 +101,7 @@ def _counts(storage: str, prefix: str, studies: list[str]) -> dict[str, int]:
     Args:
         prefix: of the studies' names.
     """
-    from studies.overview import overview
+    from studies.queries import overview
     from studies.storage import holds_studies
 
     if not holds_studies(storage):

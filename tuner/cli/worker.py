@@ -55,8 +55,8 @@ def worker(
     that a study was made from; it is let be otherwise. A first SIGTERM or Ctrl-C ends after the
     trial that is running.
     """
-    from studies.patient_storage import trouble_told, until_reachable
     from studies.storage import DEFAULT_STORAGE, check_storage
+    from studies.storage.reconnecting import trouble_told, until_reachable
     from tuner.worker import Machine, Worker
 
     if threads < 1:
