@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -23,8 +23,6 @@ from studies.service.folder import ServiceFolder
 from studies.storage import open_storage
 from studies.study_pictures import DEFAULTS_PICTURE, trial_picture
 from studies.study_summary import image_document, studies_document
-
-if TYPE_CHECKING:
 
 __all__ = ["Documents", "state_of"]
 

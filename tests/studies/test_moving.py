@@ -287,7 +287,6 @@ def test_what_arrives_otherwise_is_taken_back(here: str, tmp_path: Path) -> None
         assert rows(f"sqlite:///{path}", "trials") == 0
 
 
-@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here: str) -> None:
     with opened(any_database) as storage:
         study = optuna.create_study(study_name="p/a", storage=storage)
@@ -295,7 +294,6 @@ def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here
         trial = study.ask()
         trial.suggest_float("x", 0, 1)
         trial.report(0.25, 3)
-        storage.write_gathered()
         study.enqueue_trial({"x": 0.75})
         trials = sqlalchemy.table(
             "trials", sqlalchemy.column("trial_id"), sqlalchemy.column("datetime_start")

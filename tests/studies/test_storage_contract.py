@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
+from contextlib import ExitStack, closing
 
 import pytest
 import sqlalchemy
@@ -16,26 +15,25 @@ from studies.storage.reconnecting import ReconnectingStorage
 from tests.studies.databases import fresh_database
 
 
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    with fresh_database("postgresql") as url:
-        yield url
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ReconnectingStorage]:
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path_factory.mktemp('contract') / 'x.db'}"
+        if request.param != "sqlite":
+            url = stack.enter_context(fresh_database(request.param))
+        yield stack.enter_context(closing(open_storage(url)))
 
 
-class TestSqlite(StorageTestCase):  # type: ignore[misc]
+class TestOurStorage(StorageTestCase):  # type: ignore[misc]
+    """One storage for all tests, emptied after each."""
+
     @pytest.fixture
-    def storage(self, tmp_path: Path) -> Iterator[ReconnectingStorage]:
-        with closing(open_storage(f"sqlite:///{tmp_path / 'x.db'}")) as storage:
-            yield storage
-
-
-class TestPostgresql(StorageTestCase):  # type: ignore[misc]
-    @pytest.fixture
-    def storage(self, postgresql: str) -> Iterator[ReconnectingStorage]:
-        with closing(open_storage(postgresql)) as storage:
-            yield storage
-            for study in storage.get_all_studies():
-                storage.delete_study(study._study_id)
+    def storage(self, opened: ReconnectingStorage) -> Iterator[ReconnectingStorage]:
+        yield opened
+        for study in opened.get_all_studies():
+            opened.delete_study(study._study_id)
 
 
 def test_optunas_tables_have_the_columns_that_are_read_and_written(any_database: str) -> None:
