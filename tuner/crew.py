@@ -24,8 +24,8 @@ _CONNECT_SECONDS = 10
 _IDLE_SECONDS = 24 * 3600  # as long as preparing may take
 
 _NEEDED = (
-    "lime.lime_image", "sklearn.gaussian_process", "explainers.engines", "studies.patient_storage",
-    "tuner.tuning", "tuner.study_notes",
+    "lime.lime_image", "sklearn.gaussian_process", "explainers.engines",
+    "studies.storage.reconnecting", "tuner.tuning", "tuner.study_notes",
 )  # fmt: skip
 
 

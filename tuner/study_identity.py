@@ -2,7 +2,8 @@
 
 A study's trials compare with each other only as long as all of them were made from the same
 photograph, mask, classifier, space, ... These facts are its user attributes, written when it is
-made (:mod:`studies.study_creation`) and compared whenever it is opened, on every path.
+made (:func:`studies.storage.optuna_tables.add_study`) and compared whenever it is opened, on every
+path.
 """
 
 from __future__ import annotations
