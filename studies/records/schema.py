@@ -48,7 +48,7 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
-def same_named(source: Any, target: type) -> dict[str, Any]:
+def same_named(source: Any, target: Any) -> dict[str, Any]:
     """Values of what a row, or a dataclass, has in common with a class of the other kind.
 
     Args:

@@ -118,7 +118,7 @@ class ReconnectingStorage(BaseStorage):
         # With the cache that Optuna itself puts before a database.
         self._storage = optuna.storages.get_storage(self._database)
         self._heartbeat, self._grace = heartbeat, grace
-        self._beating: dict[int, tuple[threading.Event, threading.Thread]] = {}
+        self._beating: dict[int, _Heartbeat] = {}
         self._cut_off: float | None = None  # when this process last found the database away
         if is_sqlite and wal:
             with self.engine.connect() as connection:
@@ -239,24 +239,16 @@ class ReconnectingStorage(BaseStorage):
         return done
 
     def _begin_heartbeat(self, trial_id: int) -> None:
-        over = threading.Event()
-
-        def keep_beating() -> None:
-            while not over.is_set():
-                self.record_heartbeat(trial_id)
-                over.wait(self._heartbeat)
-            self.remove_session()
-
-        thread = threading.Thread(target=keep_beating, name="heartbeat", daemon=True)
-        self._beating[trial_id] = (over, thread)
-        thread.start()
+        # A thread runs one trial at a time: what it left without an end was given up.
+        for other, earlier in list(self._beating.items()):
+            if earlier.owner == threading.get_ident():
+                self._end_heartbeat(other)
+        self._beating[trial_id] = _Heartbeat(self, trial_id, self._heartbeat)
 
     def _end_heartbeat(self, trial_id: int) -> None:
         found = self._beating.pop(trial_id, None)
         if found is not None:
-            over, thread = found
-            over.set()
-            thread.join()
+            found.end()
 
     def record_heartbeat(self, trial_id: int) -> None:
         """Write a sign of life of a trial; one that cannot be written is left out."""
@@ -296,6 +288,28 @@ class ReconnectingStorage(BaseStorage):
         again = _again(self.get_trial(stale.trial_id))
         if again is not None:
             self.create_new_trial(self.get_study_id_from_name(stale.study), again)
+
+
+class _Heartbeat:
+    """Signs of life of a trial that the thread which makes this one runs, until it ends."""
+
+    def __init__(self, storage: ReconnectingStorage, trial_id: int, pause: float) -> None:
+        self.owner = threading.get_ident()
+        self._over = threading.Event()
+
+        def keep_beating() -> None:
+            while not self._over.is_set():
+                storage.record_heartbeat(trial_id)
+                self._over.wait(pause)
+            storage.remove_session()
+
+        self._thread = threading.Thread(target=keep_beating, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Wait for the last one, if it is being written."""
+        self._over.set()
+        self._thread.join()
 
 
 def _again(trial: FrozenTrial) -> FrozenTrial | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy
@@ -42,3 +44,11 @@ def test_optunas_tables_have_the_columns_that_are_read_and_written(any_database:
         for table in TABLES.tables.values():
             columns = {column["name"] for column in made.get_columns(table.name)}
             assert columns >= {column.name for column in table.columns}
+
+
+def test_no_private_module_of_optuna_is_imported() -> None:
+    private = re.compile(r"\boptuna(\.\w+)*\._\w|from optuna\S* import (.*\W)?_\w")
+    root = Path(__file__).parents[2]
+    for room in ("tuner", "studies", "explainers", "dissection"):
+        for path in (root / room).rglob("*.py"):
+            assert private.search(path.read_text()) is None, path
