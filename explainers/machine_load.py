@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+import psutil
 
 __all__ = ["BUSY", "LoadMeter", "busy_sentence"]
 
@@ -32,17 +33,18 @@ def busy_sentence(share: float | None) -> str | None:
 
 
 class LoadMeter:
-    """Counts from when it is made. Linux only; elsewhere nothing is known."""
+    """Counts from when it is made."""
 
     def __init__(self) -> None:
         self._before = _cpu_seconds()
 
     def others_share(self) -> float | None:
-        """Share of all processors' time that other processes have used, in [0, 1]."""
-        after = _cpu_seconds()
-        if self._before is None or after is None:
-            return None
-        had, used, own = (late - early for early, late in zip(self._before, after, strict=True))
+        """Share of all processors' time that other processes have used, in [0, 1].
+
+        ``None`` before the processors' clocks have moved.
+        """
+        pairs = zip(self._before, _cpu_seconds(), strict=True)
+        had, used, own = (late - early for early, late in pairs)
         return min(1.0, max(0.0, used - own) / had) if had > 0 else None
 
     def was_quiet(self) -> bool:
@@ -51,12 +53,9 @@ class LoadMeter:
         return share is None or share < BUSY
 
 
-def _cpu_seconds() -> _Seconds | None:
+def _cpu_seconds() -> _Seconds:
     """Seconds that the processors had, that anybody used, that we and our children used."""
-    try:
-        numbers = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
-        ticks = [int(number) / os.sysconf("SC_CLK_TCK") for number in numbers]
-    except (OSError, ValueError):
-        return None
-    idle = ticks[3] + ticks[4]  # idle, and waiting for a disk
-    return sum(ticks), sum(ticks) - idle, sum(os.times()[:4])
+    times = psutil.cpu_times()
+    had = sum(times[:8])  # what Linux lists after that, guests had, is counted before
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    return had, had - idle, sum(os.times()[:4])

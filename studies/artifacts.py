@@ -22,7 +22,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from explainers.images import save_png
 from studies.records.artifact_table import ARTIFACTS
 from studies.records.schema import records
-from studies.storage import artifact_folder, errors_told, sqlite_path
+from studies.storage import artifact_folder, connected, sqlite_path
 
 __all__ = ["ArtifactFolder", "ArtifactTable", "Artifacts", "add_picture", "artifact_store"]
 
@@ -116,12 +116,10 @@ class ArtifactTable:
     def _read(self, column: sqlalchemy.Column[Any], name: str) -> Any:
         # Looking makes no tables: a dry run looks, too.
         query = sqlalchemy.select(column).where(ARTIFACTS.c.artifact_id == name)
-        with errors_told(self._url):
-            engine = sqlalchemy.create_engine(self._url, poolclass=sqlalchemy.NullPool)
-            with engine.connect() as connection:
-                if not sqlalchemy.inspect(connection).has_table(ARTIFACTS.name):
-                    return None
-                return connection.execute(query).scalar()
+        with connected(self._url) as connection:
+            if not sqlalchemy.inspect(connection).has_table(ARTIFACTS.name):
+                return None
+            return connection.execute(query).scalar()
 
 
 def _of(artifact_id: str, statement: sqlalchemy.Delete) -> sqlalchemy.Delete:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from explainers.errors import StorageError
 
 __all__ = ["is_full", "no_space"]
 
-_NUMBERS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# A limit on the size of files (ulimit -f): to whoever writes, the disk ends there.
-_NUMBERS.add(errno.EFBIG)
+# EFBIG: a limit on the size of files (ulimit -f); to whoever writes, the disk ends there.
+_NUMBERS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 # SQLite; the operating system through PostgreSQL or Python; a quota; MariaDB.
 _WORDS = (
     "database or disk is full", "no space left on device", "disk quota exceeded", "disk full",
@@ -41,7 +39,7 @@ def is_full(error: BaseException, path: Path | None = None) -> bool:
 
 
 def no_space(what: str) -> StorageError:
-    """What to say then."""
+    """The error for a full disk."""
     return StorageError(
         f"no space left on the disk of {what}: free some, and the same command goes on from there; "
         "what is recorded is kept"
@@ -49,16 +47,17 @@ def no_space(what: str) -> StorageError:
 
 
 def _room(path: Path) -> int:
+    """Free bytes on the disk of a file; enough where that is not known."""
     try:
         return shutil.disk_usage(path.absolute().parent).free
     except OSError:
         return _ROOM
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    found: list[BaseException] = [error]
+def _causes(error: BaseException) -> list[BaseException]:
+    found = [error]
     for each in found:
         for inner in (each.__cause__, each.__context__, getattr(each, "orig", None)):
             if isinstance(inner, BaseException) and inner not in found:
                 found.append(inner)
-    return iter(found)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from studies.overview import overview
+from studies.queries import overview
 
 __all__ = ["outcome"]
 

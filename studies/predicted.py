@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
-
 from explainers.errors import InvalidParameters
 from explainers.lime import LimeParameters
 from studies.export import settings_digest
-from studies.storage import holds_studies, opened_tables
+from studies.queries import complete_trials
+from studies.storage import holds_studies
 
 __all__ = ["Prediction", "mean_prediction", "predictions"]
 
@@ -61,33 +58,18 @@ def predictions(
         return {}
     keys = {f"{prefix}/{key}": key for key in document}
     wanted = {key: settings_digest(kwargs) for key, kwargs in document.items()}
-    digest = functools.cache(_digest)  # the same parameters are tried again and again
-    found: dict[str, Prediction] = {}
-    names = ["studies", "trials", "trial_values", "trial_user_attributes"]
-    with opened_tables(storage, names) as (connection, meta):
-        studies, trials, values, attributes = (meta.tables[name] for name in names)
-        of = {name: attributes.alias(name) for name in _ATTRIBUTES}
-        query = (
-            sqlalchemy.select(studies.c.study_name, *(each.c.value_json for each in of.values()))
-            .join_from(studies, trials, trials.c.study_id == studies.c.study_id)
-            .join(values, values.c.trial_id == trials.c.trial_id)
-            .where(
-                studies.c.study_name.in_(keys),
-                trials.c.state == "COMPLETE",
-                values.c.value.is_not(None),
-                # Of two objectives the IoU: where the arguments are alike, so are the seconds.
-                values.c.objective == 0,
-            )
-            .order_by(values.c.value, trials.c.trial_id.desc())  # the last one found is the best
-        )
-        for name, each in of.items():
-            same = sqlalchemy.and_(each.c.trial_id == trials.c.trial_id, each.c.key == name)
-            query = query.join(each, same)
-        for study, text, iou, seconds in connection.execute(query):
-            key = keys.get(study)  # some servers take "Cat" for "cat"
-            if key is not None and digest(json.loads(text)) == wanted[key]:
-                found[key] = Prediction(json.loads(iou), json.loads(seconds))
-    return found
+    digests: dict[str, str | None] = {}  # the same parameters are tried again and again
+    best: dict[str, tuple[float, Prediction]] = {}
+    for study, score, attributes in complete_trials(storage, list(keys), _ATTRIBUTES):
+        key, text = keys.get(study), attributes["lime_parameters"]
+        if text not in digests:
+            digests[text] = _digest(text)
+        if key is None or digests[text] != wanted[key]:
+            continue
+        if key not in best or score > best[key][0]:
+            found = Prediction(float(attributes["iou"]), float(attributes["runtime_seconds"]))
+            best[key] = (score, found)
+    return {key: found for key, (_, found) in best.items()}
 
 
 def _digest(text: str) -> str | None:

@@ -10,7 +10,7 @@ from explainers.masks import stored_coverage
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.explained_class import ExplainedClass
 from studies.front import FrontPoint, front_document
-from studies.overview import reliability_of
+from studies.queries import reliability_of
 from studies.runtime_doubt import runtime_doubt
 from studies.trial_record import TrialRecord
 

@@ -13,6 +13,7 @@ Which arm is probed next is decided by a Gaussian process over what is known of 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -160,6 +161,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self.arms = Arms(task, space, runtime_weight) if arms is None else arms
         self._probes: list[list[Any]] = []
         self._foretold: float | None = None
+        self._lock = threading.Lock()  # for studies that run several trials at once
         self.replayed = 0
 
     def reseed_rng(self) -> None:
@@ -190,7 +192,19 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         trial: FrozenTrial,
         search_space: dict[str, optuna.distributions.BaseDistribution],
     ) -> dict[str, Any]:
-        """One full parameter set."""
+        """One full parameter set; what is not a dimension of the space is drawn at random."""
+        dimensions = self.infer_relative_search_space(study, trial)
+        others = {
+            name: self._fallback.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+            if dimensions.get(name) != distribution
+        }
+        if len(others) == len(search_space):
+            return others
+        with self._lock:
+            return self._proposed(study, trial) | others
+
+    def _proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         self._probes, self._foretold, self.replayed = [], None, 0
         if self._is_given(study, trial):
             return {}

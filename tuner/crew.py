@@ -25,7 +25,7 @@ _IDLE_SECONDS = 24 * 3600  # as long as preparing may take
 
 _NEEDED = (
     "lime.lime_image", "sklearn.gaussian_process", "explainers.engines.selection",
-    "studies.patient_storage",
+    "studies.storage.reconnecting",
     "tuner.tuning", "tuner.study_notes",
 )  # fmt: skip
 

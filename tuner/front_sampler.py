@@ -6,6 +6,7 @@ the study's own spread over it. A weight that a user asks for afterwards need no
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import optuna
@@ -52,6 +53,7 @@ class FrontSampler(optuna.samplers.BaseSampler):
         ]
         Arms.join([each.arms for each in self._members])
         self._turn = self._members[0]
+        self._lock = threading.Lock()  # for studies that run several trials at once
 
     @property
     def replayed(self) -> int:
@@ -75,12 +77,13 @@ class FrontSampler(optuna.samplers.BaseSampler):
         trial: FrozenTrial,
         search_space: dict[str, optuna.distributions.BaseDistribution],
     ) -> dict[str, Any]:
-        """One full parameter set."""
-        self._turn = self._members[trial.number % len(self._members)]
-        earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
-        for each in self._members:
-            each.arms.best = each.best_of(earlier)
-        return self._turn.sample_relative(study, trial, search_space)
+        """One full parameter set; what is not a dimension of the space is drawn at random."""
+        with self._lock:
+            self._turn = self._members[trial.number % len(self._members)]
+            earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
+            for each in self._members:
+                each.arms.best = each.best_of(earlier)
+            return self._turn.sample_relative(study, trial, search_space)
 
     def sample_independent(
         self,

@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from studies.overview import overview
-from studies.patient_storage import bury_dead
-from studies.storage import GRACE_SECONDS, HEARTBEAT_SECONDS, open_storage
+from studies.queries import overview
+from studies.storage import GRACE_SECONDS, open_storage
+from studies.storage.reconnecting import HEARTBEAT_SECONDS
 from tuner.crew import Crew
 from tuner.log_file import join_log
 from tuner.opened_study import OpenedStudy, opened_study
@@ -106,5 +106,6 @@ def settle(url: str, studies: Collection[str]) -> None:
             running = [row.study for row in rows if row.trials.get("RUNNING")]
             if not running:
                 return
-            bury_dead(storage, running)
+            for study in running:
+                storage.fail_stale_trials(study)
             time.sleep(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from studies.overview import StudyOverview
+from studies.queries import StudyOverview
 from studies.stagnation import is_stagnant, trials_without_gain
 from tuner.tuning_settings import TuningSettings
 

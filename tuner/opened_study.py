@@ -13,9 +13,9 @@ import optuna
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
 from explainers.lime import LimeParameters, PredictionCache
 from studies.artifacts import artifact_store
-from studies.overview import best_parameters
-from studies.patient_storage import trouble_told
+from studies.queries import best_parameters
 from studies.storage import open_storage
+from studies.storage.reconnecting import trouble_told
 from tuner.loading import LoadedTask, load_image, load_task, open_cache, prepare_process
 from tuner.log_file import join_log
 from tuner.study_identity import StudyIdentity, check_identity

@@ -97,7 +97,7 @@ def load_portfolio(source: str, storage: str) -> Portfolio:
     if source in SHIPPED:
         text = resources.files("tuner").joinpath("data", f"{source}.json").read_text("utf-8")
         return Portfolio.from_json(text, source)
-    from studies.overview import overview, study_attributes
+    from studies.queries import overview, study_attributes
     from studies.storage import holds_studies
 
     if holds_studies(storage):

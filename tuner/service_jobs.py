@@ -23,10 +23,10 @@ from explainers.images import limit_pixels, save_png
 from explainers.references import Reference, parse_reference
 from studies.assets import StudyImage
 from studies.catalog import Catalog
-from studies.patient_storage import UNREACHABLE, until_reachable
 from studies.records.jobs import BEAT_SECONDS, Job, Jobs
 from studies.service.folder import ServiceFolder
 from studies.storage import GRACE_SECONDS
+from studies.storage.reconnecting import UNREACHABLE, until_reachable
 from studies.study_pictures import photograph_picture
 from tuner.jobs import run_to_end, settle
 from tuner.loading import kept_classifier, kept_runtime_model, load_image

@@ -2,7 +2,8 @@
 
 A study's trials compare with each other only as long as all of them were made from the same
 photograph, mask, classifier, space, ... These facts are its user attributes, written when it is
-made (:mod:`studies.study_creation`) and compared whenever it is opened, on every path.
+made (:func:`studies.storage.optuna_tables.add_study`) and compared whenever it is opened, on every
+path.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from explainers.errors import InvalidInput, StorageError
 from explainers.messages import one_line
 from explainers.references import Reference, parse_reference
 from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
-from studies.patient_storage import trouble_told
 from studies.storage import holds_studies, open_storage
+from studies.storage.reconnecting import trouble_told
 from tuner.runtime_model import RuntimeModel
 from tuner.study_spec import PLAN
 from tuner.tuning_settings import AGREEMENT

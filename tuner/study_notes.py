@@ -19,8 +19,8 @@ from studies.attributes import DEFAULTS_ORIGIN, PICTURES
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.dashboard import is_installed, name_score, save_note, save_plot
 from studies.front import FrontPoint, pareto_front
-from studies.patient_storage import UNREACHABLE, unreachable_reason
 from studies.runtime_plot import runtime_plot
+from studies.storage.reconnecting import UNREACHABLE, unreachable_reason
 from studies.study_note import ScoredTrial, study_note
 from studies.study_pictures import (
     DEFAULTS_PICTURE,

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from explainers.lime import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import best_trial
-from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
+from studies.storage.reconnecting import UNREACHABLE, fail_stale_trials
 from tuner.faithful_trial import run_faithful_trial
 from tuner.faithfulness import FaithfulnessMeter
 from tuner.samplers import make_sampler
@@ -109,6 +109,7 @@ class StudyRunner:
         """
         self._running.clear()
         self._failed_here = False
+        fail_stale_trials(self.study)
         try:
             self.study.optimize(self._objective, n_trials=1, callbacks=[self._after])
         except KeyboardInterrupt:

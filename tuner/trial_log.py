@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 from explainers.messages import one_line
 from studies.attributes import FAILURE, WORKER
 from studies.full_disk import is_full
-from studies.hosts import this_worker
-from studies.patient_storage import UNREACHABLE, unreachable_reason
+from studies.storage import this_worker
+from studies.storage.reconnecting import UNREACHABLE, unreachable_reason
 
 __all__ = ["BestLog", "accounted"]
 

@@ -27,8 +27,8 @@ from explainers.references import given_mask, parse_reference
 from studies.assets import cache_folder
 from studies.attributes import LABEL
 from studies.front import FrontPoint
-from studies.patient_storage import PatientStorage
 from studies.storage import open_storage
+from studies.storage.reconnecting import ReconnectingStorage
 from studies.study_summary import summarise
 from tuner.calibration import runtime_model_for
 from tuner.runtime_model import RuntimeModel
@@ -115,12 +115,12 @@ def _made_or_resumed(
     """Whether all of the facts are stored; not where somebody wrote one in the meantime."""
     stored = check_identity(storage, name, wanted)
     if stored is None:
-        if isinstance(storage, PatientStorage):
+        if isinstance(storage, ReconnectingStorage):
             return storage.create_whole_study(name, wanted.directions, wanted.facts)
         study_id, missing = storage.create_new_study(wanted.directions, name), wanted.facts
     else:
         study_id, missing = stored.study_id, stored.identity.missing(wanted)
-        if isinstance(storage, PatientStorage):
+        if isinstance(storage, ReconnectingStorage):
             return not missing or storage.add_study_attributes(study_id, missing)
     for fact, value in missing.items():
         storage.set_study_user_attr(study_id, fact, value)

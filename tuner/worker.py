@@ -17,9 +17,9 @@ from typing import Any
 from explainers.errors import InvalidInput
 from explainers.lime import PredictionCache
 from studies.full_disk import is_full, no_space
-from studies.overview import overview, study_attributes
-from studies.patient_storage import UNREACHABLE, PatientStorage, bury_dead, until_reachable
+from studies.queries import overview, study_attributes
 from studies.storage import describe, open_storage, sqlite_path
+from studies.storage.reconnecting import UNREACHABLE, ReconnectingStorage, until_reachable
 from tuner.loading import open_cache, prepare_process
 from tuner.needs import neediest, needs
 from tuner.opened_study import Mismatch, OpenedStudy, join_study
@@ -60,7 +60,7 @@ class Worker:
         default_factory=OrderedDict
     )
     _done: dict[str, TuningSettings] = field(default_factory=dict)
-    _opened: PatientStorage | None = None
+    _opened: ReconnectingStorage | None = None
 
     def run(self) -> int:
         """Work until stopped, or idle for too long; how many trials were run.
@@ -101,7 +101,7 @@ class Worker:
             self._opened = None
         return self.trials
 
-    def _storage(self) -> PatientStorage:
+    def _storage(self) -> ReconnectingStorage:
         """One for all studies, as a server has a hundred connections or so for everybody."""
         if self._opened is None:
             self._opened = open_storage(self.machine.storage)
@@ -131,8 +131,10 @@ class Worker:
                 continue
             assert spec is not None  # it has a plan
             return spec, plans[name]
-        # While trials are begun Optuna does it by itself.
-        bury_dead(self._storage(), [row.study for row in rows if row.trials.get("RUNNING")])
+        # While trials are begun the runner does it.
+        for row in rows:
+            if row.trials.get("RUNNING"):
+                self._storage().fail_stale_trials(row.study)
         if wanted:
             raise Mismatch(
                 f"{len(wanted)} studies need work, and this machine may do none of it; the first: "

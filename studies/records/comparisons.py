@@ -28,7 +28,7 @@ from explainers.metrics import (
     superpixel_map,
 )
 from explainers.references import Reference
-from studies.records.schema import records
+from studies.records.schema import records, same_named
 from studies.records.tables import (
     ComparisonRow,
     ExplanationRow,
@@ -186,16 +186,13 @@ def latest_comparison(storage: str, study: str | None = None) -> ComparisonRun |
         if row is None:
             return None
         return ComparisonRun(
-            at=row.at.replace(tzinfo=timezone.utc),
-            catalog=row.catalog,
-            study=row.study,
-            classifier=row.classifier,
-            classifier_sha256=row.classifier_sha256,
-            device=row.device,
-            seed=row.seed,
-            arguments=json.loads(row.arguments),
-            package_versions=json.loads(row.package_versions),
-            images=tuple(_image(image) for image in row.images),
+            **same_named(row, ComparisonRun)
+            | {
+                "at": row.at.replace(tzinfo=timezone.utc),
+                "arguments": json.loads(row.arguments),
+                "package_versions": json.loads(row.package_versions),
+                "images": tuple(_image(image) for image in row.images),
+            }
         )
 
 
@@ -225,16 +222,13 @@ _IDENTITY = (
 def _run_row(run: ComparisonRun, *, finished: bool) -> RunRow:
     """Without images."""
     return RunRow(
-        at=run.at.astimezone(timezone.utc).replace(tzinfo=None),
+        **same_named(run, RunRow)
+        | {
+            "at": run.at.astimezone(timezone.utc).replace(tzinfo=None),
+            "arguments": json.dumps(dict(run.arguments), sort_keys=True),
+            "package_versions": json.dumps(dict(run.package_versions), sort_keys=True),
+        },
         command="compare",
-        catalog=run.catalog,
-        study=run.study,
-        classifier=run.classifier,
-        classifier_sha256=run.classifier_sha256,
-        device=run.device,
-        seed=run.seed,
-        arguments=json.dumps(dict(run.arguments), sort_keys=True),
-        package_versions=json.dumps(dict(run.package_versions), sort_keys=True),
         finished=finished,
     )
 
@@ -248,18 +242,13 @@ def _image_row(position: int, image: ComparedImage) -> ImageRow:
         for name, (number, probability) in zip(image.class_names, facts.top_classes, strict=True)
     ]
     return ImageRow(
+        **same_named(facts, ImageRow)
+        | same_named(image, ImageRow)
+        | {"class_name": image.explained, "top_classes": json.dumps(top)},
         position=position,
-        key=image.key,
-        type=image.type,
-        catalog_class=image.catalog_class,
         sha256=array_digest(image.pixels),
         picture_png=_png(image.pixels),
         class_index=index,
-        class_name=image.explained,
-        top_classes=json.dumps(top),
-        edge_density=facts.edge_density,
-        entropy=facts.entropy,
-        superpixels=facts.superpixels,
         reference=ReferenceMaskRow(
             rule=image.reference_rule,
             sha256=Reference(image.reference, image.reference_rule).sha256,
@@ -288,12 +277,9 @@ def _image(row: ImageRow) -> ComparedImage:
         row.superpixels,
     )
     return ComparedImage(
-        key=row.key,
-        type=row.type,
-        catalog_class=row.catalog_class,
+        **same_named(row, ComparedImage) | {"reference": _picture(row.reference.mask_png) > 127},
         pixels=_picture(row.picture_png),
         class_names=tuple(str(name) for name, _, _ in top),
-        reference=_picture(row.reference.mask_png) > 127,
         reference_rule=row.reference.rule,
         comparison=Comparison(
             facts,
@@ -303,7 +289,6 @@ def _image(row: ImageRow) -> ComparedImage:
         ),
         reliability=row.reference.reliability,
         doubt=row.reference.doubt,
-        class_name=row.class_name,
     )
 
 

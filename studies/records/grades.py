@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy.orm import Session
 
-from studies.records.schema import records
+from studies.records.schema import records, utc_now
 from studies.records.tables import GradeRow
 
 __all__ = ["Grade", "add_grade", "newest_grades"]
@@ -52,20 +51,18 @@ def add_grade(
     Raises:
         StorageError: the database cannot be written.
     """
-    with records(storage) as engine, Session(engine) as session:
-        session.add(
-            GradeRow(
-                at=datetime.now(timezone.utc).replace(tzinfo=None),
-                team=team,
-                upload_sha256=upload_sha256,
-                parameters=json.dumps(parameters, sort_keys=True),
-                exam=json.dumps(exam, sort_keys=True),
-                avg_iou=float(result["avg_iou"]),
-                avg_time=float(result["avg_time"]),
-                result_json=json.dumps(result),
-            )
-        )
-        session.commit()
+    insert = sqlalchemy.insert(GradeRow).values(
+        at=utc_now(),
+        team=team,
+        upload_sha256=upload_sha256,
+        parameters=json.dumps(parameters, sort_keys=True),
+        exam=json.dumps(exam, sort_keys=True),
+        avg_iou=float(result["avg_iou"]),
+        avg_time=float(result["avg_time"]),
+        result_json=json.dumps(result),
+    )
+    with records(storage) as engine, engine.begin() as connection:
+        connection.execute(insert)
 
 
 def newest_grades(storage: str) -> list[Grade]:
@@ -78,13 +75,12 @@ def newest_grades(storage: str) -> list[Grade]:
         .group_by(GradeRow.team)
         .subquery()
     )
-    with records(storage) as engine, Session(engine) as session:
-        rows = session.execute(
-            sqlalchemy.select(
-                GradeRow.team, GradeRow.at, GradeRow.avg_iou, GradeRow.avg_time,
-                newest.c.submissions,
-            )
-            .join(newest, newest.c.id == GradeRow.id)
-            .order_by(GradeRow.avg_iou.desc(), GradeRow.avg_time, GradeRow.id)
-        )  # fmt: skip
-        return [Grade(*row) for row in rows]
+    query = (
+        sqlalchemy.select(
+            GradeRow.team, GradeRow.at, GradeRow.avg_iou, GradeRow.avg_time, newest.c.submissions
+        )
+        .join(newest, newest.c.id == GradeRow.id)
+        .order_by(GradeRow.avg_iou.desc(), GradeRow.avg_time, GradeRow.id)
+    )
+    with records(storage) as engine, engine.connect() as connection:
+        return [Grade(*row) for row in connection.execute(query)]

@@ -82,7 +82,7 @@ class Jobs:
     """The jobs of a storage. It may be used by several threads.
 
     What goes wrong with the database is raised as SQLAlchemy raises it, so that callers can tell
-    one that is away (``studies.patient_storage.UNREACHABLE``).
+    one that is away (``studies.storage.reconnecting.UNREACHABLE``).
 
     Raises:
         StorageError: the storage cannot be used.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy
 
 from explainers.errors import StorageError
 from studies.storage import describe, errors_told
 
-__all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records"]
+__all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records", "same_named", "utc_now"]
 
 SCHEMA_VERSION = "0008"
 VERSION_TABLE = "lime_tuner_version"  # "alembic_version" is Optuna's
@@ -38,6 +41,24 @@ def records(storage: str) -> Iterator[sqlalchemy.Engine]:
             yield engine
         finally:
             engine.dispose()
+
+
+def utc_now() -> datetime:
+    """This moment as the tables hold it: UTC, without a time zone."""
+    return datetime.now(timezone.utc).replace(tzinfo=None)
+
+
+def same_named(source: Any, target: Any) -> dict[str, Any]:
+    """Values of what a row, or a dataclass, has in common with a class of the other kind.
+
+    Args:
+        target: a dataclass, or a class of rows; its columns count.
+    """
+    if is_dataclass(target):
+        names = [field.name for field in fields(target)]
+    else:
+        names = [str(each.key) for each in sqlalchemy.inspect(target).column_attrs]
+    return {name: getattr(source, name) for name in names if hasattr(source, name)}
 
 
 def _version(engine: sqlalchemy.Engine) -> str | None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy.orm import Session
 
-from studies.records.schema import records
+from studies.records.schema import records, utc_now
 from studies.records.tables import VerificationRow
 
 __all__ = ["VerifiedImage", "add_verification", "latest_verification", "verified_images"]
@@ -56,22 +55,20 @@ def add_verification(
     Raises:
         StorageError: the database cannot be written.
     """
-    with records(storage) as engine, Session(engine) as session:
-        session.add(
-            VerificationRow(
-                at=datetime.now(timezone.utc).replace(tzinfo=None),
-                pickle_sha256=pickle_sha256,
-                catalog=catalog,
-                classifier_sha256=classifier_sha256,
-                reference=reference[:500],
-                seeds=seeds,
-                avg_iou=float(result["avg_iou"]),
-                avg_time=float(result["avg_time"]),
-                result_json=json.dumps(result),
-                settings=json.dumps(dict(settings), sort_keys=True),
-            )
-        )
-        session.commit()
+    insert = sqlalchemy.insert(VerificationRow).values(
+        at=utc_now(),
+        pickle_sha256=pickle_sha256,
+        catalog=catalog,
+        classifier_sha256=classifier_sha256,
+        reference=reference[:500],
+        seeds=seeds,
+        avg_iou=float(result["avg_iou"]),
+        avg_time=float(result["avg_time"]),
+        result_json=json.dumps(result),
+        settings=json.dumps(dict(settings), sort_keys=True),
+    )
+    with records(storage) as engine, engine.begin() as connection:
+        connection.execute(insert)
 
 
 def verified_images(
@@ -104,13 +101,11 @@ def verified_images(
 
 def latest_verification(storage: str, pickle_sha256: str) -> VerificationRow | None:
     """The newest verification of a pickle, if there is one."""
+    query = (
+        sqlalchemy.select(VerificationRow)
+        .where(VerificationRow.pickle_sha256 == pickle_sha256)
+        .order_by(VerificationRow.id.desc())
+        .limit(1)
+    )
     with records(storage) as engine, Session(engine) as session:
-        row = session.scalars(
-            sqlalchemy.select(VerificationRow)
-            .where(VerificationRow.pickle_sha256 == pickle_sha256)
-            .order_by(VerificationRow.id.desc())
-            .limit(1)
-        ).first()
-        if row is not None:
-            session.expunge(row)
-        return row
+        return session.scalars(query).first()

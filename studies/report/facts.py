@@ -11,7 +11,7 @@ from studies.attributes import DEFAULTS_ORIGIN
 from studies.best_trial import weight_of
 from studies.catalog_names import CATALOG_KEY
 from studies.constraint_cost import ConstraintCost, constraint_cost
-from studies.overview import StudyOverview, best_parameters, overview, study_attributes
+from studies.queries import StudyOverview, best_parameters, overview, study_attributes
 from studies.storage import describe, open_storage
 from studies.trial_record import TrialRecord
 

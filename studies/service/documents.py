@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -23,9 +23,6 @@ from studies.service.folder import ServiceFolder
 from studies.storage import open_storage
 from studies.study_pictures import DEFAULTS_PICTURE, trial_picture
 from studies.study_summary import image_document, studies_document
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
 
 __all__ = ["Documents", "state_of"]
 
@@ -58,7 +55,7 @@ class Documents:
 
     def __init__(self, storage: str, folder: ServiceFolder) -> None:
         self._folder = folder
-        self._storage: RDBStorage = open_storage(storage, write=False)
+        self._storage = open_storage(storage, write=False)
         self._engine = self._storage.engine
         self._meta = sqlalchemy.MetaData()
         with self._engine.connect() as connection:

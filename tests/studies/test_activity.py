@@ -8,22 +8,25 @@ import optuna
 import pytest
 import sqlalchemy
 
-from studies.activity import activity
 from studies.attributes import FAILURE, WORKER
-from studies.overview import overview
+from studies.queries import activity, overview
 from studies.storage import GRACE_SECONDS, open_storage
 from tests.studies.study_samples import random_studies
 
 
 def test_runners_failures_and_the_last_improvement(any_database: str) -> None:
     random_studies(any_database, "p", ("a", "b"), 12)
-    storage = open_storage(any_database)
+    storage, elsewhere = open_storage(any_database), open_storage(any_database)
     study = optuna.load_study(study_name="p/a", storage=storage)
     best = study.best_trial
-    alive, silent, unborn = (study.ask() for _ in range(3))
+    alive = study.ask()
+    silent = optuna.load_study(study_name="p/a", storage=elsewhere).ask()
     for trial, worker in ((alive, "here:1"), (silent, "there:2")):
         trial.set_user_attr(WORKER, worker)
         storage.record_heartbeat(trial._trial_id)
+    elsewhere.close()
+    without = optuna.storages.RDBStorage(any_database)
+    unborn = optuna.load_study(study_name="p/a", storage=without).ask()
     failed = study.ask()
     failed.set_user_attr(FAILURE, "ValueError: nothing left")
     study.tell(failed, state=optuna.trial.TrialState.FAIL)
@@ -49,15 +52,14 @@ def test_runners_failures_and_the_last_improvement(any_database: str) -> None:
     assert abs((one.improved - best.datetime_complete).total_seconds()) < 1
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_dead_worker_is_the_reason(any_database: str) -> None:
     storage = open_storage(any_database)
     study = optuna.create_study(study_name="p/a", storage=storage)
     trial = study.ask()
     trial.set_user_attr(WORKER, "there:2")
-    storage.record_heartbeat(trial._trial_id)
+    storage.close()
     _age(any_database, trial._trial_id, GRACE_SECONDS + 40)
-    optuna.storages.fail_stale_trials(study)
+    storage.fail_stale_trials("p/a")
     (failure,) = activity(any_database, overview(any_database, None))["p/a"].failures
     assert failure.worker == "there:2"
     assert failure.reason == f"there:2 gave no sign of life for {GRACE_SECONDS} s"

@@ -23,8 +23,7 @@ from sqlalchemy.orm import Session
 from explainers.errors import InvalidInput, StorageError
 from studies.artifacts import Artifacts, artifact_store
 from studies.moving import Copied, CopiedRows, copy_storage
-from studies.overview import overview
-from studies.patient_storage import PatientStorage
+from studies.queries import overview
 from studies.records import (
     add_comparison,
     add_verification,
@@ -45,6 +44,7 @@ from studies.records.tables import (
     UnitRow,
 )
 from studies.storage import GRACE_SECONDS, artifact_folder, holds_studies, open_storage
+from studies.storage.reconnecting import ReconnectingStorage
 from tests.studies.any_studies import AnyStudy, any_studies, told_of
 from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
@@ -73,7 +73,7 @@ def no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[PatientStorage]:
+def opened(url: str) -> Iterator[ReconnectingStorage]:
     storage = open_storage(url)
     try:
         yield storage
@@ -287,7 +287,6 @@ def test_what_arrives_otherwise_is_taken_back(here: str, tmp_path: Path) -> None
         assert rows(f"sqlite:///{path}", "trials") == 0
 
 
-@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here: str) -> None:
     with opened(any_database) as storage:
         study = optuna.create_study(study_name="p/a", storage=storage)
@@ -295,7 +294,6 @@ def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here
         trial = study.ask()
         trial.suggest_float("x", 0, 1)
         trial.report(0.25, 3)
-        storage.write_gathered()
         study.enqueue_trial({"x": 0.75})
         trials = sqlalchemy.table(
             "trials", sqlalchemy.column("trial_id"), sqlalchemy.column("datetime_start")

@@ -10,8 +10,7 @@ import pytest
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
 from studies.attributes import DEFAULTS_ORIGIN
-from studies.overview import best_parameters, overview, study_attributes
-from studies.records import add_verification, latest_verification
+from studies.queries import best_parameters, overview, study_attributes
 from studies.storage import check_storage, describe, holds_studies, open_storage
 from studies.trial_record import TrialRecord
 
@@ -101,18 +100,3 @@ def test_overview_agrees_with_optuna(tmp_path: Path) -> None:
     assert list(best_parameters(url, "p")) == ["a"]
     assert str(10 + study.best_trial.number) in best_parameters(url, "p")["a"]
     assert study_attributes(url, ["p/a", "none"]) == {"p/a": {"image_key": "a"}}
-
-
-def test_verifications_are_recorded_beside_the_studies(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'studies.db'}"
-    open_storage(url)
-    assert latest_verification(url, "abc") is None
-    for iou in (0.5, 0.6):
-        add_verification(
-            url, pickle_sha256="abc", catalog="demo", classifier_sha256="d", reference="masks",
-            seeds=3, result={"avg_iou": iou, "avg_time": 1.0, "images": {}}, settings={},
-        )  # fmt: skip
-    row = latest_verification(url, "abc")
-    assert row is not None
-    assert row.avg_iou == 0.6
-    open_storage(url)  # our table does not make the database another program's

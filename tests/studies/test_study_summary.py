@@ -31,7 +31,6 @@ def test_nothing_found_yet(tmp_path: Path) -> None:
     assert image_document(study)["best"] is None
 
 
-@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_better_trial_that_ends_while_the_study_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -301,7 +301,7 @@ def test_an_interrupted_command_says_so(
 
 def test_help_and_status_do_not_wait_for_torch() -> None:
     code = (
-        "import sys, tuner.cli, studies.overview\n"
+        "import sys, tuner.cli, studies.queries\n"
         "heavy = {'torch', 'optuna', 'skimage', 'sklearn', 'lime'} & set(sys.modules)\n"
         "sys.exit(', '.join(sorted(heavy)) or 0)"
     )

@@ -11,7 +11,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from studies.overview import overview
+from studies.queries import overview
 from studies.storage import holds_studies, open_storage
 from tests.tuner.command_line import Cli
 from tests.tuner.dask_cluster import dask_cluster

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.overview import StudyOverview
+from studies.queries import StudyOverview
 from studies.stagnation import is_stagnant
 from tuner.needs import neediest, needs
 from tuner.tuning_settings import TuningSettings

@@ -23,7 +23,6 @@ from tests.studies.study_samples import random_studies
 from tests.tuner.command_line import Cli
 
 
-@pytest.mark.filterwarnings("ignore:Heartbeat")
 def test_who_is_at_work(here: Path, cli: Cli) -> None:
     url = "sqlite:///lime-tuner.db"
     random_studies(url, "p", ("a",), 4)
@@ -31,7 +30,6 @@ def test_who_is_at_work(here: Path, cli: Cli) -> None:
     study = optuna.load_study(study_name="p/a", storage=storage)
     trial = study.ask()
     trial.set_user_attr(WORKER, "here:1")
-    storage.write_gathered()
     storage.record_heartbeat(trial._trial_id)
     found = json.loads(cli.ok("status", "--json"))["p/a"]
     assert {"trials", "best", "default", "reliability", "last_activity"} <= set(found)
@@ -47,7 +45,6 @@ def test_who_is_at_work(here: Path, cli: Cli) -> None:
     assert f"#{best.number}, " in text
 
 
-@pytest.mark.filterwarnings("ignore:Heartbeat")
 def test_the_share_that_a_reference_covers(here: Path, cli: Cli) -> None:
     url = "sqlite:///lime-tuner.db"
     random_studies(url, "p", ("old", "new"), 2)

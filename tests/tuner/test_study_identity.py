@@ -18,8 +18,8 @@ from PIL import Image
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.lime import PredictionCache
 from explainers.references import Reference
-from studies.patient_storage import PatientStorage
 from studies.storage import open_storage
+from studies.storage.reconnecting import ReconnectingStorage
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tests.tuner.tiny import MODEL
@@ -254,7 +254,7 @@ def test_an_empty_study_is_anybodys(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
-def _raced(storages: list[PatientStorage], name: str, ours: list[dict[str, Any]]) -> list[str]:
+def _raced(storages: list[ReconnectingStorage], name: str, ours: list[dict[str, Any]]) -> list[str]:
     """What calls that open a study at the same moment say, each with facts of its own."""
     ready, said = threading.Barrier(len(ours)), [""] * len(ours)
 

@@ -12,9 +12,7 @@ import optuna
 import pytest
 import sqlalchemy
 
-from studies import damage
-from studies.damage import damage_in
-from studies.overview import overview
+from studies.queries import damage_in, overview
 from studies.storage import open_storage
 from tests.tuner.chaos import ROOT
 from tests.tuner.command_line import Cli
@@ -71,7 +69,7 @@ def test_any_exception_is_one_line_and_a_log(
 ) -> None:  # fmt: skip
     if stored:
         (here / "t.db").touch()
-    monkeypatch.setattr("studies.overview.overview", _raising(error))
+    monkeypatch.setattr("studies.queries.overview", _raising(error))
     line = cli.refused("status", "--storage", URL, status=(1,))
     assert said in line
     assert line.isprintable()
@@ -83,7 +81,7 @@ def test_any_exception_is_one_line_and_a_log(
 
 
 def test_an_interrupt_stays_one(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.overview.overview", _raising(KeyboardInterrupt()))
+    monkeypatch.setattr("studies.queries.overview", _raising(KeyboardInterrupt()))
     assert cli("status", "--storage", URL)[0] == 130
 
 
@@ -110,7 +108,6 @@ def test_damaged_attributes_are_named(
     assert said in found
     assert ("study 't/a', trial 0" if table == "trial" else "study 't/a':") in found
     if table == "trial":
-        damage._tell.cache_clear()
         code, _, err = cli("status", "--storage", URL)
         assert code == 0
         (line,) = err.splitlines()

@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from studies.overview import overview
+from studies.queries import overview
 from studies.stagnation import is_stagnant
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli

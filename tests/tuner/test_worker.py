@@ -12,9 +12,9 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from studies.attributes import RETRIES
-from studies.overview import overview
-from studies.patient_storage import PatientStorage, again_elsewhere, until_reachable
+from studies.queries import overview
 from studies.storage import open_storage
+from studies.storage.reconnecting import ReconnectingStorage, until_reachable
 from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
@@ -47,23 +47,20 @@ def test_a_database_that_is_away_is_waited_for() -> None:
             sqlalchemy.exc.OperationalError("x", {}, Exception())), stop=lambda: True)
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning", "ignore:Heartbeat")
 def test_what_a_dead_worker_leaves_is_tried_again_and_not_for_ever(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
-    open_storage(url)
-    storage = PatientStorage(
-        url, heartbeat_interval=1, grace_period=1, heartbeat_stale_trial_callback=again_elsewhere
-    )
+    storage = ReconnectingStorage(url, heartbeat=1, grace=1)
     study = optuna.create_study(storage=storage, direction="maximize")
     numbers = []
     for _ in range(4):
-        trial = study.ask()
+        worker = ReconnectingStorage(url)
+        trial = optuna.load_study(study_name=study.study_name, storage=worker).ask()
         numbers.append(trial.number)
         value = trial.suggest_float("x", 0, 1)
         trial.set_user_attr("iou", 0.5)  # half done
-        storage.record_heartbeat(trial._trial_id)
+        worker.close()
         time.sleep(2.2)  # SQLite's clock has whole seconds
-        optuna.storages.fail_stale_trials(study)
+        storage.fail_stale_trials(study.study_name)
         waiting = study.get_trials(states=(TrialState.WAITING,))
         if len(numbers) < 4:
             (again,) = waiting

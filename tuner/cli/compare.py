@@ -272,7 +272,7 @@ def _still_holds(
 def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParameters]:
     """The best parameters by key; images without are told."""
     from explainers.lime import LimeParameters
-    from studies.overview import best_parameters, study_attributes
+    from studies.queries import best_parameters, study_attributes
 
     names = {key: f"{study}/{key}" for key in place.catalog.keys}
     found = best_parameters(storage, study)
@@ -296,7 +296,7 @@ def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParamete
 
 def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
     """What the studies' constraint costs, by key; of those that have one."""
-    from studies.overview import study_attributes
+    from studies.queries import study_attributes
     from studies.report.facts import gather
 
     keys = {image.key for image in run.images}

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import LimeTunerError
-from studies.hosts import this_host
 from studies.notification import NotifyAddress, notify, parse_notify_address
 from studies.outcome import outcome
-from studies.storage import describe, sqlite_path
+from studies.storage import describe, sqlite_path, this_host
 from tuner.cli.output import errors
 from tuner.log_file import LOG_FILE, log_to
 

@@ -96,7 +96,7 @@ def _stored(url: str, prefix: str) -> dict[str, optuna.Study]:
     """Studies ``PREFIX/KEY`` by key."""
     import optuna
 
-    from studies.overview import overview
+    from studies.queries import overview
     from studies.storage import open_storage
 
     names = [row.study for row in overview(url, prefix) if row.study.startswith(f"{prefix}/")]

@@ -107,7 +107,7 @@ def run_export(
     from studies.catalog import load_catalog
     from studies.catalog_names import CATALOG_KEY, catalog_study
     from studies.export import export_pickle, ungraded
-    from studies.overview import best_parameters, study_attributes
+    from studies.queries import best_parameters, study_attributes
 
     labels: dict[str, int] = {}
     catalog = load_catalog(catalog_source)
@@ -148,7 +148,7 @@ def run_export(
 
 def _of_nothing(storage: str, prefix: str, catalog: str, found: Iterable[str]) -> InvalidInput:
     """Why a study has nothing for any image of a catalogue."""
-    from studies.overview import overview
+    from studies.queries import overview
     from studies.storage import describe
 
     images = sorted(found)

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from explainers.metrics import Faithfulness
-    from studies.activity import StudyActivity
-    from studies.overview import StudyOverview
+    from studies.queries import StudyActivity, StudyOverview
 
 __all__ = ["status"]
 
@@ -59,8 +58,7 @@ def status(
 
 
 def _look(url: str, study: str | None) -> tuple[list[StudyOverview], dict[str, StudyActivity]]:
-    from studies.activity import activity
-    from studies.overview import overview
+    from studies.queries import activity, overview
 
     rows = overview(url, study)
     return rows, activity(url, rows)

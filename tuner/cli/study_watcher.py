@@ -47,7 +47,7 @@ class StudyWatcher:
 
     def _rows(self) -> dict[str, Any]:
         from explainers.errors import LimeTunerError
-        from studies.overview import overview
+        from studies.queries import overview
 
         try:
             return {r.study: r for r in overview(self._storage, None) if r.study in self._names}

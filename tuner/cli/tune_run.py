@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from explainers.errors import InvalidInput
-from studies.overview import overview
+from studies.queries import overview
 from studies.storage import absolute_url, check_storage, holds_studies, open_storage, sqlite_path
 from tuner.catalog_task import Aggregate
 from tuner.cli.calibration import known_calibration

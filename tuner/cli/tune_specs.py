@@ -13,8 +13,8 @@ from explainers.errors import InvalidInput
 from explainers.references import Reference
 from studies.assets import StudyImage, cache_folder
 from studies.catalog_names import catalog_study
-from studies.patient_storage import trouble_told
 from studies.storage import holds_studies, open_storage
+from studies.storage.reconnecting import trouble_told
 from tuner.calibration import runtime_model_for
 from tuner.cli.calibration import server_reference, server_runtime_model
 from tuner.cli.context import Workplace, catalog_class

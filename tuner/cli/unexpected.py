@@ -105,7 +105,7 @@ def told(error: BaseException, storage: str | None, log: Path | None = None) -> 
         log: where the command logs to.
     """
     if storage is not None:
-        from studies.damage import damage_in
+        from studies.queries import damage_in
         from studies.storage import trouble_of
 
         trouble = trouble_of(error, storage)

@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 
 from explainers.errors import InvalidInput
-from studies.patient_storage import trouble_told, until_reachable
 from studies.storage import check_storage
+from studies.storage.reconnecting import trouble_told, until_reachable
 from tuner.cli.job import Job, log_path, logged, notified, notify_address
 from tuner.cli.option_groups import (
     AssetsOption,

@@ -14,7 +14,7 @@ import sqlalchemy
 from starlette.testclient import TestClient
 
 from studies.artifacts import add_picture, artifact_store
-from studies.overview import overview
+from studies.queries import overview
 from studies.records.jobs import Jobs, JobSettings
 from studies.records.tables import JobRow
 from studies.service.app import Service, create_app

@@ -14,7 +14,8 @@ import sqlalchemy
 from explainers.errors import LimeTunerError
 from explainers.messages import one_line
 from explainers.metrics import Faithfulness
-from studies.storage import describe, holds_studies, opened_tables
+from studies.storage import connected, describe, holds_studies
+from studies.storage.optuna_tables import STUDIES, STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES, TRIALS
 
 __all__ = ["damage_in", "decoded"]
 
@@ -135,31 +136,29 @@ def damage_in(storage: str) -> str | None:
 
 
 def _first(storage: str) -> str | None:
-    names = ("studies", "trials", "study_user_attributes", "trial_user_attributes")
-    with opened_tables(storage, names) as (connection, meta):
-        studies, trials, of_studies, of_trials = (meta.tables[name] for name in names)
-        rows = connection.execute(
-            sqlalchemy.select(studies.c.study_name, of_studies.c.key, of_studies.c.value_json)
-            .join(studies, studies.c.study_id == of_studies.c.study_id)
-        )  # fmt: skip
-        for study, name, text in rows:
-            if (wrong := _wrong(text, name, "study")) is not None:
-                return _line(storage, f"study '{study}'", name, wrong)
-        found = connection.execute(
-            sqlalchemy.select(
-                studies.c.study_name, trials.c.number, of_trials.c.key, of_trials.c.value_json
-            )
-            .join(trials, trials.c.trial_id == of_trials.c.trial_id)
-            .join(studies, studies.c.study_id == trials.c.study_id)
+    of_studies = (
+        sqlalchemy.select(
+            STUDIES.c.study_name, sqlalchemy.null(), STUDY_ATTRIBUTES.c.key,
+            STUDY_ATTRIBUTES.c.value_json,
         )
-        for study, number, name, text in found:
-            if (wrong := _wrong(text, name, "trial")) is not None:
-                return _line(storage, f"study '{study}', trial {number}", name, wrong)
+        .join(STUDIES, STUDIES.c.study_id == STUDY_ATTRIBUTES.c.study_id)
+    )  # fmt: skip
+    of_trials = (
+        sqlalchemy.select(
+            STUDIES.c.study_name, TRIALS.c.number, TRIAL_ATTRIBUTES.c.key,
+            TRIAL_ATTRIBUTES.c.value_json,
+        )
+        .join(TRIALS, TRIALS.c.trial_id == TRIAL_ATTRIBUTES.c.trial_id)
+        .join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+    )  # fmt: skip
+    with connected(storage) as connection:
+        for of, query in (("study", of_studies), ("trial", of_trials)):
+            for study, number, name, text in connection.execute(query):
+                wrong = _wrong(text, name, of)
+                if wrong is not None:
+                    where = f"study '{study}'" + ("" if number is None else f", trial {number}")
+                    return (
+                        f"storage {describe(storage)}, {where}: attribute '{name}' is damaged "
+                        f"({wrong}): put back a copy of the storage, or delete that study"
+                    )
     return None
-
-
-def _line(storage: str, where: str, name: str, wrong: str) -> str:
-    return (
-        f"storage {describe(storage)}, {where}: attribute '{name}' is damaged ({wrong}): put back "
-        "a copy of the storage, or delete that study"
-    )

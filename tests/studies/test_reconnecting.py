@@ -11,14 +11,10 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from studies.patient_storage import PatientStorage, again_elsewhere
 from studies.storage import open_storage
+from studies.storage.reconnecting import ReconnectingStorage, fail_stale_trials
 from tests.studies.clusters import CLUSTERS, private_cluster
 from tests.studies.databases import cut_connections
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::optuna.exceptions.ExperimentalWarning", "ignore:Heartbeat"
-)
 
 
 @pytest.mark.parametrize("server", list(CLUSTERS))
@@ -75,10 +71,8 @@ def test_a_connection_that_breaks_in_the_middle_of_reading(server_database: str)
     assert all(t.params for t in found)
 
 
-def _patient(url: str) -> PatientStorage:
-    return PatientStorage(
-        url, heartbeat_interval=1, grace_period=2, heartbeat_stale_trial_callback=again_elsewhere
-    )
+def _patient(url: str) -> ReconnectingStorage:
+    return ReconnectingStorage(url, heartbeat=1, grace=2)
 
 
 def test_a_trial_that_never_sent_a_heartbeat_is_found_dead(tmp_path: Path) -> None:
@@ -93,7 +87,7 @@ def test_a_trial_that_never_sent_a_heartbeat_is_found_dead(tmp_path: Path) -> No
     deadline = time.monotonic() + 20
     while study.get_trials()[killed.number].state == TrialState.RUNNING:
         assert time.monotonic() < deadline
-        optuna.storages.fail_stale_trials(study)
+        fail_stale_trials(study)
         time.sleep(0.2)
     again = study.ask()
     assert again.number != killed.number
@@ -116,6 +110,6 @@ def test_a_sampler_that_takes_long_is_not_taken_for_dead(tmp_path: Path) -> None
     asking.start()
     other = optuna.load_study(study_name=study.study_name, storage=_patient(url))
     while asking.is_alive():
-        optuna.storages.fail_stale_trials(other)
+        fail_stale_trials(other)
         time.sleep(0.2)
     assert [t.state for t in other.get_trials()] == [TrialState.COMPLETE]

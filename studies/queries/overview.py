@@ -1,0 +1,269 @@
+"""What every study of a storage has, in one line each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection
+
+from explainers.masks import stored_coverage
+from explainers.metrics import Faithfulness
+from studies.attributes import DEFAULTS_ORIGIN, RETRIES
+from studies.best_trial import weight_of
+from studies.explained_class import CLASS_ATTRIBUTES, ExplainedClass
+from studies.front import ByWeight, Choice, FrontPoint
+from studies.queries.damage import decoded
+from studies.queries.trials import front_in, number_by, trial_attributes
+from studies.runtime_doubt import runtime_doubt
+from studies.storage import check_storage, connected
+from studies.storage.optuna_tables import (
+    STUDIES,
+    STUDY_ATTRIBUTES,
+    STUDY_DIRECTIONS,
+    TRIAL_ATTRIBUTES,
+    TRIAL_SYSTEM_ATTRIBUTES,
+    TRIAL_VALUES,
+    TRIALS,
+    attribute_of,
+)
+
+__all__ = [
+    "StudyOverview", "best_parameters", "overview", "reliability_of", "study_attributes",
+]  # fmt: skip
+
+_SHOWN = ("reference", "runtime_model", "runtime_weight", *CLASS_ATTRIBUTES)
+
+
+@dataclass(frozen=True)
+class StudyOverview:
+    """One study in one line.
+
+    Attributes:
+        trials: by state name (``COMPLETE``, ``PRUNED``, ``FAIL``, ``RUNNING``, ``WAITING``).
+        default_iou, default_seconds: of lime's own defaults; ``None`` before that trial is done.
+        best_number: number of the best complete trial; with two objectives that which the study's
+            runtime weight chooses.
+        last_activity: UTC, when the last trial ended.
+        reliability: of the study's reference, in [0, 1]; ``None`` for masks that were not judged.
+        coverage: the share of the picture that the reference covers, in [0, 1]; ``None`` where
+            the study keeps no mask.
+        front: of a study with two objectives, fastest first; ``None`` where there is one.
+        lost: whether the next trial in line is one that a dead worker has left.
+        best_faithful, default_faithful: of a study without a reference.
+        runtime_doubt: why its modelled seconds are not to be trusted.
+        explained: the class; ``None`` of a catalogue's study.
+    """
+
+    study: str
+    trials: dict[str, int]
+    best_number: int | None
+    best_score: float | None
+    best_iou: float | None
+    best_seconds: float | None
+    best_ratio: float | None
+    default_iou: float | None
+    default_seconds: float | None
+    last_activity: datetime | None
+    reliability: float | None = None
+    coverage: float | None = None
+    front: tuple[FrontPoint, ...] | None = None
+    lost: bool = False
+    best_faithful: Faithfulness | None = None
+    default_faithful: Faithfulness | None = None
+    runtime_doubt: str | None = None
+    explained: ExplainedClass | None = None
+
+    @property
+    def finished(self) -> int:
+        """Trials with a result."""
+        return self.trials.get("COMPLETE", 0) + self.trials.get("PRUNED", 0)
+
+
+def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
+    """All studies of a storage, or those named ``PREFIX/...``, in the order they were made.
+
+    Raises:
+        StorageError: the storage does not exist, or is not ours.
+    """
+    check_storage(storage, write=False)
+    query = sqlalchemy.select(STUDIES.c.study_id, STUDIES.c.study_name).order_by(STUDIES.c.study_id)
+    with connected(storage) as connection:
+        return [
+            _one(connection, study_id, name)
+            for study_id, name in connection.execute(query).all()
+            if prefix is None or name == prefix or name.startswith(f"{prefix}/")
+        ]
+
+
+def _one(connection: Connection, study_id: int, name: str) -> StudyOverview:
+    mine = TRIALS.c.study_id == study_id
+    count = sqlalchemy.func.count()
+    by_state = sqlalchemy.select(TRIALS.c.state, count).where(mine).group_by(TRIALS.c.state)
+    counts = {state: number for state, number in connection.execute(by_state)}
+    last = sqlalchemy.select(sqlalchemy.func.max(TRIALS.c.datetime_complete)).where(mine)
+    objectives = sqlalchemy.select(count).where(STUDY_DIRECTIONS.c.study_id == study_id)
+    attributes = _attributes_of_studies(connection, [name], _SHOWN).get(name, {})
+    known = {key: value for key, value in attributes.items() if value is not None}
+    front, best_id = None, None
+    best: Mapping[str, Any] = {}
+    if connection.execute(objectives).scalar_one() > 1:
+        front = tuple(front_in(connection, study_id))
+        number, score, best = _chosen(front, known)
+    else:
+        best_id, number, score = _best(connection, study_id)
+    default_id = _defaults(connection, study_id)
+    wanted = [each for each in (best_id, default_id) if each is not None]
+    names = ("iou", "runtime_seconds", "runtime_ratio", "faithful")
+    found = trial_attributes(connection, wanted, names)
+    best, default = found.get(best_id or -1, best), found.get(default_id or -1, {})
+    reference = known.get("reference")
+    return StudyOverview(
+        study=name,
+        trials=counts,
+        best_number=number,
+        best_score=score,
+        best_iou=best.get("iou"),
+        best_seconds=best.get("runtime_seconds"),
+        best_ratio=best.get("runtime_ratio"),
+        default_iou=default.get("iou"),
+        default_seconds=default.get("runtime_seconds"),
+        last_activity=connection.execute(last).scalar(),
+        reliability=reliability_of(reference),
+        coverage=stored_coverage(reference),
+        front=front,
+        lost=bool(counts.get("WAITING")) and _is_lost(connection, study_id),
+        best_faithful=_faithful(best),
+        default_faithful=_faithful(default),
+        runtime_doubt=runtime_doubt(known.get("runtime_model")),
+        explained=ExplainedClass.of(known),
+    )
+
+
+def _faithful(attributes: Mapping[str, Any]) -> Faithfulness | None:
+    found = attributes.get("faithful")
+    return None if found is None else Faithfulness.from_json(found)
+
+
+def _defaults(connection: Connection, study_id: int) -> int | None:
+    """The id of the complete trial of lime's defaults."""
+    query = (
+        sqlalchemy.select(TRIALS.c.trial_id)
+        .join(TRIAL_ATTRIBUTES, attribute_of(TRIAL_ATTRIBUTES, "origin"))
+        .where(
+            TRIALS.c.study_id == study_id,
+            TRIALS.c.state == "COMPLETE",
+            TRIAL_ATTRIBUTES.c.value_json == json.dumps(DEFAULTS_ORIGIN),
+        )
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def _is_lost(connection: Connection, study_id: int) -> bool:
+    """Whether the first trial that waits was begun before."""
+    first = (
+        sqlalchemy.select(sqlalchemy.func.min(TRIALS.c.trial_id))
+        .where(TRIALS.c.study_id == study_id, TRIALS.c.state == "WAITING")
+        .scalar_subquery()
+    )
+    attributes = TRIAL_SYSTEM_ATTRIBUTES.c
+    found = sqlalchemy.select(attributes.key).where(
+        attributes.trial_id == first, attributes.key == RETRIES
+    )
+    return connection.execute(found).first() is not None
+
+
+def _best(
+    connection: Connection, study_id: int
+) -> tuple[int, int, float] | tuple[None, None, None]:
+    """Id, number and score of the best trial of one objective."""
+    best = connection.execute(
+        sqlalchemy.select(TRIALS.c.trial_id, TRIALS.c.number, TRIAL_VALUES.c.value)
+        .join(TRIAL_VALUES, TRIAL_VALUES.c.trial_id == TRIALS.c.trial_id)
+        .where(
+            TRIALS.c.study_id == study_id,
+            TRIALS.c.state == "COMPLETE",
+            TRIAL_VALUES.c.value.is_not(None),
+        )
+        .order_by(TRIAL_VALUES.c.value.desc(), TRIALS.c.number)
+        .limit(1)
+    ).first()
+    return (None, None, None) if best is None else (best.trial_id, best.number, best.value)
+
+
+def _chosen(
+    front: tuple[FrontPoint, ...], attributes: Mapping[str, Any]
+) -> tuple[int | None, float | None, dict[str, Any]]:
+    """Number, score and attributes of the best of two objectives, by the study's own weight."""
+    if not front:
+        return None, None, {}
+    own = ByWeight(weight_of(attributes))
+    chosen = own.of(front)
+    return chosen.number, chosen.score(own.weight), asdict(chosen)
+
+
+def reliability_of(reference: Mapping[str, Any] | None) -> float | None:
+    """The score in a study's attribute ``reference``, where the mask was judged."""
+    judged = (reference or {}).get("reliability")
+    return None if judged is None else float(judged["score"])
+
+
+def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> dict[str, str]:
+    """``lime_parameters`` (JSON text) of the best trial of each study ``PREFIX/KEY``, by key.
+
+    Args:
+        choice: what is best, of all complete trials; ``None`` goes by each study's own score.
+
+    Raises:
+        InvalidInput: no trial of a study will do.
+    """
+    rows = [row for row in overview(storage, prefix) if row.best_number is not None]
+    found = {}
+    with connected(storage) as connection:
+        for row in rows:
+            number = row.best_number
+            if choice is not None:
+                number = number_by(choice, connection, row.study, row.front)
+            if number is None:
+                continue
+            query = (
+                sqlalchemy.select(TRIALS.c.trial_id)
+                .join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+                .where(STUDIES.c.study_name == row.study, TRIALS.c.number == number)
+            )
+            trial_ids = connection.execute(query).scalars().all()
+            for best in trial_attributes(connection, trial_ids, ("lime_parameters",)).values():
+                if "lime_parameters" in best:
+                    found[row.study[len(prefix) + 1 :]] = best["lime_parameters"]
+    return found
+
+
+def study_attributes(storage: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """User attributes of some studies, by study name; those that do not exist are left out."""
+    check_storage(storage, write=False)
+    with connected(storage) as connection:
+        return _attributes_of_studies(connection, list(names))
+
+
+def _attributes_of_studies(
+    connection: Connection, names: list[str], keys: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """All of them, or those of some keys; damaged ones are ``None``."""
+    query = (
+        sqlalchemy.select(
+            STUDIES.c.study_name, STUDY_ATTRIBUTES.c.key, STUDY_ATTRIBUTES.c.value_json
+        )
+        .join(STUDY_ATTRIBUTES, STUDY_ATTRIBUTES.c.study_id == STUDIES.c.study_id)
+        .where(STUDIES.c.study_name.in_(names))
+    )
+    if keys is not None:
+        query = query.where(STUDY_ATTRIBUTES.c.key.in_(keys))
+    found: dict[str, dict[str, Any]] = {}
+    for name, key, value in connection.execute(query):
+        found.setdefault(name, {})[key] = decoded(value, key, "study", name)
+    return found

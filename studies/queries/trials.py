@@ -1,0 +1,140 @@
+"""User attributes of trials, and the Pareto front that they form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection
+
+from explainers.errors import InvalidInput
+from studies.front import Choice, FrontPoint, pareto_front
+from studies.queries.damage import decoded
+from studies.storage import connected
+from studies.storage.optuna_tables import STUDIES, TRIAL_ATTRIBUTES, TRIAL_VALUES, TRIALS
+
+__all__ = ["complete_trials", "front_in", "number_by", "trial_attributes"]
+
+_AT_ONCE = 500  # SQLite takes a limited number of parameters
+
+
+def trial_attributes(
+    connection: Connection, trial_ids: Iterable[int], names: Sequence[str]
+) -> dict[int, dict[str, Any]]:
+    """Some attributes of some trials, and their ``number``, by id.
+
+    Damaged ones are left out, and so are trials that have none of them.
+    """
+    ids = list(trial_ids)
+    found: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        rows = connection.execute(
+            sqlalchemy.select(
+                TRIALS.c.trial_id, STUDIES.c.study_name, TRIALS.c.number,
+                TRIAL_ATTRIBUTES.c.key, TRIAL_ATTRIBUTES.c.value_json,
+            )
+            .join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+            .join(TRIAL_ATTRIBUTES, TRIAL_ATTRIBUTES.c.trial_id == TRIALS.c.trial_id)
+            .where(
+                TRIALS.c.trial_id.in_(ids[start : start + _AT_ONCE]),
+                TRIAL_ATTRIBUTES.c.key.in_(names),
+            )
+        )  # fmt: skip
+        for trial_id, study, number, key, text in rows:
+            value = decoded(text, key, "trial", f"{study} #{number}")
+            if value is not None:
+                found.setdefault(trial_id, {"number": number})[key] = value
+    return found
+
+
+def complete_trials(
+    storage: str, studies: Sequence[str], names: Sequence[str]
+) -> list[tuple[str, float, dict[str, Any]]]:
+    """Study, value and attributes of every complete trial that has all of the attributes.
+
+    With two objectives the value is the first, the IoU. In the order in which they were made.
+
+    Raises:
+        StorageError: the storage cannot be read.
+    """
+    with connected(storage) as connection:
+        rows = connection.execute(
+            sqlalchemy.select(TRIALS.c.trial_id, STUDIES.c.study_name, TRIAL_VALUES.c.value)
+            .join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+            .join(TRIAL_VALUES, TRIAL_VALUES.c.trial_id == TRIALS.c.trial_id)
+            .where(
+                STUDIES.c.study_name.in_(studies),
+                TRIALS.c.state == "COMPLETE",
+                TRIAL_VALUES.c.value.is_not(None),
+                TRIAL_VALUES.c.objective == 0,
+            )
+            .order_by(TRIALS.c.trial_id)
+        ).all()
+        found = trial_attributes(connection, [row.trial_id for row in rows], names)
+    return [
+        (study, value, found[trial_id])
+        for trial_id, study, value in rows
+        if all(name in found.get(trial_id, {}) for name in names)
+    ]
+
+
+def front_in(connection: Connection, study_id: int) -> list[FrontPoint]:
+    """The Pareto front of a study of two objectives, fastest first.
+
+    Its values say who is on it; only of these are attributes read.
+    """
+    ious, seconds = TRIAL_VALUES.alias(), TRIAL_VALUES.alias()
+    rows = connection.execute(
+        sqlalchemy.select(TRIALS.c.trial_id, ious.c.value, seconds.c.value)
+        .join(ious, sqlalchemy.and_(ious.c.trial_id == TRIALS.c.trial_id, ious.c.objective == 0))
+        .join(
+            seconds,
+            sqlalchemy.and_(seconds.c.trial_id == TRIALS.c.trial_id, seconds.c.objective == 1),
+        )
+        .where(
+            TRIALS.c.study_id == study_id,
+            TRIALS.c.state == "COMPLETE",
+            ious.c.value.is_not(None),
+            seconds.c.value.is_not(None),
+        )
+    )
+    by_values = pareto_front(FrontPoint(*row, 0.0) for row in rows)  # with ids for numbers
+    return pareto_front(_points(connection, [point.number for point in by_values]))
+
+
+def number_by(
+    choice: Choice, connection: Connection, study: str, front: Sequence[FrontPoint] | None
+) -> int | None:
+    """The number of a study's trial that is chosen; ``None`` where no trial found anything.
+
+    Args:
+        front: of the study, where it has one; all its trials are looked at otherwise.
+
+    Raises:
+        InvalidInput: none of them will do.
+    """
+    points = front
+    if points is None:
+        query = (
+            sqlalchemy.select(TRIALS.c.trial_id)
+            .join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+            .where(STUDIES.c.study_name == study, TRIALS.c.state == "COMPLETE")
+        )
+        points = _points(connection, connection.execute(query).scalars().all())
+    try:
+        return choice.of(points).number if points else None
+    except InvalidInput as error:
+        raise InvalidInput(f"study '{study}': {error}") from error
+
+
+def _points(connection: Connection, trial_ids: Sequence[int]) -> list[FrontPoint]:
+    """What trials found, by number; those that found nothing are left out."""
+    names = ("iou", "runtime_seconds", "runtime_ratio")
+    facts = trial_attributes(connection, trial_ids, (*names, "reason")).values()
+    points = [
+        FrontPoint(found["number"], *(float(found[name]) for name in names))
+        for found in facts
+        if not found.get("reason") and all(name in found for name in names)
+    ]
+    return sorted(points, key=lambda point: point.number)

@@ -1,0 +1,57 @@
+"""The database that studies live in: by URL, and only when it is ours to use.
+
+:class:`studies.storage.reconnecting.ReconnectingStorage` and what goes with it is imported from
+there: it needs Optuna, which takes a third of a second that ``status`` can do without.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from explainers.errors import StorageError
+from studies.storage.checks import check_storage, holds_studies
+from studies.storage.errors import (
+    connected,
+    database_reason,
+    errors_told,
+    is_away,
+    trouble_of,
+)
+from studies.storage.one_host import this_host, this_worker
+from studies.storage.optuna_tables import GRACE_SECONDS
+from studies.storage.urls import (
+    DEFAULT_STORAGE,
+    absolute_url,
+    artifact_folder,
+    describe,
+    parse_url,
+    sqlite_path,
+)
+
+if TYPE_CHECKING:
+    from studies.storage.reconnecting import ReconnectingStorage
+
+__all__ = [
+    "DEFAULT_STORAGE", "GRACE_SECONDS", "absolute_url", "artifact_folder", "check_storage",
+    "connected", "database_reason", "describe", "errors_told", "holds_studies", "is_away",
+    "open_storage", "parse_url", "sqlite_path", "this_host", "this_worker",
+    "trouble_of",
+]  # fmt: skip
+
+
+def open_storage(url: str, *, write: bool = True) -> ReconnectingStorage:
+    """Open a storage whose trials give signs of life.
+
+    SQLite is put into WAL mode so that readers do not block the writer.
+
+    Raises:
+        StorageError, InvalidInput: see :func:`check_storage`; the schema is another version's.
+    """
+    check_storage(url, write=write)
+    from studies.storage.reconnecting import ReconnectingStorage
+
+    with errors_told(url):
+        try:
+            return ReconnectingStorage(url, wal=write)
+        except RuntimeError as error:  # a schema of another Optuna version
+            raise StorageError(f"storage {describe(url)}: {str(error).splitlines()[0]}") from error

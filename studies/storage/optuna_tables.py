@@ -1,0 +1,179 @@
+"""Optuna's tables, as far as they are read and written by SQL here.
+
+Optuna's own calls load all trials of a study, and make a study and its attributes one after the
+other. Everything else goes through Optuna. The columns are those of its schema since 3.2; that the
+installed version has them is tested.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Column, Connection, DateTime, Enum, Float, Integer, String, Table
+
+from studies.attributes import WORKER
+
+__all__ = [
+    "GRACE_SECONDS", "STUDIES", "STUDY_ATTRIBUTES", "STUDY_DIRECTIONS", "TABLES", "TRIALS",
+    "TRIAL_ATTRIBUTES", "TRIAL_SYSTEM_ATTRIBUTES", "TRIAL_VALUES", "RunningTrial",
+    "add_attributes", "add_study", "attribute_of", "running_trials",
+]  # fmt: skip
+
+GRACE_SECONDS = 20
+"""Without a sign of life for so long, the worker of a running trial counts as dead."""
+
+TABLES = sqlalchemy.MetaData()
+# Of PostgreSQL's own types for them, by the names that Optuna's classes give them.
+_STATE = Enum("RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL", name="trialstate")
+_DIRECTION = Enum("NOT_SET", "MINIMIZE", "MAXIMIZE", name="studydirection")
+
+STUDIES = Table(
+    "studies", TABLES, Column("study_id", Integer, primary_key=True), Column("study_name", String)
+)
+STUDY_DIRECTIONS = Table(
+    "study_directions", TABLES,
+    Column("study_id", Integer), Column("objective", Integer), Column("direction", _DIRECTION),
+)  # fmt: skip
+TRIALS = Table(
+    "trials", TABLES,
+    Column("trial_id", Integer, primary_key=True), Column("study_id", Integer),
+    Column("number", Integer), Column("state", _STATE), Column("datetime_complete", DateTime),
+)  # fmt: skip
+TRIAL_VALUES = Table(
+    "trial_values", TABLES,
+    Column("trial_id", Integer), Column("objective", Integer), Column("value", Float),
+)  # fmt: skip
+_HEARTBEATS = Table(
+    "trial_heartbeats", TABLES, Column("trial_id", Integer), Column("heartbeat", DateTime)
+)
+
+
+def _attributes(name: str, owner: str) -> Table:
+    return Table(
+        name, TABLES, Column(owner, Integer), Column("key", String), Column("value_json", String)
+    )
+
+
+STUDY_ATTRIBUTES = _attributes("study_user_attributes", "study_id")
+TRIAL_ATTRIBUTES = _attributes("trial_user_attributes", "trial_id")
+TRIAL_SYSTEM_ATTRIBUTES = _attributes("trial_system_attributes", "trial_id")
+
+
+def attribute_of(attributes: Any, key: str) -> Any:
+    """The condition of a join of ``TRIALS`` with an attribute of theirs."""
+    return sqlalchemy.and_(attributes.c.trial_id == TRIALS.c.trial_id, attributes.c.key == key)
+
+
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that somebody has begun.
+
+    Attributes:
+        worker: ``HOST:PID``; ``None`` where it was not said yet.
+        heard: seconds since its last sign of life, by the database's clock; ``None`` before the
+            first.
+    """
+
+    study: str
+    trial_id: int
+    number: int
+    worker: str | None
+    heard: float | None
+
+    @property
+    def silent(self) -> bool:
+        """Whether its worker seems to be dead."""
+        return self.heard is None or self.heard > GRACE_SECONDS
+
+
+def running_trials(connection: Connection) -> list[RunningTrial]:
+    """All trials of a storage that are being run, in the order in which they were made."""
+    now = _plain(connection.execute(sqlalchemy.select(sqlalchemy.func.now())).scalar_one())
+    rows = connection.execute(
+        sqlalchemy.select(
+            STUDIES.c.study_name, TRIALS.c.trial_id, TRIALS.c.number,
+            TRIAL_ATTRIBUTES.c.value_json, _HEARTBEATS.c.heartbeat,
+        )
+        .select_from(TRIALS)
+        .join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
+        .outerjoin(TRIAL_ATTRIBUTES, attribute_of(TRIAL_ATTRIBUTES, WORKER))
+        .outerjoin(_HEARTBEATS, _HEARTBEATS.c.trial_id == TRIALS.c.trial_id)
+        .where(TRIALS.c.state == "RUNNING")
+        .order_by(TRIALS.c.trial_id)
+    )  # fmt: skip
+    return [
+        RunningTrial(
+            study, trial_id, number,
+            None if worker is None else str(json.loads(worker)),
+            None if beat is None else max(0.0, (now - _plain(beat)).total_seconds()),
+        )
+        for study, trial_id, number, worker, beat in rows
+    ]  # fmt: skip
+
+
+def _plain(moment: datetime) -> datetime:
+    """Without a time zone: PostgreSQL's clock has one, the column has none."""
+    return moment.replace(tzinfo=None)
+
+
+def add_study(
+    engine: sqlalchemy.Engine, name: str, directions: Sequence[str], attributes: Mapping[str, Any]
+) -> bool:
+    """Make a study with its user attributes, all in one transaction.
+
+    Optuna makes a study and then one attribute after the other. Somebody else who opens it in
+    between cannot tell what it is made from, and of two who write the same attribute the last one
+    wins. Here the database decides who came first.
+
+    Args:
+        directions: ``MINIMIZE`` or ``MAXIMIZE``, by objective.
+
+    Returns:
+        Whether it was made; ``False`` where there is one of that name.
+    """
+    try:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.insert(STUDIES).values(study_name=name))
+            query = sqlalchemy.select(STUDIES.c.study_id).where(STUDIES.c.study_name == name)
+            study_id = connection.execute(query).scalar_one()
+            rows = [
+                {"study_id": study_id, "objective": number, "direction": direction}
+                for number, direction in enumerate(directions)
+            ]
+            connection.execute(sqlalchemy.insert(STUDY_DIRECTIONS), rows)
+            _insert_attributes(connection, study_id, attributes)
+    except sqlalchemy.exc.IntegrityError:
+        return False
+    return True
+
+
+def add_attributes(
+    engine: sqlalchemy.Engine, study_id: int, attributes: Mapping[str, Any]
+) -> bool:
+    """Give a study user attributes that it does not have.
+
+    Returns:
+        Whether all were written; ``False`` where it has one of them, and then none was.
+    """
+    try:
+        with engine.begin() as connection:
+            _insert_attributes(connection, study_id, attributes)
+    except sqlalchemy.exc.IntegrityError:
+        return False
+    return True
+
+
+def _insert_attributes(
+    connection: Connection, study_id: int, attributes: Mapping[str, Any]
+) -> None:
+    rows = [
+        {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+        for key, value in attributes.items()
+    ]
+    if rows:
+        connection.execute(sqlalchemy.insert(STUDY_ATTRIBUTES), rows)
