@@ -1,6 +1,6 @@
 """The classifier of the demo catalogue: small enough to ship, trained on drawn scenes.
 
-Trained by ``python -m studies.train_demo_network``.
+Trained by ``python -m studies.catalog.demo.train``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def load_demo_network() -> DemoNetwork:
     except OSError as error:
         raise MissingAsset(
             f"the demo network's weights ({_WEIGHTS}) are missing: install the package again, or "
-            "train them with python -m studies.train_demo_network"
+            "train them with python -m studies.catalog.demo.train"
         ) from error
     network = DemoNetwork()
     network.load_state_dict(torch.load(io.BytesIO(blob), weights_only=True))

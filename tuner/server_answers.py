@@ -13,7 +13,7 @@ from explainers.errors import InvalidInput, InvalidParameters
 from explainers.foreign_text import one_line
 from explainers.lime_parameters import LIME_ARGUMENTS, REGRESSORS, LimeParameters
 from explainers.segmentation import SEGMENTERS
-from studies.plain_parameters import parameters_digest
+from studies.export import parameters_digest
 from tuner.server_runtime import TimedAnswer
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class KnownAnswer:
     """A parameter set by image, and what the server answered for it.
 
     Attributes:
-        parameters_sha256: see ``studies.plain_parameters``.
+        parameters_sha256: see ``studies.export.plain_parameters``.
         avg_time: seconds.
     """
 
@@ -58,7 +58,7 @@ def _mean(values: Sequence[float]) -> float:
 def read_answers(path: Path, keys: Sequence[str]) -> list[KnownAnswer]:
     """Read ``{"submissions": [{"name", "params": {KEY: {...}}, "avg_iou", "avg_time"}]}``.
 
-    Tuples are lists, segmentations and regressors as in ``studies.plain_parameters``.
+    Tuples are lists, segmentations and regressors as in ``studies.export.plain_parameters``.
 
     Args:
         keys: of the catalogue, whose images the server explains.

@@ -33,7 +33,7 @@ class ServicePlan:
     """How jobs are done; what they are is in the database.
 
     Attributes:
-        folder: of the uploads (:class:`studies.service.folder.ServiceFolder`).
+        folder: of the uploads (:class:`studies.web.service.folder.ServiceFolder`).
         megapixels: that a picture may have.
         threads: for torch.
     """
@@ -205,8 +205,8 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
 def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
     """Decode the image, make its reference and two pictures, unless an earlier attempt did."""
     from explainers.overlay import save_png
-    from studies.service.folder import ServiceFolder
-    from studies.study_pictures import photograph_picture
+    from studies.dashboard import photograph_picture
+    from studies.web.service import ServiceFolder
     from tuner.jobs import TuneJob
     from tuner.loading import kept_classifier, kept_runtime_model, load_catalog_image
     from tuner.search_space import SearchSpace

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from PIL import Image
 
+from studies.report.charts.drawing import Drawing
+from studies.report.charts.panels import Panel
 from studies.report.claims import Claim
-from studies.report.drawing import Drawing
-from studies.report.panels import Panel
 
 __all__ = [
     "Block", "Chart", "ClaimBlock", "Facts", "Marks", "Missing", "PanelImage", "PanelRow",

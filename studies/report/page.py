@@ -7,11 +7,11 @@ from importlib import resources
 from pathlib import Path
 
 from explainers.errors import InvalidInput, StorageError
-from studies.report import figures
 from studies.report.blocks import Chart, Section, Supplement
-from studies.report.drawing import Drawing, draw
+from studies.report.charts import figures
+from studies.report.charts.drawing import Drawing, draw
+from studies.report.charts.panels import class_panels, panels
 from studies.report.facts import ReportFacts, gather
-from studies.report.panels import class_panels, panels
 from studies.report.search import importances
 from studies.report.sections import sections
 from studies.report.tables import all_tables, write_tables
@@ -86,13 +86,13 @@ def page(facts: ReportFacts, parts: Sequence[Section]) -> str:
     """The page, with everything it needs inside it."""
     import jinja2
 
-    source = resources.files("studies").joinpath("data/report.html.j2").read_text(encoding="utf-8")
+    source = resources.files("studies.report") / "templates/report.html.j2"
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
     run = facts.comparison
     when = "" if run is None else f" Compared on {run.at:%Y-%m-%d}."
-    return environment.from_string(source).render(
+    return environment.from_string(source.read_text("utf-8")).render(
         title=f"LIME settings for {facts.prefix}",
         lead=f"{counted(len(facts.studies), 'image')} tuned in {facts.storage}.{when}",
         sections=parts,

@@ -12,7 +12,7 @@ from explainers.classifier import Classifier
 from explainers.demo_network import DEMO_CLASS_NAMES
 from explainers.images import Geometry
 from explainers.zoo import load_classifier
-from studies.demo_scenes import draw_scene
+from studies.catalog.demo import draw_scene
 
 CLASSES = tuple(DEMO_CLASS_NAMES)
 NOISE, DEAD = 30, 3

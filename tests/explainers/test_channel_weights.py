@@ -15,7 +15,7 @@ from explainers.classifier import Classifier
 from explainers.heat_maps import heat_map
 from explainers.images import Geometry
 from explainers.torchvision_import import import_torchvision
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 
 def _plain(classifier: Classifier, image: NDArray[np.uint8], kind: str) -> NDArray[np.float32]:

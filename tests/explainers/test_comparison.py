@@ -15,7 +15,7 @@ from explainers.lime_parameters import LimeParameters
 from explainers.measures import MEASURES
 from explainers.perturbation_bank import PerturbationBank
 from explainers.segmentation import Segmentation
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 TUNED = LimeParameters(segmentation=Segmentation.of("slic", n_segments=12), num_samples=64)
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from explainers.demo_network import DEMO_CLASS_NAMES, DemoNetwork, load_demo_network
-from studies.demo_scenes import CLASS_NAMES, DEMO_SEEDS, draw_scene
-from studies.train_demo_network import HELD_OUT_SEED, TRAINING_SEED
+from studies.catalog.demo import CLASS_NAMES, DEMO_SEEDS, draw_scene
+from studies.catalog.demo.train import HELD_OUT_SEED, TRAINING_SEED
 
 _HELD_OUT = 100
 

@@ -27,7 +27,7 @@ from explainers.engines.openvino_engine import OpenVinoEngine
 from explainers.errors import InvalidInput
 from explainers.images import load_image, prepare
 from explainers.perturbation import Perturbation
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 _CompiledEngine = type[OnnxEngine] | type[OpenVinoEngine]
 

@@ -15,7 +15,7 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.heat_maps import CONSENSUS_OF, HEAT_MAP_METHODS, heat_map
 from explainers.images import Geometry
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 _HOOKS = (
     "_forward_hooks",

@@ -10,7 +10,7 @@ import pytest
 from explainers.classifier import Classifier
 from explainers.layer_outputs import finer_layer, layer_outputs
 from explainers.zoo import load_classifier
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 
 @pytest.mark.parametrize(

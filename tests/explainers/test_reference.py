@@ -18,7 +18,7 @@ from explainers.errors import InvalidInput, UnusableReference
 from explainers.heat_maps import HEAT_MAP_METHODS, heat_map
 from explainers.images import Geometry
 from explainers.reference import Reference, parse_reference
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 
 def _disc(height: int, width: int) -> NDArray[np.bool_]:

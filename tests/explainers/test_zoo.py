@@ -16,7 +16,7 @@ from explainers.heat_maps import heat_map
 from explainers.images import load_image, prepare
 from explainers.torchvision_import import import_torchvision
 from explainers.zoo import load_classifier
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from tests.explainers.numpy_classifiers import picture
 
 _FACTORY = """

@@ -15,7 +15,7 @@ import pytest
 
 from explainers.lime_parameters import LimeParameters, Regressor
 from explainers.segmentation import Segmentation
-from studies.plain_parameters import parameters_digest, plain_kwargs
+from studies.export import parameters_digest, plain_kwargs
 from studies.records import Submitted, add_submission, calibration_names, latest_calibration
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import KEYS, SIDE, TINY, TUNE_TINY

@@ -21,7 +21,7 @@ from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference
 from explainers.replay import FlatSetting
 from explainers.segmentation import Segmentation
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from studies.export import read_pickle
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli

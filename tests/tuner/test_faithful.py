@@ -18,7 +18,7 @@ from explainers.lime_parameters import LimeParameters
 from explainers.perturbation_bank import PerturbationBank
 from explainers.reference import Reference
 from explainers.segmentation import Segmentation
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task

@@ -144,6 +144,7 @@ def run_comparison(
     from explainers.machine_load import LoadMeter
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
+    from studies.export import FIRST_FRESH_SEED
     from studies.records import (
         ComparedImage,
         ComparisonRun,
@@ -151,7 +152,6 @@ def run_comparison(
         begin_comparison,
         finish_comparison,
     )
-    from studies.verification import FIRST_FRESH_SEED
     from tuner.tuning import package_versions
 
     loaded = place.load_images()
@@ -305,7 +305,7 @@ def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParamete
 def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
     """What the studies' constraint costs, by key; of those that have one."""
     from studies.overview import study_attributes
-    from studies.report.facts import gather
+    from studies.report import gather
 
     keys = {image.key for image in run.images}
     known = study_attributes(storage, [f"{run.study}/{key}" for key in keys])

@@ -35,8 +35,8 @@ def dashboard(
 
     It may run beside tune, on the same database.
     """
-    from studies.http.sockets import bound_socket
     from studies.storage import DEFAULT_STORAGE, check_storage
+    from studies.web.listener import bound_socket
 
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:

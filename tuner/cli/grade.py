@@ -17,11 +17,10 @@ from tuner.cli.output import console, errors
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from studies.grading.app import GradingService
-    from studies.grading.exam import Exam
-    from studies.grading.limits import Limits
-    from studies.grading.tokens import Tokens
-    from studies.http.listener import Listener
+    from studies.web.evaluator import Exam, Limits
+    from studies.web.grading import GradingService
+    from studies.web.listener import Listener
+    from studies.web.tokens import Tokens
 
 __all__ = ["grade"]
 
@@ -73,11 +72,10 @@ def grade(
     Submissions are read as data, never run; each is explained by stock lime in a process of its
     own that is killed at the cut-off.
     """
-    from studies.grading.evaluator_process import EXAM_PREFIX
-    from studies.grading.limits import Limits
-    from studies.grading.tokens import hashed_lines, read_tokens
-    from studies.http.sockets import bound_socket
     from studies.storage import absolute_url
+    from studies.web.evaluator import EXAM_PREFIX, Limits
+    from studies.web.listener import bound_socket
+    from studies.web.tokens import hashed_lines, read_tokens
     from tuner.ending import tidy_end
 
     if tokens is None:
@@ -138,8 +136,8 @@ def _check_database(url: str) -> None:
 def _exam(
     place: Workplace, rule: str | None, *, named: bool, slots: int, repeats: int, seed: int
 ) -> Exam:
-    from studies.grading.exam import Exam
-    from studies.verification import FIRST_FRESH_SEED
+    from studies.export import FIRST_FRESH_SEED
+    from studies.web.evaluator import Exam
 
     loaded = place.load_images()
     references = place.references(loaded, rule)
@@ -167,9 +165,8 @@ def _service(
     per_hour: int,
     queue: int,
 ) -> GradingService:
-    from studies.grading.app import GradingService
-    from studies.grading.exam import write_exam
-    from studies.grading.slot import Slot
+    from studies.web.evaluator import Slot, write_exam
+    from studies.web.grading import GradingService
 
     write_exam(exam, folder)
     return GradingService(
@@ -179,8 +176,9 @@ def _service(
 
 
 def _serve(service: GradingService, bound: Listener) -> None:
-    from studies.grading.app import create_app
-    from studies.http.server import log_to_stderr, run_server
+    from studies.web.grading import create_app
+    from studies.web.http import run_server
+    from studies.web.server_log import log_to_stderr
     from tuner.log_file import hush_warnings
 
     try:

@@ -28,8 +28,8 @@ def compare_objectives(
     from explainers.lime_parameters import LimeParameters
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
+    from studies.export import FIRST_FRESH_SEED
     from studies.overview import best_parameters
-    from studies.verification import FIRST_FRESH_SEED
     from tuner.calibration import runtime_model_for
     from tuner.objectives_alike import Alike, alike, mean_alike
     from tuner.task import TuningTask

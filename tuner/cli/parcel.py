@@ -45,8 +45,7 @@ def pack(file: Path | None, *, catalog_source: str, study: str | None, storage: 
         UnsafePickle, StorageError: see ``verify`` and ``export``.
     """
     from studies.catalog import load_catalog
-    from studies.export import read_pickle
-    from studies.plain_parameters import parameters_digest, plain_kwargs
+    from studies.export import parameters_digest, plain_kwargs, read_pickle
     from studies.predicted import mean_prediction, predictions
 
     catalog = load_catalog(catalog_source)

@@ -15,8 +15,8 @@ from tuner.cli.output import errors
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from studies.http.listener import Listener
-    from studies.service.app import Service
+    from studies.web.listener import Listener
+    from studies.web.service import Service
     from tuner.service_crew import ServiceCrew
 
 __all__ = ["serve"]
@@ -86,14 +86,10 @@ def serve(
     from dissection.records import latest_dissections
     from dissection.report_part import dissection_part
     from explainers.reference import parse_reference
-    from studies.http.connections import connection_limits
-    from studies.http.guard import is_loopback
-    from studies.http.sockets import bound_socket
-    from studies.service.app import Service
-    from studies.service.folder import service_folder
-    from studies.service.limits import ServiceLimits
-    from studies.service.uploads import Defaults
     from studies.storage import DEFAULT_STORAGE, absolute_url, check_storage, open_storage
+    from studies.web.http import connection_limits, is_loopback
+    from studies.web.listener import bound_socket
+    from studies.web.service import Defaults, Service, ServiceLimits, service_folder
     from tuner.ending import tidy_end
     from tuner.service_crew import ServiceCrew
     from tuner.service_jobs import ServicePlan
@@ -177,8 +173,9 @@ def _found(weights: str | None) -> str | None:
 def _serve(service: Service, crew: ServiceCrew, bound: Listener) -> None:
     import optuna
 
-    from studies.http.server import log_to_stderr, run_server
-    from studies.service.app import create_app
+    from studies.web.http import run_server
+    from studies.web.server_log import log_to_stderr
+    from studies.web.service import create_app
     from tuner.log_file import hush_warnings
 
     hush_warnings()

@@ -7,10 +7,10 @@ from explainers.machine_load import busy_sentence
 from explainers.measures import MEASURES
 from studies.analysis import by_method, methods_of
 from studies.records import ComparisonRun
-from studies.report import figures
 from studies.report.blocks import Block, Chart, ClaimBlock, Missing, Table, Text
+from studies.report.charts import figures
+from studies.report.charts.drawing import draw
 from studies.report.claims import claims
-from studies.report.drawing import draw
 from studies.report.wording import NO_COMPARISON, around
 
 __all__ = ["agreement", "iou_by_type", "public_claims", "time_and_fidelity"]

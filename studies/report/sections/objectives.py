@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from explainers.faithfulness import Faithfulness
 from studies.attributes import TRANSFER
-from studies.report import figures
 from studies.report.blocks import Block, Chart, Marks, Table, Text
-from studies.report.drawing import draw
+from studies.report.charts import figures
+from studies.report.charts.drawing import draw
 from studies.report.facts import ReportFacts
 from studies.report.wording import around, counted, number
 from studies.statistics import Interval, mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from studies.records import ComparisonRun
 from studies.report.blocks import Block, Marks, Missing, PanelImage, PanelRow, Table, Text
-from studies.report.panels import class_panels, panels
+from studies.report.charts.panels import class_panels, panels
 from studies.report.wording import NO_COMPARISON
 
 __all__ = ["several_classes", "side_by_side", "what_the_model_sees"]

@@ -8,9 +8,9 @@ from typing import Any
 
 from explainers.comparison import LIME_DEFAULT, LIME_TUNED
 from explainers.machine_load import busy_sentence
-from studies.report import figures
 from studies.report.blocks import Block, Chart, Missing, Table, Text
-from studies.report.drawing import draw
+from studies.report.charts import figures
+from studies.report.charts.drawing import draw
 from studies.report.facts import ReportFacts, StudyFacts
 from studies.report.search import FEWEST_FOR_IMPORTANCE, histories
 from studies.report.wording import around, counted, number

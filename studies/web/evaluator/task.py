@@ -1,0 +1,116 @@
+"""What submissions are graded with: prepared once, read by every process that evaluates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.masks import MASK_RULE, MaskRule
+
+__all__ = ["EXAM_PREFIX", "Exam", "Limits", "read_exam", "write_exam"]
+
+EXAM_PREFIX = "lime-tuner-grade-"
+"""How the names of temporary folders begin that exams are written into."""
+_FACTS = "exam.json"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest values that are accepted.
+
+    Attributes:
+        upload_bytes: of the pickle.
+        samples, batch: of one explanation.
+        superpixels: of one image; asked of a segmentation's parameters at once, and of the map
+            itself before the image is explained.
+        top_labels: each costs a fit.
+        cutoff: seconds for a whole submission.
+        memory_mb: of the process that evaluates it, the classifier included.
+    """
+
+    upload_bytes: int = 100_000
+    samples: int = 5_000
+    batch: int = 500
+    superpixels: int = 1_000
+    top_labels: int = 20
+    cutoff: float = 600.0
+    memory_mb: int = 4_000
+
+
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """The pictures, and what a good explanation of each covers.
+
+    Attributes:
+        images: (H, W, 3) uint8 by key.
+        references: (H, W) bool by key; the server's secret.
+        rule: where the references are from, in words.
+        classifier_spec: keyword arguments of ``explainers.zoo.load_classifier``.
+        repeats: explanations of each image, with the seeds ``first_seed``, ``first_seed + 1``, ...:
+            the same for everybody, so that nobody gains by sending the same file again.
+        threads: of the process that evaluates.
+    """
+
+    images: Mapping[str, NDArray[np.uint8]]
+    references: Mapping[str, NDArray[np.bool_]]
+    rule: str
+    classifier_spec: Mapping[str, Any]
+    repeats: int = 1
+    first_seed: int = 0
+    threads: int = 1
+    mask_rule: MaskRule = MASK_RULE
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of the images, in order."""
+        return tuple(self.images)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a grade depends on beside the submission; the references by their digest only."""
+        digest = hashlib.sha256()
+        for key in self.keys:
+            digest.update(key.encode() + self.images[key].tobytes())
+            digest.update(np.packbits(self.references[key]).tobytes())
+        spec = {name: str(value) for name, value in self.classifier_spec.items() if value}
+        return {
+            "classifier": spec, "repeats": self.repeats, "first_seed": self.first_seed,
+            "mask_rule": self.mask_rule.as_kwargs(), "rule": self.rule,
+            "sha256": digest.hexdigest(),
+        }  # fmt: skip
+
+
+def write_exam(exam: Exam, folder: Path) -> None:
+    """Write it where processes can read it."""
+    for name, arrays in (("images", exam.images), ("references", exam.references)):
+        numbered: dict[str, Any] = {str(n): arrays[key] for n, key in enumerate(exam.keys)}
+        np.savez(folder / f"{name}.npz", **numbered)
+    facts = {
+        "keys": exam.keys, "rule": exam.rule, "classifier": dict(exam.classifier_spec),
+        "repeats": exam.repeats, "first_seed": exam.first_seed, "threads": exam.threads,
+        "mask_rule": exam.mask_rule.as_kwargs(),
+    }  # fmt: skip
+    (folder / _FACTS).write_text(json.dumps(facts))
+
+
+def read_exam(folder: Path) -> Exam:
+    """The inverse of :func:`write_exam`."""
+    facts = json.loads((folder / _FACTS).read_text())
+    with np.load(folder / "images.npz") as images, np.load(folder / "references.npz") as masks:
+        return Exam(
+            {key: images[str(n)] for n, key in enumerate(facts["keys"])},
+            {key: masks[str(n)] for n, key in enumerate(facts["keys"])},
+            facts["rule"],
+            facts["classifier"],
+            facts["repeats"],
+            facts["first_seed"],
+            facts["threads"],
+            MaskRule(**facts["mask_rule"]),
+        )
