@@ -1,8 +1,8 @@
 """Stock lime in a fresh process: the number we quote.
 
 No bank, no engine, a real clock, seeds that the search never saw. The parent writes each image,
-its reference and its keyword arguments to a folder and starts ``python -m
-studies.export.verification`` on it, which imports lime and the user's own classifier and nothing of the search.
+its reference and its keyword arguments to a folder and starts this module on it, which imports
+lime and the user's own classifier and nothing of the search.
 """
 
 from __future__ import annotations
