@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "agreement_by_type", "agreement_heat_map", "dumbbells", "fronts", "importance_bars",
-    "side_by_side",
-    "study_histories", "time_against_fidelity",
+    "side_by_side", "study_histories", "time_against_fidelity",
 ]  # fmt: skip
 
 _WIDTH = 6.9  # inches: two columns of print
+_Shown = TypeVar("_Shown")
 
 
 def _new(width: float, height: float, **options: Any) -> tuple[Figure, Any]:
@@ -33,6 +33,37 @@ def _new(width: float, height: float, **options: Any) -> tuple[Figure, Any]:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(**options)
+
+
+def _grid(axes: Axes, **options: Any) -> None:
+    axes.grid(color="#dddddd", linewidth=0.6, **options)
+    axes.set_axisbelow(True)
+
+
+def _small_multiples(
+    shown: Mapping[str, _Shown],
+    draw_one: Callable[[Axes, str, _Shown], None],
+    *,
+    most_columns: int,
+    margin: float,
+    row: float,
+) -> Figure:
+    """One small chart for each image, on shared axes.
+
+    Args:
+        margin, row: height in inches, of the whole figure and of each row in it.
+    """
+    columns = min(most_columns, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure, panels = _new(
+        _WIDTH, margin + row * rows, nrows=rows, ncols=columns, sharex=True, sharey=True,
+        squeeze=False,
+    )  # fmt: skip
+    for axes, (key, values) in zip(panels.flat, shown.items(), strict=False):
+        draw_one(axes, key, values)
+    for axes in list(panels.flat)[len(shown) :]:
+        axes.set_visible(False)
+    return figure
 
 
 def dumbbells(
@@ -59,8 +90,7 @@ def dumbbells(
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel(label)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    _grid(axes, axis="x")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return figure
 
@@ -71,29 +101,24 @@ def fronts(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     Args:
         points: (seconds, IoU) by image, fastest first.
     """
-    columns = min(3, len(points))
-    rows = -(-len(points) // columns)
-    figure, panels = _new(
-        _WIDTH, 0.6 + 1.9 * rows, nrows=rows, ncols=columns, sharex=True, sharey=True, squeeze=False
-    )
-    for axes, (key, front) in zip(panels.flat, points.items(), strict=False):
-        seconds, ious = zip(*front, strict=True)
-        axes.plot(
-            seconds, ious, color=method_colour(LIME_TUNED), marker="D", markersize=4,
-            drawstyle="steps-post",
-        )  # fmt: skip
-        axes.set_title(key, fontsize="small")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in "25" else "")
-        axes.set_ylim(0, 1)
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-    for axes in list(panels.flat)[len(points) :]:
-        axes.set_visible(False)
+    figure = _small_multiples(points, _front, most_columns=3, margin=0.6, row=1.9)
     figure.supxlabel("seconds, by the runtime model", fontsize="medium")
     figure.supylabel("IoU with the reference", fontsize="medium")
     return figure
+
+
+def _front(axes: Axes, key: str, front: Sequence[tuple[float, float]]) -> None:
+    seconds, ious = zip(*front, strict=True)
+    axes.plot(
+        seconds, ious, color=method_colour(LIME_TUNED), marker="D", markersize=4,
+        drawstyle="steps-post",
+    )  # fmt: skip
+    axes.set_title(key, fontsize="small")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in "25" else "")
+    axes.set_ylim(0, 1)
+    _grid(axes)
 
 
 def agreement_by_type(run: ComparisonRun, methods: Sequence[str]) -> Figure:
@@ -123,10 +148,10 @@ def time_against_fidelity(run: ComparisonRun) -> Figure:
     """Seconds (logarithmic) against insertion minus deletion, image by image and on average."""
     figure, axes = _new(_WIDTH, 3.4)
     for method in methods_of(run):
-        seconds = np.array(values_of(run, method, "seconds"))
-        gain = np.array(values_of(run, method, "insertion")) - np.array(
-            values_of(run, method, "deletion")
+        seconds, inserted, deleted = (
+            np.array(values_of(run, method, name)) for name in ("seconds", "insertion", "deletion")
         )
+        gain = inserted - deleted
         known = np.isfinite(seconds) & np.isfinite(gain)
         if not known.any():
             continue
@@ -139,8 +164,7 @@ def time_against_fidelity(run: ComparisonRun) -> Figure:
     axes.set_xscale("log")
     axes.set_xlabel("seconds an image")
     axes.set_ylabel("insertion − deletion")
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    _grid(axes)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure
 
@@ -161,8 +185,7 @@ def agreement_heat_map(run: ComparisonRun) -> Figure:
     axes.set_xticks(range(len(methods)), methods, rotation=30, ha="right")
     axes.set_yticks(range(len(methods)), methods)
     axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.spines[:].set_visible(False)
     return figure
 
 
@@ -172,16 +195,7 @@ def study_histories(histories: Mapping[str, Sequence[float | None]]) -> Figure:
     Args:
         histories: by image, score of each finished trial; ``None`` for those stopped early.
     """
-    columns = min(5, max(1, len(histories)))
-    rows = max(1, math.ceil(len(histories) / columns))
-    figure, panels = _new(
-        _WIDTH, 0.5 + 1.25 * rows, nrows=rows, ncols=columns, sharex=True, sharey=True,
-        squeeze=False,
-    )  # fmt: skip
-    for axes, (key, scores) in zip(panels.flat, histories.items(), strict=False):
-        _history(axes, key, scores)
-    for axes in list(panels.flat)[len(histories) :]:
-        axes.set_visible(False)
+    figure = _small_multiples(histories, _history, most_columns=5, margin=0.5, row=1.25)
     figure.supxlabel("trial")
     figure.supylabel("score")
     return figure

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.segmentation import find_boundaries
 
 from explainers.explanation import Explanation
@@ -13,23 +16,35 @@ from explainers.overlay import heat_overlay
 from studies.records import ComparedImage
 from studies.report.charts.palette import AGAINST, FOR
 
-__all__ = ["Panel", "class_panels", "evidence_overlay", "panels"]
+__all__ = ["Panel", "class_panels", "panels"]
 
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 _STRENGTH = 0.65  # of the colour of the heaviest superpixel
+_JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A picture with a title, a caption, and the words for those who cannot see it."""
+    """A picture with a title, a caption, and the words for those who cannot see it.
+
+    Attributes:
+        pixels: (H, W, 3) uint8.
+    """
 
     title: str
     caption: str
     alternative: str
     pixels: NDArray[np.uint8]
 
+    @property
+    def source(self) -> str:
+        """A JPEG for the ``src`` of an image."""
+        buffer = io.BytesIO()
+        Image.fromarray(self.pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
+        return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
-def evidence_overlay(
+
+def _evidence_overlay(
     image: NDArray[np.uint8], explanation: Explanation, reference: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """LIME's superpixels, blue for the class and orange against it, by weight; the mask outlined
@@ -47,10 +62,10 @@ def evidence_overlay(
     )
     grey = image.mean(axis=2, keepdims=True) * 0.6 + 90
     blended = grey * (1 - share[..., None]) + colour * share[..., None]
-    return outlined(blended.clip(0, 255).astype(np.uint8), explanation.mask, reference)
+    return _outlined(blended.clip(0, 255).astype(np.uint8), explanation.mask, reference)
 
 
-def outlined(
+def _outlined(
     picture: NDArray[np.uint8], mask: NDArray[np.bool_] | None, reference: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """The reference in white on a dark edge, and a mask in black over it."""
@@ -71,7 +86,7 @@ def panels(image: ComparedImage) -> list[Panel]:
             _class(image, first)[1],
             f"The photograph {image.key} with the outline of its reference mask, which covers "
             f"{image.reference.mean():.0%} of it.",
-            outlined(image.pixels, None, image.reference),
+            _outlined(image.pixels, None, image.reference),
         )
     ]
     for measured in image.comparison.explanations:
@@ -126,8 +141,8 @@ def _drawn(image: ComparedImage, explanation: Explanation) -> tuple[NDArray[np.u
     """An explanation over its photograph, and in words what is drawn."""
     if explanation.surrogate is not None:
         return (
-            evidence_overlay(image.pixels, explanation, image.reference),
+            _evidence_overlay(image.pixels, explanation, image.reference),
             "superpixels for the class in blue and against it in orange",
         )
     overlay = heat_overlay(image.pixels, explanation.ranking.astype(np.float32))
-    return outlined(overlay, explanation.mask, image.reference), "heat map"
+    return _outlined(overlay, explanation.mask, image.reference), "heat map"

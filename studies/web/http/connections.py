@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-if TYPE_CHECKING:
-    from uvicorn import Config
-    from uvicorn.server import ServerState
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
-__all__ = ["STATE_KEY", "Connection", "ConnectionLimits", "connection_limits", "watched_protocol"]
+__all__ = [
+    "STATE_KEY", "ConnectionLimits", "WatchedProtocol", "connection_limits", "watched_protocol",
+]  # fmt: skip
 
 STATE_KEY = "lime_tuner_connection"
-"""In ``scope["state"]``: the connection that a request came by."""
+"""In ``scope["state"]``: the :class:`WatchedProtocol` that a request came by."""
 
 _MOST = 512
 _LEAST = 8
@@ -57,122 +59,97 @@ def connection_limits() -> ConnectionLimits:
     return ConnectionLimits(open=most, busy=most * 3 // 4)
 
 
-class _All:
-    """The connections of one server; they belong to its event loop."""
+class WatchedProtocol(H11Protocol):
+    """One connection of uvicorn's, which is closed when its client is too slow.
 
-    def __init__(self, limits: ConnectionLimits) -> None:
-        self.limits = limits
-        self.waiting: dict[Connection, None] = {}  # who has waited longest comes first
-        self.busy: set[Connection] = set()
+    h11 in every installation: httptools takes and refuses other requests.
 
-    def make_room(self) -> None:
-        while self.waiting and len(self.waiting) + len(self.busy) > self.limits.open:
-            next(iter(self.waiting)).abort()
+    Attributes:
+        waiting: all of the server that wait for a request; who has waited longest comes first.
+        busy: all of the server whose request is being answered.
+    """
 
+    limits: ClassVar[ConnectionLimits]
+    waiting: ClassVar[dict[WatchedProtocol, None]]
+    busy: ClassVar[set[WatchedProtocol]]
 
-class Connection:
-    """One of them."""
-
-    def __init__(self, everybody: _All, loop: asyncio.AbstractEventLoop) -> None:
-        self._all, self._loop = everybody, loop
-        self._transport: asyncio.Transport | None = None
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, {**app_state, STATE_KEY: self}, _loop)
+        self._is_open = False
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
-    def opened(self, transport: asyncio.Transport) -> None:
-        """It is there."""
-        self._transport = transport
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._is_open = True
         self._wait()
-        self._all.make_room()
+        while self.waiting and len(self.waiting) + len(self.busy) > self.limits.open:
+            next(iter(self.waiting))._abort()
 
-    def begin(self) -> bool:
-        """A request has come; whether it may be answered now."""
-        if len(self._all.busy) >= self._all.limits.busy:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_open = False
+        self._stop_waiting()
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_stall_timer()
+        self._stalled = self.loop.call_later(self.limits.write_seconds, self._abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stop_stall_timer()
+
+    def begin_request(self) -> bool:
+        """Whether the request that has come may be answered now; then it counts as busy."""
+        if len(self.busy) >= self.limits.busy:
             return False
-        self._forget()
-        self._all.busy.add(self)
+        self._stop_waiting()
+        self.busy.add(self)
         return True
 
-    def end(self) -> None:
+    def end_request(self) -> None:
         """The request is answered."""
-        self._all.busy.discard(self)
-        if self._transport is not None:
+        self.busy.discard(self)
+        if self._is_open:
             self._wait()
 
-    def stalled(self) -> None:
-        """What is sent is not read."""
-        self.flowing()
-        self._stalled = self._loop.call_later(self._all.limits.write_seconds, self.abort)
-
-    def flowing(self) -> None:
-        """It is read again."""
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
-
-    def abort(self) -> None:
-        """Close it at once."""
-        self._forget()
-        if self._transport is not None:
-            self._transport.abort()
-
-    def lost(self) -> None:
-        """It is gone."""
-        self._transport = None
-        self._forget()
-        self.flowing()
-
     def _wait(self) -> None:
-        self._forget()
-        self._all.waiting[self] = None
-        self._deadline = self._loop.call_later(self._all.limits.head_seconds, self._late)
+        self._stop_waiting()
+        self.waiting[self] = None
+        self._deadline = self.loop.call_later(self.limits.head_seconds, self._close)
 
-    def _late(self) -> None:
-        self._forget()
-        if self._transport is not None:
-            self._transport.close()  # after the rest of an answer that is being read
-
-    def _forget(self) -> None:
-        self._all.waiting.pop(self, None)
+    def _stop_waiting(self) -> None:
+        self.waiting.pop(self, None)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
+    def _stop_stall_timer(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
 
-def watched_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
-    """For ``uvicorn.Config(http=...)``: its HTTP protocol, which tells when something happens."""
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    def _close(self) -> None:
+        """Close after the rest of an answer that is being read."""
+        self._stop_waiting()
+        if self._is_open:
+            self.transport.close()
 
-    everybody = _All(limits)
+    def _abort(self) -> None:
+        """Close at once."""
+        self._stop_waiting()
+        if self._is_open:
+            self.transport.abort()
 
-    class Watched(H11Protocol):
-        """h11 in every installation: httptools takes and refuses other requests."""
 
-        def __init__(
-            self,
-            config: Config,
-            server_state: ServerState,
-            app_state: dict[str, Any],
-            _loop: asyncio.AbstractEventLoop | None = None,
-        ) -> None:
-            self._watched = Connection(everybody, _loop or asyncio.get_running_loop())
-            state = {**app_state, STATE_KEY: self._watched}
-            super().__init__(config, server_state, state, _loop)
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._watched.opened(transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._watched.lost()
-            super().connection_lost(exc)
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._watched.stalled()
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._watched.flowing()
-
-    return Watched
+def watched_protocol(limits: ConnectionLimits) -> type[WatchedProtocol]:
+    """For ``uvicorn.Config(http=...)`` of one server, whose connections share the limits."""
+    return type("Watched", (WatchedProtocol,), {"limits": limits, "waiting": {}, "busy": set()})

@@ -1,22 +1,21 @@
-"""The first that a request meets in each of our servers."""
+"""The first middleware of each of our servers."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from studies.web.http.connections import STATE_KEY, Connection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from studies.web.http.connections import STATE_KEY, WatchedProtocol
 from studies.web.http.problems import Problem, problem_answer
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["Entrance", "host_name"]
 
-_RETRY_SECONDS = 5
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]{0,5}))?")
+_BAD_HOST = Problem(400, "the header Host is no host: send NAME or NAME:PORT")
+_BUSY = Problem(503, "too many requests are being answered: come back later", retry_after=5)
 
 
 def host_name(header: str) -> str | None:
@@ -35,7 +34,8 @@ def host_name(header: str) -> str | None:
 
 @dataclass(frozen=True)
 class Entrance:
-    """Middleware: a ``Host`` that is none is refused, and so is who finds everybody busy."""
+    """Middleware: refuses a malformed ``Host`` header, and requests above the limit of busy
+    connections."""
 
     app: ASGIApp
 
@@ -46,21 +46,15 @@ class Entrance:
             return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if len(hosts) > 1 or any(host and host_name(host) is None for host in hosts):
-            problem = Problem(400, "the header Host is no host: send NAME or NAME:PORT")
-            await problem_answer(problem)(scope, receive, send)
+            await problem_answer(_BAD_HOST)(scope, receive, send)
             return
-        connection: Connection | None = scope.get("state", {}).get(STATE_KEY)
-        if connection is None:  # no socket of ours
+        connection: WatchedProtocol | None = scope.get("state", {}).get(STATE_KEY)
+        if connection is None:  # not through run_server, e.g. a test client
             await self.app(scope, receive, send)
-            return
-        if not connection.begin():
-            problem = Problem(
-                503, "too many requests are being answered: come back later",
-                retry_after=_RETRY_SECONDS,
-            )  # fmt: skip
-            await problem_answer(problem, {"Connection": "close"})(scope, receive, send)
-            return
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            connection.end()
+        elif connection.begin_request():
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                connection.end_request()
+        else:
+            await problem_answer(_BUSY, {"Connection": "close"})(scope, receive, send)

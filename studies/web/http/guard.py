@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studies.web.http.entrance import host_name
 from studies.web.http.problems import Problem, problem_answer
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["SESSION_COOKIE", "Guard", "is_loopback", "is_token", "may_enter", "session_value"]
 
@@ -52,22 +52,18 @@ def is_token(given: str, token: str) -> bool:
 
 
 def session_value(token: str) -> str:
-    """What the cookie says instead of the token; the same after a restart."""
+    """What the cookie holds instead of the token; the same after a restart."""
     return hmac.new(token.encode(), _SESSION, hashlib.sha256).hexdigest()
 
 
-def may_enter(headers: Mapping[str, str], token: str | None) -> bool:
-    """Whether a request shows the token, where there is one.
-
-    Args:
-        headers: names in lower case.
-    """
+def may_enter(request: HTTPConnection, token: str | None) -> bool:
+    """Whether a request shows the token, where there is one."""
     if token is None:
         return True
-    kind, _, given = headers.get("authorization", "").partition(" ")
+    kind, _, given = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer" and is_token(given.strip(), token):
         return True
-    return is_token(_cookie(headers.get("cookie", "")), session_value(token))
+    return is_token(request.cookies.get(SESSION_COOKIE, ""), session_value(token))
 
 
 @dataclass(frozen=True)
@@ -91,70 +87,45 @@ class Guard:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                found = list(message.get("headers", []))
-                names = {name.lower() for name, _ in found}
-                found += [
-                    (name.encode(), value.encode())
-                    for name, value in _HEADERS.items()
-                    if name.encode() not in names
-                ]
-                message = {**message, "headers": found}
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
             await send(message)
 
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
         try:
-            self.check(scope["method"], scope["path"], headers)
+            self._check(scope["method"], scope["path"], HTTPConnection(scope))
         except Problem as problem:
             more = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
             await problem_answer(problem, more)(scope, receive, with_headers)
             return
         await self.app(scope, receive, with_headers)
 
-    def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+    def _check(self, method: str, path: str, request: HTTPConnection) -> None:
         """Let a request pass.
-
-        Args:
-            headers: names in lower case.
 
         Raises:
             Problem: 401 no token, or a wrong one; 403 it comes from elsewhere.
         """
+        headers = request.headers
         host = headers.get("host", "")
         if self.token is None and not is_loopback(host_name(host) or ""):
             raise Problem(
                 403, "this server answers on this machine only: ask for 127.0.0.1 or localhost"
             )
         if method not in _SAFE_METHODS:
-            origin = headers.get("origin")
-            if origin is not None and _host_of(origin) != host.lower():
+            _, separator, origin = headers.get("origin", f"://{host}").lower().partition("://")
+            # "null", which has no host, is another origin than any.
+            if not separator or origin != host.lower():
                 raise Problem(403, "a page of another origin may not change anything here")
             if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
                 raise Problem(403, "a page of another site may not change anything here")
-        if self._is_public(path) or may_enter(headers, self.token):
-            return
-        raise Problem(
-            401, "the token is missing or wrong: send the header 'Authorization: Bearer TOKEN'"
-        )
+        if not self._is_public(path) and not may_enter(request, self.token):
+            raise Problem(
+                401, "the token is missing or wrong: send the header 'Authorization: Bearer TOKEN'"
+            )
 
     def _is_public(self, path: str) -> bool:
         return any(
             path == each or (each.endswith("/") and each != "/" and path.startswith(each))
             for each in self.public
         )
-
-
-def _host_of(origin: str) -> str | None:
-    """Name and port of an ``Origin`` header; ``None`` where it has none, e.g. ``null``."""
-    _, separator, host = origin.lower().partition("://")
-    return host if separator else None
-
-
-def _cookie(header: str) -> str:
-    for part in header.split(";"):
-        name, _, value = part.strip().partition("=")
-        if name == SESSION_COOKIE:
-            return value
-    return ""

@@ -6,18 +6,14 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
 
 from explainers.errors import LimeTunerError
 from studies.web.http.connections import ConnectionLimits, connection_limits, watched_protocol
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    import uvicorn
-    from fastapi import FastAPI
-
-    from studies.web.listener import Listener
+from studies.web.listener import Listener
 
 __all__ = ["made_server", "run_server"]
 
@@ -29,8 +25,6 @@ def made_server(
     app: FastAPI, bound: Listener, limits: ConnectionLimits | None = None
 ) -> uvicorn.Server:
     """A server that ``run(sockets=[bound])`` starts."""
-    import uvicorn
-
     limits = limits or connection_limits()
     bound.most = limits.open
     return uvicorn.Server(

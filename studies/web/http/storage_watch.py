@@ -11,13 +11,11 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studies.storage import sqlite_path
 from studies.web.http.problems import Problem, problem_answer
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
 
 __all__ = ["StorageGate", "StorageWatch"]
 
@@ -27,11 +25,11 @@ _logger = logging.getLogger("lime_tuner.http")
 
 
 class StorageWatch:
-    """Looks after the file of an SQLite database; a database server speaks for itself.
+    """Watches the file of an SQLite database; of a database server, nothing.
 
     Args:
-        replaced: called when another file is in its place, e.g. a backup: connections are to be
-            made anew.
+        replaced: called when another file is in its place, e.g. a backup: connections must be made
+            anew.
     """
 
     def __init__(self, url: str, replaced: Callable[[], None] = lambda: None) -> None:
@@ -41,7 +39,7 @@ class StorageWatch:
         self._seen = self._identity()
 
     def check(self, *, write: bool = False) -> None:
-        """Look; costs microseconds.
+        """Check that the database is there; costs microseconds.
 
         Args:
             write: also whether there is room on the disk.

@@ -1,20 +1,22 @@
-"""Reading what is uploaded: no more than is allowed, and not for ever."""
+"""Reading what is uploaded: no more bytes than allowed, and no longer than allowed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from studies.web.http.problems import Problem
 
-if TYPE_CHECKING:
-    from starlette.datastructures import FormData
-    from starlette.requests import Request
-    from starlette.types import Message
-
 __all__ = ["read_file", "read_form", "read_text"]
 
+_T = TypeVar("_T")
 _ENVELOPE_BYTES = 4_096
 """Boundaries and headers of a multipart body around one file."""
 _READ_SECONDS = 60.0
@@ -74,24 +76,16 @@ async def read_form(
         Problem: 400 no multipart body, or more in it than allowed; 408 it takes longer than
             ``seconds``; ``too_large``.
     """
-    from starlette.exceptions import HTTPException
-    from starlette.requests import ClientDisconnect
-
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > most_bytes:
         raise too_large
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Problem(400, f"the body is no multipart form: send one, {what}")
+    counted = Request(request.scope, _Counted(request, most_bytes, too_large))
     try:
-        return await asyncio.wait_for(
-            _form(request, most_bytes, files, fields, too_large), seconds
-        )
-    except asyncio.TimeoutError as error:
-        raise _too_slow(seconds) from error
+        return await _in_time(counted.form(max_files=files, max_fields=fields), seconds)
     except HTTPException as error:  # Starlette's words for a form that is broken or has too much
         raise Problem(400, f"the form cannot be read: {error.detail}") from error
-    except ClientDisconnect as error:
-        raise _broken_off() from error
     except (UnicodeError, ValueError, LookupError) as error:
         # Its own charset is what a form is decoded with, and Python has odd ones.
         raise Problem(400, "the form cannot be read: its names are no text") from error
@@ -103,50 +97,39 @@ async def read_text(request: Request, most_bytes: int, *, too_large: Problem) ->
     Raises:
         Problem: 400 it is no text; 408 it takes too long; ``too_large``.
     """
-    from starlette.requests import ClientDisconnect
-
-    async def read() -> bytes:
-        data = b""
-        async for part in request.stream():
-            data += part
-            if len(data) > most_bytes:
-                raise too_large
-        return data
-
+    counted = Request(request.scope, _Counted(request, most_bytes, too_large))
     try:
-        return (await asyncio.wait_for(read(), _FIRST_SECONDS)).decode("utf-8")
-    except asyncio.TimeoutError as error:
-        raise _too_slow(_FIRST_SECONDS) from error
-    except ClientDisconnect as error:
-        raise _broken_off() from error
+        return (await _in_time(counted.body(), _FIRST_SECONDS)).decode("utf-8")
     except UnicodeDecodeError as error:
         raise Problem(400, "the body is no text") from error
 
 
-async def _form(
-    request: Request, most_bytes: int, files: int, fields: int, too_large: Problem
-) -> FormData:
-    from starlette.requests import Request as Counted
+class _Counted:
+    """An ASGI ``receive`` that refuses a body which is too large or comes too slowly."""
 
-    received, start = 0, time.monotonic()
+    def __init__(self, request: Request, most_bytes: int, too_large: Problem) -> None:
+        self._request, self._most_bytes, self._too_large = request, most_bytes, too_large
+        self._received, self._start = 0, time.monotonic()
 
-    async def receive() -> Message:
-        nonlocal received
-        message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > most_bytes:
-            raise too_large
-        seconds = time.monotonic() - start
-        if seconds > _FIRST_SECONDS and received < _LEAST_RATE * seconds:
+    async def __call__(self) -> Message:
+        message = await self._request.receive()
+        self._received += len(message.get("body", b""))
+        if self._received > self._most_bytes:
+            raise self._too_large
+        seconds = time.monotonic() - self._start
+        if seconds > _FIRST_SECONDS and self._received < _LEAST_RATE * seconds:
             raise _too_slow(seconds)
         return message
 
-    return await Counted(request.scope, receive).form(max_files=files, max_fields=fields)
+
+async def _in_time(body: Awaitable[_T], seconds: float) -> _T:
+    try:
+        return await asyncio.wait_for(body, seconds)
+    except asyncio.TimeoutError as error:
+        raise _too_slow(seconds) from error
+    except ClientDisconnect as error:
+        raise Problem(400, "the body ended before it was whole") from error
 
 
 def _too_slow(seconds: float) -> Problem:
     return Problem(408, f"the body was not there after {seconds:.0f} s")
-
-
-def _broken_off() -> Problem:
-    return Problem(400, "the body ended before it was whole")

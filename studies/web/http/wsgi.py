@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from wsgiref.util import setup_testing_defaults
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -17,32 +17,25 @@ WsgiAnswer = tuple[int, list[tuple[str, str]], bytes]
 
 
 def ask_wsgi(
-    app: WSGIApplication, method: str, path: str, query: str, headers: Iterable[tuple[str, str]]
+    app: WSGIApplication, path: str, query: str, headers: Iterable[tuple[str, str]]
 ) -> WsgiAnswer:
-    """Send one request without a body; blocks until the answer is there.
+    """Send one GET request; blocks until the answer is there.
 
     Args:
         path: decoded, as ASGI has it.
     """
     environ: dict[str, Any] = {
-        "REQUEST_METHOD": method,
-        "SCRIPT_NAME": "",
         "PATH_INFO": path.encode("utf-8").decode("latin-1"),  # as PEP 3333 wants it
         "QUERY_STRING": query,
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "localhost",
         "HTTP_ACCEPT_ENCODING": "",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
     }
-    for name, value in headers:
-        environ[f"HTTP_{name.upper().replace('-', '_')}"] = value
+    environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
+    setup_testing_defaults(environ)
     started: list[tuple[int, list[tuple[str, str]]]] = []
 
     def start(status: str, found: list[tuple[str, str]], error: object = None) -> Any:

@@ -299,7 +299,7 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         """Whether the service has a token, and whether this request may come in."""
         return {
             "token": service.token is not None,
-            "may_enter": may_enter(request.headers, service.token),
+            "may_enter": may_enter(request, service.token),
         }
 
     @app.post(

@@ -92,4 +92,4 @@ class DashboardDoor:
         app = self._app
         if app is None:
             app = self._app = self._make()
-        return ask_wsgi(app, "GET", path, query, headers)
+        return ask_wsgi(app, path, query, headers)

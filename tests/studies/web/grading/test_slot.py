@@ -120,7 +120,7 @@ def test_the_process_ends_with_its_server(tmp_path: Path) -> None:
         "print(slot._process.pid, flush=True)\n"
         f"slot.evaluate(good(**{_SLOW!r}), Limits())\n"
     )
-    here = Path(__file__).resolve().parents[3]
+    here = Path(__file__).resolve().parents[4]
     server = subprocess.Popen(
         [sys.executable, "-c", code, str(demo_folder(tmp_path))],
         stdout=subprocess.PIPE, text=True, cwd=here, env={**os.environ, "PYTHONPATH": str(here)},

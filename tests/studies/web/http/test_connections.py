@@ -25,7 +25,7 @@ from studies.web.listener import bound_socket
 from tests.studies.web.grading.live import serving
 from tests.studies.web.http.crowded_server import small_app
 
-_ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[4]
 _HEAD = b"GET /at-once HTTP/1.1\r\nHost: localhost\r\n"
 _LIMITS = ConnectionLimits(open=6, busy=3, head_seconds=0.6, write_seconds=0.6)
 
