@@ -17,10 +17,9 @@ from tuner.cli.output import console, errors
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from studies.web.evaluator import Exam, Limits
+    from studies.web.evaluator import GradingTask
     from studies.web.grading import GradingService
     from studies.web.listener import Listener
-    from studies.web.tokens import Tokens
 
 __all__ = ["grade"]
 
@@ -72,8 +71,9 @@ def grade(
     Submissions are read as data, never run; each is explained by stock lime in a process of its
     own that is killed at the cut-off.
     """
+    from studies.records import records
     from studies.storage import absolute_url
-    from studies.web.evaluator import EXAM_PREFIX, Limits
+    from studies.web.evaluator import TASK_PREFIX, EvaluatorProcess, Limits, write_task
     from studies.web.listener import bound_socket
     from studies.web.tokens import hashed_lines, read_tokens
     from tuner.ending import tidy_end
@@ -96,6 +96,8 @@ def grade(
         raise InvalidInput(
             f"grade needs {', '.join(missing)}: pip install -e '.[grade]' installs what it needs"
         )
+    from studies.web.grading import GradingService
+
     limits = Limits(
         samples=max_samples, batch=max_batch, superpixels=max_superpixels, cutoff=cutoff,
         memory_mb=memory,
@@ -104,19 +106,26 @@ def grade(
     if truth is not None and not truth.is_dir():
         raise InvalidInput(f"--truth {truth} is no folder: give one with a mask per key")
     url = absolute_url(setting("storage", storage, DEFAULT_GRADES))
-    _check_database(url)
+    with records(url):
+        pass  # tried before anything slow is done for it
     rule = str(truth) if truth is not None else setting("reference", reference)
     with (
         tidy_end(),
         bound_socket(host, port) as bound,
-        tempfile.TemporaryDirectory(prefix=EXAM_PREFIX) as folder,
+        tempfile.TemporaryDirectory(prefix=TASK_PREFIX) as folder,
     ):
         place = open_workplace(
             catalog=catalog, assets=assets, model=model, weights=weights, device=device,
             cam_layer=cam_layer, images=images,
         )  # fmt: skip
-        exam = _exam(place, rule, named=truth is None, slots=slots, repeats=repeats, seed=seed)
-        _serve(_service(exam, Path(folder), teams, limits, url, slots, per_hour, queue), bound)
+        task = _task(place, rule, named=truth is None, slots=slots, repeats=repeats, seed=seed)
+        write_task(task, Path(folder))
+        service = GradingService(
+            task=task, tokens=teams, limits=limits, storage=url,
+            evaluators=tuple(EvaluatorProcess(Path(folder)) for _ in range(slots)),
+            per_hour=per_hour, capacity=queue,
+        )  # fmt: skip
+        _serve(service, bound)
 
 
 def _check(numbers: dict[str, float]) -> None:
@@ -125,25 +134,17 @@ def _check(numbers: dict[str, float]) -> None:
             raise InvalidInput(f"--{name} {value}: give at least 1")
 
 
-def _check_database(url: str) -> None:
-    """Before anything slow is done for it."""
-    from studies.records import records
-
-    with records(url):
-        pass
-
-
-def _exam(
+def _task(
     place: Workplace, rule: str | None, *, named: bool, slots: int, repeats: int, seed: int
-) -> Exam:
+) -> GradingTask:
     from studies.export import FIRST_FRESH_SEED
-    from studies.web.evaluator import Exam
+    from studies.web.evaluator import GradingTask
 
     loaded = place.load_images()
     references = place.references(loaded, rule)
     spec = place.classifier.spec
     assert spec is not None
-    return Exam(
+    return GradingTask(
         images={image.key: image.pixels for image in loaded},
         references={image.key: references[image.key].mask for image in loaded},
         # Where masks lie on this machine is nobody's business.
@@ -155,26 +156,6 @@ def _exam(
     )
 
 
-def _service(
-    exam: Exam,
-    folder: Path,
-    teams: Tokens,
-    limits: Limits,
-    url: str,
-    slots: int,
-    per_hour: int,
-    queue: int,
-) -> GradingService:
-    from studies.web.evaluator import Slot, write_exam
-    from studies.web.grading import GradingService
-
-    write_exam(exam, folder)
-    return GradingService(
-        exam=exam, tokens=teams, limits=limits, storage=url,
-        slots=tuple(Slot(folder) for _ in range(slots)), per_hour=per_hour, capacity=queue,
-    )  # fmt: skip
-
-
 def _serve(service: GradingService, bound: Listener) -> None:
     from studies.web.grading import create_app
     from studies.web.http import run_server
@@ -182,17 +163,17 @@ def _serve(service: GradingService, bound: Listener) -> None:
     from tuner.log_file import hush_warnings
 
     try:
-        for slot in service.slots:
-            slot.start()  # what keeps them from starting is told here, in one line
+        for evaluator in service.evaluators:
+            evaluator.start()  # what keeps them from starting is told here, in one line
         hush_warnings()
         log_to_stderr()
         host, port = bound.getsockname()[:2]
         errors.print(
-            f"grading {len(service.exam.keys)} images for "
+            f"grading {len(service.task.keys)} images for "
             f"{len(set(service.tokens.teams.values()))} teams on http://{host}:{port}; "
             "Ctrl-C ends it"
         )
         run_server(create_app(service), bound)
     finally:
-        for slot in service.slots:
-            slot.kill()
+        for evaluator in service.evaluators:
+            evaluator.kill()

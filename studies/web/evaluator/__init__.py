@@ -3,10 +3,10 @@
 Nothing heavy is imported here: it is the first thing that such a process does.
 """
 
-from studies.web.evaluator.process import EvaluationRefused, EvaluatorDied, Slot
-from studies.web.evaluator.task import EXAM_PREFIX, Exam, Limits, read_exam, write_exam
+from studies.web.evaluator.process import EvaluationRefused, EvaluatorDied, EvaluatorProcess, Result
+from studies.web.evaluator.task import TASK_PREFIX, GradingTask, Limits, read_task, write_task
 
 __all__ = [
-    "EXAM_PREFIX", "EvaluationRefused", "EvaluatorDied", "Exam", "Limits", "Slot", "read_exam",
-    "write_exam",
+    "TASK_PREFIX", "EvaluationRefused", "EvaluatorDied", "EvaluatorProcess", "GradingTask",
+    "Limits", "Result", "read_task", "write_task",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
-"""The process that runs stock lime for a submission: ``python -m studies.web.evaluator EXAM``.
+"""The process that runs stock lime for a submission: ``python -m studies.web.evaluator TASK``.
 
 It gets ready (imports, classifier, warm-up), says so on stdout, reads one submission from stdin as
 a line of JSON (plain values: strangers' pickles never come here), answers with one line of JSON and
 ends. A fresh process for every submission, so that none can leave anything behind for the next.
-When stdin closes, its server is gone: it ends at once, and takes the exam along.
+When stdin closes, its server is gone: it ends at once, and removes the task.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from studies.web.evaluator.task import EXAM_PREFIX, read_exam
+from studies.web.evaluator.task import TASK_PREFIX, read_task
 from studies.web.parent_process import parent_lines
 
 
@@ -35,8 +35,8 @@ def _limit_memory(megabytes: int) -> None:
 
 def _main(folder: Path) -> None:
     def alone() -> None:
-        # The server was killed: otherwise it would have killed this process. The exam is a secret.
-        if folder.name.startswith(EXAM_PREFIX):
+        # The server was killed: otherwise it would have killed this process. The task is a secret.
+        if folder.name.startswith(TASK_PREFIX):
             shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
@@ -55,15 +55,15 @@ def _main(folder: Path) -> None:
     from studies.web.evaluator.evaluation import TooManySuperpixels, evaluate, warm_up
 
     warnings.simplefilter("ignore")
-    exam = read_exam(folder)
-    torch.set_num_threads(exam.threads)
-    classifier = load_classifier(**exam.classifier_spec)
-    warm_up(exam, classifier)
+    task = read_task(folder)
+    torch.set_num_threads(task.threads)
+    classifier = load_classifier(**task.classifier_spec)
+    warm_up(task, classifier)
     say(ready=True)
     job = json.loads(lines.get())
     _limit_memory(job["memory_mb"])
     try:
-        say(images=evaluate(exam, classifier, job["parameters"], job["superpixels"]))
+        say(images=evaluate(task, classifier, job["parameters"], job["superpixels"]))
     except TooManySuperpixels as error:
         say(refused=str(error))
     except MemoryError:

@@ -10,7 +10,9 @@ import numpy as np
 
 from explainers.classifier import Classifier
 from studies.export import explain_with_stock_lime, stock_kwargs
-from studies.web.evaluator.task import Exam
+from studies.export.stock_lime import StockExplanation
+from studies.web.evaluator.process import Result
+from studies.web.evaluator.task import GradingTask
 
 __all__ = ["TooManySuperpixels", "evaluate", "warm_up"]
 
@@ -22,11 +24,11 @@ class TooManySuperpixels(Exception):
 
 
 def evaluate(
-    exam: Exam,
+    task: GradingTask,
     classifier: Classifier,
     parameters: Mapping[str, Mapping[str, Any]],
     most_superpixels: int,
-) -> dict[str, dict[str, Any]]:
+) -> Result:
     """IoU (mean over repeats) and seconds (median over repeats) of every image.
 
     Raises:
@@ -34,19 +36,19 @@ def evaluate(
         Exception: whatever lime raises with these parameters.
     """
     for key, plain in parameters.items():
-        _check_superpixels(key, exam, plain, most_superpixels)
+        segmentation = stock_kwargs(plain)["segmentation_fn"]
+        count = 0 if segmentation is None else len(np.unique(segmentation(task.images[key])))
+        if count > most_superpixels:
+            raise TooManySuperpixels(
+                f"{key}: segmentation_fn gives {count} superpixels, at most {most_superpixels} "
+                "are explained here"
+            )
     found = {}
     for key, plain in parameters.items():
         runs = [
-            explain_with_stock_lime(
-                exam.images[key],
-                exam.references[key],
-                classifier.predict_proba,
-                stock_kwargs(plain),
-                seed=exam.first_seed + repeat,
-                mask_rule=exam.mask_rule.as_kwargs(),
-            )
-            for repeat in range(exam.repeats)
+            # Regressors keep what they fitted, so that every run gets fresh objects.
+            _explained(task, classifier, key, stock_kwargs(plain), task.first_seed + repeat)
+            for repeat in range(task.repeats)
         ]
         found[key] = {
             "iou": float(np.mean([run.iou for run in runs])),
@@ -56,26 +58,16 @@ def evaluate(
     return found
 
 
-def _check_superpixels(key: str, exam: Exam, plain: Mapping[str, Any], most: int) -> None:
-    segmentation = stock_kwargs(plain)["segmentation_fn"]
-    if segmentation is None:
-        return
-    count = len(np.unique(segmentation(exam.images[key])))
-    if count > most:
-        raise TooManySuperpixels(
-            f"{key}: segmentation_fn gives {count} superpixels, at most {most} are explained here"
-        )
-
-
-def warm_up(exam: Exam, classifier: Classifier) -> None:
-    """So that the first image is not charged for imports and first calls."""
-    key = exam.keys[0]
+def warm_up(task: GradingTask, classifier: Classifier) -> None:
+    """Explain twice, so that the first image is not charged for imports and first calls."""
     for _ in range(2):
-        explain_with_stock_lime(
-            exam.images[key],
-            exam.references[key],
-            classifier.predict_proba,
-            {"num_samples": _WARM_UP_SAMPLES},
-            seed=0,
-            mask_rule=exam.mask_rule.as_kwargs(),
-        )
+        _explained(task, classifier, task.keys[0], {"num_samples": _WARM_UP_SAMPLES}, 0)
+
+
+def _explained(
+    task: GradingTask, classifier: Classifier, key: str, kwargs: Mapping[str, Any], seed: int
+) -> StockExplanation:
+    return explain_with_stock_lime(
+        task.images[key], task.references[key], classifier.predict_proba, kwargs, seed=seed,
+        mask_rule=task.mask_rule.as_kwargs(),
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A place where one submission at a time is evaluated, in a process that can be killed."""
+"""The server's side of a process that evaluates one submission and can be killed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -17,15 +18,19 @@ from typing import IO, Any
 from explainers.errors import LimeTunerError
 from studies.web.evaluator.task import Limits
 
-__all__ = ["EvaluationRefused", "EvaluatorDied", "Slot"]
+__all__ = ["EvaluationRefused", "EvaluatorDied", "EvaluatorProcess", "Result"]
 
+Result = dict[str, dict[str, Any]]
+"""By image: ``iou``, ``time`` in seconds, ``label``."""
 _LOOK_SECONDS = 0.05
 _READY_SECONDS = 180.0
+_LINES_KEPT = 20
+# Nothing but what it needs: no token, no URL of a database.
 _INHERITED = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "TORCH_HOME",
     "LIME_TUNER_CACHE", "CUDA_VISIBLE_DEVICES",
 )  # fmt: skip
-_HERE = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 class EvaluationRefused(LimeTunerError):
@@ -38,18 +43,21 @@ class EvaluatorDied(LimeTunerError):
     """The process could not be started, or ended for no reason that the submission explains."""
 
 
-class Slot:
-    """Owns one process that is ready for the next submission.
+class EvaluatorProcess:
+    """Owns one process at a time that is ready for a submission; each process takes only one.
 
     Not thread-safe: a thread of :class:`studies.web.grading.evaluations.Evaluations` owns it. Only
     :meth:`kill` may be called from another one.
+
+    Args:
+        task: folder with what submissions are graded with.
     """
 
-    def __init__(self, exam: Path) -> None:
-        self._exam = exam
+    def __init__(self, task: Path) -> None:
+        self._task = task
         self._process: subprocess.Popen[str] | None = None
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._errors: list[str] = []
+        self._answers: queue.Queue[str | None] = queue.Queue()
+        self._errors: deque[str] = deque(maxlen=_LINES_KEPT)
         self._ready = False
 
     def start(self) -> None:
@@ -61,25 +69,24 @@ class Slot:
         if self._ready and self._process is not None and self._process.poll() is None:
             return
         self.kill()
-        # Nothing but what it needs: no token, no URL of a database.
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment["TQDM_DISABLE"] = "1"
         environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [str(_HERE), os.environ.get("PYTHONPATH", "")])
+            filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")])
         )
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "studies.web.evaluator", str(self._exam)],
+            [sys.executable, "-m", "studies.web.evaluator", str(self._task)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment, text=True, start_new_session=True,
         )  # fmt: skip
-        self._lines, self._errors = queue.Queue(), []
+        self._answers, self._errors = queue.Queue(), deque(maxlen=_LINES_KEPT)
         for follow, stream, into in (
-            (_pump, self._process.stdout, self._lines),
-            (_collect, self._process.stderr, self._errors),
+            (_pass_on, self._process.stdout, self._answers),
+            (_remember, self._process.stderr, self._errors),
         ):
             threading.Thread(target=follow, args=(stream, into), daemon=True).start()
         try:
-            line = self._lines.get(timeout=_READY_SECONDS)
+            line = self._answers.get(timeout=_READY_SECONDS)
         except queue.Empty:
             line = None
         if line is None or not json.loads(line).get("ready"):
@@ -87,9 +94,7 @@ class Slot:
             raise EvaluatorDied(f"the evaluating process did not start: {self._last_words()}")
         self._ready = True
 
-    def evaluate(
-        self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits
-    ) -> dict[str, dict[str, Any]]:
+    def evaluate(self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits) -> Result:
         """Result by image; see :func:`studies.web.evaluator.evaluation.evaluate`.
 
         The process ends with it, also when the limits are passed: it is then killed.
@@ -110,42 +115,46 @@ class Slot:
         try:
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
-            return self._answer(deadline, limits)
+            return self._result(self._process, deadline, limits)
         except BrokenPipeError as error:
             raise EvaluatorDied(f"the evaluating process is gone: {self._last_words()}") from error
         finally:
             self.kill()
 
-    def _answer(self, deadline: float, limits: Limits) -> dict[str, dict[str, Any]]:
-        assert self._process is not None
+    def _result(
+        self, process: subprocess.Popen[str], deadline: float, limits: Limits
+    ) -> Result:
+        line = self._line_within(process.pid, deadline, limits)
+        if line is None:
+            status = process.wait()
+            if status < 0:  # the kernel's own out-of-memory killer, or a crash at the limit
+                raise EvaluationRefused(
+                    f"the evaluating process ended with signal {-status}: ask for less memory"
+                )
+            raise EvaluatorDied(
+                f"the evaluating process ended with status {status}: {self._last_words()}"
+            )
+        document = json.loads(line)
+        if document.get("memory"):
+            raise _needs_memory(limits)
+        if "images" not in document:
+            raise EvaluationRefused(str(document.get("refused", "no reason given")))
+        images: Result = document["images"]
+        return images
+
+    def _line_within(self, pid: int, deadline: float, limits: Limits) -> str | None:
+        """The process's answer; ``None`` when it ended without one."""
         while True:
             try:
-                line = self._lines.get(timeout=_LOOK_SECONDS)
+                return self._answers.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
                 if time.monotonic() > deadline:
                     raise EvaluationRefused(
                         f"the evaluation took longer than the cut-off of {limits.cutoff:g} s and "
                         "was stopped: use fewer samples or fewer superpixels"
                     ) from None
-                if _megabytes(self._process.pid) > limits.memory_mb:
-                    raise _needs_memory(limits) from None
-                continue
-            if line is None:
-                status = self._process.wait()
-                if status < 0:  # the kernel's own out-of-memory killer, or a crash at the limit
-                    raise EvaluationRefused(
-                        f"the evaluating process ended with signal {-status}: ask for less memory"
-                    )
-                raise EvaluatorDied(
-                    f"the evaluating process ended with status {status}: {self._last_words()}"
-                )
-            document = json.loads(line)
-            if "images" in document:
-                images: dict[str, dict[str, Any]] = document["images"]
-                return images
-            if document.get("memory"):
+            if _megabytes(pid) > limits.memory_mb:
                 raise _needs_memory(limits)
-            raise EvaluationRefused(str(document.get("refused", "no reason given")))
 
     def kill(self) -> None:
         """End the process, if there is one, at once."""
@@ -171,7 +180,7 @@ def _needs_memory(limits: Limits) -> EvaluationRefused:
 
 def _megabytes(pid: int) -> float:
     """Resident memory; 0 for a process that is gone."""
-    import psutil
+    import psutil  # installed with the extra "grade" only
 
     try:
         return float(psutil.Process(pid).memory_info().rss) / 2**20
@@ -179,16 +188,13 @@ def _megabytes(pid: int) -> float:
         return 0.0
 
 
-def _pump(stream: IO[str], lines: queue.Queue[str | None]) -> None:
+def _pass_on(stream: IO[str], lines: queue.Queue[str | None]) -> None:
     with stream:
         for line in stream:
             lines.put(line)
     lines.put(None)
 
 
-def _collect(stream: IO[str], lines: list[str]) -> None:
+def _remember(stream: IO[str], lines: deque[str]) -> None:
     with stream:
-        for line in stream:
-            if line.strip():
-                lines.append(line.strip())
-                del lines[:-20]
+        lines.extend(line.strip() for line in stream if line.strip())

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from explainers.masks import MASK_RULE, MaskRule
 
-__all__ = ["EXAM_PREFIX", "Exam", "Limits", "read_exam", "write_exam"]
+__all__ = ["TASK_PREFIX", "GradingTask", "Limits", "read_task", "write_task"]
 
-EXAM_PREFIX = "lime-tuner-grade-"
-"""How the names of temporary folders begin that exams are written into."""
-_FACTS = "exam.json"
+TASK_PREFIX = "lime-tuner-grade-"
+"""How the names of temporary folders begin that tasks are written into."""
+_FACTS = "task.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class Exam:
+class GradingTask:
     """The pictures, and what a good explanation of each covers.
 
     Attributes:
@@ -87,30 +87,25 @@ class Exam:
         }  # fmt: skip
 
 
-def write_exam(exam: Exam, folder: Path) -> None:
-    """Write it where processes can read it."""
-    for name, arrays in (("images", exam.images), ("references", exam.references)):
-        numbered: dict[str, Any] = {str(n): arrays[key] for n, key in enumerate(exam.keys)}
+def write_task(task: GradingTask, folder: Path) -> None:
+    """Write a task where processes can read it."""
+    for name in ("images", "references"):
+        numbered: dict[str, Any] = {str(n): getattr(task, name)[k] for n, k in enumerate(task.keys)}
         np.savez(folder / f"{name}.npz", **numbered)
     facts = {
-        "keys": exam.keys, "rule": exam.rule, "classifier": dict(exam.classifier_spec),
-        "repeats": exam.repeats, "first_seed": exam.first_seed, "threads": exam.threads,
-        "mask_rule": exam.mask_rule.as_kwargs(),
+        "keys": task.keys, "mask_rule": task.mask_rule.as_kwargs(), "rule": task.rule,
+        "classifier_spec": dict(task.classifier_spec), "repeats": task.repeats,
+        "first_seed": task.first_seed, "threads": task.threads,
     }  # fmt: skip
     (folder / _FACTS).write_text(json.dumps(facts))
 
 
-def read_exam(folder: Path) -> Exam:
-    """The inverse of :func:`write_exam`."""
+def read_task(folder: Path) -> GradingTask:
+    """The inverse of :func:`write_task`."""
     facts = json.loads((folder / _FACTS).read_text())
-    with np.load(folder / "images.npz") as images, np.load(folder / "references.npz") as masks:
-        return Exam(
-            {key: images[str(n)] for n, key in enumerate(facts["keys"])},
-            {key: masks[str(n)] for n, key in enumerate(facts["keys"])},
-            facts["rule"],
-            facts["classifier"],
-            facts["repeats"],
-            facts["first_seed"],
-            facts["threads"],
-            MaskRule(**facts["mask_rule"]),
-        )
+    keys, mask_rule = facts.pop("keys"), MaskRule(**facts.pop("mask_rule"))
+    arrays: dict[str, dict[str, NDArray[Any]]] = {}
+    for name in ("images", "references"):
+        with np.load(folder / f"{name}.npz") as loaded:
+            arrays[name] = {key: loaded[str(n)] for n, key in enumerate(keys)}
+    return GradingTask(arrays["images"], arrays["references"], mask_rule=mask_rule, **facts)

@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
+import jinja2
+
 from explainers.foreign_text import one_line
 from studies.records.grades import Grade
 
-__all__ = ["ORDERS", "away_page", "board_page", "board_rows"]
+__all__ = ["ORDERS", "board_page", "board_rows"]
 
 _REFRESH_SECONDS = 30
+_TEMPLATE = resources.files("studies.web.grading") / "score_board.html.j2"
 _Key = Callable[[Grade], Any]
 
 ORDERS: dict[str, tuple[str, str, _Key]] = {
@@ -42,51 +45,22 @@ def board_rows(grades: Sequence[Grade]) -> list[dict[str, Any]]:
     ]
 
 
-def board_page(grades: Sequence[Grade], order: str, lead: str) -> str:
+def board_page(grades: Sequence[Grade], order: str, lead: str, *, away: str = "") -> str:
     """The page.
 
     Args:
         grades: the best first.
         order: one of :data:`ORDERS`; anything else is the order of the places.
+        away: why the grades cannot be read now; the page reloads itself.
     """
     order = order if order in ORDERS else "iou"
-    places = {grade.team: place for place, grade in enumerate(grades, start=1)}
-    best_iou = max((grade.avg_iou for grade in grades), default=0.0)
-    best_time = min((grade.avg_time for grade in grades), default=0.0)
-    rows = [
-        {
-            "place": places[grade.team],
-            "team": one_line(grade.team),
-            "iou": f"{grade.avg_iou:.4f}",
-            "time": f"{grade.avg_time:.3f}",
-            "best_iou": grade.avg_iou == best_iou,
-            "best_time": grade.avg_time == best_time,
-            "at": grade.at.isoformat(timespec="seconds"),
-            "day": f"{grade.at:%Y-%m-%d}",
-            "clock": f"{grade.at:%H:%M}",
-        }
-        for grade in sorted(grades, key=ORDERS[order][2])
-    ]
-    return _page(rows=rows, order=order, lead=lead, away="")
-
-
-def away_page(reason: str) -> str:
-    """The page while the grades cannot be read; it looks again, and becomes the other one."""
-    return _page(rows=[], order="iou", lead="", away=reason)
-
-
-def _page(**facts: Any) -> str:
-    import jinja2
-
-    source = resources.files("studies.web.grading") / "score_board.html.j2"
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string(source.read_text("utf-8")).render(
-        columns=[
-            {"key": key, "title": title, "direction": direction}
-            for key, (title, direction, _) in ORDERS.items()
-        ],
+    return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
+        rows=sorted(enumerate(grades, start=1), key=lambda row: ORDERS[order][2](row[1])),
+        best_iou=max((grade.avg_iou for grade in grades), default=None),
+        best_time=min((grade.avg_time for grade in grades), default=None),
+        order=order, orders=ORDERS, lead=lead, away=away, one_line=one_line,
         refresh=_REFRESH_SECONDS,
-        **facts,
-    )
+    )  # fmt: skip

@@ -1,26 +1,26 @@
-"""The queue in front of the slots: bounded, first come first served, one a team at a time."""
+"""The queue in front of the evaluators: bounded, first come first served, one a team at a time."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections import deque
+import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from explainers.errors import LimeTunerError
-from studies.web.evaluator import EvaluatorDied
-from studies.web.grading.limits import Limits
+from studies.web.evaluator import EvaluatorDied, Limits, Result
 
-__all__ = ["Evaluations", "QueueFull", "SlotLike", "StillWaiting", "Submission"]
+__all__ = ["Evaluations", "Evaluator", "QueueFull", "RateLimit", "StillWaiting", "Submission"]
 
+_HOUR = 3600.0
 _RESTART_SECONDS = 5.0
 _STOPPING = "the server is being stopped"
 _logger = logging.getLogger(__name__)
-
-Result = dict[str, dict[str, Any]]
 
 
 class QueueFull(LimeTunerError):
@@ -31,15 +31,33 @@ class StillWaiting(LimeTunerError):
     """The team has a submission that is not answered yet."""
 
 
-class SlotLike(Protocol):
-    """What the queue needs of a :class:`studies.web.evaluator.process.Slot`."""
+class RateLimit:
+    """So many submissions an hour for each team: a sliding window, in memory."""
+
+    def __init__(self, per_hour: int, now: Callable[[], float] = time.monotonic) -> None:
+        self._per_hour, self._now = per_hour, now
+        self._times: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._lock = threading.Lock()
+
+    def seconds_to_wait(self, team: str) -> int:
+        """0, and the submission counts; or the seconds after which the next one is taken."""
+        with self._lock:
+            now, times = self._now(), self._times[team]
+            while times and times[0] <= now - _HOUR:
+                times.popleft()
+            if len(times) >= self._per_hour:
+                return max(1, math.ceil(times[0] + _HOUR - now))
+            times.append(now)
+            return 0
+
+
+class Evaluator(Protocol):
+    """What the queue needs of a :class:`studies.web.evaluator.EvaluatorProcess`."""
 
     def start(self) -> None:
         """Get ready."""
 
-    def evaluate(
-        self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits
-    ) -> dict[str, dict[str, Any]]:
+    def evaluate(self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits) -> Result:
         """Result by image."""
 
     def kill(self) -> None:
@@ -62,7 +80,7 @@ class Submission:
 
 
 class Evaluations:
-    """Threads, one a slot, that take submissions from the queue.
+    """Threads, one an evaluator, that take submissions from the queue.
 
     Args:
         keep: called with a submission and its result before anybody is answered, so that what was
@@ -71,28 +89,29 @@ class Evaluations:
 
     def __init__(
         self,
-        slots: list[SlotLike],
+        evaluators: list[Evaluator],
         limits: Limits,
         capacity: int,
         keep: Callable[[Submission, Result], None],
     ) -> None:
-        self._slots, self._limits, self._capacity, self._keep = slots, limits, capacity, keep
+        self._evaluators, self._limits = evaluators, limits
+        self._capacity, self._keep = capacity, keep
         self._waiting: deque[Submission] = deque()
         self._teams: set[str] = set()
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._threads = [
-            threading.Thread(target=self._work, args=(slot,), daemon=True) for slot in slots
+            threading.Thread(target=self._work, args=(each,), daemon=True) for each in evaluators
         ]
 
     def start(self) -> None:
-        """Get the slots ready, and begin.
+        """Get the evaluators ready, and begin.
 
         Raises:
-            EvaluatorDied: a slot cannot be made ready.
+            EvaluatorDied: one cannot be made ready.
         """
-        for slot in self._slots:
-            slot.start()
+        for evaluator in self._evaluators:
+            evaluator.start()
         for thread in self._threads:
             thread.start()
 
@@ -105,8 +124,8 @@ class Evaluations:
                     submission.answer.set_exception(EvaluatorDied(_STOPPING))
             self._waiting.clear()
             self._changed.notify_all()
-        for slot in self._slots:
-            slot.kill()
+        for evaluator in self._evaluators:
+            evaluator.kill()
         for thread in self._threads:
             thread.join(timeout=_RESTART_SECONDS)
 
@@ -135,45 +154,35 @@ class Evaluations:
             self._changed.notify()
         return submission.answer
 
-    def _work(self, slot: SlotLike) -> None:
+    def _work(self, evaluator: Evaluator) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._stopped.is_set():
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._waiting or self._stopped.is_set())
                 if self._stopped.is_set():
                     return
                 submission = self._waiting.popleft()
-            self._evaluate(slot, submission)
-            self._get_ready(slot)
+            self._evaluate(evaluator, submission)
+            try:
+                if not self._stopped.is_set():
+                    evaluator.start()  # so that the next submission need not wait for imports
+            except EvaluatorDied as error:
+                _logger.error("an evaluator cannot be made ready: %s", error)
+                self._stopped.wait(_RESTART_SECONDS)
 
-    def _evaluate(self, slot: SlotLike, submission: Submission) -> None:
-        result: Result | None = None
+    def _evaluate(self, evaluator: Evaluator, submission: Submission) -> None:
+        result: Result = {}
         failure: Exception | None = None
+        # From here on nobody who goes away can cancel it: what is begun is graded.
+        begun = submission.answer.set_running_or_notify_cancel()
         try:
-            # From here on nobody who goes away can cancel it: what is begun is graded.
-            if not submission.answer.set_running_or_notify_cancel():
-                return
-            result = slot.evaluate(submission.parameters, self._limits)
-            self._keep(submission, result)
+            if begun:
+                result = evaluator.evaluate(submission.parameters, self._limits)
+                self._keep(submission, result)
         except Exception as error:  # noqa: BLE001 - answered, and the next submission goes on
             failure = EvaluatorDied(_STOPPING) if self._stopped.is_set() else error
-        finally:
-            with self._changed:
-                self._teams.discard(submission.team)
+        with self._changed:
+            self._teams.discard(submission.team)
         if failure is not None:
             submission.answer.set_exception(failure)
-        elif result is not None:
+        elif begun:
             submission.answer.set_result(result)
-
-    def _get_ready(self, slot: SlotLike) -> None:
-        """So that the next submission need not wait for imports."""
-        if self._stopped.is_set():
-            return
-        try:
-            slot.start()
-        except EvaluatorDied as error:
-            if self._stopped.is_set():
-                return
-            _logger.error("a slot cannot be made ready: %s", error)
-            with self._changed:
-                self._changed.wait(_RESTART_SECONDS)

@@ -21,7 +21,7 @@ from studies.web.evaluator import EvaluationRefused, EvaluatorDied, Limits
 from studies.web.grading import GradingService, create_app
 from studies.web.tokens import read_tokens
 from tests.studies.export.hostile_pickles import entry, out_of_bounds, unreadable
-from tests.studies.web.grading.exams import KEYS, FakeSlot, demo_exam
+from tests.studies.web.grading.tasks import KEYS, FakeEvaluator, demo_task
 
 TEAMS = {f"token-of-{team}": team for team in ("red", "blue", "gr<e>en")}
 
@@ -35,8 +35,8 @@ def service(tmp_path: Path) -> GradingService:
     tokens = tmp_path / "tokens"
     tokens.write_text("".join(f"{team} {token}\n" for token, team in TEAMS.items()))
     return GradingService(
-        demo_exam(), read_tokens(tokens), Limits(), f"sqlite:///{tmp_path / 'g.db'}",
-        (FakeSlot(),), per_hour=1000,
+        demo_task(), read_tokens(tokens), Limits(), f"sqlite:///{tmp_path / 'g.db'}",
+        (FakeEvaluator(),), per_hour=1000,
     )  # fmt: skip
 
 
@@ -148,8 +148,8 @@ def test_a_body_without_a_length_is_counted(client: TestClient) -> None:
 
 
 def test_what_fails_is_told_apart(client: TestClient, service: GradingService) -> None:
-    (slot,) = service.slots
-    assert isinstance(slot, FakeSlot)
+    (slot,) = service.evaluators
+    assert isinstance(slot, FakeEvaluator)
     slot.failure = EvaluationRefused("longer than the cut-off of 600 s")
     assert "cut-off" in _problem(_post(client, _pickled()), 422)
     slot.failure = EvaluatorDied("signal 11 in /secret/place")
@@ -161,8 +161,8 @@ def test_what_fails_is_told_apart(client: TestClient, service: GradingService) -
 
 
 def test_a_full_queue_and_a_busy_team_are_told_when_to_come_back(service: GradingService) -> None:
-    (slot,) = service.slots
-    assert isinstance(slot, FakeSlot)
+    (slot,) = service.evaluators
+    assert isinstance(slot, FakeEvaluator)
     slot.gate.clear()
     small = replace(service, capacity=1)
     with TestClient(create_app(small)) as client, ThreadPoolExecutor(4) as pool:

@@ -9,7 +9,7 @@ import pytest
 
 from studies.web.evaluator import EvaluationRefused, EvaluatorDied, Limits
 from studies.web.grading.evaluations import Evaluations, QueueFull, StillWaiting, Submission
-from tests.studies.web.grading.exams import FakeSlot, good
+from tests.studies.web.grading.tasks import FakeEvaluator, good
 
 
 class _Kept(list[str]):
@@ -28,8 +28,8 @@ def _submission(team: str, samples: int = 20) -> Submission:
     return Submission(team, good(num_samples=samples), "0" * 64)
 
 
-def _queue(slots: int = 1, capacity: int = 2) -> tuple[Evaluations, list[FakeSlot], _Kept]:
-    made, kept = [FakeSlot() for _ in range(slots)], _Kept()
+def _queue(slots: int = 1, capacity: int = 2) -> tuple[Evaluations, list[FakeEvaluator], _Kept]:
+    made, kept = [FakeEvaluator() for _ in range(slots)], _Kept()
     return Evaluations(list(made), Limits(), capacity, kept), made, kept
 
 

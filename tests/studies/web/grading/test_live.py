@@ -27,13 +27,13 @@ from studies.web.evaluator import Limits
 from studies.web.grading import GradingService, create_app
 from studies.web.tokens import read_tokens
 from tests.studies.export.hostile_pickles import entry
-from tests.studies.web.grading.exams import KEYS, FakeSlot, demo_exam
 from tests.studies.web.grading.live import serving
+from tests.studies.web.grading.tasks import KEYS, FakeEvaluator, demo_task
 
 _CLIENTS = 50
 
 
-class _BriefSlot(FakeSlot):
+class _BriefSlot(FakeEvaluator):
     """Takes a moment, as a real one does."""
 
     def evaluate(
@@ -49,7 +49,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> GradingService:
     tokens = folder / "tokens"
     tokens.write_text("".join(f"team{n} token-{n}\n" for n in range(_CLIENTS)))
     return GradingService(
-        demo_exam(), read_tokens(tokens), Limits(), f"sqlite:///{folder / 'g.db'}",
+        demo_task(), read_tokens(tokens), Limits(), f"sqlite:///{folder / 'g.db'}",
         (_BriefSlot(), _BriefSlot()), per_hour=100_000, capacity=8,
     )  # fmt: skip
 

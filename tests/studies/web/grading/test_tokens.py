@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from explainers.errors import InvalidInput
-from studies.web.grading.rate import RateLimit
+from studies.web.grading.evaluations import RateLimit
 from studies.web.tokens import hashed_lines, read_tokens
 
 

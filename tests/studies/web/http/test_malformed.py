@@ -22,7 +22,7 @@ from studies.web.grading import create_app as grading_app
 from studies.web.service import create_app as service_app
 from studies.web.tokens import read_tokens
 from tests.studies.export.hostile_pickles import entry
-from tests.studies.web.grading.exams import KEYS, FakeSlot, demo_exam
+from tests.studies.web.grading.tasks import KEYS, FakeEvaluator, demo_task
 from tests.studies.web.http.asking import Answer, Asked, Headers, ask
 from tests.studies.web.service.services import made_service, photograph
 
@@ -199,8 +199,8 @@ def grading(tmp_path: Path) -> FastAPI:
     (tmp_path / "tokens").write_text("red token-of-red\n")
     return grading_app(
         GradingService(
-            demo_exam(), read_tokens(tmp_path / "tokens"), Limits(),
-            f"sqlite:///{tmp_path / 'g.db'}", (FakeSlot(),), per_hour=10**6,
+            demo_task(), read_tokens(tmp_path / "tokens"), Limits(),
+            f"sqlite:///{tmp_path / 'g.db'}", (FakeEvaluator(),), per_hour=10**6,
         )
     )  # fmt: skip
 

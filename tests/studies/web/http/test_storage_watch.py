@@ -21,7 +21,7 @@ from studies.web.http import StorageWatch
 from studies.web.service import create_app as service_app
 from studies.web.tokens import read_tokens
 from tests.studies.export.hostile_pickles import entry
-from tests.studies.web.grading.exams import KEYS, FakeSlot, demo_exam
+from tests.studies.web.grading.tasks import KEYS, FakeEvaluator, demo_task
 from tests.studies.web.service.services import form_body, made_service, photograph, stored
 
 
@@ -98,9 +98,9 @@ def test_the_service_without_its_database(tmp_path: Path, full_disk: Callable[[]
 
 def test_grading_without_its_database(tmp_path: Path, full_disk: Callable[[], None]) -> None:
     (tmp_path / "tokens").write_text("red token-of-red\n")
-    slot = FakeSlot()
+    slot = FakeEvaluator()
     service = GradingService(
-        demo_exam(), read_tokens(tmp_path / "tokens"), Limits(),
+        demo_task(), read_tokens(tmp_path / "tokens"), Limits(),
         f"sqlite:///{tmp_path / 's.db'}", (slot,),
     )  # fmt: skip
     sent: dict[str, Any] = {

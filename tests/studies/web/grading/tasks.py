@@ -1,4 +1,4 @@
-"""Exams that are answered in a moment, and slots that need no process."""
+"""A task that is evaluated in a moment, and evaluators that need no process."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from studies.export import plain_kwargs
-from studies.web.evaluator import Exam, Limits, write_exam
+from studies.web.evaluator import GradingTask, Limits, write_task
 from tests.studies.export.hostile_pickles import entry
 
-__all__ = ["FakeSlot", "demo_exam", "demo_folder", "good"]
+__all__ = ["FakeEvaluator", "demo_folder", "demo_task", "good"]
 
 KEYS = tuple(DEMO_SEEDS)[:2]
 
 
-def demo_exam(keys: tuple[str, ...] = KEYS) -> Exam:
+def demo_task(keys: tuple[str, ...] = KEYS) -> GradingTask:
     """Drawn scenes, their exact masks, and the network that ships with the package."""
     scenes = {key: draw_scene(key, DEMO_SEEDS[key]) for key in keys}
-    return Exam(
+    return GradingTask(
         images={key: scene.image for key, scene in scenes.items()},
         references={key: scene.mask for key, scene in scenes.items()},
         rule="masks",
@@ -29,8 +29,8 @@ def demo_exam(keys: tuple[str, ...] = KEYS) -> Exam:
 
 
 def demo_folder(folder: Path, keys: tuple[str, ...] = KEYS) -> Path:
-    """The same, written where a slot reads it."""
-    write_exam(demo_exam(keys), folder)
+    """The same, written where an evaluator reads it."""
+    write_task(demo_task(keys), folder)
     return folder
 
 
@@ -39,7 +39,7 @@ def good(keys: tuple[str, ...] = KEYS, **changes: Any) -> dict[str, dict[str, An
     return {key: plain_kwargs(entry(**changes)) for key in keys}
 
 
-class FakeSlot:
+class FakeEvaluator:
     """Answers with a number of the submission's own, when it is told to.
 
     Attributes:

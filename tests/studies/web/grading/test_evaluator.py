@@ -14,9 +14,9 @@ import pytest
 
 from explainers.zoo import load_classifier
 from studies.export import explain_with_stock_lime, stock_kwargs
-from studies.web.evaluator import EvaluationRefused, EvaluatorDied, Limits, Slot
+from studies.web.evaluator import EvaluationRefused, EvaluatorDied, EvaluatorProcess, Limits
 from studies.web.evaluator.evaluation import TooManySuperpixels, evaluate
-from tests.studies.web.grading.exams import KEYS, demo_exam, demo_folder, good
+from tests.studies.web.grading.tasks import KEYS, demo_folder, demo_task, good
 
 _SLOW = {"num_samples": 5000, "segmentation_fn": None, "batch_size": 1}
 _LARGE = {"num_samples": 5000, "batch_size": 5000}
@@ -24,24 +24,24 @@ _GRACE_SECONDS = 2.0
 
 
 @pytest.fixture
-def slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slot:
+def slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatorProcess:
     """A slot, in a process that has secrets."""
     monkeypatch.setenv("LIME_TUNER_TOKEN", "secret-of-the-server")
     monkeypatch.setenv("LIME_TUNER_STORAGE", "postgresql://user:secret@host/db")
-    return Slot(demo_folder(tmp_path))
+    return EvaluatorProcess(demo_folder(tmp_path))
 
 
-def test_it_answers_what_stock_lime_gives_and_inherits_no_secret(slot: Slot) -> None:
+def test_it_answers_what_stock_lime_gives_and_inherits_no_secret(slot: EvaluatorProcess) -> None:
     slot.start()
     assert slot._process is not None
     environment = psutil.Process(slot._process.pid).environ()
     assert "secret" not in str(environment)
     found = slot.evaluate(good(), Limits())
-    exam, classifier = demo_exam(), load_classifier("demo", device="cpu")
+    task, classifier = demo_task(), load_classifier("demo", device="cpu")
     for key in KEYS:
         known = explain_with_stock_lime(
-            exam.images[key], exam.references[key], classifier.predict_proba,
-            stock_kwargs(good()[key]), seed=0, mask_rule=exam.mask_rule.as_kwargs(),
+            task.images[key], task.references[key], classifier.predict_proba,
+            stock_kwargs(good()[key]), seed=0, mask_rule=task.mask_rule.as_kwargs(),
         )  # fmt: skip
         assert found[key]["iou"] == pytest.approx(known.iou, abs=1e-12)
         assert found[key]["label"] == classifier.class_name(known.label)
@@ -49,11 +49,11 @@ def test_it_answers_what_stock_lime_gives_and_inherits_no_secret(slot: Slot) -> 
 
 
 def test_repeats_are_averaged_and_the_clock_is_the_median() -> None:
-    exam = replace(demo_exam(KEYS[:1]), repeats=3)
+    task = replace(demo_task(KEYS[:1]), repeats=3)
     classifier = load_classifier("demo", device="cpu")
-    found = evaluate(exam, classifier, good(KEYS[:1]), 1000)[KEYS[0]]
+    found = evaluate(task, classifier, good(KEYS[:1]), 1000)[KEYS[0]]
     single = [
-        evaluate(replace(exam, repeats=1, first_seed=seed), classifier, good(KEYS[:1]), 1000)
+        evaluate(replace(task, repeats=1, first_seed=seed), classifier, good(KEYS[:1]), 1000)
         for seed in range(3)
     ]
     assert found["iou"] == pytest.approx(sum(s[KEYS[0]]["iou"] for s in single) / 3)
@@ -65,11 +65,11 @@ def test_superpixels_are_counted_before_anything_is_explained() -> None:
     parameters[KEYS[0]] |= {"segmentation_fn": fine, "num_samples": 5000}
     start = time.perf_counter()
     with pytest.raises(TooManySuperpixels, match="superpixels"):
-        evaluate(demo_exam(KEYS[:1]), load_classifier("demo", device="cpu"), parameters, 50)
+        evaluate(demo_task(KEYS[:1]), load_classifier("demo", device="cpu"), parameters, 50)
     assert time.perf_counter() - start < 5
 
 
-def test_the_cutoff_and_the_memory_limit_kill_and_the_next_submission_works(slot: Slot) -> None:
+def test_the_cutoff_and_the_memory_limit_kill_and_the_next_submission_works(slot: EvaluatorProcess) -> None:
     slot.start()
     start = time.monotonic()
     with pytest.raises(EvaluationRefused, match="cut-off of 1 s"):
@@ -90,21 +90,21 @@ def test_the_cutoff_and_the_memory_limit_kill_and_the_next_submission_works(slot
     assert slot._process.poll() is not None  # ended with its submission
 
 
-def test_lime_failing_is_a_refusal_that_says_with_what(slot: Slot) -> None:
+def test_lime_failing_is_a_refusal_that_says_with_what(slot: EvaluatorProcess) -> None:
     parameters = good()
     parameters[KEYS[1]]["distance_metric"] = "mahalanobis"
     with pytest.raises(EvaluationRefused, match="stock lime failed"):
         slot.evaluate(parameters, Limits())
 
 
-def test_a_process_that_dies_or_cannot_start_is_said(slot: Slot, tmp_path: Path) -> None:
+def test_a_process_that_dies_or_cannot_start_is_said(slot: EvaluatorProcess, tmp_path: Path) -> None:
     slot.start()
     assert slot._process is not None
     slot._process.kill()
     slot._process.wait()
     assert slot.evaluate(good(KEYS), Limits())  # another one was started
-    with pytest.raises(EvaluatorDied, match=r"exam\.json"):
-        Slot(tmp_path / "nothing").start()
+    with pytest.raises(EvaluatorDied, match=r"task\.json"):
+        EvaluatorProcess(tmp_path / "nothing").start()
 
 
 def test_the_process_ends_with_its_server(tmp_path: Path) -> None:
@@ -113,9 +113,9 @@ def test_the_process_ends_with_its_server(tmp_path: Path) -> None:
         "import sys, threading\n"
         "from pathlib import Path\n"
         "from studies.web.evaluator import Limits\n"
-        "from studies.web.evaluator.process import Slot\n"
-        "from tests.studies.web.grading.exams import good\n"
-        "slot = Slot(Path(sys.argv[1]))\n"
+        "from studies.web.evaluator.process import EvaluatorProcess\n"
+        "from tests.studies.web.grading.tasks import good\n"
+        "slot = EvaluatorProcess(Path(sys.argv[1]))\n"
         "slot.start()\n"
         "print(slot._process.pid, flush=True)\n"
         f"slot.evaluate(good(**{_SLOW!r}), Limits())\n"
