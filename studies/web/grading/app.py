@@ -34,14 +34,7 @@ from studies.web.grading.evaluations import (
     Submission,
 )
 from studies.web.grading.limits import checked_submission
-from studies.web.http import (
-    Entrance,
-    Problem,
-    StorageWatch,
-    add_problem_handlers,
-    problem_responses,
-    read_file,
-)
+from studies.web.http import Problem, StorageWatch, made_app, problem_responses, read_file
 from studies.web.tokens import Tokens
 
 __all__ = ["GradingService", "create_app"]
@@ -143,12 +136,7 @@ def create_app(service: GradingService) -> FastAPI:
         finally:
             await run_in_threadpool(evaluations.stop)
 
-    # No /docs: its page loads scripts from elsewhere.
-    app = FastAPI(
-        title="lime-tuner grade", version="1", lifespan=life, docs_url=None, redoc_url=None
-    )
-    app.add_middleware(Entrance)
-    add_problem_handlers(app)
+    app = made_app("lime-tuner grade", life)
 
     @app.post("/lime", responses=_LIME_RESPONSES, openapi_extra=_UPLOAD)
     async def lime(request: Request) -> dict[str, float]:

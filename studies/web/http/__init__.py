@@ -17,7 +17,7 @@ from studies.web.http.problems import (
     problem_answer,
     problem_responses,
 )
-from studies.web.http.server import made_server, run_server
+from studies.web.http.server import made_app, made_server, run_server
 from studies.web.http.storage_watch import StorageGate, StorageWatch
 from studies.web.http.uploads import read_file, read_form, read_text
 from studies.web.http.wsgi import WsgiAnswer, ask_wsgi
@@ -25,6 +25,6 @@ from studies.web.http.wsgi import WsgiAnswer, ask_wsgi
 __all__ = [
     "PROBLEM_TYPE", "SESSION_COOKIE", "ConnectionLimits", "Entrance", "Guard", "Problem",
     "StorageGate", "StorageWatch", "WsgiAnswer", "add_problem_handlers", "ask_wsgi",
-    "connection_limits", "is_loopback", "is_token", "made_server", "may_enter", "problem_answer",
+    "connection_limits", "is_loopback", "is_token", "made_app", "made_server", "may_enter", "problem_answer",
     "problem_responses", "read_file", "read_form", "read_text", "run_server", "session_value",
 ]  # fmt: skip

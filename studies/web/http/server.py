@@ -4,21 +4,44 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from explainers.errors import LimeTunerError
 from studies.web.http.connections import ConnectionLimits, connection_limits, watched_protocol
+from studies.web.http.entrance import Entrance
+from studies.web.http.problems import add_problem_handlers
 from studies.web.listener import Listener
 
-__all__ = ["made_server", "run_server"]
+__all__ = ["made_app", "made_server", "run_server"]
 
 _GOODBYE_SECONDS = 2
 _BACKLOG = 512
+
+
+def made_app(
+    title: str,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]],
+    *middleware: Middleware,
+    description: str = "",
+) -> FastAPI:
+    """An application without routes, whose errors are problem documents.
+
+    Args:
+        middleware: behind :class:`Entrance`, the first one met first.
+    """
+    app = FastAPI(
+        title=title, version="1", description=description, lifespan=lifespan,
+        docs_url=None, redoc_url=None,  # those pages load scripts from elsewhere
+        middleware=[Middleware(Entrance), *middleware],
+    )  # fmt: skip
+    add_problem_handlers(app)
+    return app
 
 
 def made_server(

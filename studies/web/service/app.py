@@ -16,18 +16,18 @@ from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.responses import FileResponse, RedirectResponse
 
 from explainers.errors import StorageError
 from explainers.foreign_text import one_line
 from studies.web.http import (
     SESSION_COOKIE,
-    Entrance,
     Guard,
     Problem,
     StorageGate,
-    add_problem_handlers,
     is_token,
+    made_app,
     may_enter,
     problem_answer,
     problem_responses,
@@ -40,7 +40,7 @@ from studies.web.service.dashboard import DASHBOARD_PATHS, DashboardDoor
 from studies.web.service.desk import Desk, Service, Shown
 from studies.web.service.event_stream import EventStream
 from studies.web.service.limits import STUDY_PATTERN
-from studies.web.service.pages import ASSETS, asset, docs_page
+from studies.web.service.pages import FRESH, StaticParts, docs_page, main_page
 
 __all__ = ["Service", "create_app"]
 
@@ -49,11 +49,10 @@ _TURN_SECONDS = 20.0
 _TOKEN_BYTES = 4_096
 _PUBLIC = ("/", "/healthz", "/api/session", "/assets/")
 _NEEDS_STORAGE = ("/api/studies", "/report/", *DASHBOARD_PATHS)
-_FRESH = {"Cache-Control": "no-cache"}
 _REPORT_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; "
     "style-src 'unsafe-inline'; frame-ancestors 'none'",
-    **_FRESH,
+    **FRESH,
 }
 _REPORT_FILE = r"^(figures|tables)/[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
 _logger = logging.getLogger("lime_tuner.serve")
@@ -76,16 +75,12 @@ def create_app(service: Service) -> FastAPI:
             await asyncio.gather(tidying, return_exceptions=True)
             await desk.close()
 
-    # No docs_url: its page loads scripts from elsewhere.
-    app = FastAPI(
-        title="lime-tuner serve", version="1", lifespan=life, docs_url=None, redoc_url=None,
+    app = made_app(
+        "lime-tuner serve", life,
+        Middleware(Guard, token=service.token, public=_PUBLIC),
+        Middleware(StorageGate, watch=desk.watch, paths=_NEEDS_STORAGE),
         description=f"Finds LIME parameters for photographs that {service.model} classifies.",
     )  # fmt: skip
-    # The last one is met first.
-    app.add_middleware(StorageGate, watch=desk.watch, paths=_NEEDS_STORAGE)
-    app.add_middleware(Guard, token=service.token, public=_PUBLIC)
-    app.add_middleware(Entrance)
-    add_problem_handlers(app)
 
     async def away(_: Request, error: Exception) -> JSONResponse:
         _logger.error("the storage cannot be used: %s", one_line(str(error), 300))
@@ -204,7 +199,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
         """Keyword arguments for stock lime, by image: those images that have some so far."""
         return Response(
             desk.pickle(name), media_type="application/octet-stream",
-            headers={"Content-Disposition": 'attachment; filename="explain_params.pkl"', **_FRESH},
+            headers={"Content-Disposition": 'attachment; filename="explain_params.pkl"', **FRESH},
         )  # fmt: skip
 
     @app.get(
@@ -214,7 +209,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
     )
     def take_code(name: _Name, key: _Key) -> Response:
         """The best parameters of an image as Python that needs lime only."""
-        return Response(desk.code(name, key), media_type="text/x-python", headers=_FRESH)
+        return Response(desk.code(name, key), media_type="text/x-python", headers=FRESH)
 
     @app.get(
         "/api/studies/{name}/images/{key}/{shown}.png",
@@ -228,7 +223,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
     )
     def show_picture(name: _Name, key: _Key, shown: Shown) -> Response:
         """An image as the classifier sees it, with what LIME marks, or the reference."""
-        return Response(desk.picture(name, key, shown), media_type="image/png", headers=_FRESH)
+        return Response(desk.picture(name, key, shown), media_type="image/png", headers=FRESH)
 
     @app.get("/report/{name}/", include_in_schema=False)
     def show_report(name: _Name) -> Response:
@@ -252,15 +247,11 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
 
     service = desk.service
 
+    app.mount("/assets", StaticParts())
+
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> Response:
-        return Response(asset("service.html"), media_type=ASSETS["service.html"], headers=_FRESH)
-
-    @app.get("/assets/{name}", include_in_schema=False)
-    def page_part(name: str) -> Response:
-        if name not in ASSETS:
-            raise Problem(404, "the page has no such part")
-        return Response(asset(name), media_type=ASSETS[name], headers=_FRESH)
+        return main_page()
 
     @app.get("/docs", response_class=HTMLResponse, include_in_schema=False)
     def docs() -> str:

@@ -24,19 +24,19 @@ _GRACE_SECONDS = 2.0
 
 
 @pytest.fixture
-def slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatorProcess:
-    """A slot, in a process that has secrets."""
+def evaluator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatorProcess:
+    """A evaluator, in a process that has secrets."""
     monkeypatch.setenv("LIME_TUNER_TOKEN", "secret-of-the-server")
     monkeypatch.setenv("LIME_TUNER_STORAGE", "postgresql://user:secret@host/db")
     return EvaluatorProcess(demo_folder(tmp_path))
 
 
-def test_it_answers_what_stock_lime_gives_and_inherits_no_secret(slot: EvaluatorProcess) -> None:
-    slot.start()
-    assert slot._process is not None
-    environment = psutil.Process(slot._process.pid).environ()
+def test_it_answers_what_stock_lime_gives_and_inherits_no_secret(evaluator: EvaluatorProcess) -> None:
+    evaluator.start()
+    assert evaluator._process is not None
+    environment = psutil.Process(evaluator._process.pid).environ()
     assert "secret" not in str(environment)
-    found = slot.evaluate(good(), Limits())
+    found = evaluator.evaluate(good(), Limits())
     task, classifier = demo_task(), load_classifier("demo", device="cpu")
     for key in KEYS:
         known = explain_with_stock_lime(
@@ -69,40 +69,44 @@ def test_superpixels_are_counted_before_anything_is_explained() -> None:
     assert time.perf_counter() - start < 5
 
 
-def test_the_cutoff_and_the_memory_limit_kill_and_the_next_submission_works(slot: EvaluatorProcess) -> None:
-    slot.start()
+def test_the_cutoff_and_the_memory_limit_kill_and_the_next_submission_works(
+    evaluator: EvaluatorProcess,
+) -> None:
+    evaluator.start()
     start = time.monotonic()
     with pytest.raises(EvaluationRefused, match="cut-off of 1 s"):
-        slot.evaluate(good(**_SLOW), Limits(cutoff=1.0))
+        evaluator.evaluate(good(**_SLOW), Limits(cutoff=1.0))
     assert time.monotonic() - start < 1.0 + _GRACE_SECONDS
-    slot.start()
-    assert slot._process is not None
-    usual = psutil.Process(slot._process.pid).memory_info().rss >> 20
+    evaluator.start()
+    assert evaluator._process is not None
+    usual = psutil.Process(evaluator._process.pid).memory_info().rss >> 20
     start = time.monotonic()
     with pytest.raises(EvaluationRefused, match=f"more than {usual + 100} MB"):
-        slot.evaluate(good(**_LARGE), Limits(memory_mb=usual + 100))
+        evaluator.evaluate(good(**_LARGE), Limits(memory_mb=usual + 100))
     assert time.monotonic() - start < _GRACE_SECONDS
-    slot.start()
+    evaluator.start()
     with pytest.raises(EvaluationRefused, match=r"superpixels"):
-        slot.evaluate(good(), Limits(superpixels=1))
-    assert slot.evaluate(good(), Limits())
-    assert slot._process is not None
-    assert slot._process.poll() is not None  # ended with its submission
+        evaluator.evaluate(good(), Limits(superpixels=1))
+    assert evaluator.evaluate(good(), Limits())
+    assert evaluator._process is not None
+    assert evaluator._process.poll() is not None  # ended with its submission
 
 
-def test_lime_failing_is_a_refusal_that_says_with_what(slot: EvaluatorProcess) -> None:
+def test_lime_failing_is_a_refusal_that_says_with_what(evaluator: EvaluatorProcess) -> None:
     parameters = good()
     parameters[KEYS[1]]["distance_metric"] = "mahalanobis"
     with pytest.raises(EvaluationRefused, match="stock lime failed"):
-        slot.evaluate(parameters, Limits())
+        evaluator.evaluate(parameters, Limits())
 
 
-def test_a_process_that_dies_or_cannot_start_is_said(slot: EvaluatorProcess, tmp_path: Path) -> None:
-    slot.start()
-    assert slot._process is not None
-    slot._process.kill()
-    slot._process.wait()
-    assert slot.evaluate(good(KEYS), Limits())  # another one was started
+def test_a_process_that_dies_or_cannot_start_is_said(
+    evaluator: EvaluatorProcess, tmp_path: Path
+) -> None:
+    evaluator.start()
+    assert evaluator._process is not None
+    evaluator._process.kill()
+    evaluator._process.wait()
+    assert evaluator.evaluate(good(KEYS), Limits())  # another one was started
     with pytest.raises(EvaluatorDied, match=r"task\.json"):
         EvaluatorProcess(tmp_path / "nothing").start()
 
@@ -115,10 +119,10 @@ def test_the_process_ends_with_its_server(tmp_path: Path) -> None:
         "from studies.web.evaluator import Limits\n"
         "from studies.web.evaluator.process import EvaluatorProcess\n"
         "from tests.studies.web.grading.tasks import good\n"
-        "slot = EvaluatorProcess(Path(sys.argv[1]))\n"
-        "slot.start()\n"
-        "print(slot._process.pid, flush=True)\n"
-        f"slot.evaluate(good(**{_SLOW!r}), Limits())\n"
+        "evaluator = EvaluatorProcess(Path(sys.argv[1]))\n"
+        "evaluator.start()\n"
+        "print(evaluator._process.pid, flush=True)\n"
+        f"evaluator.evaluate(good(**{_SLOW!r}), Limits())\n"
     )
     here = Path(__file__).resolve().parents[4]
     server = subprocess.Popen(
