@@ -1,17 +1,18 @@
-"""The pickle that leaves the house: a dict of keys, each a dict of ten keyword arguments."""
+"""The exported pickle: a dict of keys, each a dict of ten keyword arguments."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import pickle
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from explainers.errors import InvalidInput, InvalidParameters, StorageError
 from explainers.lime_parameters import LIME_ARGUMENTS, LimeParameters
@@ -189,28 +190,26 @@ def check_kwargs(
             for name in LIME_ARGUMENTS
             if name not in kwargs
         ]
-        for name in kwargs:
-            if name not in LIME_ARGUMENTS:
-                complaints.append(
-                    Complaint(
-                        key,
-                        f"has {name!r}, which lime 0.2.0.1's explain_instance does not take: "
-                        "remove it",
-                        True,
-                    )
-                )
+        complaints += [
+            Complaint(
+                key,
+                f"has {name!r}, which lime 0.2.0.1's explain_instance does not take: remove it",
+                True,
+            )
+            for name in kwargs
+            if name not in LIME_ARGUMENTS
+        ]
         for name in LIME_ARGUMENTS:
-            problem = _problem(name, kwargs[name]) if name in kwargs else None
-            if name == "top_labels" and not graded and _names_a_class(kwargs):
-                problem = None
-            if problem:
-                complaints.append(Complaint(key, f"{name}={_short(kwargs[name])} {problem}", True))
+            fits, must = _CHECKS[name]
+            if name not in kwargs or fits(kwargs[name]):
+                continue
+            if name != "top_labels" or graded or not _names_a_class(kwargs):
+                complaints.append(Complaint(key, f"{name}={_short(kwargs[name])} {must}", True))
     return complaints
 
 
 def _names_a_class(kwargs: Mapping[str, Any]) -> bool:
-    fits = _problem("labels", kwargs.get("labels", (1,))) is None
-    return fits and explained_class(kwargs) is not None
+    return _are_labels(kwargs.get("labels", (1,))) and explained_class(kwargs) is not None
 
 
 def _short(value: Any) -> str:
@@ -219,47 +218,52 @@ def _short(value: Any) -> str:
 
 
 def _whole(value: Any, low: int) -> bool:
-    import numpy as np
+    is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return is_whole and int(value) >= low
 
-    return (
-        isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= low
+
+def _is_count(value: Any) -> bool:
+    return _whole(value, 1)
+
+
+def _are_labels(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, (tuple, list)) and all(_whole(each, 0) for each in value)
     )
 
 
-def _problem(name: str, value: Any) -> str | None:
-    """Why stock lime could not work with that value; ``None`` when it can."""
-    if name in ("num_features", "num_samples", "batch_size"):
-        return None if _whole(value, 1) else "must be a whole number from 1"
-    if name == "top_labels":
-        return None if _whole(value, 1) else (
-            "must be a whole number from 1: a server reads the mask of the first of them, "
-            "whatever labels say"
-        )
-    if name == "random_seed":
-        return None if value is None or _whole(value, 0) else "must be None or a whole number"
-    if name == "labels":
-        ok = value is None or (
-            isinstance(value, (tuple, list)) and all(_whole(v, 0) for v in value)
-        )
-        return None if ok else "must be a tuple of class numbers"
-    if name == "hide_color":
-        values = value if isinstance(value, (tuple, list)) else (value,)
-        ok = len(values) in (1, 3) and all(v is None or _channel(v) for v in values)
-        return None if ok else "must be None, a grey value from 0 to 255, or three of them"
-    if name == "distance_metric":
-        return None if isinstance(value, str) else "must be the name of a metric"
-    if name == "segmentation_fn":
-        return None if value is None or callable(value) else "must be None or callable"
-    fits = value is None or (hasattr(value, "fit") and hasattr(value, "predict"))
-    return None if fits else "must be None or a scikit-learn regressor"
+def _is_colour(value: Any) -> bool:
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    return len(values) in (1, 3) and all(each is None or _is_channel(each) for each in values)
 
 
-def _channel(value: Any) -> bool:
-    import numpy as np
+def _is_channel(value: Any) -> bool:
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    return is_number and not isinstance(value, bool) and 0 <= float(value) <= 255  # nor is NaN
 
-    return (
-        isinstance(value, (int, float, np.integer, np.floating))
-        and not isinstance(value, bool)
-        and math.isfinite(float(value))
-        and 0 <= float(value) <= 255
-    )
+
+_COUNT = (_is_count, "must be a whole number from 1")
+_CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "labels": (_are_labels, "must be a tuple of class numbers"),
+    "hide_color": (_is_colour, "must be None, a grey value from 0 to 255, or three of them"),
+    "top_labels": (
+        _is_count,
+        "must be a whole number from 1: a server reads the mask of the first of them, whatever "
+        "labels say",
+    ),
+    "num_features": _COUNT,
+    "num_samples": _COUNT,
+    "batch_size": _COUNT,
+    "segmentation_fn": (
+        lambda value: value is None or callable(value), "must be None or callable"
+    ),
+    "distance_metric": (lambda value: isinstance(value, str), "must be the name of a metric"),
+    "model_regressor": (
+        lambda value: value is None or (hasattr(value, "fit") and hasattr(value, "predict")),
+        "must be None or a scikit-learn regressor",
+    ),
+    "random_seed": (
+        lambda value: value is None or _whole(value, 0), "must be None or a whole number"
+    ),
+}  # fmt: skip
+"""Whether stock lime can work with a value of an argument; what it must be."""

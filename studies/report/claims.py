@@ -53,8 +53,7 @@ def _chance(test: GroupDifference) -> str:
 
 def _gain(run: ComparisonRun, method: str) -> NDArray[np.float64]:
     """(images,) insertion minus deletion."""
-    inserted, deleted = (np.array(values_of(run, method, m)) for m in ("insertion", "deletion"))
-    return inserted - deleted
+    return np.subtract(values_of(run, method, "insertion"), values_of(run, method, "deletion"))
 
 
 def _types(run: ComparisonRun) -> _Answer:

@@ -148,10 +148,8 @@ def time_against_fidelity(run: ComparisonRun) -> Figure:
     """Seconds (logarithmic) against insertion minus deletion, image by image and on average."""
     figure, axes = _new(_WIDTH, 3.4)
     for method in methods_of(run):
-        seconds, inserted, deleted = (
-            np.array(values_of(run, method, name)) for name in ("seconds", "insertion", "deletion")
-        )
-        gain = inserted - deleted
+        seconds = np.array(values_of(run, method, "seconds"))
+        gain = np.subtract(values_of(run, method, "insertion"), values_of(run, method, "deletion"))
         known = np.isfinite(seconds) & np.isfinite(gain)
         if not known.any():
             continue

@@ -25,6 +25,7 @@ from studies.web.http.wsgi import WsgiAnswer, ask_wsgi
 __all__ = [
     "PROBLEM_TYPE", "SESSION_COOKIE", "ConnectionLimits", "Entrance", "Guard", "Problem",
     "StorageGate", "StorageWatch", "WsgiAnswer", "add_problem_handlers", "ask_wsgi",
-    "connection_limits", "is_loopback", "is_token", "made_app", "made_server", "may_enter", "problem_answer",
-    "problem_responses", "read_file", "read_form", "read_text", "run_server", "session_value",
+    "connection_limits", "is_loopback", "is_token", "made_app", "made_server", "may_enter",
+    "problem_answer", "problem_responses", "read_file", "read_form", "read_text", "run_server",
+    "session_value",
 ]  # fmt: skip

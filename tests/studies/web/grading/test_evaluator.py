@@ -31,7 +31,9 @@ def evaluator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatorProce
     return EvaluatorProcess(demo_folder(tmp_path))
 
 
-def test_it_answers_what_stock_lime_gives_and_inherits_no_secret(evaluator: EvaluatorProcess) -> None:
+def test_it_answers_what_stock_lime_gives_and_inherits_no_secret(
+    evaluator: EvaluatorProcess,
+) -> None:
     evaluator.start()
     assert evaluator._process is not None
     environment = psutil.Process(evaluator._process.pid).environ()
