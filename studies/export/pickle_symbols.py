@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,16 +62,14 @@ class Call:
     items: list[Any] = field(default_factory=list)
 
 
-class _Mark:
-    """Where a container's items begin."""
-
-
-_CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _VALUES = frozenset({
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT",
     "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE",
     "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
 })  # fmt: skip
+"""Operations whose argument goes onto the stack."""
+_MARK = object()
+"""Where a container's items begin."""
 
 
 def read_symbols(data: bytes) -> Any:
@@ -105,115 +103,74 @@ class _Machine:
 
     def __init__(self) -> None:
         self.result: Any = None
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
-        self._operations: dict[str, Callable[[Any], None]] = {
-            "PROTO": self._nothing, "FRAME": self._nothing, "STOP": self._stop,
-            "MARK": lambda _: self._stack.append(_Mark()), "POP": lambda _: self._drop(),
-            "POP_MARK": lambda _: self._nothing(self._since_mark()),
-            "EMPTY_LIST": lambda _: self._stack.append(Sequence(list, [])),
-            "EMPTY_TUPLE": lambda _: self._stack.append(Sequence(tuple, [])),
-            "EMPTY_DICT": lambda _: self._stack.append(Pairs()),
-            "LIST": lambda _: self._stack.append(Sequence(list, self._since_mark())),
-            "TUPLE": lambda _: self._stack.append(Sequence(tuple, self._since_mark())),
-            "DICT": lambda _: self._stack.append(Pairs(_paired(self._since_mark()))),
-            "TUPLE1": lambda _: self._stack.append(Sequence(tuple, self._last(1))),
-            "TUPLE2": lambda _: self._stack.append(Sequence(tuple, self._last(2))),
-            "TUPLE3": lambda _: self._stack.append(Sequence(tuple, self._last(3))),
-            "APPEND": lambda _: self._append(self._last(1)),
-            "APPENDS": lambda _: self._append(self._since_mark()),
-            "SETITEM": lambda _: self._set(self._last(2)),
-            "SETITEMS": lambda _: self._set(self._since_mark()),
-            "GLOBAL": self._global, "STACK_GLOBAL": lambda _: self._stack_global(),
-            "REDUCE": lambda _: self._call(), "NEWOBJ": lambda _: self._call(),
-            "NEWOBJ_EX": lambda _: self._call_with_keywords(),
-            "EMPTY_SET": lambda _: self._stack.append(_set_of([])),
-            "FROZENSET": lambda _: self._stack.append(_set_of(self._since_mark())),
-            "ADDITEMS": lambda _: self._append(self._since_mark()),
-            "BUILD": lambda _: self._build(),
-            "PUT": self._put, "BINPUT": self._put, "LONG_BINPUT": self._put,
-            "MEMOIZE": lambda _: self._put(len(self._memo)),
-            "GET": self._get, "BINGET": self._get, "LONG_BINGET": self._get,
-        }  # fmt: skip
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
         """Follow one opcode."""
-        if name in _CONSTANTS:
-            self._stack.append(_CONSTANTS[name])
-        elif name in _VALUES:
-            self._stack.append(argument)
-        elif name in self._operations:
-            self._operations[name](argument)
+        if name in _VALUES:
+            self.stack.append(argument)
+        elif name in _PUSHED:
+            made = _PUSHED[name](self, argument)
+            self.stack.append(made)
+        elif name in _DONE:
+            _DONE[name](self, argument)
         else:
             raise UnsafePickle(
                 f"the pickle uses {name}, which LIME parameters do not need: they are plain "
                 "dictionaries saved with pickle.dump"
             )
 
-    def _nothing(self, _: Any) -> None:
-        pass
-
-    def _stop(self, _: Any) -> None:
-        (self.result,) = self._last(1)
-
-    def _drop(self) -> None:
-        self._stack.pop()
-
-    def _last(self, count: int) -> list[Any]:
+    def last(self, count: int) -> list[Any]:
         """Take that many items off the stack."""
-        taken = self._stack[len(self._stack) - count :]
-        if len(taken) < count or any(isinstance(item, _Mark) for item in taken):
+        taken = self.stack[len(self.stack) - count :]
+        if len(taken) < count or any(item is _MARK for item in taken):
             raise UnsafePickle("the file is not a complete pickle: its stack runs empty")
-        del self._stack[len(self._stack) - count :]
+        del self.stack[len(self.stack) - count :]
         return taken
 
-    def _since_mark(self) -> list[Any]:
+    def since_mark(self) -> list[Any]:
         """Take the items since the last mark, and the mark."""
-        for place in range(len(self._stack) - 1, -1, -1):
-            if isinstance(self._stack[place], _Mark):
-                taken = self._stack[place + 1 :]
-                del self._stack[place:]
+        for place in range(len(self.stack) - 1, -1, -1):
+            if self.stack[place] is _MARK:
+                taken = self.stack[place + 1 :]
+                del self.stack[place:]
                 return taken
         raise UnsafePickle("the file is not a complete pickle: a mark is missing")
 
-    def _top(self, *kinds: type[Any]) -> Any:
-        if not self._stack or not isinstance(self._stack[-1], kinds):
-            raise UnsafePickle("the pickle fills something that is neither a list nor a dict")
-        return self._stack[-1]
+    def named(self) -> Global:
+        """What is imported by the two texts on the stack."""
+        module, name = self.last(2)
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise UnsafePickle("the pickle refers to something that has no name")
+        return Global(module, name)
 
-    def _append(self, items: list[Any]) -> None:
+    def append(self, items: list[Any]) -> None:
+        """Put items into the list, or the object, on top of the stack."""
         self._top(Sequence, Call).items.extend(items)
 
-    def _set(self, items: list[Any]) -> None:
+    def set_items(self, items: list[Any]) -> None:
+        """Put keys and values into the dict, or the object, on top of the stack."""
         filled = self._top(Pairs, Call)
         (filled.pairs if isinstance(filled, Call) else filled.items).extend(_paired(items))
 
-    def _global(self, argument: str) -> None:
-        module, _, name = argument.partition(" ")
-        self._stack.append(Global(module, name))
-
-    def _stack_global(self) -> None:
-        module, name = self._last(2)
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise UnsafePickle("the pickle refers to something that has no name")
-        self._stack.append(Global(module, name))
-
-    def _call(self) -> None:
-        self._stack.append(Call(*self._last(2)))
-
-    def _call_with_keywords(self) -> None:
-        function, arguments, _ = self._last(3)
-        self._stack.append(Call(function, arguments))
-
-    def _build(self) -> None:
-        (state,) = self._last(1)
+    def build(self) -> None:
+        """Give the object below the top of the stack its state."""
+        (state,) = self.last(1)
         self._top(Call).state = state
 
-    def _put(self, place: int) -> None:
-        (self._memo[place],) = self._stack[-1:]
+    def stop(self) -> None:
+        """Take the result."""
+        (self.result,) = self.last(1)
 
-    def _get(self, place: int) -> None:
-        self._stack.append(self._memo[place])
+    def put(self, place: int) -> None:
+        """Remember the top of the stack."""
+        (self.memo[place],) = self.stack[-1:]
+
+    def _top(self, *kinds: type[Any]) -> Any:
+        if not self.stack or not isinstance(self.stack[-1], kinds):
+            raise UnsafePickle("the pickle fills something that is neither a list nor a dict")
+        return self.stack[-1]
 
 
 def _set_of(items: list[Any]) -> Call:
@@ -224,3 +181,36 @@ def _paired(items: list[Any]) -> list[tuple[Any, Any]]:
     if len(items) % 2:
         raise UnsafePickle("the file is not a complete pickle: a dict's value is missing")
     return list(zip(items[::2], items[1::2], strict=True))
+
+
+_Operation = Callable[[_Machine, Any], Any]
+_PUSHED: Mapping[str, _Operation] = {
+    "NONE": lambda m, _: None, "NEWTRUE": lambda m, _: True, "NEWFALSE": lambda m, _: False,
+    "MARK": lambda m, _: _MARK,
+    "EMPTY_LIST": lambda m, _: Sequence(list, []), "EMPTY_TUPLE": lambda m, _: Sequence(tuple, []),
+    "EMPTY_DICT": lambda m, _: Pairs(), "EMPTY_SET": lambda m, _: _set_of([]),
+    "LIST": lambda m, _: Sequence(list, m.since_mark()),
+    "TUPLE": lambda m, _: Sequence(tuple, m.since_mark()),
+    "DICT": lambda m, _: Pairs(_paired(m.since_mark())),
+    "FROZENSET": lambda m, _: _set_of(m.since_mark()),
+    "TUPLE1": lambda m, _: Sequence(tuple, m.last(1)),
+    "TUPLE2": lambda m, _: Sequence(tuple, m.last(2)),
+    "TUPLE3": lambda m, _: Sequence(tuple, m.last(3)),
+    "GLOBAL": lambda m, text: Global(*text.partition(" ")[::2]),
+    "STACK_GLOBAL": lambda m, _: m.named(),
+    "REDUCE": lambda m, _: Call(*m.last(2)), "NEWOBJ": lambda m, _: Call(*m.last(2)),
+    "NEWOBJ_EX": lambda m, _: Call(*m.last(3)[:2]),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, place: m.memo[place]),
+}  # fmt: skip
+"""Operations whose result goes onto the stack."""
+_DONE: Mapping[str, _Operation] = {
+    "PROTO": lambda m, _: None, "FRAME": lambda m, _: None, "STOP": lambda m, _: m.stop(),
+    "POP": lambda m, _: m.stack.pop(), "POP_MARK": lambda m, _: m.since_mark(),
+    "APPEND": lambda m, _: m.append(m.last(1)),
+    "SETITEM": lambda m, _: m.set_items(m.last(2)),
+    "SETITEMS": lambda m, _: m.set_items(m.since_mark()),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), lambda m, _: m.append(m.since_mark())),
+    "BUILD": lambda m, _: m.build(), "MEMOIZE": lambda m, _: m.put(len(m.memo)),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda m, place: m.put(place)),
+}  # fmt: skip
+"""The others."""

@@ -13,6 +13,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ __all__ = ["FIRST_FRESH_SEED", "ImageVerdict", "VerificationCase", "summary", "v
 
 FIRST_FRESH_SEED = 1_000_003
 """Far above any seed that trials spend."""
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +100,11 @@ def summary(verdicts: Iterable[ImageVerdict]) -> dict[str, Any]:
         known = [image[name] for image in images.values() if image.get(name) is not None]
         return float(np.mean(known)) if known else None
 
-    found = {"avg_iou": mean("iou"), "avg_time": mean("time"), "images": images}
-    for name in ("r2", "insertion_minus_deletion"):
-        if mean(name) is not None:
-            found[f"avg_{name}"] = mean(name)
-    return found
+    further = {f"avg_{name}": mean(name) for name in ("r2", "insertion_minus_deletion")}
+    return {
+        "avg_iou": mean("iou"), "avg_time": mean("time"), "images": images,
+        **{name: value for name, value in further.items() if value is not None},
+    }  # fmt: skip
 
 
 def verify_image(
@@ -120,89 +122,72 @@ def verify_image(
     Raises:
         LimeTunerError: stock lime failed; says with what.
     """
-    with tempfile.TemporaryDirectory(prefix="lime-tuner-verify-") as folder:
-        root = Path(folder)
-        np.save(root / "image.npy", case.image)
-        np.save(root / "reference.npy", case.reference)
-        (root / "kwargs.pkl").write_bytes(pickle.dumps(dict(case.kwargs), protocol=4))
-        label = explained_class(case.kwargs)
-        request = {
-            "classifier": dict(case.classifier_spec),
-            "seeds": list(seeds),
-            "baseline_seeds": list(baseline_seeds),
-            "mask_rule": case.mask_rule.as_kwargs(),
-            "has_reference": case.has_reference,
-            # lime's defaults explain the likeliest class unless they are asked for another.
-            "defaults": {} if label is None else {"labels": [label], "top_labels": None},
-        }
-        (root / "request.json").write_text(json.dumps(request))
-        environment = {**os.environ, "TQDM_DISABLE": "1"}
-        here = str(Path(__file__).resolve().parents[2])
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, [here, environment.get("PYTHONPATH", "")])
-        )
+    label = explained_class(case.kwargs)
+    request = {
+        "classifier": dict(case.classifier_spec), "mask_rule": case.mask_rule.as_kwargs(),
+        "has_reference": case.has_reference,
+        "seeds": list(seeds), "baseline_seeds": list(baseline_seeds),
+        # lime's defaults explain the likeliest class unless they are asked for another.
+        "defaults": {} if label is None else {"labels": [label], "top_labels": None},
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="lime-tuner-verify-") as name:
+        folder = Path(name)
+        np.save(folder / "image.npy", case.image)
+        np.save(folder / "reference.npy", case.reference)
+        (folder / "kwargs.pkl").write_bytes(pickle.dumps(dict(case.kwargs), protocol=4))
+        (folder / "request.json").write_text(json.dumps(request))
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
         done = subprocess.run(
-            [sys.executable, "-m", "studies.export.verification", folder],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        answer = root / "answer.json"
+            [sys.executable, "-m", "studies.export.verification", name],
+            env={**os.environ, "TQDM_DISABLE": "1", "PYTHONPATH": path},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        answer = folder / "answer.json"
         if done.returncode != 0 or not answer.is_file():
             lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
             if done.returncode < 0 or not lines:
                 lines = [f"the process ended with status {done.returncode}"]
             raise LimeTunerError(f"{case.key}: stock lime failed: {lines[-1][:300]}")
         document = json.loads(answer.read_text())
-    found, usual = (
+    found, defaults = (
         ImageVerdict(
-            case.key, tuple(part["ious"]), tuple(part["seconds"]), part["label"],
-            tuple(part["r2s"]), tuple(part["gains"]), part["never_hidden"],
+            case.key,
+            **{name: tuple(v) if isinstance(v, list) else v for name, v in document[which].items()},
         )
-        for part in (document["given"], document["defaults"])
-    )  # fmt: skip
-    return found, usual if usual.seconds else None
+        for which in ("given", "defaults")
+    )
+    return found, defaults if defaults.seconds else None
 
 
-def _run(folder: Path) -> None:
+def _main(folder: Path) -> None:
     """The fresh process."""
-    import warnings
-
-    from explainers.zoo import load_classifier
+    from explainers.zoo import load_classifier  # imports torch: here only
 
     warnings.simplefilter("ignore")
     request = json.loads((folder / "request.json").read_text())
     image, reference = np.load(folder / "image.npy"), np.load(folder / "reference.npy")
     classifier = load_classifier(**request["classifier"])
-    classifier.predict_proba(np.repeat(image[None], 10, axis=0))  # warm up
+    predict = classifier.predict_proba
+    predict(np.repeat(image[None], 10, axis=0))  # warm up
 
     def explained(
         kwargs_of: Callable[[], dict[str, Any]], seeds: Sequence[int]
     ) -> dict[str, Any]:
         found = [
+            # Regressors keep what they fitted, so every seed gets fresh ones.
             explain_with_stock_lime(
-                image,
-                reference,
-                classifier.predict_proba,
-                kwargs_of(),  # regressors keep what they fitted, so every seed gets fresh ones
-                seed=seed,
-                mask_rule=request["mask_rule"],
+                image, reference, predict, kwargs_of(), seed=seed, mask_rule=request["mask_rule"]
             )
             for seed in seeds
         ]
-        faithful: list[tuple[float, float]] = []
+        ious, faithful = [f.iou for f in found], []
         if not request["has_reference"]:
-            hidden = kwargs_of()
-            faithful = [
-                stock_faithfulness(
-                    f.explanation, f.label, image, hidden.get("hide_color"),
-                    classifier.predict_proba,
-                )
-                for f in found
-            ]  # fmt: skip
+            hidden = kwargs_of().get("hide_color")
+            ious, faithful = [], [
+                stock_faithfulness(f.explanation, f.label, image, hidden, predict) for f in found
+            ]
         return {
-            "ious": [f.iou for f in found] if request["has_reference"] else [],
+            "ious": ious,
             "r2s": [r2 for r2, _ in faithful],
             "gains": [gain for _, gain in faithful],
             "seconds": [f.seconds for f in found],
@@ -221,4 +206,4 @@ def _run(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _run(Path(sys.argv[1]))
+    _main(Path(sys.argv[1]))
