@@ -15,7 +15,7 @@ from typing import Any
 
 from explainers.errors import UnsafePickle
 
-__all__ = ["Call", "Global", "Pairs", "Sequence", "read_symbols"]
+__all__ = ["Call", "Global", "Pairs", "Sequence", "items_of", "read_symbols"]
 
 _MOST_OPCODES = 50_000
 """Ten images' parameters take about a thousand."""
@@ -60,6 +60,17 @@ class Call:
     state: Any = None
     pairs: list[tuple[Any, Any]] = field(default_factory=list)
     items: list[Any] = field(default_factory=list)
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """Module and name of what is called; empty where it is no name."""
+        function = self.function
+        return (function.module, function.name) if isinstance(function, Global) else ("", "")
+
+
+def items_of(symbol: Any) -> list[Any]:
+    """Of a list or tuple; none of anything else."""
+    return symbol.items if isinstance(symbol, Sequence) else []
 
 
 _VALUES = frozenset({

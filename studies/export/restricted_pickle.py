@@ -20,7 +20,7 @@ import numpy as np
 from explainers.errors import InvalidParameters, UnsafePickle
 from explainers.lime_parameters import REGRESSORS
 from explainers.segmentation import SEGMENTERS
-from studies.export.pickle_symbols import Call, Global, Pairs, Sequence, read_symbols
+from studies.export.pickle_symbols import Call, Global, Pairs, Sequence, items_of, read_symbols
 from studies.export.plain_parameters import (
     stock_regressor,
     stock_segmentation,
@@ -40,6 +40,10 @@ _NUMPY_CORE = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMPY_BUFFER = ("numpy.core.numeric", "numpy._core.numeric")
 _DICTS = (("collections", "OrderedDict"), ("collections", "defaultdict"))
 _RANGES = (("builtins", "range"), ("__builtin__", "xrange"))
+_MAKERS = (
+    ("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"), ("copyreg", "__newobj__"),
+)  # fmt: skip
+"""What makes an object of the class that is its first argument."""
 _OTHER_FILES: Mapping[bytes, str] = {
     b"\x1f\x8b": "compressed with gzip",
     b"x\x01": "compressed with zlib, as joblib does",
@@ -157,8 +161,7 @@ class _Values:
         if maker.module.startswith("sklearn.linear_model") and maker.name in REGRESSORS:
             return self._regressor(maker.name, call.state or Pairs(), depth)
         if name in _DICTS and call.state is None:
-            given = isinstance(call.arguments, Sequence) and call.arguments.items
-            if maker.name == "OrderedDict" and given:
+            if maker.name == "OrderedDict" and items_of(call.arguments):
                 raise UnsafePickle(
                     "the pickle holds an OrderedDict as Python 2 writes it: make a dict of it"
                 )
@@ -179,11 +182,11 @@ class _Values:
         if isinstance(state, Pairs):
             settings = Pairs([(k, v) for k, v in state.items if not _is_fitted(k)])
         found = self._mapping(settings, depth + 1)
-        return _told(stock_regressor, name, without_own_attributes(name, found))
+        return _made_by(stock_regressor, name, without_own_attributes(name, found))
 
     def _range(self, call: Call) -> tuple[int, ...]:
         """``range(1, 4)`` as a tuple."""
-        bounds = call.arguments.items if isinstance(call.arguments, Sequence) else []
+        bounds = items_of(call.arguments)
         if not 1 <= len(bounds) <= 3 or not all(type(each) is int for each in bounds):
             raise UnsafePickle("the pickle makes a range of something else than whole numbers")
         if len(bounds) == 3 and bounds[2] == 0:
@@ -198,10 +201,9 @@ class _Values:
 
     def _array(self, call: Call, maker: Global) -> Any:
         """A short numpy array of numbers as a tuple, of one number as that number."""
-        state = call.state.items if isinstance(call.state, Sequence) else []
-        given = call.arguments.items if isinstance(call.arguments, Sequence) else []
+        state = items_of(call.state)
         if maker.name == "_frombuffer":
-            raw, dtype, shape = (*given, None, None, None)[:3]
+            raw, dtype, shape = (*items_of(call.arguments), None, None, None)[:3]
         else:
             _, shape, dtype, _, raw = state if len(state) == 5 else (None,) * 5
         sizes: list[Any] = shape.items if isinstance(shape, Sequence) else [None]
@@ -235,7 +237,7 @@ class _Values:
 
     def _partial(self, call: Call, depth: int) -> Any:
         """``functools.partial(slic, n_segments=12)`` as lime's own wrapper of the same."""
-        state = call.state.items if isinstance(call.state, Sequence) else []
+        state = items_of(call.state)
         if len(state) < 3 or not isinstance(state[1], Sequence) or state[1].items:
             raise UnsafePickle(
                 "the pickle makes a functools.partial with positional arguments: only keywords "
@@ -248,16 +250,14 @@ class _Values:
 def _maker(call: Call) -> Global:
     """The class or function that an object is made by; sees through copyreg."""
     function = call.function
-    arguments = call.arguments.items if isinstance(call.arguments, Sequence) else []
     if not isinstance(function, Global):
         raise UnsafePickle("the pickle calls something that it has made itself")
-    if (function.module, function.name) in (
-        ("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"), ("copyreg", "__newobj__"),
-    ):  # fmt: skip
-        if not arguments or not isinstance(arguments[0], Global):
-            raise UnsafePickle("the pickle makes an object of no class")
-        return arguments[0]
-    return function
+    if call.target not in _MAKERS:
+        return function
+    arguments = items_of(call.arguments)
+    if not arguments or not isinstance(arguments[0], Global):
+        raise UnsafePickle("the pickle makes an object of no class")
+    return arguments[0]
 
 
 def _algorithm(symbol: Any) -> str:
@@ -295,10 +295,10 @@ def _refused(symbol: Global) -> UnsafePickle:
 
 
 def _segmentation(algorithm: Any, parameters: Mapping[str, Any]) -> Any:
-    return _told(stock_segmentation, algorithm, parameters)
+    return _made_by(stock_segmentation, algorithm, parameters)
 
 
-def _told(make: Any, *arguments: Any) -> Any:
+def _made_by(make: Any, *arguments: Any) -> Any:
     try:
         return make(*arguments)
     except InvalidParameters as error:
@@ -316,9 +316,7 @@ def _checked(value: Any) -> Any:
 
 
 def _is_array(symbol: Any) -> bool:
-    if not isinstance(symbol, Call) or not isinstance(symbol.function, Global):
-        return False
-    module, name = symbol.function.module, symbol.function.name
+    module, name = symbol.target if isinstance(symbol, Call) else ("", "")
     return (module in _NUMPY_CORE and name == "_reconstruct") or (
         module in _NUMPY_BUFFER and name == "_frombuffer"
     )
@@ -331,7 +329,7 @@ def _is_fitted(name: Any) -> bool:
 
 def _numpy_scalar(call: Call) -> bool | int | float | str:
     """``numpy.int64(20)`` as a plain number, ``numpy.str_`` as text."""
-    arguments = call.arguments.items if isinstance(call.arguments, Sequence) else []
+    arguments = items_of(call.arguments)
     symbol, value = arguments if len(arguments) == 2 else (None, None)
     raw, dtype = _raw(value, 4 * _LONGEST_TEXT), _dtype(symbol)
     text = re.fullmatch("U[0-9]{1,9}", _dtype_name(symbol))
@@ -361,36 +359,28 @@ def _dtype(symbol: Any) -> np.dtype[Any] | None:
 
 def _dtype_name(symbol: Any) -> str:
     """Empty where it is no type of numpy."""
-    arguments = symbol.arguments.items if isinstance(symbol, Call) and _is_dtype(symbol) else []
+    is_dtype = isinstance(symbol, Call) and symbol.target == ("numpy", "dtype")
+    arguments = items_of(symbol.arguments) if is_dtype else []
     return arguments[0] if arguments and isinstance(arguments[0], str) else ""
 
 
 def _is_big_endian(symbol: Any) -> bool:
     """The byte order is in the type's state: (3, '<', ...)."""
-    state = symbol.state.items if isinstance(symbol.state, Sequence) else []
-    return len(state) > 1 and state[1] == ">"
-
-
-def _is_dtype(call: Call) -> bool:
-    return (
-        isinstance(call.function, Global)
-        and (call.function.module, call.function.name) == ("numpy", "dtype")
-        and isinstance(call.arguments, Sequence)
-    )
+    return items_of(symbol.state)[1:2] == [">"]
 
 
 def _raw(symbol: Any, most: int) -> bytes | None:
     """Bytes, not more than that; older protocols write them as text for ``_codecs.encode``."""
     if isinstance(symbol, (bytes, bytearray)):
         return bytes(symbol) if len(symbol) <= most else None
-    if isinstance(symbol, Call) and isinstance(symbol.function, Global):
-        arguments = symbol.arguments.items if isinstance(symbol.arguments, Sequence) else []
-        encodes = (symbol.function.module, symbol.function.name) == ("_codecs", "encode")
-        if encodes and len(arguments) == 2 and arguments[1] == "latin1":
-            text = arguments[0]
-            if isinstance(text, str) and len(text) <= most and all(ord(c) < 256 for c in text):
-                return text.encode("latin1")
-    return None
+    if not isinstance(symbol, Call) or symbol.target != ("_codecs", "encode"):
+        return None
+    arguments = items_of(symbol.arguments)
+    if len(arguments) != 2 or arguments[1] != "latin1" or not isinstance(arguments[0], str):
+        return None
+    text = arguments[0]
+    fits = len(text) <= most and all(ord(character) < 256 for character in text)
+    return text.encode("latin1") if fits else None
 
 
 def _kind(symbol: Any) -> str:
