@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from explainers.faithfulness import Faithfulness
-from explainers.reliability import Reliability
 from studies.dashboard.pictures import legend
 from studies.export import parameter_code
 from studies.runtime_doubt import runtime_doubt
@@ -182,9 +181,11 @@ def _reference(reference: Mapping[str, Any]) -> str:
     rule = f"`{str(reference.get('rule', 'unknown')).replace('`', '')}`"
     if reference.get("reliability") is None:
         return f"{rule}, not judged."
-    judged = Reliability.from_json(reference["reliability"])
-    doubt = f", **doubtful**: {_text(judged.doubt)}" if judged.doubt else ""
-    return f"{rule}, reliability {judged.score:.2f}{doubt}."
+    from explainers.reliability import Reliability  # imports torch, which only tuning needs
+
+    reliability = Reliability.from_json(reference["reliability"])
+    doubt = f", **doubtful**: {_text(reliability.doubt)}" if reliability.doubt else ""
+    return f"{rule}, reliability {reliability.score:.2f}{doubt}."
 
 
 def _number(value: float, digits: int) -> str:

@@ -72,7 +72,7 @@ class Listener(socket.socket):
         """Take one connection off the queue with the descriptor that is kept for that."""
         _logger.warning("a connection is turned away: %s", error.strerror)
         if self._reserve is None:
-            time.sleep(_PAUSE_SECONDS)  # somebody else has it: do not ask again and again
+            time.sleep(_PAUSE_SECONDS)  # another thread uses it: do not try again at once
         self._release()
         with suppress(OSError):
             super().accept()[0].close()
@@ -86,7 +86,7 @@ class Listener(socket.socket):
 
 
 def _notice_the_dead(made: socket.socket) -> None:
-    """Whose machine was switched off sends no farewell."""
+    """Let the system find out when the other machine has vanished without closing."""
     with suppress(OSError):  # not every system has all of them
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, seconds in _OPTIONS:

@@ -1,6 +1,6 @@
-"""What the process that started this one says on standard input, and when it is gone.
+"""Lines that the parent process writes to this one's standard input, and when it has ended.
 
-To be imported before anything heavy: who is listened to late is missed late.
+Import it before anything heavy, so that the end of the parent is noticed during those imports.
 """
 
 from __future__ import annotations

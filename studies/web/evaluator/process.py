@@ -60,14 +60,17 @@ class EvaluatorProcess:
         self._errors: deque[str] = deque(maxlen=_LINES_KEPT)
         self._ready = False
 
-    def start(self) -> None:
+    def start(self) -> int:
         """Start a process and wait until it is ready for a submission; nothing if there is one.
+
+        Returns:
+            The number of the process.
 
         Raises:
             EvaluatorDied: it cannot be started; says why.
         """
         if self._ready and self._process is not None and self._process.poll() is None:
-            return
+            return self._process.pid
         self.kill()
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment["TQDM_DISABLE"] = "1"
@@ -93,6 +96,7 @@ class EvaluatorProcess:
             self.kill()
             raise EvaluatorDied(f"the evaluating process did not start: {self._last_words()}")
         self._ready = True
+        return self._process.pid
 
     def evaluate(self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits) -> Result:
         """Result by image; see :func:`studies.web.evaluator.evaluation.evaluate`.

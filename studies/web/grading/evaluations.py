@@ -54,7 +54,7 @@ class RateLimit:
 class Evaluator(Protocol):
     """What the queue needs of a :class:`studies.web.evaluator.EvaluatorProcess`."""
 
-    def start(self) -> None:
+    def start(self) -> object:
         """Get ready."""
 
     def evaluate(self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits) -> Result:

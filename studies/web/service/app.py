@@ -21,6 +21,7 @@ from starlette.responses import FileResponse, RedirectResponse
 
 from explainers.errors import StorageError
 from explainers.foreign_text import one_line
+from studies.dashboard import dashboard_app
 from studies.web.http import (
     SESSION_COOKIE,
     Guard,
@@ -243,8 +244,6 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
 
 def _add_pages(app: FastAPI, desk: Desk) -> None:
     """The page, its parts, the dashboard, and who may see them."""
-    from studies.dashboard import dashboard_app
-
     service = desk.service
 
     app.mount("/assets", StaticParts())

@@ -11,10 +11,11 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy
+from optuna.storages import RDBStorage
 
 from explainers.foreign_text import one_line
 from studies.attributes import PICTURES
@@ -23,9 +24,6 @@ from studies.records.jobs import Job
 from studies.storage import open_storage
 from studies.study_summary import image_document, studies_document
 from studies.web.service.folder import ServiceFolder
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
 
 __all__ = ["Documents", "state_of"]
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from studies.web.http import Problem, problem_answer
 from studies.web.service.progress import Progress
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
 
 __all__ = ["EventStream"]
 

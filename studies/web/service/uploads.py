@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from PIL import Image
+from starlette.datastructures import FormData, UploadFile
 
 from explainers.errors import InvalidInput
 from explainers.foreign_text import one_line
@@ -18,9 +18,6 @@ from explainers.reference import parse_reference
 from studies.records.jobs import JobSettings
 from studies.web.http import Problem
 from studies.web.service.limits import STUDY_PATTERN, ServiceLimits, image_key, unique_keys
-
-if TYPE_CHECKING:
-    from starlette.datastructures import FormData, UploadFile
 
 __all__ = ["PICTURE_FORMATS", "Defaults", "Picture", "StudyRequest", "checked_request"]
 
@@ -198,12 +195,11 @@ def _trials(text: str | None, limits: ServiceLimits, defaults: Defaults) -> int:
 def _timeout(text: str | None, limits: ServiceLimits) -> float | None:
     if text is None:
         return None
-    value = float(text) if _DECIMAL.fullmatch(text) else math.nan
-    if not 1 <= value <= limits.timeout:
+    if not _DECIMAL.fullmatch(text) or not 1 <= float(text) <= limits.timeout:
         raise Problem(
             422, f"timeout {_quoted(text)}: give seconds an image, 1 to {limits.timeout:g}"
         )
-    return value
+    return float(text)
 
 
 def _reference(text: str | None, masks: bool, defaults: Defaults) -> str:

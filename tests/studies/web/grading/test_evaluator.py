@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ _GRACE_SECONDS = 2.0
 
 @pytest.fixture
 def evaluator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatorProcess:
-    """A evaluator, in a process that has secrets."""
+    """An evaluator, in a process that has secrets."""
     monkeypatch.setenv("LIME_TUNER_TOKEN", "secret-of-the-server")
     monkeypatch.setenv("LIME_TUNER_STORAGE", "postgresql://user:secret@host/db")
     return EvaluatorProcess(demo_folder(tmp_path))
@@ -34,9 +35,7 @@ def evaluator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatorProce
 def test_it_answers_what_stock_lime_gives_and_inherits_no_secret(
     evaluator: EvaluatorProcess,
 ) -> None:
-    evaluator.start()
-    assert evaluator._process is not None
-    environment = psutil.Process(evaluator._process.pid).environ()
+    environment = psutil.Process(evaluator.start()).environ()
     assert "secret" not in str(environment)
     found = evaluator.evaluate(good(), Limits())
     task, classifier = demo_task(), load_classifier("demo", device="cpu")
@@ -79,19 +78,16 @@ def test_the_cutoff_and_the_memory_limit_kill_and_the_next_submission_works(
     with pytest.raises(EvaluationRefused, match="cut-off of 1 s"):
         evaluator.evaluate(good(**_SLOW), Limits(cutoff=1.0))
     assert time.monotonic() - start < 1.0 + _GRACE_SECONDS
-    evaluator.start()
-    assert evaluator._process is not None
-    usual = psutil.Process(evaluator._process.pid).memory_info().rss >> 20
+    usual = psutil.Process(evaluator.start()).memory_info().rss >> 20
     start = time.monotonic()
     with pytest.raises(EvaluationRefused, match=f"more than {usual + 100} MB"):
         evaluator.evaluate(good(**_LARGE), Limits(memory_mb=usual + 100))
     assert time.monotonic() - start < _GRACE_SECONDS
-    evaluator.start()
     with pytest.raises(EvaluationRefused, match=r"superpixels"):
         evaluator.evaluate(good(), Limits(superpixels=1))
+    pid = evaluator.start()
     assert evaluator.evaluate(good(), Limits())
-    assert evaluator._process is not None
-    assert evaluator._process.poll() is not None  # ended with its submission
+    assert not psutil.pid_exists(pid)  # ended with its submission
 
 
 def test_lime_failing_is_a_refusal_that_says_with_what(evaluator: EvaluatorProcess) -> None:
@@ -104,10 +100,7 @@ def test_lime_failing_is_a_refusal_that_says_with_what(evaluator: EvaluatorProce
 def test_a_process_that_dies_or_cannot_start_is_said(
     evaluator: EvaluatorProcess, tmp_path: Path
 ) -> None:
-    evaluator.start()
-    assert evaluator._process is not None
-    evaluator._process.kill()
-    evaluator._process.wait()
+    os.kill(evaluator.start(), signal.SIGKILL)
     assert evaluator.evaluate(good(KEYS), Limits())  # another one was started
     with pytest.raises(EvaluatorDied, match=r"task\.json"):
         EvaluatorProcess(tmp_path / "nothing").start()
@@ -122,8 +115,7 @@ def test_the_process_ends_with_its_server(tmp_path: Path) -> None:
         "from studies.web.evaluator.process import EvaluatorProcess\n"
         "from tests.studies.web.grading.tasks import good\n"
         "evaluator = EvaluatorProcess(Path(sys.argv[1]))\n"
-        "evaluator.start()\n"
-        "print(evaluator._process.pid, flush=True)\n"
+        "print(evaluator.start(), flush=True)\n"
         f"evaluator.evaluate(good(**{_SLOW!r}), Limits())\n"
     )
     here = Path(__file__).resolve().parents[4]
