@@ -149,14 +149,13 @@ def verify_image(
                 lines = [f"the process ended with status {done.returncode}"]
             raise LimeTunerError(f"{case.key}: stock lime failed: {lines[-1][:300]}")
         document = json.loads(answer.read_text())
-    found, defaults = (
-        ImageVerdict(
-            case.key,
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in document[which].items()},
-        )
-        for which in ("given", "defaults")
-    )
+    found, defaults = (_verdict(case.key, document[which]) for which in ("given", "defaults"))
     return found, defaults if defaults.seconds else None
+
+
+def _verdict(key: str, part: Mapping[str, Any]) -> ImageVerdict:
+    fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in part.items()}
+    return ImageVerdict(key, **fields)
 
 
 def _main(folder: Path) -> None:

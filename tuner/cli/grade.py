@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.output import console, errors
+from tuner.cli.serving import address_of, check_installed, check_least
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["grade"]
 
 DEFAULT_GRADES = "sqlite:///lime-tuner-grades.db"
-_NEEDED = ("fastapi", "uvicorn", "multipart", "psutil")
+_NEEDED = {each: each for each in ("fastapi", "uvicorn", "multipart", "psutil")}
 
 
 def grade(
@@ -84,18 +84,15 @@ def grade(
         for line in hashed_lines(tokens):
             console.print(line, markup=False, soft_wrap=True)
         return
-    _check(
+    check_least(
         {
             "slots": slots, "queue": queue, "per-hour": per_hour, "repeats": repeats,
             "cutoff": cutoff, "memory": memory, "max-samples": max_samples, "max-batch": max_batch,
             "max-superpixels": max_superpixels,
-        }
+        },
+        {"queue": 0},
     )  # fmt: skip
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise InvalidInput(
-            f"grade needs {', '.join(missing)}: pip install -e '.[grade]' installs what it needs"
-        )
+    check_installed("grade", _NEEDED)
     from studies.web.grading import GradingService
 
     limits = Limits(
@@ -126,12 +123,6 @@ def grade(
             per_hour=per_hour, capacity=queue,
         )  # fmt: skip
         _serve(service, bound)
-
-
-def _check(numbers: dict[str, float]) -> None:
-    for name, value in numbers.items():
-        if not value >= 1 and not (name == "queue" and value == 0):
-            raise InvalidInput(f"--{name} {value}: give at least 1")
 
 
 def _task(
@@ -167,12 +158,11 @@ def _serve(service: GradingService, bound: Listener) -> None:
             evaluator.start()  # what keeps them from starting is told here, in one line
         hush_warnings()
         log_to_stderr()
-        host, port = bound.getsockname()[:2]
+        teams = len(set(service.tokens.teams.values()))
         errors.print(
-            f"grading {len(service.task.keys)} images for "
-            f"{len(set(service.tokens.teams.values()))} teams on http://{host}:{port}; "
-            "Ctrl-C ends it"
-        )
+            f"grading {len(service.task.keys)} images for {teams} teams on {address_of(bound)}; "
+            "Ctrl-C ends it", markup=False,
+        )  # fmt: skip
         run_server(create_app(service), bound)
     finally:
         for evaluator in service.evaluators:
