@@ -58,6 +58,7 @@ _REPORT_HEADERS = {
 _REPORT_FILE = r"^(figures|tables)/[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
 _logger = logging.getLogger("lime_tuner.serve")
 
+_NAMED = {"s404": "no such study", "s422": "no name of a study"}
 _Name = Annotated[str, InPath(pattern=STUDY_PATTERN, description="The study's name.")]
 _Key = Annotated[str, InPath(max_length=200, description="The image's key.")]
 
@@ -95,6 +96,12 @@ def create_app(service: Service) -> FastAPI:
     _add_results(app, desk)
     _add_pages(app, desk)
     return app
+
+
+def _answers(media_type: str, description: str, **why: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses``: what is sent, and the problems there may be."""
+    sent = {"content": {media_type: {}}, "description": description}
+    return {200: sent, **problem_responses(**why)}
 
 
 def _add_studies(app: FastAPI, desk: Desk) -> None:
@@ -148,18 +155,12 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
         found = desk.documents.of(desk.jobs.newest(most))
         return list(reversed(found.values()))
 
-    @app.get(
-        "/api/studies/{name}",
-        responses=problem_responses(s404="no such study", s422="no name of a study"),
-    )
+    @app.get("/api/studies/{name}", responses=problem_responses(**_NAMED))
     def get_study(name: _Name) -> dict[str, Any]:
         """What a study has found so far, as ``tune --json`` says it, and how far it is."""
         return desk.document(name)
 
-    @app.delete(
-        "/api/studies/{name}",
-        responses=problem_responses(s404="no such study", s422="no name of a study"),
-    )
+    @app.delete("/api/studies/{name}", responses=problem_responses(**_NAMED))
     def cancel_study(name: _Name) -> dict[str, Any]:
         """Let a study end after the trial that is running; what it has found stays."""
         desk.study(name)
@@ -169,12 +170,7 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
     @app.get(
         "/api/studies/{name}/events",
         response_class=Response,
-        responses={
-            200: {"content": {"text/event-stream": {}}, "description": "Events"},
-            **problem_responses(
-                s404="no such study", s422="no name of a study", s503="too many listen"
-            ),
-        },
+        responses=_answers("text/event-stream", "Events", **_NAMED, s503="too many listen"),
     )
     async def follow_study(name: _Name) -> Response:
         """Server-sent events: ``progress`` with the study's document, ``end`` when it is over."""
@@ -184,17 +180,15 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
 
 def _add_results(app: FastAPI, desk: Desk) -> None:
     """What a study has found, to look at and to take away."""
-    not_yet = problem_responses(
-        s404="no such study or image", s409="nothing is found yet", s422="no name of a study"
-    )
+    not_yet = {
+        "s404": "no such study or image", "s409": "nothing is found yet",
+        "s422": "no name of a study",
+    }  # fmt: skip
 
     @app.get(
         "/api/studies/{name}/explain_params.pkl",
         response_class=Response,
-        responses={
-            200: {"content": {"application/octet-stream": {}}, "description": "A pickle"},
-            **not_yet,
-        },
+        responses=_answers("application/octet-stream", "A pickle", **not_yet),
     )
     def take_pickle(name: _Name) -> Response:
         """Keyword arguments for stock lime, by image: those images that have some so far."""
@@ -206,7 +200,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
     @app.get(
         "/api/studies/{name}/images/{key}/parameters.py",
         response_class=Response,
-        responses={200: {"content": {"text/x-python": {}}, "description": "Python"}, **not_yet},
+        responses=_answers("text/x-python", "Python", **not_yet),
     )
     def take_code(name: _Name, key: _Key) -> Response:
         """The best parameters of an image as Python that needs lime only."""
@@ -215,12 +209,10 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
     @app.get(
         "/api/studies/{name}/images/{key}/{shown}.png",
         response_class=Response,
-        responses={
-            200: {"content": {"image/png": {}}, "description": "A picture"},
-            **problem_responses(
-                s404="no such study or image, or no such picture yet", s422="no name of a study"
-            ),
-        },
+        responses=_answers(
+            "image/png", "A picture", s404="no such study or image, or no such picture yet",
+            s422="no name of a study",
+        ),
     )
     def show_picture(name: _Name, key: _Key, shown: Shown) -> Response:
         """An image as the classifier sees it, with what LIME marks, or the reference."""
