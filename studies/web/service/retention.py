@@ -30,7 +30,7 @@ _logger = logging.getLogger("lime_tuner.serve")
 
 
 class Retention:
-    """Removes what nobody has asked to keep.
+    """Removes studies that ended long ago.
 
     Args:
         storage: URL of the database.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -100,7 +99,9 @@ def test_lime_failing_is_a_refusal_that_says_with_what(evaluator: EvaluatorProce
 def test_a_process_that_dies_or_cannot_start_is_said(
     evaluator: EvaluatorProcess, tmp_path: Path
 ) -> None:
-    os.kill(evaluator.start(), signal.SIGKILL)
+    process = psutil.Process(evaluator.start())
+    process.kill()
+    process.wait(10)
     assert evaluator.evaluate(good(KEYS), Limits())  # another one was started
     with pytest.raises(EvaluatorDied, match=r"task\.json"):
         EvaluatorProcess(tmp_path / "nothing").start()
