@@ -1,4 +1,4 @@
-"""Charts of dissected networks, for :func:`studies.report.drawing.draw`."""
+"""Charts of dissected networks, for :func:`studies.report.charts.drawing.draw`."""
 
 from __future__ import annotations
 

@@ -20,8 +20,7 @@ from dissection.compare import (
     overlap,
 )
 from dissection.records import Dissection
-from studies.report.blocks import Block, Chart, Picture, Supplement, Table, Text
-from studies.report.drawing import draw
+from studies.report import Block, Chart, Picture, Supplement, Table, Text, draw
 
 __all__ = ["dissection_part"]
 

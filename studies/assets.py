@@ -98,7 +98,7 @@ def load_study_image(
     """
     geometry = catalog.geometry or geometry
     if entry.file is None:
-        from studies.demo_scenes import DEMO_SEEDS, SCENE_SIZE, draw_scene
+        from studies.catalog.demo import DEMO_SEEDS, SCENE_SIZE, draw_scene
 
         if geometry != Geometry(resize=None, crop=SCENE_SIZE):
             raise InvalidInput(

@@ -81,7 +81,7 @@ def cache(
 def demo_measured(cache: Path, demo_classifier: Classifier) -> Path:
     """``cache`` with the demo network's engine and seconds, for commands in other processes."""
     from explainers.engines import make_engine
-    from studies.demo_scenes import DEMO_SEEDS, draw_scene
+    from studies.catalog.demo import DEMO_SEEDS, draw_scene
     from tuner.calibration import runtime_model_for
 
     image = draw_scene("house", DEMO_SEEDS["house"]).image

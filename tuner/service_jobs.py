@@ -23,11 +23,11 @@ from explainers.images import limit_pixels, save_png
 from explainers.references import Reference, parse_reference
 from studies.assets import StudyImage
 from studies.catalog import Catalog
+from studies.dashboard import photograph_picture
 from studies.records.jobs import BEAT_SECONDS, Job, Jobs
-from studies.service.folder import ServiceFolder
 from studies.storage import GRACE_SECONDS
 from studies.storage.reconnecting import UNREACHABLE, until_reachable
-from studies.study_pictures import photograph_picture
+from studies.web.service import ServiceFolder
 from tuner.jobs import run_to_end, settle
 from tuner.loading import kept_classifier, kept_runtime_model, load_image
 from tuner.references import own_mask
@@ -47,7 +47,7 @@ class ServicePlan:
     """How jobs are done; what they are is in the database.
 
     Attributes:
-        folder: of the uploads (:class:`studies.service.folder.ServiceFolder`).
+        folder: of the uploads (:class:`studies.web.service.folder.ServiceFolder`).
         megapixels: that a picture may have.
         threads: for torch.
     """

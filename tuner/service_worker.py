@@ -17,8 +17,8 @@ import threading
 import time
 
 from explainers.errors import LimeTunerError
-from studies.http.server import log_to_stderr
-from studies.parent_lines import parent_lines
+from studies.web.parent_process import parent_lines
+from studies.web.server_log import log_to_stderr
 
 __all__ = ["main"]
 

@@ -17,18 +17,22 @@ from explainers.lime import LimeParameters, explanation_mask
 from studies.artifacts import Artifacts, add_picture
 from studies.attributes import DEFAULTS_ORIGIN, PICTURES
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
-from studies.dashboard import is_installed, name_score, save_note, save_plot
-from studies.front import FrontPoint, pareto_front
-from studies.runtime_plot import runtime_plot
-from studies.storage.reconnecting import UNREACHABLE, unreachable_reason
-from studies.study_note import ScoredTrial, study_note
-from studies.study_pictures import (
+from studies.dashboard import (
     DEFAULTS_PICTURE,
     PHOTOGRAPH_PICTURE,
+    ScoredTrial,
     explanation_picture,
+    is_installed,
+    name_score,
     photograph_picture,
+    runtime_plot,
+    save_note,
+    save_plot,
+    study_note,
     trial_picture,
 )
+from studies.front import FrontPoint, pareto_front
+from studies.storage.reconnecting import UNREACHABLE, unreachable_reason
 from studies.trial_record import TrialRecord
 from tuner.objective import score
 from tuner.task import TuningTask

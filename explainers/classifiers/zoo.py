@@ -1,6 +1,6 @@
 """Classifiers by name: torchvision's, the embedded demo network, and the user's own factory.
 
-The demo network is trained by ``python -m studies.train_demo_network`` on drawn scenes.
+The demo network is trained by ``python -m studies.catalog.demo.train`` on drawn scenes.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def load_demo_network() -> DemoNetwork:
     except OSError as error:
         raise MissingAsset(
             f"the demo network's weights ({_WEIGHTS}) are missing: install the package again, or "
-            "train them with python -m studies.train_demo_network"
+            "train them with python -m studies.catalog.demo.train"
         ) from error
     network = DemoNetwork()
     network.load_state_dict(torch.load(io.BytesIO(blob), weights_only=True))

@@ -45,7 +45,7 @@ def add_grade(
     """Record an answer.
 
     Args:
-        result: ``avg_iou``, ``avg_time`` and ``images``, as :func:`studies.verification.summary`
+        result: ``avg_iou``, ``avg_time`` and ``images``, as :func:`studies.export.summary`
             names them.
 
     Raises:

@@ -24,8 +24,8 @@ class Submitted:
     Attributes:
         at: UTC.
         url: the server's, without credentials.
-        parameters_sha256: :func:`studies.plain_parameters.parameters_digest` of ``parameters``.
-        parameters: by image, as :func:`studies.plain_parameters.plain_kwargs` writes them.
+        parameters_sha256: :func:`studies.export.parameters_digest` of ``parameters``.
+        parameters: by image, as :func:`studies.export.plain_parameters.plain_kwargs` writes them.
         study: prefix of the studies that the parameters come from, when they do.
         predicted_iou, predicted_time: what the studies promised; ``None`` when they did not.
         avg_iou: in [0, 1]. avg_time: seconds an image.

@@ -290,7 +290,8 @@ class SubmissionRow(Base):
     """A pickle that was sent to a grading server, and what it answered.
 
     ``url`` has no password, and no token is kept anywhere. ``parameters`` is a JSON object by
-    image, in the form of ``studies.plain_parameters``. The prediction is NULL where there was none.
+    image, in the form of ``studies.export.plain_kwargs``. The prediction is NULL where
+    there was none.
     """
 
     __tablename__ = "lime_tuner_submissions"

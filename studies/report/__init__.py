@@ -1,7 +1,10 @@
-"""One report over everything that a storage has of a study."""
+"""One report over everything that a storage has of a study: a page, figures and tables."""
 
-from __future__ import annotations
-
+from studies.report.blocks import Block, Chart, Picture, Supplement, Table, Text
+from studies.report.charts.drawing import draw
+from studies.report.facts import gather
 from studies.report.page import write_report
 
-__all__ = ["write_report"]
+__all__ = [
+    "Block", "Chart", "Picture", "Supplement", "Table", "Text", "draw", "gather", "write_report",
+]  # fmt: skip

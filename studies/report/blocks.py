@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from PIL import Image
-
-from studies.report.claims import Claim
-from studies.report.drawing import Drawing
-from studies.report.panels import Panel
+from studies.report.charts.drawing import Drawing
+from studies.report.charts.panels import Panel
 
 __all__ = [
-    "Block", "Chart", "ClaimBlock", "Facts", "Marks", "Missing", "PanelImage", "PanelRow",
-    "Picture", "Section", "Supplement", "Table", "Text",
+    "Block", "Chart", "Claim", "Facts", "Marks", "Missing", "PanelRow", "Picture", "Section",
+    "Supplement", "Table", "Text",
 ]  # fmt: skip
-
-_JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True)
@@ -76,37 +69,13 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class PanelImage:
-    """A panel as a JPEG inside the page."""
-
-    source: str
-    title: str
-    caption: str
-    alternative: str
-    width: int
-    height: int
-
-    @classmethod
-    def of(cls, panel: Panel) -> PanelImage:
-        """From its pixels."""
-        buffer = io.BytesIO()
-        Image.fromarray(panel.pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
-        height, width = panel.pixels.shape[:2]
-        return cls(
-            f"data:image/jpeg;base64,{data}", panel.title, panel.caption, panel.alternative,
-            width, height,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
 class PanelRow:
-    """Panels of one image."""
+    """Panels of one image, and what is to be doubted about it."""
 
     kind: ClassVar[str] = "panels"
     title: str
     note: str
-    panels: Sequence[PanelImage]
+    panels: Sequence[Panel]
 
 
 @dataclass(frozen=True)
@@ -122,21 +91,21 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class ClaimBlock:
-    """A claim and its answer."""
+class Claim:
+    """A public claim and the answer of the data.
+
+    Attributes:
+        answer: ``supported``, ``contradicted``, ``undecided`` or ``no data``.
+        found: sentences with the numbers.
+    """
 
     kind: ClassVar[str] = "claim"
     claimed: str
     answer: str
     found: Sequence[str]
 
-    @classmethod
-    def of(cls, claim: Claim) -> ClaimBlock:
-        """The same for the page."""
-        return cls(claim.claimed, claim.answer, claim.found)
 
-
-Block = Text | Missing | Marks | Table | Facts | Chart | PanelRow | Picture | ClaimBlock
+Block = Text | Missing | Marks | Table | Facts | Chart | PanelRow | Picture | Claim
 
 
 @dataclass(frozen=True)
@@ -154,7 +123,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Supplement:
-    """What a room that this one does not know adds to the page.
+    """What another package, which this one does not know, adds to the page.
 
     Attributes:
         blocks: of its section.
@@ -162,4 +131,4 @@ class Supplement:
     """
 
     blocks: Sequence[Block]
-    tables: Mapping[str, tuple[Sequence[str], list[Sequence[object]]]]
+    tables: Mapping[str, tuple[Sequence[str], Sequence[Sequence[object]]]]

@@ -7,42 +7,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explainers.metrics import CAMS, LIME_DEFAULT, LIME_TUNED
 from studies.analysis import agreement_with_cams, by_complexity, by_type, methods_of, values_of
 from studies.records import ComparisonRun
+from studies.report.blocks import Claim
 from studies.report.wording import around
 from studies.statistics import GroupDifference, Interval, mean
 
-__all__ = ["Claim", "claims"]
+__all__ = ["claims"]
 
 _SURPRISING = 0.05
 _IMAGES_OF_THE_CLAIM = 10
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim and the answer of the data.
-
-    Attributes:
-        answer: ``supported``, ``contradicted``, ``undecided`` or ``no data``.
-        found: sentences with the numbers.
-    """
-
-    claimed: str
-    answer: str
-    found: tuple[str, ...]
+_Answer = tuple[str, Sequence[str]]
+"""``supported``, ``contradicted``, ``undecided`` or ``no data``; sentences with the numbers."""
 
 
 def claims(run: ComparisonRun) -> list[Claim]:
     """All claims, answered for this run."""
-    made: Sequence[Callable[[ComparisonRun], Claim]] = (
-        _types, _extremes, _background, _cams, _complexity,
-    )  # fmt: skip
-    return [make(run) for make in made]
+    return [Claim(claimed, *answer(run)) for claimed, answer in _CLAIMS.items()]
 
 
 def _around(found: Interval, digits: int = 2) -> str:
@@ -50,7 +36,7 @@ def _around(found: Interval, digits: int = 2) -> str:
 
 
 def _decided(found: Interval) -> str:
-    """Of a difference that is claimed to be above zero."""
+    """The answer for a difference that is claimed to be above zero."""
     if not found.size:
         return "no data"
     if found.size > 1 and found.low > 0:
@@ -65,14 +51,15 @@ def _chance(test: GroupDifference) -> str:
     return f"p = {test.p:.2f} ({kind} permutation test)"
 
 
-def _types(run: ComparisonRun) -> Claim:
-    claimed = (
-        "Heat maps and LIME agree more on inanimate images than on animate ones (0.476 against "
-        "0.283)."
-    )
+def _gain(run: ComparisonRun, method: str) -> NDArray[np.float64]:
+    """(images,) insertion minus deletion."""
+    return np.subtract(values_of(run, method, "insertion"), values_of(run, method, "deletion"))
+
+
+def _types(run: ComparisonRun) -> _Answer:
     rows = by_type(run)
     if not rows or not all(rows[0].test.sizes):
-        return Claim(claimed, "no data", ("The images are not of both types.",))
+        return "no data", ["The images are not of both types."]
     sentences = [
         f"{row.method}: mean IoU {_around(row.inanimate)} on {row.inanimate.size} inanimate and "
         f"{_around(row.animate)} on {row.animate.size} animate images; difference "
@@ -80,14 +67,12 @@ def _types(run: ComparisonRun) -> Claim:
         for row in rows
     ]
     test = rows[0].test
-    answer = "undecided"
-    if test.p < _SURPRISING:
-        answer = "supported" if test.difference > 0 else "contradicted"
-    return Claim(claimed, answer, tuple(sentences))
+    if not test.p < _SURPRISING:
+        return "undecided", sentences
+    return "supported" if test.difference > 0 else "contradicted", sentences
 
 
-def _extremes(run: ComparisonRun) -> Claim:
-    claimed = "Of the ten images goldfish agrees best and racer worst."
+def _extremes(run: ComparisonRun) -> _Answer:
     sentences, orders = [], []
     for method in (LIME_DEFAULT, LIME_TUNED):
         found = {i.key: agreement_with_cams(i, method) for i in run.images}
@@ -106,79 +91,74 @@ def _extremes(run: ComparisonRun) -> Claim:
             + "."
         )
     if not orders or not {"goldfish", "racer"} <= set(orders[0]):
-        return Claim(claimed, "no data", tuple(sentences) or ("Nothing was compared.",))
+        return "no data", sentences or ["Nothing was compared."]
     if len(orders[0]) < _IMAGES_OF_THE_CLAIM:
-        return Claim(claimed, "undecided", tuple(sentences))
+        return "undecided", sentences
     both = (orders[0][0] == "goldfish") + (orders[0][-1] == "racer")
-    answer = {2: "supported", 1: "undecided", 0: "contradicted"}[both]
-    return Claim(claimed, answer, tuple(sentences))
+    return {2: "supported", 1: "undecided", 0: "contradicted"}[both], sentences
 
 
-def _background(run: ComparisonRun) -> Claim:
-    claimed = "Class activation maps rely less on the background than LIME."
+def _background(run: ComparisonRun) -> _Answer:
     cams = [m for m in methods_of(run) if m in CAMS]
     usual = np.array(values_of(run, LIME_DEFAULT, "background"))
     if not cams or not np.isfinite(usual).any():
-        return Claim(claimed, "no data", ("LIME's defaults and heat maps were not both run.",))
-    sentences = [
-        "Share of the positive evidence outside the reference: "
-        + ", ".join(
-            f"{method} {_around(mean(values_of(run, method, 'background')))}"
-            for method in methods_of(run)
-        )
-        + "."
-    ]
+        return "no data", ["LIME's defaults and heat maps were not both run."]
+    shares = ", ".join(
+        f"{method} {_around(mean(values_of(run, method, 'background')))}"
+        for method in methods_of(run)
+    )
     ours = np.mean([values_of(run, method, "background") for method in cams], axis=0)
     gap = mean((usual - ours).tolist())
-    sentences.append(
+    return _decided(gap), [
+        f"Share of the positive evidence outside the reference: {shares}.",
         f"LIME's defaults minus the mean of the maps, image by image: {_around(gap)} on {gap.size} "
-        "images. References made from such a map favour the maps."
-    )
-    return Claim(claimed, _decided(gap), tuple(sentences))
+        "images. References made from such a map favour the maps.",
+    ]
 
 
-def _cams(run: ComparisonRun) -> Claim:
-    claimed = "Score-CAM and Ablation-CAM bring little over Grad-CAM."
+def _cams(run: ComparisonRun) -> _Answer:
     others = [m for m in ("scorecam", "ablationcam") if m in methods_of(run)]
     if not others or "gradcam" not in methods_of(run):
-        return Claim(claimed, "no data", ("The three maps were not all computed.",))
-    first = np.array(values_of(run, "gradcam", "insertion")) - np.array(
-        values_of(run, "gradcam", "deletion")
-    )
-    sentences, gaps = [], []
+        return "no data", ["The three maps were not all computed."]
+    first = _gain(run, "gradcam")
+    sentences, answers = [], []
     for method in others:
-        gain = np.array(values_of(run, method, "insertion")) - np.array(
-            values_of(run, method, "deletion")
-        )
-        gap = mean((gain - first).tolist())
+        gap = mean((_gain(run, method) - first).tolist())
         same = mean([i.comparison.agreement.get(("gradcam", method), math.nan) for i in run.images])
         seconds, usual = (mean(values_of(run, m, "seconds")).mean for m in (method, "gradcam"))
-        gaps.append(gap)
+        answers.append(_decided(gap))
         sentences.append(
             f"{method}: insertion minus deletion {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] "
             f"against Grad-CAM's, IoU of the masks {_around(same)}, {seconds / usual:.0f} times "
             f"the time ({seconds:.2f} s)."
         )
-    better = [_decided(gap) == "supported" for gap in gaps]
-    worse = [_decided(gap) == "contradicted" for gap in gaps]
-    answer = "contradicted" if any(better) else "supported" if all(worse) else "undecided"
-    return Claim(claimed, answer, tuple(sentences))
+    # The claim is that they are not better.
+    if "supported" in answers:
+        return "contradicted", sentences
+    return "supported" if set(answers) == {"contradicted"} else "undecided", sentences
 
 
-def _complexity(run: ComparisonRun) -> Claim:
-    claimed = "Agreement falls with the complexity of the image."
+def _complexity(run: ComparisonRun) -> _Answer:
     trends = [t for t in by_complexity(run) if t.found.size and math.isfinite(t.found.rho)]
     if not trends:
-        return Claim(claimed, "no data", ("There are too few images for a correlation.",))
+        return "no data", ["There are too few images for a correlation."]
     sentences = [
         f"{trend.method}: Spearman's correlation of the agreement with {trend.complexity} "
         f"{trend.found.rho:+.2f}, p = {trend.found.p:.2f}, {trend.found.size} images."
         for trend in trends
     ]
-    sure = [t.found.rho for t in trends if t.found.p < _SURPRISING]
-    answer = "undecided"
-    if sure and all(rho < 0 for rho in sure):
-        answer = "supported"
-    elif sure and all(rho > 0 for rho in sure):
-        answer = "contradicted"
-    return Claim(claimed, answer, tuple(sentences))
+    falls = {t.found.rho < 0 for t in trends if t.found.p < _SURPRISING}
+    rises = {t.found.rho > 0 for t in trends if t.found.p < _SURPRISING}
+    if falls == {True}:
+        return "supported", sentences
+    return "contradicted" if rises == {True} else "undecided", sentences
+
+
+_CLAIMS: dict[str, Callable[[ComparisonRun], _Answer]] = {
+    "Heat maps and LIME agree more on inanimate images than on animate ones (0.476 against "
+    "0.283).": _types,
+    "Of the ten images goldfish agrees best and racer worst.": _extremes,
+    "Class activation maps rely less on the background than LIME.": _background,
+    "Score-CAM and Ablation-CAM bring little over Grad-CAM.": _cams,
+    "Agreement falls with the complexity of the image.": _complexity,
+}

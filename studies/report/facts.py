@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import optuna
+from optuna.trial import FrozenTrial
+
+from explainers.lime import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.best_trial import weight_of
 from studies.catalog_names import CATALOG_KEY
 from studies.constraint_cost import ConstraintCost, constraint_cost
+from studies.export import settings_digest
 from studies.queries import StudyOverview, best_parameters, overview, study_attributes
+from studies.records import ComparisonRun, VerifiedImage, latest_comparison, verified_images
 from studies.storage import describe, open_storage
 from studies.trial_record import TrialRecord
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
-    from studies.records import ComparisonRun, VerifiedImage
 
 __all__ = ["ReportFacts", "StudyFacts", "gather"]
 
@@ -104,10 +105,6 @@ def gather(storage: str, prefix: str) -> ReportFacts:
     Raises:
         StorageError: the storage does not exist, or is not ours.
     """
-    import optuna
-
-    from studies.records import latest_comparison
-
     rows = overview(storage, None)
     mine = [row for row in rows if row.study.startswith(f"{prefix}/")]
     others = sorted({row.study.rsplit("/", 1)[0] for row in rows} - {prefix})
@@ -126,14 +123,13 @@ def gather(storage: str, prefix: str) -> ReportFacts:
                     verified.get(key),
                 )
             )  # fmt: skip
-    everywhere = [each for each in studies if each.key == CATALOG_KEY]
     return ReportFacts(
         describe(storage),
         prefix,
         tuple(each for each in studies if each.key != CATALOG_KEY),
         latest_comparison(storage, prefix),
         tuple(others),
-        everywhere[0] if everywhere else None,
+        next((each for each in studies if each.key == CATALOG_KEY), None),
     )
 
 
@@ -144,10 +140,6 @@ def _verified(
     prefix: str,
 ) -> dict[str, VerifiedImage]:
     """Verifications of the best trials' parameters, by key."""
-    from explainers.lime import LimeParameters
-    from studies.export import settings_digest
-    from studies.records import verified_images
-
     by_classifier: dict[str, dict[str, str]] = {}
     for key, text in parameters.items():
         made_with = attributes.get(f"{prefix}/{key}", {}).get("classifier", {})

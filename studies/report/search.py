@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections import defaultdict
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, create_trial
 
 from studies.best_trial import trial_score
 from studies.report.facts import ReportFacts
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 __all__ = ["FEWEST_FOR_IMPORTANCE", "histories", "importances"]
 
@@ -36,47 +36,33 @@ def importances(facts: ReportFacts) -> dict[str, float]:
     fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the parameters that all trials of a study
     have; empty when no study has enough. Of many trials, some are taken at even distances.
     """
-    import optuna
-
-    found: dict[str, list[float]] = {}
+    found: defaultdict[str, list[float]] = defaultdict(list)
     studies = 0
     share = max(_LEAST_SHARE, _MOST_TRIALS // max(1, len(facts.studies)))
     for study in facts.studies:
         complete = [
-            t
-            for t in study.trials
-            if t.state.name == "COMPLETE"
-            and t.params
-            and trial_score(t, study.weight) is not None
+            (trial, score)
+            for trial in study.trials
+            if trial.state.name == "COMPLETE"
+            and trial.params
+            and (score := trial_score(trial, study.weight)) is not None
         ]
         if len(complete) < FEWEST_FOR_IMPORTANCE:
             continue
+        count = min(len(complete), share)
+        taken = [complete[number * len(complete) // count] for number in range(count)]
         copy = optuna.create_study(direction="maximize")
-        copy.add_trials([_scored(trial, study.weight) for trial in _spread(complete, share)])
+        copy.add_trials([_scored(trial, score) for trial, score in taken])
         try:
-            one = optuna.importance.get_param_importances(
-                copy, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
-            )
+            one = get_param_importances(copy, evaluator=FanovaImportanceEvaluator(seed=0))
         except (ValueError, RuntimeError):  # scores or parameters that do not vary
             continue
         studies += 1
         for name, value in one.items():
-            found.setdefault(name, []).append(float(value))
+            found[name].append(float(value))
     return {name: sum(values) / studies for name, values in found.items()}
 
 
-def _spread(trials: Sequence[FrozenTrial], most: int) -> list[FrozenTrial]:
-    """At most so many of them, at even distances, in order."""
-    count = min(len(trials), most)
-    return [trials[number * len(trials) // count] for number in range(count)]
-
-
-def _scored(trial: FrozenTrial, weight: float) -> FrozenTrial:
+def _scored(trial: FrozenTrial, score: float) -> FrozenTrial:
     """The trial with its score as its one value."""
-    import optuna
-
-    return optuna.trial.create_trial(
-        value=trial_score(trial, weight),
-        params=trial.params,
-        distributions=trial.distributions,
-    )
+    return create_trial(value=score, params=trial.params, distributions=trial.distributions)

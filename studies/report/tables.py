@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from explainers.metrics import MEASURES
@@ -14,28 +15,17 @@ from studies.analysis import agreement_matrix, by_complexity, by_type, methods_o
 from studies.best_trial import trial_score
 from studies.records import ComparisonRun
 from studies.report.facts import ReportFacts
+from studies.report.wording import in_columns
 
 __all__ = ["all_tables", "write_tables"]
 
-Table = tuple[Sequence[str], list[Sequence[object]]]
+Table = tuple[Sequence[str], Sequence[Sequence[object]]]
 
 
 def all_tables(facts: ReportFacts) -> dict[str, Table]:
     """Header and rows by file name without suffix; only those there are data for."""
-    found: dict[str, Table] = {}
-    if facts.studies:
-        found["studies"] = _studies(facts)
-        found["parameters"] = _parameters(facts)
-        found["trials"] = _trials(facts)
-    if facts.comparison is not None:
-        found |= {
-            "measures": _measures(facts.comparison),
-            "agreement": _agreement(facts.comparison),
-            "top_classes": _top_classes(facts.comparison),
-            "types": _types(facts.comparison),
-            "complexity": _complexity(facts.comparison),
-        }
-    return found
+    of_studies = _of_studies(facts) if facts.studies else {}
+    return of_studies | ({} if facts.comparison is None else _of_comparison(facts.comparison))
 
 
 def write_tables(tables: Mapping[str, Table], folder: Path) -> list[Path]:
@@ -60,106 +50,101 @@ def _cell(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def _studies(facts: ReportFacts) -> Table:
-    header = (
-        "image", "trials", "pruned", "default_iou", "best_iou", "default_seconds", "best_seconds",
-        "best_score", "reliability",
-    )  # fmt: skip
-    rows: list[Sequence[object]] = []
-    for study in facts.studies:
-        view = study.overview
-        rows.append(
-            (
-                study.key, view.finished, view.trials.get("PRUNED", 0), view.default_iou,
-                view.best_iou, view.default_seconds, view.best_seconds, view.best_score,
-                view.reliability,
-            )
-        )  # fmt: skip
-    return header, rows
-
-
-def _parameters(facts: ReportFacts) -> Table:
-    documents = {
-        study.key: json.loads(study.parameters) for study in facts.studies if study.parameters
+def _of_studies(facts: ReportFacts) -> dict[str, Table]:
+    chosen = {s.key: json.loads(s.parameters) for s in facts.studies if s.parameters}
+    names = sorted({name for document in chosen.values() for name in document})
+    parameters = [[key, *(_plain(d.get(name)) for name in names)] for key, d in chosen.items()]
+    trials = [(study, trial) for study in facts.studies for trial in study.trials]
+    return {
+        "studies": in_columns(
+            facts.studies,
+            {
+                "image": lambda s: s.key,
+                "trials": lambda s: s.overview.finished,
+                "pruned": lambda s: s.overview.trials.get("PRUNED", 0),
+                "default_iou": lambda s: s.overview.default_iou,
+                "best_iou": lambda s: s.overview.best_iou,
+                "default_seconds": lambda s: s.overview.default_seconds,
+                "best_seconds": lambda s: s.overview.best_seconds,
+                "best_score": lambda s: s.overview.best_score,
+                "reliability": lambda s: s.overview.reliability,
+            },
+        ),
+        "parameters": (["image", *names], parameters),
+        "trials": in_columns(
+            trials,
+            {
+                "image": lambda pair: pair[0].key,
+                "trial": lambda pair: pair[1].number,
+                "state": lambda pair: pair[1].state.name,
+                "score": lambda pair: trial_score(pair[1], pair[0].weight),
+                "iou": lambda pair: pair[1].user_attrs.get("iou"),
+                "runtime_seconds": lambda pair: pair[1].user_attrs.get("runtime_seconds"),
+                "superpixels": lambda pair: pair[1].user_attrs.get("superpixels"),
+                "reason": lambda pair: pair[1].user_attrs.get("reason", ""),
+            },
+        ),
     }
-    names = sorted({name for document in documents.values() for name in document})
-    return ("image", *names), [
-        (key, *(_plain(document.get(name)) for name in names))
-        for key, document in documents.items()
-    ]
 
 
 def _plain(value: object) -> object:
     return json.dumps(value, sort_keys=True) if isinstance(value, (dict, list)) else value
 
 
-def _trials(facts: ReportFacts) -> Table:
-    header = ("image", "trial", "state", "score", "iou", "runtime_seconds", "superpixels", "reason")
-    rows: list[Sequence[object]] = [
-        (
-            study.key, trial.number, trial.state.name, trial_score(trial, study.weight),
-            trial.user_attrs.get("iou"),
-            trial.user_attrs.get("runtime_seconds"), trial.user_attrs.get("superpixels"),
-            trial.user_attrs.get("reason", ""),
-        )
-        for study in facts.studies
-        for trial in study.trials
-    ]  # fmt: skip
-    return header, rows
-
-
-def _measures(run: ComparisonRun) -> Table:
-    rows: list[Sequence[object]] = [
-        (image.key, image.type, each.explanation.method, *(each.measures.get(m) for m in MEASURES))
+def _of_comparison(run: ComparisonRun) -> dict[str, Table]:
+    measures = [
+        [image.key, image.type, each.explanation.method, *(each.measures.get(m) for m in MEASURES)]
         for image in run.images
         for each in image.comparison.explanations
     ]
-    return ("image", "type", "method", *MEASURES), rows
-
-
-def _agreement(run: ComparisonRun) -> Table:
-    matrix, methods = agreement_matrix(run), methods_of(run)
-    rows: list[Sequence[object]] = [
-        (a, b, matrix[a, b].mean, matrix[a, b].low, matrix[a, b].high, matrix[a, b].size)
-        for a, b in _pairs(methods)
-    ]
-    return ("first", "second", "iou", "low", "high", "images"), rows
-
-
-def _pairs(methods: Sequence[str]) -> Iterable[tuple[str, str]]:
-    return ((a, b) for n, a in enumerate(methods) for b in methods[n + 1 :])
-
-
-def _top_classes(run: ComparisonRun) -> Table:
-    rows: list[Sequence[object]] = [
-        (image.key, place + 1, name, probability)
+    matrix = agreement_matrix(run)
+    classes = [
+        [image.key, place, name, probability]
         for image in run.images
         for place, (name, (_, probability)) in enumerate(
-            zip(image.class_names, image.comparison.facts.top_classes, strict=True)
+            zip(image.class_names, image.comparison.facts.top_classes, strict=True), start=1
         )
     ]
-    return ("image", "place", "class", "probability"), rows
-
-
-def _types(run: ComparisonRun) -> Table:
-    header = (
-        "method", "animate", "animate_low", "animate_high", "animate_images", "inanimate",
-        "inanimate_low", "inanimate_high", "inanimate_images", "difference", "p", "exact",
-    )  # fmt: skip
-    rows: list[Sequence[object]] = [
-        (
-            row.method, row.animate.mean, row.animate.low, row.animate.high, row.animate.size,
-            row.inanimate.mean, row.inanimate.low, row.inanimate.high, row.inanimate.size,
-            row.test.difference, row.test.p, row.test.exact,
-        )
-        for row in by_type(run)
-    ]  # fmt: skip
-    return header, rows
-
-
-def _complexity(run: ComparisonRun) -> Table:
-    rows: list[Sequence[object]] = [
-        (t.method, t.complexity, t.found.rho, t.found.p, t.found.exact, t.found.size)
-        for t in by_complexity(run)
-    ]
-    return ("method", "complexity", "rho", "p", "exact", "images"), rows
+    return {
+        "measures": (["image", "type", "method", *MEASURES], measures),
+        "agreement": in_columns(
+            combinations(methods_of(run), 2),
+            {
+                "first": lambda pair: pair[0],
+                "second": lambda pair: pair[1],
+                "iou": lambda pair: matrix[pair].mean,
+                "low": lambda pair: matrix[pair].low,
+                "high": lambda pair: matrix[pair].high,
+                "images": lambda pair: matrix[pair].size,
+            },
+        ),
+        "top_classes": (["image", "place", "class", "probability"], classes),
+        "types": in_columns(
+            by_type(run),
+            {
+                "method": lambda row: row.method,
+                "animate": lambda row: row.animate.mean,
+                "animate_low": lambda row: row.animate.low,
+                "animate_high": lambda row: row.animate.high,
+                "animate_images": lambda row: row.animate.size,
+                "inanimate": lambda row: row.inanimate.mean,
+                "inanimate_low": lambda row: row.inanimate.low,
+                "inanimate_high": lambda row: row.inanimate.high,
+                "inanimate_images": lambda row: row.inanimate.size,
+                "difference": lambda row: row.test.difference,
+                "p": lambda row: row.test.p,
+                "exact": lambda row: row.test.exact,
+            },
+        ),
+        "complexity": in_columns(
+            by_complexity(run),
+            {
+                "method": lambda trend: trend.method,
+                "complexity": lambda trend: trend.complexity,
+                "rho": lambda trend: trend.found.rho,
+                "p": lambda trend: trend.found.p,
+                "exact": lambda trend: trend.found.exact,
+                "images": lambda trend: trend.found.size,
+            },
+        ),
+    }

@@ -1,17 +1,17 @@
-"""Numbers as the report writes them, where a missing one is an empty text; and what several
-sections say."""
+"""Numbers, counts and tables as the report writes them; a missing number is an empty text."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from studies.statistics import Interval
 
-__all__ = ["NO_COMPARISON", "around", "counted", "number"]
+__all__ = ["around", "counted", "in_columns", "number", "sentence"]
 
-NO_COMPARISON = (
-    "No comparison is recorded for this study: run lime-tuner compare with the same --study."
-)
+_Item = TypeVar("_Item")
+_Cell = TypeVar("_Cell")
 
 
 def around(found: Interval, digits: int = 3) -> str:
@@ -31,3 +31,19 @@ def number(value: float | None, digits: int = 3) -> str:
 def counted(count: int, what: str) -> str:
     """``1 image``, ``2 images``."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def in_columns(
+    items: Iterable[_Item], columns: Mapping[str, Callable[[_Item], _Cell]]
+) -> tuple[list[str], list[list[_Cell]]]:
+    """Header and rows of a table.
+
+    Args:
+        columns: title of each column, and what it shows of an item.
+    """
+    return list(columns), [[cell(item) for cell in columns.values()] for item in items]

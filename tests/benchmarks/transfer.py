@@ -37,8 +37,8 @@ from explainers.references import Reference, parse_reference
 from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
 from studies.catalog_names import CATALOG_KEY
+from studies.export import FIRST_FRESH_SEED, VerificationCase, verify_image
 from studies.storage import open_storage
-from studies.verification import FIRST_FRESH_SEED, VerificationCase, verify_image
 from tests.benchmarks.common import (
     REFERENCE,
     benchmark_classifier,

@@ -10,7 +10,7 @@ from PIL import Image
 from dissection.probing_images import ProbingSet, probing_images
 from explainers.classifiers import DEMO_CLASS_NAMES, Classifier, load_classifier
 from explainers.images import Geometry
-from studies.demo_scenes import draw_scene
+from studies.catalog.demo import draw_scene
 
 CLASSES = tuple(DEMO_CLASS_NAMES)
 NOISE, DEAD = 30, 3

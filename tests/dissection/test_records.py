@@ -10,7 +10,7 @@ from dissection.class_truth import ClassTruth
 from dissection.describe import LayerDescription, Unit
 from dissection.records import Dissection, add_dissection, latest_dissections
 from dissection.report_part import dissection_part
-from studies.report.blocks import Chart, Picture, Table, Text
+from studies.report import Chart, Picture, Table, Text
 from studies.storage import open_storage
 
 UNITS = (

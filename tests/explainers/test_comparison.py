@@ -18,7 +18,7 @@ from explainers.metrics import (
     superpixel_map,
 )
 from explainers.references import parse_heat_map_rule
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 TUNED = LimeParameters(segmentation=Segmentation.of("slic", n_segments=12), num_samples=64)
 

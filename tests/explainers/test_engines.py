@@ -24,7 +24,7 @@ from explainers.engines.onnx_engine import OnnxEngine
 from explainers.errors import InvalidInput
 from explainers.images import load_image, prepare
 from explainers.lime import Perturbation
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 _KINDS = {"torch": TorchEngine, "onnxruntime": OnnxEngine}
 _SCENES = np.stack([draw_scene(name, seed).image for name, seed in DEMO_SEEDS.items()])

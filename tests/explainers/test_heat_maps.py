@@ -20,7 +20,7 @@ from explainers.classifiers import Classifier, import_torchvision
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.images import Geometry
 from explainers.lime import PredictionCache
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 _HOOKS = (
     "_forward_hooks",

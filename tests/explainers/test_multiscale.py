@@ -29,7 +29,7 @@ from explainers.cam.multiscale import cells_start_at_corner, moved_to_centres, s
 from explainers.classifiers import Classifier, load_classifier
 from explainers.errors import InvalidInput
 from explainers.images import Geometry, enlarged, load_image, prepare
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 _STRIDE = 4
 _GEOMETRY = Geometry(72, 64)

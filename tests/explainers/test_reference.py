@@ -26,7 +26,7 @@ from explainers.references import (
     estimate_reliability,
     parse_reference,
 )
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
 
 def _disc(height: int, width: int) -> NDArray[np.bool_]:

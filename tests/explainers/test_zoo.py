@@ -24,8 +24,8 @@ from explainers.classifiers import (
 from explainers.engines import TorchEngine
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import load_image, prepare
-from studies.demo_scenes import CLASS_NAMES, DEMO_SEEDS, draw_scene
-from studies.train_demo_network import HELD_OUT_SEED, TRAINING_SEED
+from studies.catalog.demo import CLASS_NAMES, DEMO_SEEDS, draw_scene
+from studies.catalog.demo.train import HELD_OUT_SEED, TRAINING_SEED
 from tests.explainers.numpy_classifiers import picture
 
 _FACTORY = """

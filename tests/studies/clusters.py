@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.http.sockets import bound_socket
+from studies.web.listener import bound_socket
 
 __all__ = ["CLUSTERS", "Cluster", "private_cluster"]
 

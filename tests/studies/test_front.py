@@ -16,7 +16,7 @@ from studies.best_trial import best_trial, front_of, trial_score
 from studies.front import ByWeight, FrontPoint, WithinBudget, pareto_front
 from studies.predicted import predictions
 from studies.queries import best_parameters, overview
-from studies.report.facts import gather
+from studies.report import gather
 from studies.report.search import histories, importances
 from studies.report.tables import all_tables
 from studies.storage import open_storage

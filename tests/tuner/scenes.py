@@ -10,7 +10,7 @@ from explainers.classifiers import Classifier
 from explainers.engines import Engine, TorchEngine, make_engine
 from explainers.lime import PredictionCache
 from explainers.references import Reference
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from tests.tuner.tiny import tiny_picture
 from tuner import TuningResult, tune
 from tuner.runtime_model import RuntimeModel

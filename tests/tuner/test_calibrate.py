@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from explainers.lime import LimeParameters, Regressor, Segmentation
-from studies.plain_parameters import parameters_digest, plain_kwargs
+from studies.export import parameters_digest, plain_kwargs
 from studies.records import Submitted, add_submission, calibration_names, latest_calibration
 from tests.studies.scripted_server import ONE
 from tests.tuner.command_line import Cli

@@ -194,7 +194,7 @@ def test_it_tunes_where_no_dashboard_is_installed(
     here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        for module in ("studies.dashboard", "tuner.cli.dashboard"):
+        for module in ("studies.dashboard.app", "tuner.cli.serving"):
             patched.setattr(f"{module}.find_spec", lambda name: None)
         study, folder = tuned_in(here)
         line = cli.refused("dashboard", status=(2,))

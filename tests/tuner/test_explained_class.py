@@ -18,7 +18,7 @@ from explainers.errors import InvalidInput
 from explainers.lime import FlatSetting, LimeParameters, PredictionCache, Segmentation
 from explainers.masks import intersection_over_union
 from explainers.references import Reference
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from studies.export import read_pickle
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli

@@ -20,8 +20,8 @@ import psutil
 import pytest
 import requests
 
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
-from tests.studies.hostile_pickles import entry
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
+from tests.studies.export.hostile_pickles import entry
 from tests.tuner.command_line import Cli
 
 KEYS = tuple(DEMO_SEEDS)[:2]

@@ -17,8 +17,8 @@ from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
 from studies.attributes import DEFAULTS_ORIGIN, STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
 from studies.best_trial import point_of
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from studies.dashboard import dashboard_app
-from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.front import FrontPoint, pareto_front
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli

@@ -21,8 +21,7 @@ import pytest
 
 from explainers.errors import StorageError
 from explainers.lime import LimeParameters
-from studies.export import export_pickle
-from studies.plain_parameters import parameters_digest, plain_kwargs
+from studies.export import export_pickle, parameters_digest, plain_kwargs
 from studies.records import add_submission, submissions
 from studies.storage import DEFAULT_STORAGE
 from tests.studies.scripted_server import ONE, found, page, problem, scripted

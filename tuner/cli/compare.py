@@ -138,6 +138,7 @@ def run_comparison(
     from explainers.metrics import compare as compare_methods
     from explainers.references import parse_heat_map_rule
     from studies.assets import cache_folder
+    from studies.export import FIRST_FRESH_SEED
     from studies.records import (
         ComparedImage,
         ComparisonRun,
@@ -145,7 +146,6 @@ def run_comparison(
         begin_comparison,
         finish_comparison,
     )
-    from studies.verification import FIRST_FRESH_SEED
     from tuner.tuning import package_versions
 
     loaded = place.load_images()
@@ -297,7 +297,7 @@ def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParamete
 def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
     """What the studies' constraint costs, by key; of those that have one."""
     from studies.queries import study_attributes
-    from studies.report.facts import gather
+    from studies.report import gather
 
     keys = {image.key for image in run.images}
     known = study_attributes(storage, [f"{run.study}/{key}" for key in keys])

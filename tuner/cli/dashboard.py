@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.output import errors
+from tuner.cli.serving import address_of, check_installed
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
@@ -35,15 +34,10 @@ def dashboard(
 
     It may run beside tune, on the same database.
     """
-    from studies.http.sockets import bound_socket
     from studies.storage import DEFAULT_STORAGE, check_storage
+    from studies.web.listener import bound_socket
 
-    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
-    if missing:
-        raise InvalidInput(
-            f"dashboard needs {', '.join(missing)}: pip install -e '.[dashboard]' installs what "
-            "it needs"
-        )
+    check_installed("dashboard", _NEEDED)
     url = setting("storage", storage, DEFAULT_STORAGE)
     check_storage(url, write=False)
     with bound_socket(host, port) as bound:
@@ -59,8 +53,7 @@ def _serve(url: str, bound: socket, *, open_browser: bool) -> None:
     app = dashboard_app(url)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may wait
     server = waitress.create_server(app, sockets=[bound], threads=_THREADS)
-    host, port = bound.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    host, address = bound.getsockname()[0], address_of(bound)
     if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
         errors.print(
             f"warning: whoever reaches {host} can see, change and delete these studies: "

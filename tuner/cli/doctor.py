@@ -204,7 +204,7 @@ def _scene(classifier: Classifier) -> NDArray[np.uint8]:
     from PIL import Image
 
     from explainers.images import prepare
-    from studies.demo_scenes import DEMO_SEEDS, draw_scene
+    from studies.catalog.demo import DEMO_SEEDS, draw_scene
 
     scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
     return prepare(Image.fromarray(scene), classifier.geometry)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,19 +13,18 @@ from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.context import Workplace, open_named
 from tuner.cli.output import console, errors
+from tuner.cli.serving import address_of, check_installed, check_least
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from studies.grading.app import GradingService
-    from studies.grading.exam import Exam
-    from studies.grading.limits import Limits
-    from studies.grading.tokens import Tokens
-    from studies.http.listener import Listener
+    from studies.web.evaluator import GradingTask
+    from studies.web.grading import GradingService
+    from studies.web.listener import Listener
 
 __all__ = ["grade"]
 
 DEFAULT_GRADES = "sqlite:///lime-tuner-grades.db"
-_NEEDED = ("fastapi", "uvicorn", "multipart", "psutil")
+_NEEDED = {each: each for each in ("fastapi", "uvicorn", "multipart", "psutil")}
 
 
 def grade(
@@ -73,11 +71,11 @@ def grade(
     Submissions are read as data, never run; each is explained by stock lime in a process of its
     own that is killed at the cut-off.
     """
-    from studies.grading.evaluator_process import EXAM_PREFIX
-    from studies.grading.limits import Limits
-    from studies.grading.tokens import hashed_lines, read_tokens
-    from studies.http.sockets import bound_socket
+    from studies.records import records
     from studies.storage import absolute_url
+    from studies.web.evaluator import TASK_PREFIX, EvaluatorProcess, Limits, write_task
+    from studies.web.listener import bound_socket
+    from studies.web.tokens import hashed_lines, read_tokens
     from tuner.ending import tidy_end
 
     if tokens is None:
@@ -86,18 +84,17 @@ def grade(
         for line in hashed_lines(tokens):
             console.print(line, markup=False, soft_wrap=True)
         return
-    _check(
+    check_least(
         {
             "slots": slots, "queue": queue, "per-hour": per_hour, "repeats": repeats,
             "cutoff": cutoff, "memory": memory, "max-samples": max_samples, "max-batch": max_batch,
             "max-superpixels": max_superpixels,
-        }
+        },
+        {"queue": 0},
     )  # fmt: skip
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise InvalidInput(
-            f"grade needs {', '.join(missing)}: pip install -e '.[grade]' installs what it needs"
-        )
+    check_installed("grade", _NEEDED)
+    from studies.web.grading import GradingService
+
     limits = Limits(
         samples=max_samples, batch=max_batch, superpixels=max_superpixels, cutoff=cutoff,
         memory_mb=memory,
@@ -106,46 +103,39 @@ def grade(
     if truth is not None and not truth.is_dir():
         raise InvalidInput(f"--truth {truth} is no folder: give one with a mask per key")
     url = absolute_url(setting("storage", storage, DEFAULT_GRADES))
-    _check_database(url)
+    with records(url):
+        pass  # tried before anything slow is done for it
     rule = str(truth) if truth is not None else setting("reference", reference)
     with (
         tidy_end(),
         bound_socket(host, port) as bound,
-        tempfile.TemporaryDirectory(prefix=EXAM_PREFIX) as folder,
+        tempfile.TemporaryDirectory(prefix=TASK_PREFIX) as folder,
     ):
         place = open_named(
             catalog=catalog, assets=assets, model=model, weights=weights, device=device,
             cam_layer=cam_layer, images=images,
         )  # fmt: skip
-        exam = _exam(place, rule, named=truth is None, slots=slots, repeats=repeats, seed=seed)
-        _serve(_service(exam, Path(folder), teams, limits, url, slots, per_hour, queue), bound)
+        task = _task(place, rule, named=truth is None, slots=slots, repeats=repeats, seed=seed)
+        write_task(task, Path(folder))
+        service = GradingService(
+            task=task, tokens=teams, limits=limits, storage=url,
+            evaluators=tuple(EvaluatorProcess(Path(folder)) for _ in range(slots)),
+            per_hour=per_hour, capacity=queue,
+        )  # fmt: skip
+        _serve(service, bound)
 
 
-def _check(numbers: dict[str, float]) -> None:
-    for name, value in numbers.items():
-        if not value >= 1 and not (name == "queue" and value == 0):
-            raise InvalidInput(f"--{name} {value}: give at least 1")
-
-
-def _check_database(url: str) -> None:
-    """Before anything slow is done for it."""
-    from studies.records import records
-
-    with records(url):
-        pass
-
-
-def _exam(
+def _task(
     place: Workplace, rule: str | None, *, named: bool, slots: int, repeats: int, seed: int
-) -> Exam:
-    from studies.grading.exam import Exam
-    from studies.verification import FIRST_FRESH_SEED
+) -> GradingTask:
+    from studies.export import FIRST_FRESH_SEED
+    from studies.web.evaluator import GradingTask
 
     loaded = place.load_images()
     references = place.references(loaded, rule)
     spec = place.classifier.spec
     assert spec is not None
-    return Exam(
+    return GradingTask(
         images={image.key: image.pixels for image in loaded},
         references={image.key: references[image.key].mask for image in loaded},
         # Where masks lie on this machine is nobody's business.
@@ -157,44 +147,23 @@ def _exam(
     )
 
 
-def _service(
-    exam: Exam,
-    folder: Path,
-    teams: Tokens,
-    limits: Limits,
-    url: str,
-    slots: int,
-    per_hour: int,
-    queue: int,
-) -> GradingService:
-    from studies.grading.app import GradingService
-    from studies.grading.exam import write_exam
-    from studies.grading.slot import Slot
-
-    write_exam(exam, folder)
-    return GradingService(
-        exam=exam, tokens=teams, limits=limits, storage=url,
-        slots=tuple(Slot(folder) for _ in range(slots)), per_hour=per_hour, capacity=queue,
-    )  # fmt: skip
-
-
 def _serve(service: GradingService, bound: Listener) -> None:
-    from studies.grading.app import create_app
-    from studies.http.server import log_to_stderr, run_server
+    from studies.web.grading import create_app
+    from studies.web.http import run_server
+    from studies.web.server_log import log_to_stderr
     from tuner.log_file import hush_warnings
 
     try:
-        for slot in service.slots:
-            slot.start()  # what keeps them from starting is told here, in one line
+        for evaluator in service.evaluators:
+            evaluator.start()  # what keeps them from starting is told here, in one line
         hush_warnings()
         log_to_stderr()
-        host, port = bound.getsockname()[:2]
+        teams = len(set(service.tokens.teams.values()))
         errors.print(
-            f"grading {len(service.exam.keys)} images for "
-            f"{len(set(service.tokens.teams.values()))} teams on http://{host}:{port}; "
-            "Ctrl-C ends it"
-        )
+            f"grading {len(service.task.keys)} images for {teams} teams on {address_of(bound)}; "
+            "Ctrl-C ends it", markup=False,
+        )  # fmt: skip
         run_server(create_app(service), bound)
     finally:
-        for slot in service.slots:
-            slot.kill()
+        for evaluator in service.evaluators:
+            evaluator.kill()

@@ -27,8 +27,8 @@ def compare_objectives(
     from explainers.engines import make_engine
     from explainers.lime import LimeParameters, PredictionCache
     from studies.assets import cache_folder
+    from studies.export import FIRST_FRESH_SEED
     from studies.queries import best_parameters
-    from studies.verification import FIRST_FRESH_SEED
     from tuner.calibration import runtime_model_for
     from tuner.objectives_alike import Alike, alike, mean_alike
     from tuner.task import TuningTask

@@ -232,9 +232,16 @@ def run_verification(
     from explainers.machine_load import LoadMeter, busy_sentence
     from explainers.masks import MASK_RULE
     from explainers.references import Reference
-    from studies.export import check_kwargs, explained_class, settings_digest
+    from studies.export import (
+        FIRST_FRESH_SEED,
+        VerificationCase,
+        check_kwargs,
+        explained_class,
+        settings_digest,
+        summary,
+        verify_image,
+    )
     from studies.storage import DEFAULT_STORAGE, holds_studies
-    from studies.verification import FIRST_FRESH_SEED, VerificationCase, summary, verify_image
 
     complaints = check_kwargs(document, place.catalog.keys, graded=False)
     for complaint in complaints:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,17 +11,18 @@ import typer
 from explainers.errors import InvalidInput
 from tuner.cli import options
 from tuner.cli.output import errors
+from tuner.cli.serving import address_of, check_installed, check_least
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from studies.http.listener import Listener
-    from studies.service.app import Service
+    from studies.web.listener import Listener
+    from studies.web.service import Service
     from tuner.service_crew import ServiceCrew
 
 __all__ = ["serve"]
 
 TOKEN_VARIABLE = "LIME_TUNER_SERVICE_TOKEN"
-_NEEDED = ("fastapi", "uvicorn", "multipart", "optuna_dashboard")
+_NEEDED = {each: each for each in ("fastapi", "uvicorn", "multipart", "optuna_dashboard")}
 _LEAST_TOKEN = 16
 
 
@@ -78,35 +78,28 @@ def serve(
     Whoever reaches the page drops photographs and takes LIME parameters away. Killed and started
     again, it goes on where it was.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise InvalidInput(
-            f"serve needs {', '.join(missing)}: pip install -e '.[serve]' installs what it needs"
-        )
+    check_installed("serve", _NEEDED)
     from dissection.records import latest_dissections
     from dissection.report_part import dissection_part
     from explainers.references import parse_reference
-    from studies.http.connections import connection_limits
-    from studies.http.guard import is_loopback
-    from studies.http.sockets import bound_socket
-    from studies.service.app import Service
-    from studies.service.folder import service_folder
-    from studies.service.limits import ServiceLimits
-    from studies.service.uploads import Defaults
     from studies.storage import DEFAULT_STORAGE, absolute_url, check_storage, open_storage
+    from studies.web.http import connection_limits, is_loopback
+    from studies.web.listener import bound_socket
+    from studies.web.service import Defaults, Service, ServiceLimits, service_folder
     from tuner.ending import tidy_end
     from tuner.service_crew import ServiceCrew
     from tuner.service_jobs import ServicePlan
 
     usual = setting("trials", trials, 60)
     each = setting("seeds", seeds, 10)
-    _check(
+    check_least(
         {
-            "workers": (workers, 0), "threads": (threads or 1, 1), "trials": (usual, 1),
-            "seeds": (each, 1), "max-trials": (max_trials, 1), "max-images": (max_images, 1),
-            "max-mb": (max_mb, 1), "max-megapixels": (max_megapixels, 1), "queue": (queue, 1),
-            "keep-days": (1 if keep_days is None else keep_days, 1),
-        }
+            "workers": workers, "threads": threads or 1, "trials": usual, "seeds": each,
+            "max-trials": max_trials, "max-images": max_images, "max-mb": max_mb,
+            "max-megapixels": max_megapixels, "queue": queue,
+            "keep-days": 1 if keep_days is None else keep_days,
+        },
+        {"workers": 0},
     )  # fmt: skip
     token = _token(open_to_others=not is_loopback(host))
     url = absolute_url(setting("storage", storage, DEFAULT_STORAGE))
@@ -145,12 +138,6 @@ def serve(
         _serve(service, crew, bound)
 
 
-def _check(numbers: dict[str, tuple[float, int]]) -> None:
-    for name, (value, least) in numbers.items():
-        if not value >= least:
-            raise InvalidInput(f"--{name} {value}: give at least {least}")
-
-
 def _token(*, open_to_others: bool) -> str | None:
     token = os.environ.get(TOKEN_VARIABLE) or None
     if token is None:
@@ -177,20 +164,20 @@ def _found(weights: str | None) -> str | None:
 def _serve(service: Service, crew: ServiceCrew, bound: Listener) -> None:
     import optuna
 
-    from studies.http.server import log_to_stderr, run_server
-    from studies.service.app import create_app
+    from studies.web.http import run_server
+    from studies.web.server_log import log_to_stderr
+    from studies.web.service import create_app
     from tuner.log_file import hush_warnings
 
     hush_warnings()
     log_to_stderr()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     app = create_app(service)
-    host, port = bound.getsockname()[:2]
     try:
         crew.start()  # what keeps them from working is told here, in one line
         errors.print(
-            f"serving on http://{f'[{host}]' if ':' in host else host}:{port}/ with "
-            f"{crew.alive} worker{'s' * (crew.alive != 1)}; Ctrl-C ends it",
+            f"serving on {address_of(bound)}/ with {crew.alive} "
+            f"worker{'s' * (crew.alive != 1)}; Ctrl-C ends it",
             markup=False,
         )
         run_server(app, bound)

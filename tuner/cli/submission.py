@@ -12,8 +12,7 @@ from typing import Any
 from explainers.errors import InvalidInput
 from explainers.lime import LIME_ARGUMENTS
 from studies.catalog import load_catalog
-from studies.export import check_kwargs, read_pickle
-from studies.plain_parameters import parameters_digest, plain_kwargs
+from studies.export import check_kwargs, parameters_digest, plain_kwargs, read_pickle
 from studies.predicted import Prediction, mean_prediction, predictions
 from studies.records import Submitted
 from studies.score_board import BoardRow

@@ -15,7 +15,7 @@ from sklearn import linear_model
 from explainers.errors import InvalidInput, InvalidParameters
 from explainers.lime import LIME_ARGUMENTS, REGRESSORS, SEGMENTERS, LimeParameters
 from explainers.messages import one_line
-from studies.plain_parameters import parameters_digest
+from studies.export import parameters_digest
 from tuner.server.runtime import AnswerFacts
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class KnownAnswer:
     """A parameter set by image, and what the server answered for it.
 
     Attributes:
-        parameters_sha256: see ``studies.plain_parameters``.
+        parameters_sha256: see ``studies.export.plain_parameters``.
         avg_time: seconds.
     """
 
@@ -58,7 +58,7 @@ class KnownAnswer:
 def read_answers(path: Path, keys: Sequence[str]) -> list[KnownAnswer]:
     """Read ``{"submissions": [{"name", "params": {KEY: {...}}, "avg_iou", "avg_time"}]}``.
 
-    Tuples are lists, segmentations and regressors as in ``studies.plain_parameters``.
+    Tuples are lists, segmentations and regressors as in ``studies.export.plain_parameters``.
 
     Args:
         keys: of the catalogue, whose images the server explains.

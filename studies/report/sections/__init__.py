@@ -3,29 +3,21 @@ says what to run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from studies.records import ComparisonRun
 from studies.report.blocks import Block, Missing, Section
 from studies.report.facts import ReportFacts
+from studies.report.sections import methods, objectives, pictures, tuning
 from studies.report.sections.measurement import how_it_was_measured
-from studies.report.sections.methods import (
-    agreement,
-    iou_by_type,
-    public_claims,
-    time_and_fidelity,
-)
-from studies.report.sections.objectives import faithfulness, fronts, one_setting
-from studies.report.sections.pictures import several_classes, side_by_side, what_the_model_sees
 from studies.report.sections.summary import summary
-from studies.report.sections.tuning import (
-    chosen_parameters,
-    constraint,
-    iou_per_image,
-    search,
-    verified,
-)
 
 __all__ = ["sections"]
+
+_NO_COMPARISON = Missing(
+    "No comparison is recorded for this study: run lime-tuner compare with the same --study."
+)
+_NO_DISSECTION = Missing("No dissection is recorded in this storage. Run lime-tuner dissect.")
 
 
 def sections(
@@ -34,32 +26,36 @@ def sections(
     """All of them, in the order of the page.
 
     Args:
-        importance: as :func:`studies.report.search.importances` finds it.
+        importance: as :func:`studies.report.search.importances` gives it.
         dissection: the section of that name.
     """
-    run = facts.comparison
-    nothing = [Missing("No dissection is recorded in this storage. Run lime-tuner dissect.")]
+
+    def compared(make: Callable[[ComparisonRun], Sequence[Block]]) -> Sequence[Block]:
+        run = facts.comparison
+        return [_NO_COMPARISON] if run is None or not run.images else make(run)
+
     # Few people ask for these, so they are there only when somebody has.
-    further = [
-        Section("Faithfulness", faithfulness(facts)),
-        Section("Pareto fronts", fronts(facts)),
-        Section("One setting for all images", one_setting(facts)),
-    ]
-    return [
-        Section("Summary", summary(facts)),
-        Section("What the model sees", what_the_model_sees(run)),
-        Section("Side by side", side_by_side(run)),
-        Section("Several classes", several_classes(run)),
-        Section("IoU per image", iou_per_image(facts)),
-        *(each for each in further if each.blocks),
-        Section("Verified", verified(facts)),
-        Section("IoU by type", iou_by_type(run)),
-        Section("Time and fidelity", time_and_fidelity(run)),
-        Section("Agreement of methods", agreement(run)),
-        Section("Public claims", public_claims(run)),
-        Section("The search", search(facts, importance)),
-        Section("Cost of the constraint", constraint(facts)),
-        Section("Chosen parameters", chosen_parameters(facts)),
-        Section("Dissection", dissection or nothing),
-        Section("How it was measured", how_it_was_measured(facts)),
-    ]
+    further = {
+        "Faithfulness": objectives.faithfulness(facts),
+        "Pareto fronts": objectives.fronts(facts),
+        "One setting for all images": objectives.one_setting(facts),
+    }
+    made = {
+        "Summary": summary(facts),
+        "What the model sees": compared(pictures.what_the_model_sees),
+        "Side by side": compared(pictures.side_by_side),
+        "Several classes": pictures.several_classes(facts.comparison),
+        "IoU per image": tuning.iou_per_image(facts),
+        **{title: blocks for title, blocks in further.items() if blocks},
+        "Verified": tuning.verified(facts),
+        "IoU by type": compared(methods.iou_by_type),
+        "Time and fidelity": compared(methods.time_and_fidelity),
+        "Agreement of methods": compared(methods.agreement),
+        "Public claims": compared(methods.public_claims),
+        "The search": tuning.search(facts, importance),
+        "Cost of the constraint": tuning.constraint(facts),
+        "Chosen parameters": tuning.chosen_parameters(facts),
+        "Dissection": dissection or [_NO_DISSECTION],
+        "How it was measured": how_it_was_measured(facts),
+    }
+    return [Section(title, blocks) for title, blocks in made.items()]

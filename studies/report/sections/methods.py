@@ -6,19 +6,17 @@ from explainers.machine_load import busy_sentence
 from explainers.metrics import LIME_DEFAULT, LIME_TUNED, MEASURES
 from studies.analysis import by_method, methods_of
 from studies.records import ComparisonRun
-from studies.report import figures
-from studies.report.blocks import Block, Chart, ClaimBlock, Missing, Table, Text
+from studies.report.blocks import Block, Chart, Missing, Table, Text
+from studies.report.charts import figures
+from studies.report.charts.drawing import draw
 from studies.report.claims import claims
-from studies.report.drawing import draw
-from studies.report.wording import NO_COMPARISON, around
+from studies.report.wording import around, sentence
 
 __all__ = ["agreement", "iou_by_type", "public_claims", "time_and_fidelity"]
 
 
-def iou_by_type(run: ComparisonRun | None) -> list[Block]:
+def iou_by_type(run: ComparisonRun) -> list[Block]:
     """How far LIME agrees with the heat maps on animate and on inanimate images."""
-    if run is None:
-        return [Missing(NO_COMPARISON)]
     methods = [m for m in methods_of(run) if m in (LIME_DEFAULT, LIME_TUNED)]
     if not methods or not any(image.type for image in run.images):
         return [Missing("The catalogue does not say which images are animate.")]
@@ -33,10 +31,8 @@ def iou_by_type(run: ComparisonRun | None) -> list[Block]:
     ]
 
 
-def time_and_fidelity(run: ComparisonRun | None) -> list[Block]:
+def time_and_fidelity(run: ComparisonRun) -> list[Block]:
     """Seconds against faithfulness, and every measure of every method."""
-    if run is None:
-        return [Missing(NO_COMPARISON)]
     found, methods = by_method(run), methods_of(run)
     rows = [
         [
@@ -54,17 +50,12 @@ def time_and_fidelity(run: ComparisonRun | None) -> list[Block]:
     )
     caption = f"Mean over {len(run.images)} images, 95 % bootstrap interval"
     busy = busy_sentence(run.arguments.get("others_share"))
-    return [
-        chart,
-        Table(caption, ["measure", "better", *methods], rows, (1,)),
-        *([] if busy is None else [Text(f"{busy[0].upper()}{busy[1:]}.")]),
-    ]
+    table = Table(caption, ["measure", "better", *methods], rows, (1,))
+    return [chart, table, *([] if busy is None else [Text(sentence(busy))])]
 
 
-def agreement(run: ComparisonRun | None) -> list[Block]:
+def agreement(run: ComparisonRun) -> list[Block]:
     """The matrix of methods."""
-    if run is None:
-        return [Missing(NO_COMPARISON)]
     rule = run.arguments.get("rule", "")
     return [
         Chart(
@@ -77,13 +68,11 @@ def agreement(run: ComparisonRun | None) -> list[Block]:
     ]
 
 
-def public_claims(run: ComparisonRun | None) -> list[Block]:
+def public_claims(run: ComparisonRun) -> list[Block]:
     """What others say, and what these data say."""
-    if run is None:
-        return [Missing(NO_COMPARISON)]
     intro = Text(
         "Public reports of this task make these claims. The answer here is 'supported' or "
         "'contradicted' only where an interval or a test at 5 % says so; square brackets are 95 % "
         "bootstrap intervals over images."
     )
-    return [intro, *(ClaimBlock.of(claim) for claim in claims(run))]
+    return [intro, *claims(run)]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from explainers.metrics import Faithfulness
 from studies.attributes import TRANSFER
-from studies.report import figures
 from studies.report.blocks import Block, Chart, Marks, Table, Text
-from studies.report.drawing import draw
+from studies.report.charts import figures
+from studies.report.charts.drawing import draw
 from studies.report.facts import ReportFacts
-from studies.report.wording import around, counted, number
+from studies.report.wording import around, counted, in_columns, number
 from studies.statistics import Interval, mean
 
 if TYPE_CHECKING:
@@ -62,12 +62,13 @@ def one_setting(facts: ReportFacts) -> list[Block]:
                 f"setting has {around(left_out)}; the gap is {around(gap)}."
             )
         )
-    rows = [
-        [key, number(areas.get(key)), number(usual.get(key)), number(iou)]
-        for key, iou in sorted(found.items())
-    ]
-    header = ["image", "reference's share", "IoU, defaults", "IoU"]
-    return [*blocks, Table("The setting on each image", header, rows)]
+    columns: dict[str, Callable[[str], str]] = {
+        "image": str,
+        "reference's share": lambda key: number(areas.get(key)),
+        "IoU, defaults": lambda key: number(usual.get(key)),
+        "IoU": lambda key: number(found[key]),
+    }
+    return [*blocks, Table("The setting on each image", *in_columns(sorted(found), columns))]
 
 
 def _per_image(trial: FrozenTrial | None) -> Mapping[str, float]:

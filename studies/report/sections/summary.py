@@ -6,15 +6,11 @@ from explainers.metrics import LIME_DEFAULT, LIME_TUNED
 from explainers.references import DOUBTFUL
 from studies.analysis import by_method, lost_fidelity, methods_of
 from studies.report.blocks import Block, Marks, Missing, Text
-from studies.report.facts import ReportFacts, StudyFacts
+from studies.report.facts import ReportFacts
 from studies.report.wording import around, counted
 from studies.statistics import mean
 
 __all__ = ["summary"]
-
-
-def _finished(facts: ReportFacts) -> list[StudyFacts]:
-    return [study for study in facts.studies if study.overview.best_score is not None]
 
 
 def summary(facts: ReportFacts) -> list[Block]:
@@ -26,7 +22,7 @@ def summary(facts: ReportFacts) -> list[Block]:
         there = f" It holds studies of {others}: name one with --study." if others else ""
         none = f"The storage has no study '{facts.prefix}/…'."
         return [Missing(f"{none}{there} Run lime-tuner tune.")]
-    done = _finished(facts)
+    done = [study for study in facts.studies if study.overview.best_score is not None]
     trials = sum(study.overview.finished for study in facts.studies)
     first = facts.studies[0].attributes
     model = first.get("classifier", {}).get("name", "an unknown classifier")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from explainers.machine_load import busy_sentence
 from explainers.metrics import LIME_DEFAULT, LIME_TUNED
-from studies.report import figures
+from studies.records import VerifiedImage
 from studies.report.blocks import Block, Chart, Missing, Table, Text
-from studies.report.drawing import draw
+from studies.report.charts import figures
+from studies.report.charts.drawing import draw
 from studies.report.facts import ReportFacts, StudyFacts
 from studies.report.search import FEWEST_FOR_IMPORTANCE, histories
-from studies.report.wording import around, counted, number
+from studies.report.wording import around, counted, in_columns, number, sentence
 from studies.runtime_doubt import doubtful_seconds
 from studies.statistics import mean
 
@@ -27,10 +28,14 @@ def iou_per_image(facts: ReportFacts) -> list[Block]:
         for study in facts.studies
         if study.overview.best_iou is not None
     ]
-    if not rows and any(study.overview.best_score is not None for study in facts.studies):
-        return [Missing("These studies have no reference: see Faithfulness.")]
     if not rows:
-        return [Missing("No study has a complete trial yet.")]
+        scored = any(study.overview.best_score is not None for study in facts.studies)
+        why = (
+            "These studies have no reference: see Faithfulness."
+            if scored
+            else "No study has a complete trial yet."
+        )
+        return [Missing(why)]
     better = sum(best > usual for _, usual, best in rows if usual is not None and best is not None)
     chart = Chart(
         draw(
@@ -41,28 +46,27 @@ def iou_per_image(facts: ReportFacts) -> list[Block]:
         f"{len(rows)}. The table below has the figures.",
         f"IoU of the studies' own trials; tuned is better for {better} of {len(rows)} images.",
     )  # fmt: skip
-    table = Table(
-        "The studies' own figures; seconds by the runtime model",
-        [
-            "image", "IoU, defaults", "IoU, tuned", "s, defaults", "s, tuned", "trials",
-            "reliability",
-        ],
-        [
-            [
-                s.key, number(s.overview.default_iou), number(s.overview.best_iou),
-                number(s.overview.default_seconds, 2), number(s.overview.best_seconds, 2),
-                str(s.overview.finished), number(s.overview.reliability, 2),
-            ]
-            for s in facts.studies
-        ],
-    )  # fmt: skip
+    columns: dict[str, Callable[[StudyFacts], str]] = {
+        "image": lambda s: s.key,
+        "IoU, defaults": lambda s: number(s.overview.default_iou),
+        "IoU, tuned": lambda s: number(s.overview.best_iou),
+        "s, defaults": lambda s: number(s.overview.default_seconds, 2),
+        "s, tuned": lambda s: number(s.overview.best_seconds, 2),
+        "trials": lambda s: str(s.overview.finished),
+        "reliability": lambda s: number(s.overview.reliability, 2),
+    }
+    caption = "The studies' own figures; seconds by the runtime model"
     doubts = doubtful_seconds({s.key: s.overview.runtime_doubt for s in facts.studies})
-    return [chart, table, *(Text(f"{doubt[0].upper()}{doubt[1:]}.") for doubt in doubts)]
+    return [
+        chart,
+        Table(caption, *in_columns(facts.studies, columns)),
+        *(Text(sentence(doubt)) for doubt in doubts),
+    ]
 
 
 def verified(facts: ReportFacts) -> list[Block]:
     """The winners run by stock lime on seeds that the search never saw."""
-    done = {s.key: (s, s.verified) for s in facts.studies if s.verified is not None}
+    done = [(s, s.verified) for s in facts.studies if s.verified is not None]
     if not done:
         return [
             Missing(
@@ -70,7 +74,7 @@ def verified(facts: ReportFacts) -> list[Block]:
                 "lime-tuner verify."
             )
         ]
-    found = [each for _, each in done.values() if each is not None]
+    found = [each for _, each in done]
     ious = mean([each.found["iou"] for each in found])
     text = (
         f"Stock lime in fresh processes, on fresh seeds, by the clock: IoU {around(ious)} in "
@@ -83,28 +87,26 @@ def verified(facts: ReportFacts) -> list[Block]:
         text += f"; with lime's defaults {around(before)} in {seconds:.2f} s"
     text += f" ({counted(len(found), 'image')})."
     # A difference to the study is luck only where both were scored against the same masks.
-    if all(each.reference == _rule(study) for study, each in done.values()):
-        own = mean([study.overview.best_iou or 0.0 for study, _ in done.values()]).mean
+    if all(each.reference == _rule(study) for study, each in done):
+        own = mean([study.overview.best_iou or 0.0 for study, _ in done]).mean
         text += f" In their studies it was {own:.3f}; {own - ious.mean:+.3f} of that is luck."
-    rows = [
-        [
-            key, number((each.defaults or {}).get("iou")), number(each.found["iou"]),
-            number(each.found["iou_std"]), number(study.overview.best_iou),
-            number((each.defaults or {}).get("time"), 2), number(each.found["time"], 2),
-            str(each.seeds), each.reference,
-        ]
-        for key, (study, each) in done.items()
-    ]  # fmt: skip
-    header = [
-        "image", "IoU, defaults", "IoU, tuned", "± seeds", "in its study", "s, defaults",
-        "s, tuned", "seeds", "reference",
-    ]  # fmt: skip
+    columns: dict[str, Callable[[tuple[StudyFacts, VerifiedImage]], str]] = {
+        "image": lambda pair: pair[0].key,
+        "IoU, defaults": lambda pair: number((pair[1].defaults or {}).get("iou")),
+        "IoU, tuned": lambda pair: number(pair[1].found["iou"]),
+        "± seeds": lambda pair: number(pair[1].found["iou_std"]),
+        "in its study": lambda pair: number(pair[0].overview.best_iou),
+        "s, defaults": lambda pair: number((pair[1].defaults or {}).get("time"), 2),
+        "s, tuned": lambda pair: number(pair[1].found["time"], 2),
+        "seeds": lambda pair: str(pair[1].seeds),
+        "reference": lambda pair: pair[1].reference,
+    }
     shares = [each.others_share for each in found if each.others_share is not None]
     busy = busy_sentence(max(shares, default=None))
     return [
         Text(text),
-        Table("Stock lime, by the clock", header, rows, (8,)),
-        *([] if busy is None else [Text(f"{busy[0].upper()}{busy[1:]}.")]),
+        Table("Stock lime, by the clock", *in_columns(done, columns), (8,)),
+        *([] if busy is None else [Text(sentence(busy))]),
     ]
 
 
@@ -130,12 +132,15 @@ def constraint(facts: ReportFacts) -> list[Block]:
         f"of {around(free)}, at least {free.mean - kept.mean:.3f} less: the search turns away from "
         "what is refused, so without the constraint it may find more."
     )
-    rows = [
-        [key, number(c.iou), number(c.free_iou), number(c.cost), str(c.refused), c.reason]
-        for key, c in costs.items()
-    ]
-    header = ["image", "IoU", "IoU without", "cost", "refused", "the best that was refused"]
-    return [Text(text), Table("What the constraint costs", header, rows, (5,))]
+    columns: dict[str, Callable[[str], str]] = {
+        "image": str,
+        "IoU": lambda key: number(costs[key].iou),
+        "IoU without": lambda key: number(costs[key].free_iou),
+        "cost": lambda key: number(costs[key].cost),
+        "refused": lambda key: str(costs[key].refused),
+        "the best that was refused": lambda key: costs[key].reason,
+    }
+    return [Text(text), Table("What the constraint costs", *in_columns(costs, columns), (5,))]
 
 
 def search(facts: ReportFacts, importance: Mapping[str, float]) -> list[Block]:

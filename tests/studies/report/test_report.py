@@ -18,8 +18,7 @@ from studies.attributes import DEFAULTS_ORIGIN, TRANSFER
 from studies.catalog_names import catalog_study
 from studies.export import settings_digest
 from studies.records import add_comparison, add_verification
-from studies.report import write_report
-from studies.report.drawing import draw
+from studies.report import draw, write_report
 from studies.storage import open_storage
 from studies.trial_record import TrialRecord
 from tests.studies.comparison_samples import comparison_run

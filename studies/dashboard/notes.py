@@ -1,0 +1,202 @@
+"""A study on one page of Markdown: pictures, numbers, and the parameters to take away."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from explainers.metrics import Faithfulness
+from studies.dashboard.pictures import legend
+from studies.export import parameter_code
+from studies.runtime_doubt import runtime_doubt
+from studies.trial_record import TrialRecord
+
+__all__ = ["ScoredTrial", "study_note"]
+
+_GAP = "&emsp;"  # the dashboard gives tables no padding
+_MARKUP = re.compile(r"([\\`*_\[\]<>|#~$])")
+
+
+@dataclass(frozen=True)
+class ScoredTrial:
+    """A finished trial with its score and what it found."""
+
+    number: int
+    score: float
+    record: TrialRecord
+
+    @property
+    def iou(self) -> float:
+        """Mean over its seeds."""
+        return self.record.iou
+
+    @property
+    def quality(self) -> float:
+        """What the score takes the price of the runtime from: IoU, or the mean of what is
+        faithful."""
+        return self.record.iou if self.record.faithful is None else self.record.faithful.value
+
+    @property
+    def runtime_seconds(self) -> float:
+        """Of one explanation, by the runtime model."""
+        return self.record.runtime_seconds
+
+
+def study_note(
+    attributes: Mapping[str, Any],
+    best: ScoredTrial,
+    default: ScoredTrial | None,
+    *,
+    finished: int,
+    stopped: int,
+    pictures: Mapping[str, str],
+    front: Sequence[ScoredTrial] = (),
+) -> str:
+    """What a study has found so far.
+
+    Args:
+        attributes: the study's user attributes.
+        default: lime's own defaults; ``None`` before it is their turn.
+        finished: trials with a result, of which ``stopped`` were given up early.
+        pictures: paths by the title that each is shown under, in order; may be empty.
+        front: of a study with two objectives, fastest first.
+    """
+    parts = [
+        f"## {_text(attributes.get('image_key') or 'image')}: {_headline(best, default)}",
+        _gallery(pictures, has_reference=not math.isnan(best.record.iou)),
+        _numbers(best, default),
+        _front(front),
+        _facts(attributes, best.record, finished, stopped),
+        f"```python\n{parameter_code(best.record.parameters)}\n```",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _headline(best: ScoredTrial, default: ScoredTrial | None) -> str:
+    what = "IoU" if best.record.faithful is None else "faithfulness"
+    found = f"{what} {best.quality:.2f} in {_number(best.record.runtime_seconds, 2)} s"
+    if default is None:
+        return found
+    seconds = _number(default.record.runtime_seconds, 2)
+    return f"{found}; lime's defaults {default.quality:.2f} in {seconds} s"
+
+
+def _gallery(pictures: Mapping[str, str], *, has_reference: bool) -> str:
+    if not pictures:
+        return ""
+    titles = [_text(title) for title in pictures]
+    shown = [f"![{title}]({path})" for title, path in zip(titles, pictures.values(), strict=True)]
+    colours = legend(has_reference=has_reference)
+    return f"{_row(titles)}\n{_row(['---'] * len(titles))}\n{_row(shown)}\n\n*{colours}*"
+
+
+def _numbers(best: ScoredTrial, default: ScoredTrial | None) -> str:
+    columns = [best] if default is None else [best, default]
+    records = [each.record for each in columns]
+    rows = [
+        ["", f"{_GAP}best (trial {best.number})", f"{_GAP}lime's defaults"][: 1 + len(columns)],
+        ["---", *["---:" for _ in columns]],
+        *_qualities(records),
+        ["seconds, by the runtime model", *[_number(r.runtime_seconds, 3) for r in records]],
+        ["relative to the defaults' seconds", *[_number(r.runtime_ratio, 3) for r in records]],
+        ["score", *[f"{each.score:.3f}" for each in columns]],
+        ["superpixels", *[str(r.superpixels) for r in records]],
+    ]
+    return "\n".join(_row(row) for row in rows)
+
+
+def _qualities(records: Sequence[TrialRecord]) -> list[list[str]]:
+    """What the score is made of."""
+    rows = []
+    if not any(math.isnan(record.iou) for record in records):
+        rows.append(["IoU with the reference", *[_spread(record) for record in records]])
+    found = [record.faithful for record in records if record.faithful is not None]
+    if len(found) == len(records):
+        rows += [
+            ["held-out R² of the surrogate", *[f"{each.r2:.3f}" for each in found]],
+            ["insertion − deletion", *[f"{each.gain:.3f}" for each in found]],
+            ["agreement of the seeds' masks", *[_agreement(each) for each in found]],
+            ["faithfulness, their mean", *[f"{each.value:.3f}" for each in found]],
+        ]
+    return rows
+
+
+def _agreement(found: Faithfulness) -> str:
+    return "" if math.isnan(found.stability) else f"{found.stability:.3f}"
+
+
+def _front(front: Sequence[ScoredTrial]) -> str:
+    if not front:
+        return ""
+    rows = [
+        ["on the Pareto front", f"{_GAP}seconds", f"{_GAP}IoU"],
+        ["---", "---:", "---:"],
+        *[
+            [f"trial {each.number}", _number(each.runtime_seconds, 3), _spread(each.record)]
+            for each in front
+        ],
+    ]
+    chooses = "*lime-tuner export --budget SECONDS or --weight W chooses another of these.*"
+    return "\n".join(_row(row) for row in rows) + f"\n\n{chooses}"
+
+
+def _spread(record: TrialRecord) -> str:
+    seeds = len(record.seeds)
+    if seeds == 1:
+        return f"{record.iou:.3f} (1 seed)"
+    return f"{record.iou:.3f} ± {record.iou_std:.3f} ({seeds} seeds)"
+
+
+def _facts(attributes: Mapping[str, Any], best: TrialRecord, finished: int, stopped: int) -> str:
+    faithful, has_reference = best.faithful, not math.isnan(best.iou)
+    lead = "" if faithful is None else ", and what is missing to a clear lead over lime's defaults"
+    classifier = attributes.get("classifier") or {}
+    lines = [
+        f"{finished} trials, {stopped} of them stopped early; the score is the "
+        f"{'IoU' if faithful is None else 'faithfulness'} less "
+        f"{attributes.get('runtime_weight', 0.1):g} × relative seconds{lead}.",
+    ]
+    if has_reference:
+        lines.append(f"Reference: {_reference(attributes.get('reference') or {})}")
+    if attributes.get("class_name"):
+        probability = attributes.get("probability")
+        certain = "" if probability is None else f" ({probability:.0%})"
+        lines.append(
+            f"Class: {_text(attributes['class_name'])}{certain}, by "
+            f"{_text(classifier.get('name') or 'the classifier')}."
+        )
+    doubt = runtime_doubt(attributes.get("runtime_model"))
+    if doubt is not None:
+        lines.append(f"The seconds are **not to be trusted**: {_text(doubt)}.")
+    if "fidelity" in attributes.get("constraints", ()):
+        lines.append("Nothing could win that explains less than lime's defaults.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _reference(reference: Mapping[str, Any]) -> str:
+    # As code: gradcam@0.3 would become a mail address.
+    rule = f"`{str(reference.get('rule', 'unknown')).replace('`', '')}`"
+    if reference.get("reliability") is None:
+        return f"{rule}, not judged."
+    from explainers.references import Reliability  # imports torch, which only tuning needs
+
+    reliability = Reliability.from_json(reference["reliability"])
+    doubt = f", **doubtful**: {_text(reliability.doubt)}" if reliability.doubt else ""
+    return f"{rule}, reliability {reliability.score:.2f}{doubt}."
+
+
+def _number(value: float, digits: int) -> str:
+    """With so many significant digits, and no exponent where a number is only large."""
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(value: object) -> str:
+    """One line that Markdown shows as it is."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(value).split()))

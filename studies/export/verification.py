@@ -1,0 +1,207 @@
+"""Stock lime in a fresh process: the number we quote.
+
+No cache, no engine, a real clock, seeds that the search never saw. The parent writes each image,
+its reference and its keyword arguments to a folder and starts this module on it, which imports
+lime and the user's own classifier and nothing of the search.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.errors import LimeTunerError
+from explainers.masks import MASK_RULE, MaskRule
+from studies.export.pickles import explained_class
+from studies.export.restricted_pickle import load_restricted
+from studies.export.stock_lime import explain_with_stock_lime, stock_faithfulness
+
+__all__ = ["FIRST_FRESH_SEED", "ImageVerdict", "VerificationCase", "summary", "verify_image"]
+
+FIRST_FRESH_SEED = 1_000_003
+"""Far above any seed that trials spend."""
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, eq=False)
+class VerificationCase:
+    """One image to explain with stock lime.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        reference: (H, W) bool.
+        kwargs: for ``explain_instance``.
+        classifier_spec: keyword arguments of ``explainers.classifiers.load_classifier``.
+        has_reference: where there is none, held-out R² and insertion minus deletion are measured
+            instead of IoU.
+    """
+
+    key: str
+    image: NDArray[np.uint8]
+    reference: NDArray[np.bool_]
+    kwargs: Mapping[str, Any]
+    classifier_spec: Mapping[str, Any]
+    mask_rule: MaskRule = MASK_RULE
+    has_reference: bool = True
+
+
+@dataclass(frozen=True)
+class ImageVerdict:
+    """What stock lime gave, seed by seed.
+
+    Attributes:
+        ious: in [0, 1]. seconds: of ``explain_instance`` on a warmed-up classifier.
+        label: the class explained, by name.
+        never_hidden: lime could not hide a part of the picture, because its superpixels are not
+            numbered from 0.
+        r2s, gains: held-out R², and insertion minus deletion; in place of ``ious`` where there is
+            no reference.
+    """
+
+    key: str
+    ious: tuple[float, ...]
+    seconds: tuple[float, ...]
+    label: str
+    r2s: tuple[float, ...] = ()
+    gains: tuple[float, ...] = ()
+    never_hidden: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The server's own field names."""
+        found: dict[str, Any] = {
+            "iou": float(np.mean(self.ious)) if self.ious else None,
+            "iou_std": float(np.std(self.ious)) if self.ious else None,
+            "time": float(np.mean(self.seconds)),
+            "label": self.label,
+        }
+        if self.r2s:
+            found["r2"] = float(np.mean(self.r2s))
+            found["insertion_minus_deletion"] = float(np.mean(self.gains))
+        return found
+
+
+def summary(verdicts: Iterable[ImageVerdict]) -> dict[str, Any]:
+    """``{"avg_iou", "avg_time", "images": {KEY: {"iou", "iou_std", "time", "label"}}}``."""
+    images = {verdict.key: verdict.as_json() for verdict in verdicts}
+
+    def mean(name: str) -> float | None:
+        known = [image[name] for image in images.values() if image.get(name) is not None]
+        return float(np.mean(known)) if known else None
+
+    further = {f"avg_{name}": mean(name) for name in ("r2", "insertion_minus_deletion")}
+    return {
+        "avg_iou": mean("iou"), "avg_time": mean("time"), "images": images,
+        **{name: value for name, value in further.items() if value is not None},
+    }  # fmt: skip
+
+
+def verify_image(
+    case: VerificationCase, seeds: Sequence[int], baseline_seeds: Sequence[int] = ()
+) -> tuple[ImageVerdict, ImageVerdict | None]:
+    """Explain one image with stock lime in a process of its own, once per seed.
+
+    Args:
+        baseline_seeds: seeds for lime's defaults, which explain the same class in the same process
+            afterwards.
+
+    Returns:
+        The verdict, and that of lime's defaults when there are seeds for it.
+
+    Raises:
+        LimeTunerError: stock lime failed; says with what.
+    """
+    label = explained_class(case.kwargs)
+    request = {
+        "classifier": dict(case.classifier_spec), "mask_rule": case.mask_rule.as_kwargs(),
+        "has_reference": case.has_reference,
+        "seeds": list(seeds), "baseline_seeds": list(baseline_seeds),
+        # lime's defaults explain the likeliest class unless they are asked for another.
+        "defaults": {} if label is None else {"labels": [label], "top_labels": None},
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="lime-tuner-verify-") as name:
+        folder = Path(name)
+        np.save(folder / "image.npy", case.image)
+        np.save(folder / "reference.npy", case.reference)
+        (folder / "kwargs.pkl").write_bytes(pickle.dumps(dict(case.kwargs), protocol=4))
+        (folder / "request.json").write_text(json.dumps(request))
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
+        done = subprocess.run(
+            [sys.executable, "-m", "studies.export.verification", name],
+            env={**os.environ, "TQDM_DISABLE": "1", "PYTHONPATH": path},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        answer = folder / "answer.json"
+        if done.returncode != 0 or not answer.is_file():
+            lines = [line for line in done.stderr.strip().splitlines() if line.strip()]
+            if done.returncode < 0 or not lines:
+                lines = [f"the process ended with status {done.returncode}"]
+            raise LimeTunerError(f"{case.key}: stock lime failed: {lines[-1][:300]}")
+        document = json.loads(answer.read_text())
+    found, defaults = (_verdict(case.key, document[which]) for which in ("given", "defaults"))
+    return found, defaults if defaults.seconds else None
+
+
+def _verdict(key: str, part: Mapping[str, Any]) -> ImageVerdict:
+    fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in part.items()}
+    return ImageVerdict(key, **fields)
+
+
+def _main(folder: Path) -> None:
+    """The fresh process."""
+    from explainers.classifiers import load_classifier  # imports torch: here only
+
+    warnings.simplefilter("ignore")
+    request = json.loads((folder / "request.json").read_text())
+    image, reference = np.load(folder / "image.npy"), np.load(folder / "reference.npy")
+    classifier = load_classifier(**request["classifier"])
+    predict = classifier.predict_proba
+    predict(np.repeat(image[None], 10, axis=0))  # warm up
+
+    def explained(kwargs_of: Callable[[], dict[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
+        found = [
+            # Regressors keep what they fitted, so every seed gets fresh ones.
+            explain_with_stock_lime(
+                image, reference, predict, kwargs_of(), seed=seed, mask_rule=request["mask_rule"]
+            )
+            for seed in seeds
+        ]
+        ious, faithful = [f.iou for f in found], []
+        if not request["has_reference"]:
+            hidden = kwargs_of().get("hide_color")
+            ious, faithful = (
+                [],
+                [stock_faithfulness(f.explanation, f.label, image, hidden, predict) for f in found],
+            )
+        return {
+            "ious": ious,
+            "r2s": [r2 for r2, _ in faithful],
+            "gains": [gain for _, gain in faithful],
+            "seconds": [f.seconds for f in found],
+            "never_hidden": any(f.never_hidden for f in found),
+            "label": classifier.class_name(found[-1].label) if found else "",
+        }
+
+    pickled = (folder / "kwargs.pkl").read_bytes()
+    answer = {
+        "given": explained(lambda: load_restricted(pickled), request["seeds"]),
+        "defaults": explained(lambda: request["defaults"], request["baseline_seeds"]),
+    }
+    temporary = folder / "answer.tmp"
+    temporary.write_text(json.dumps(answer))
+    temporary.replace(folder / "answer.json")
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

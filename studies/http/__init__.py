@@ -1,1 +1,0 @@
-"""What our web servers have in common."""

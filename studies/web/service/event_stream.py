@@ -1,0 +1,39 @@
+"""A study's progress, sent for as long as somebody listens."""
+
+from __future__ import annotations
+
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from studies.web.http import Problem, problem_answer
+from studies.web.service.progress import Progress
+
+__all__ = ["EventStream"]
+
+_RETRY_SECONDS = 30
+
+
+class EventStream(Response):
+    """Counts its listener from the first byte to the last, however it ends.
+
+    Args:
+        most: that may listen at a time; whoever comes then is told to come back.
+    """
+
+    def __init__(self, progress: Progress, study: str, most: int) -> None:
+        super().__init__()
+        self._progress, self._study, self._most = progress, study, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if self._progress.listeners >= self._most:
+            problem = Problem(503, f"{self._most} listen already", retry_after=_RETRY_SECONDS)
+            await problem_answer(problem)(scope, receive, send)
+            return
+        with self._progress.listening(self._study):
+            stream = StreamingResponse(
+                self._progress.follow(self._study),
+                media_type="text/event-stream",
+                headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+            )
+            await stream(scope, receive, send)
