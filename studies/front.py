@@ -47,7 +47,7 @@ class FrontPoint:
     runtime_ratio: float
 
     def score(self, weight: float) -> float:
-        """As :func:`tuner.objective.score`."""
+        """As :func:`tuner.objectives.score.score`."""
         return self.iou - weight * self.runtime_ratio
 
 

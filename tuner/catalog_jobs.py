@@ -16,7 +16,7 @@ from tuner.jobs import TuneJob
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from tuner.trial import TuningSettings
+    from tuner.problem import TuningSettings
 
 __all__ = ["CatalogJob", "run_catalog_job"]
 
@@ -28,9 +28,9 @@ class CatalogJob:
     Attributes:
         study: its name.
         jobs: of each image, alike in all but the image.
-        aggregate: see ``tuner.catalog_task.Aggregate``.
+        aggregate: see ``tuner.problem.catalog_task.Aggregate``.
         folds: of a cross-validation over images; 0 for none.
-        most_runtime: see ``tuner.catalog_study.affordable``.
+        most_runtime: see ``tuner.study.catalog.affordable``.
     """
 
     study: str
@@ -53,10 +53,10 @@ def run_catalog_job(
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
     from studies.storage import open_storage
-    from tuner.catalog_study import catalog_facts, run_catalog_study, with_stored_prices
-    from tuner.catalog_task import Aggregate, CatalogTask
-    from tuner.cross_validation import cross_validate
     from tuner.loading import kept_classifier, load_catalog_image
+    from tuner.problem import Aggregate, CatalogTask
+    from tuner.study.catalog import catalog_facts, run_catalog_study, with_stored_prices
+    from tuner.study.cross_validation import cross_validate
     from tuner.tuning import open_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -98,8 +98,8 @@ def run_catalog_job(
 
 
 def _settings(job: CatalogJob) -> TuningSettings:
-    from tuner.catalog_study import affordable
-    from tuner.trial import TuningSettings
+    from tuner.problem import TuningSettings
+    from tuner.study.catalog import affordable
 
     first = job.jobs[0]
     return TuningSettings(

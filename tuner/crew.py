@@ -25,7 +25,7 @@ _IDLE_SECONDS = 24 * 3600  # as long as preparing may take
 
 _NEEDED = (
     "lime.lime_image", "sklearn.gaussian_process", "explainers.engines", "studies.patient_storage",
-    "tuner.tuning", "tuner.study_notes",
+    "tuner.tuning", "tuner.study.notes",
 )  # fmt: skip
 
 

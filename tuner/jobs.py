@@ -17,7 +17,7 @@ from tuner.freed_memory import keep_freed_memory
 from tuner.loading import kept_classifier, kept_engine, load_catalog_image
 from tuner.log_file import join_log
 from tuner.plan import PLAN, StudyPlan
-from tuner.search_space import SearchSpace
+from tuner.problem import SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from explainers.classifier import Classifier
     from explainers.lime_parameters import LimeParameters
     from explainers.perturbation_bank import PerturbationBank
-    from tuner.task import TuningTask
-    from tuner.trial import TuningSettings
+    from tuner.problem import TuningSettings, TuningTask
 
 __all__ = [
     "OpenedJob", "TuneJob", "opened_job", "run_job", "run_jobs", "run_until", "settle",
@@ -109,7 +108,7 @@ class TuneJob:
     @property
     def settings(self) -> TuningSettings:
         """How its study is run."""
-        from tuner.trial import TuningSettings
+        from tuner.problem import TuningSettings
 
         return TuningSettings(
             trials=self.trials,
@@ -137,8 +136,8 @@ class TuneJob:
         """
         from explainers.masks import MASK_RULE, MaskRule
         from explainers.reference import Reference
+        from tuner.problem import TuningTask
         from tuner.runtime_model import RuntimeModel
-        from tuner.task import TuningTask
 
         return TuningTask(
             image=pixels,
@@ -231,7 +230,7 @@ def begin_job(job: TuneJob) -> str:
 def run_job(job: TuneJob) -> str:
     """Tune one image; the result is in the storage. Returns the image's key."""
     from studies.artifacts import artifact_store
-    from tuner.study_notes import StudyNotes
+    from tuner.study import StudyNotes
     from tuner.tuning import run_study
 
     with opened_job(job) as opened:

@@ -176,8 +176,7 @@ def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
     """
     from studies.artifacts import artifact_store
     from tuner.jobs import opened_job, settle, winners_of
-    from tuner.study_notes import StudyNotes
-    from tuner.study_runner import StudyRunner, is_done
+    from tuner.study import StudyNotes, StudyRunner, is_done
 
     begun, timeout = time.monotonic(), job.settings.timeout
     left = None if timeout is None else max(0.0, timeout - job.seconds)
@@ -209,7 +208,7 @@ def _tune_job(plan: ServicePlan, job: Job) -> TuneJob:
     from studies.study_pictures import photograph_picture
     from tuner.jobs import TuneJob
     from tuner.loading import kept_classifier, kept_runtime_model, load_catalog_image
-    from tuner.search_space import SearchSpace
+    from tuner.problem import SearchSpace
     from tuner.study_identity import read_studies, stored_runtime_model
 
     folder = ServiceFolder(Path(plan.folder))
@@ -263,7 +262,7 @@ def _reference(
         known: the facts of its study, where there is one.
     """
     from explainers.reference import parse_reference
-    from tuner.references import own_mask
+    from tuner.problem.references import own_mask
     from tuner.study_identity import stored_reference
 
     if job.settings.reference == "masks":

@@ -23,7 +23,7 @@ from explainers.reference import Reference, parse_reference
 from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
 from studies.patient_storage import trouble_told
 from studies.storage import holds_studies, open_storage
-from tuner.faithfulness import AGREEMENT
+from tuner.objectives import AGREEMENT
 from tuner.plan import PLAN
 from tuner.runtime_model import RuntimeModel
 

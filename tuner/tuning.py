@@ -32,8 +32,9 @@ from studies.patient_storage import PatientStorage
 from studies.storage import open_storage
 from studies.study_summary import summarise
 from tuner.calibration import runtime_model_for
+from tuner.problem import SearchSpace, TuningSettings, TuningTask
 from tuner.runtime_model import RuntimeModel
-from tuner.search_space import SearchSpace
+from tuner.study import StudyRunner, is_done
 from tuner.study_identity import (
     StudyIdentity,
     check_identity,
@@ -41,9 +42,6 @@ from tuner.study_identity import (
     stored_reference,
     stored_runtime_model,
 )
-from tuner.study_runner import StudyRunner, is_done
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 
 __all__ = ["TuningResult", "TuningSettings", "as_stored", "open_study", "run_study", "tune"]
 
@@ -230,7 +228,7 @@ def tune(
         trials: finished trials in the end; more are added when a stored study is resumed.
         answers: stop also when the study has asked for so many new classifier answers.
         constrain_fidelity: nothing wins that explains less than lime's defaults; see
-            ``tuner.fidelity_constraint``.
+            ``tuner.objectives.constraint``.
         pareto: look for the whole front of IoU and seconds; ``result.front`` has it, and the best
             is what ``runtime_weight`` chooses from it.
         engine: who computes the classifier's answers; see ``explainers.engines``.

@@ -17,19 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
 from explainers.foreign_text import one_line
-from tuner.faithfulness import AGREEMENT
 from tuner.freed_memory import keep_freed_memory
 from tuner.needs import neediest, needs
+from tuner.objectives import AGREEMENT
 from tuner.plan import StudyPlan
-from tuner.search_space import SearchSpace
+from tuner.problem import SearchSpace
 
 if TYPE_CHECKING:
     from explainers.perturbation_bank import PerturbationBank
     from studies.patient_storage import PatientStorage
     from tuner.jobs import TuneJob
-    from tuner.study_notes import StudyNotes
-    from tuner.study_runner import StudyRunner
-    from tuner.trial import TuningSettings
+    from tuner.problem import TuningSettings
+    from tuner.study import StudyNotes, StudyRunner
 
 __all__ = ["Machine", "Mismatch", "Worker"]
 
@@ -192,7 +191,7 @@ class Worker:
 
     def _slice(self, name: str, plan: StudyPlan) -> int:
         """Some trials of a study; how many."""
-        from tuner.study_runner import has_room, is_done
+        from tuner.study import has_room, is_done
 
         prepared = self._prepared.pop(name, None)
         if prepared is None or prepared.plan != plan:
@@ -229,9 +228,8 @@ class Worker:
         from studies.assets import cache_folder
         from tuner.jobs import winners_of
         from tuner.loading import kept_classifier, load_catalog_image
+        from tuner.study import StudyNotes, StudyRunner
         from tuner.study_identity import StudyIdentity, check_identity
-        from tuner.study_notes import StudyNotes
-        from tuner.study_runner import StudyRunner
 
         storage = self._storage()
         study = optuna.load_study(study_name=name, storage=storage)

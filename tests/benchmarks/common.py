@@ -33,9 +33,9 @@ from explainers.zoo import load_classifier
 from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
 from tuner.calibration import runtime_model_for
-from tuner.objective import score
+from tuner.objectives import score
+from tuner.problem import TuningTask
 from tuner.runtime_model import RuntimeModel
-from tuner.task import TuningTask
 
 __all__ = [
     "CATALOG", "REFERENCE", "add_common_options", "benchmark_classifier", "child_environment",

@@ -32,7 +32,7 @@ from tests.benchmarks.common import (
     say,
     tuning_task,
 )
-from tuner.trial import TuningSettings
+from tuner.problem import TuningSettings
 from tuner.tuning import TuningResult, open_study, run_study, study_facts
 
 

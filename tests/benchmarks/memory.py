@@ -36,7 +36,7 @@ from tests.benchmarks.common import (
 )
 from tests.benchmarks.memory_child import status_kilobytes
 from tuner.jobs import TuneJob
-from tuner.search_space import SearchSpace
+from tuner.problem import SearchSpace
 from tuner.tuning import TuningSettings
 
 _POLL_SECONDS = 0.2

@@ -30,10 +30,9 @@ from tests.benchmarks.common import (
     seconds_of,
     tuning_task,
 )
+from tuner.problem import SearchSpace, TuningTask
 from tuner.runtime_measurement import calibrate
 from tuner.runtime_model import RuntimeModel, RuntimeParts
-from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
 
 
 @dataclass(frozen=True)

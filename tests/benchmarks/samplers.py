@@ -46,11 +46,15 @@ from tests.benchmarks.common import (
 )
 from tests.benchmarks.shared_answers import ChargedBank, SharedSource
 from tuner import samplers as registry
-from tuner.search_space import SearchSpace
-from tuner.stopping import BoundsStopping, Rival, StoppingRule
-from tuner.study_runner import finished_trials
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings
+from tuner.problem import (
+    BoundsStopping,
+    Rival,
+    SearchSpace,
+    StoppingRule,
+    TuningSettings,
+    TuningTask,
+)
+from tuner.study import finished_trials
 from tuner.tuning import open_study, run_study, study_facts
 
 _WILCOXON_P = 0.1  # as its pruner

@@ -38,10 +38,8 @@ from tests.benchmarks.common import (
     tuning_task,
     vanilla_classifier_fn,
 )
-from tuner.objective import score
-from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings
+from tuner.objectives import score
+from tuner.problem import SearchSpace, TuningSettings, TuningTask
 from tuner.tuning import open_study, run_study, study_facts
 
 _OWN_SECONDS = 120.0  # after which ours is given up

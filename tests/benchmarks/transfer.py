@@ -49,15 +49,18 @@ from tests.benchmarks.common import (
     say,
 )
 from tuner.calibration import runtime_model_for
-from tuner.catalog_study import affordable, catalog_facts, run_catalog_study
-from tuner.catalog_task import CatalogTask
-from tuner.cross_validation import cross_validate
-from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
-from tuner.portfolio import Portfolio, ScoredCandidates, distinct
-from tuner.portfolio_scores import probed_candidates, score_candidates, stored_candidates
-from tuner.search_space import ALL_FEATURES, SearchSpace
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings
+from tuner.objectives import FAITHFUL, FaithfulnessMeter
+from tuner.portfolio import (
+    Portfolio,
+    ScoredCandidates,
+    distinct,
+    probed_candidates,
+    score_candidates,
+    stored_candidates,
+)
+from tuner.problem import ALL_FEATURES, CatalogTask, SearchSpace, TuningSettings, TuningTask
+from tuner.study.catalog import affordable, catalog_facts, run_catalog_study
+from tuner.study.cross_validation import cross_validate
 from tuner.tuning import open_study, run_study, study_facts
 
 _MOST_RUNTIME, _MOST_RUNTIME_FAITHFUL = 0.125, 0.25

@@ -55,8 +55,7 @@ from tests.benchmarks.common import (
     tuning_task,
     vanilla_classifier_fn,
 )
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings
+from tuner.problem import TuningSettings, TuningTask
 from tuner.tuning import open_study, run_study, study_facts
 
 __all__ = ["TimedEngine", "run_ours", "run_vanilla"]

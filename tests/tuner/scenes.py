@@ -13,9 +13,8 @@ from explainers.reference import Reference
 from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from tests.tuner.tiny import tiny_picture
 from tuner import TuningResult, tune
+from tuner.problem import SearchSpace, TuningTask
 from tuner.runtime_model import RuntimeModel
-from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
 
 RUNTIME_MODEL = RuntimeModel(
     device="made up for tests",

@@ -10,9 +10,9 @@ import pytest
 from explainers.classifier import Classifier
 from explainers.segmentation import Segmentation
 from tests.tuner.scenes import SMALL_SPACE, demo_task
-from tuner.arms import Arms
-from tuner.objective import score
-from tuner.search_space import SearchSpace
+from tuner.objectives import score
+from tuner.problem import SearchSpace
+from tuner.samplers import Arms
 
 _WEIGHT = 0.1
 _EVER = 1e6  # seconds

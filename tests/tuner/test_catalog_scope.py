@@ -19,12 +19,10 @@ from explainers.segmentation import Segmentation
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tests.tuner.tiny import KEYS, TINY
-from tuner.catalog_arms import CatalogArms, Steps, paired
-from tuner.catalog_study import affordable, run_catalog_study, values_on
-from tuner.catalog_task import MEAN, Aggregate, CatalogTask
-from tuner.cross_validation import folds_of
-from tuner.search_space import SearchSpace
-from tuner.trial import TuningSettings
+from tuner.problem import MEAN, Aggregate, CatalogTask, SearchSpace, TuningSettings
+from tuner.samplers import CatalogArms, Steps, paired
+from tuner.study.catalog import affordable, run_catalog_study, values_on
+from tuner.study.cross_validation import folds_of
 
 _KEYS = ("house", "key", "umbrella")
 _SLIC = Segmentation.of("slic", n_segments=8, compactness=20)

@@ -6,8 +6,8 @@ import pytest
 
 from explainers.classifier import Classifier
 from tests.tuner.scenes import SMALL_SPACE, demo_task
-from tuner.ceiling_sampler import CeilingSampler
-from tuner.trial import TuningSettings
+from tuner.problem import TuningSettings
+from tuner.samplers import CeilingSampler
 from tuner.tuning import open_study, run_study
 
 

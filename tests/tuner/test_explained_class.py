@@ -26,9 +26,9 @@ from studies.export import read_pickle
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
-from tuner.arms import Arm, Arms
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings, run_trial
+from tuner.problem import TuningSettings, TuningTask
+from tuner.samplers import Arm, Arms
+from tuner.study import run_trial
 from tuner.tuning import open_study
 
 RED, GREEN, NEITHER = range(3)

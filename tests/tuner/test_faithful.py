@@ -23,10 +23,8 @@ from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
 from tests.tuner.tiny import tiny_picture
-from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
-from tuner.fidelity_constraint import fidelity_of
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings
+from tuner.objectives import FAITHFUL, FaithfulnessMeter, fidelity_of
+from tuner.problem import TuningSettings, TuningTask
 from tuner.tuning import run_study
 
 _PARAMETERS = LimeParameters(

@@ -13,8 +13,8 @@ from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.trial_record import TrialRecord
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
-from tuner.fidelity_constraint import Fidelity, default_fidelity, fidelity_of
-from tuner.trial import TuningSettings
+from tuner.objectives import Fidelity, default_fidelity, fidelity_of
+from tuner.problem import TuningSettings
 from tuner.tuning import open_study, run_study, study_facts
 
 FREE = TuningSettings(trials=25, seeds=3, space=SMALL_SPACE, seed=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.objective import score
+from tuner.objectives import score
 
 UNIT = st.floats(0, 1)
 

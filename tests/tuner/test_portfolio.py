@@ -18,9 +18,16 @@ from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tests.tuner.tiny import TINY
-from tuner.portfolio import Candidate, Portfolio, ScoredCandidates, choose, distinct, load_portfolio
-from tuner.portfolio_scores import stored_candidates
-from tuner.trial import TuningSettings
+from tuner.portfolio import (
+    Candidate,
+    Portfolio,
+    ScoredCandidates,
+    choose,
+    distinct,
+    load_portfolio,
+    stored_candidates,
+)
+from tuner.problem import TuningSettings
 from tuner.tuning import run_study
 
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.stopping import LOOKS, BoundsStopping, Rival
+from tuner.problem import LOOKS, BoundsStopping, Rival
 
 UNIT = st.floats(0, 1)
 STOPPING = BoundsStopping()

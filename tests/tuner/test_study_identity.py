@@ -24,10 +24,9 @@ from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tests.tuner.tiny import MODEL
 from tuner.plan import PLAN, StudyPlan
+from tuner.problem import TuningSettings, TuningTask
 from tuner.runtime_model import RuntimeModel
 from tuner.study_identity import StudyIdentity, check_identity, read_studies
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings
 from tuner.tuning import as_stored, open_study, study_facts
 
 

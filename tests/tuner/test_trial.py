@@ -13,9 +13,8 @@ from optuna.trial import TrialState
 from explainers.classifier import Classifier
 from explainers.lime_parameters import LimeParameters
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
-from tuner.stopping import LOOKS, Rival
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings, _confirming, _hopeless_look
+from tuner.problem import LOOKS, Rival, TuningSettings, TuningTask
+from tuner.study.trial import _confirming, _hopeless_look
 from tuner.tuning import open_study, run_study
 
 SETTINGS = TuningSettings(trials=30, seeds=3, sampler="random", space=SMALL_SPACE, seed=1)
@@ -57,7 +56,7 @@ def test_looks_do_not_change_what_a_trial_scores(tiny_classifier: Classifier) ->
     settings = replace(SETTINGS, trials=8, stopping=Never())
     looked = _study(tiny_classifier, settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.trial.LOOKS", ())
+        patch.setattr("tuner.study.trial.LOOKS", ())
         plain = _study(tiny_classifier, settings)
     assert [t.value for t in looked.trials] == [t.value for t in plain.trials]
     asked = [[t.user_attrs["answers"] for t in study.trials] for study in (looked, plain)]

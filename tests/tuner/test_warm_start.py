@@ -10,10 +10,9 @@ from explainers.classifier import Classifier
 from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
-from tuner.search_space import SearchSpace
-from tuner.trial import TuningSettings
+from tuner.problem import SearchSpace, TuningSettings
+from tuner.samplers import STARTERS, enqueue_first
 from tuner.tuning import open_study, run_study
-from tuner.warm_start import STARTERS, enqueue_first
 
 
 def _slic(n: int, compactness: int = 5, **changes: int) -> LimeParameters:

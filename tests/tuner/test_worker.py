@@ -20,7 +20,7 @@ from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
 from tuner.plan import StudyPlan
-from tuner.search_space import SearchSpace
+from tuner.problem import SearchSpace
 from tuner.worker import Machine, Mismatch, Worker
 
 

@@ -22,9 +22,9 @@ class CatalogScope:
     """What ``--scope catalog`` was asked for.
 
     Attributes:
-        aggregate: see ``tuner.catalog_task.Aggregate``.
+        aggregate: see ``tuner.problem.catalog_task.Aggregate``.
         folds: of the cross-validation; 0 for none.
-        most_runtime: see ``tuner.catalog_study.affordable``.
+        most_runtime: see ``tuner.study.catalog.affordable``.
     """
 
     aggregate: str = "mean"
@@ -37,8 +37,8 @@ class CatalogScope:
         Raises:
             InvalidInput: says what, and what could be.
         """
-        from tuner.catalog_study import check_share
-        from tuner.catalog_task import Aggregate
+        from tuner.problem import Aggregate
+        from tuner.study.catalog import check_share
 
         Aggregate.parse(self.aggregate)
         if images < 2:
@@ -46,7 +46,7 @@ class CatalogScope:
                 "--scope catalog needs at least two images: leave it out to tune one image"
             )
         if self.folds:
-            from tuner.cross_validation import folds_of
+            from tuner.study.cross_validation import folds_of
 
             folds_of(["" for _ in range(images)], self.folds)
         check_share(self.most_runtime)

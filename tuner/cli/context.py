@@ -78,7 +78,7 @@ class Workplace:
         """
         from explainers.reference import parse_reference
         from tuner.cli.output import steps_within, work_progress
-        from tuner.references import own_masks
+        from tuner.problem.references import own_masks
 
         rule = rule or self.catalog.reference
         own = own_masks(self.catalog, images, rule)

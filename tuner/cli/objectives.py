@@ -31,8 +31,8 @@ def compare_objectives(
     from studies.overview import best_parameters
     from studies.verification import FIRST_FRESH_SEED
     from tuner.calibration import runtime_model_for
-    from tuner.objectives_alike import Alike, alike, mean_alike
-    from tuner.task import TuningTask
+    from tuner.objectives import Alike, alike, mean_alike
+    from tuner.problem import TuningTask
 
     first, second = (best_parameters(storage, prefix) for prefix in prefixes)
     keys = [key for key in place.catalog.keys if key in first and key in second]

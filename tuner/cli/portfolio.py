@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import optuna
 
     from tuner.portfolio import Portfolio, ScoredCandidates
-    from tuner.task import TuningTask
+    from tuner.problem import TuningTask
 
 __all__ = ["portfolio"]
 
@@ -124,9 +124,8 @@ def _scored(
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
     from studies.catalog_names import CATALOG_KEY
-    from tuner.catalog_task import CatalogTask
-    from tuner.portfolio import distinct
-    from tuner.portfolio_scores import probed_candidates, score_candidates, stored_candidates
+    from tuner.portfolio import distinct, probed_candidates, score_candidates, stored_candidates
+    from tuner.problem import CatalogTask
 
     bank = PerturbationBank(cache_folder() / "bank")
     try:
@@ -175,8 +174,8 @@ def _tasks(
     from studies.assets import cache_folder
     from studies.attributes import LABEL, LABELS
     from studies.catalog_names import CATALOG_KEY
+    from tuner.problem import TuningTask
     from tuner.runtime_model import RuntimeModel
-    from tuner.task import TuningTask
 
     loaded = place.load_images()
     everywhere = studies.get(CATALOG_KEY)

@@ -44,7 +44,7 @@ def quickstart(
     """
     from studies.export import read_pickle
     from tuner.cli.pictures import _check_folder
-    from tuner.search_space import SearchSpace
+    from tuner.problem import SearchSpace
 
     _check_folder(output)
     place = open_workplace(

@@ -144,13 +144,13 @@ def tune(
     --sampler tpe and random). Interrupting keeps every finished trial; the same command goes on.
     --trials counts what a study has in total.
     """
-    from tuner.search_space import SearchSpace, load_space
+    from tuner.problem import SearchSpace, load_space
 
     address = notify_address(notify)
     chosen = load_space(space) if space is not None else SearchSpace()
     chosen = chosen.fix(fix or [])
     if most_runtime is not None and scope == "image":
-        from tuner.catalog_study import affordable
+        from tuner.study.catalog import affordable
 
         chosen = affordable(chosen, most_runtime)
     ends = None if until is None else until_clock(until, datetime.now())

@@ -79,7 +79,7 @@ def check_request(request: TuneRequest, images: int) -> None:
 
 def _check_objective(request: TuneRequest) -> None:
     """Refuse an unknown objective, and what needs a reference where there is none."""
-    from tuner.faithfulness import FAITHFUL, OBJECTIVES
+    from tuner.objectives import FAITHFUL, OBJECTIVES
 
     if request.objective not in OBJECTIVES:
         raise InvalidInput(f"--objective {request.objective}: use {' or '.join(OBJECTIVES)}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tuner.cli.catalog_scope import CatalogScope
-    from tuner.search_space import SearchSpace
+    from tuner.problem import SearchSpace
 
 __all__ = ["TuneRequest"]
 

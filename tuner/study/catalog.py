@@ -20,16 +20,11 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import LABELS
-from tuner.arms import Arm
-from tuner.catalog_arms import CatalogArms
-from tuner.catalog_task import CatalogTask
-from tuner.catalog_trial import best_so_far, run_catalog_trial
-from tuner.ceiling_sampler import CeilingSampler
-from tuner.samplers import derived_seed
-from tuner.search_space import SearchSpace
+from tuner.objectives.catalog_trial import best_so_far, run_catalog_trial
+from tuner.problem import CatalogTask, SearchSpace, TuningSettings
+from tuner.samplers import Arm, CatalogArms, CeilingSampler, derived_seed
+from tuner.study.runner import StudyRunner, is_done
 from tuner.study_identity import stored_runtime_model
-from tuner.study_runner import StudyRunner, is_done
-from tuner.trial import TuningSettings
 from tuner.tuning import TuningResult, answered, package_versions, result_of, search_facts
 
 __all__ = [
@@ -105,7 +100,7 @@ class CatalogRunner(StudyRunner):
         )
 
     def run_trial(self, trial: optuna.Trial) -> list[float]:
-        """See :func:`tuner.catalog_trial.run_catalog_trial`."""
+        """See :func:`tuner.objectives.catalog_trial.run_catalog_trial`."""
         value = run_catalog_trial(
             trial, self.study, self._catalog, self._settings,
             getattr(self.study.sampler, "notes", None),

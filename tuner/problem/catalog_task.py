@@ -15,8 +15,8 @@ from explainers.lime_parameters import LimeParameters
 from explainers.masks import MaskRule
 from explainers.perturbation_bank import PerturbationBank
 from explainers.segmentation import Segmentation
+from tuner.problem.task import MapView, TuningTask
 from tuner.runtime_model import RuntimeModel, RuntimeParts
-from tuner.task import MapView, TuningTask
 
 __all__ = ["MEAN", "Aggregate", "CatalogTask"]
 
@@ -70,7 +70,7 @@ MEAN = Aggregate()
 
 @dataclass(eq=False)
 class CatalogTask:
-    """What :class:`tuner.task.TuningTask` is to one image, for several; they share one bank.
+    """What :class:`TuningTask` is to one image, for several; they share one bank.
 
     Attributes:
         tasks: by key, in an order that has nothing to do with what the images show, because

@@ -9,11 +9,9 @@ import numpy as np
 import optuna
 
 from explainers.lime_parameters import LimeParameters
-from tuner.catalog_arms import BestSoFar, paired
-from tuner.catalog_task import CatalogTask
-from tuner.stopping import Rival
-from tuner.trial import TuningSettings
-from tuner.trial_draft import TrialDraft, failure_reason
+from tuner.objectives.draft import TrialDraft, failure_reason
+from tuner.problem import CatalogTask, Rival, TuningSettings
+from tuner.samplers import BestSoFar, paired
 
 __all__ = ["best_so_far", "run_catalog_trial"]
 

@@ -21,14 +21,14 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.acquisition import expected_improvement, gaussian_process
-from tuner.arms import Arm, Arms
-from tuner.objective import score
-from tuner.search_space import (
+from tuner.objectives import score
+from tuner.problem import (
     CATEGORICAL_DIMENSIONS,
     SearchSpace,
+    SearchTask,
 )
-from tuner.task import SearchTask
+from tuner.samplers.candidates import Arm, Arms
+from tuner.samplers.gaussian_process import expected_improvement, gaussian_process
 
 __all__ = ["CeilingSampler", "Reading"]
 

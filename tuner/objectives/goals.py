@@ -8,10 +8,11 @@ import optuna
 from optuna.trial import TrialState
 
 from studies.best_trial import best_trial, point_of
-from tuner.objective import score
-from tuner.stopping import Rival
+from tuner.objectives.score import score
+from tuner.problem import Rival
+from tuner.problem.settings import TuningSettings
 
-__all__ = ["FrontGoal", "Goal", "ScoreGoal"]
+__all__ = ["FrontGoal", "Goal", "ScoreGoal", "goal_of"]
 
 
 class Goal(Protocol):
@@ -97,3 +98,8 @@ class FrontGoal:
     def values(self, iou: float, runtime_seconds: float, runtime_ratio: float) -> list[float]:
         """IoU and seconds, in the order of the study's directions."""
         return [iou, runtime_seconds]
+
+
+def goal_of(settings: TuningSettings) -> Goal:
+    """What trials compete for."""
+    return FrontGoal() if settings.pareto else ScoreGoal(settings.runtime_weight)

@@ -8,9 +8,8 @@ import optuna
 
 from explainers.lime_parameters import LimeParameters
 from explainers.segmentation import Segmentation
-from tuner.objective import score
-from tuner.search_space import SearchSpace
-from tuner.task import SearchTask
+from tuner.objectives import score
+from tuner.problem import SearchSpace, SearchTask
 
 __all__ = ["STARTERS", "enqueue_first", "enqueue_portfolio", "faithful_starters"]
 

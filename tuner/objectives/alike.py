@@ -12,8 +12,8 @@ from explainers.faithfulness import Faithfulness
 from explainers.lime import explanation_mask
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
-from tuner.faithfulness import FaithfulnessMeter
-from tuner.task import TuningTask
+from tuner.objectives.faithful import FaithfulnessMeter
+from tuner.problem import TuningTask
 
 __all__ = ["Alike", "alike", "mean_alike"]
 

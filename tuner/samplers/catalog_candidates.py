@@ -16,11 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.replay import FlatSetting
-from tuner.arms import Arm, Arms, Forecast
-from tuner.catalog_task import CatalogTask
-from tuner.objective import score
-from tuner.search_space import ALL_FEATURES, SearchSpace
-from tuner.stopping import BoundsStopping, Rival
+from tuner.objectives import score
+from tuner.problem import ALL_FEATURES, BoundsStopping, CatalogTask, Rival, SearchSpace
+from tuner.samplers.candidates import Arm, Arms, Forecast
 
 __all__ = ["BestSoFar", "CatalogArms", "Steps", "paired"]
 
@@ -79,7 +77,7 @@ class CatalogArms(Arms):
         return 1
 
     def forecast(self, arm: Arm, samples: int, seeds: int, best: float) -> Forecast:
-        """Replay every flat setting of an arm on all images; see :class:`tuner.arms.Arms`."""
+        """Replay every flat setting of an arm on all images; see :class:`Arms`."""
         key = (arm, samples, seeds)
         if key not in self._forecasts:
             self._forecasts[key] = self._probed(arm, samples, seeds, best)

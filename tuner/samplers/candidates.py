@@ -17,9 +17,15 @@ from explainers.lime import draw_rows
 from explainers.lime_parameters import LimeParameters
 from explainers.replay import FlatSetting, replay
 from explainers.segmentation import Segmentation
-from tuner.objective import score
-from tuner.search_space import ALL_FEATURES, HIDE_COLORS, LIME_DEFAULT, SearchSpace
-from tuner.task import SearchTask, TuningTask
+from tuner.objectives import score
+from tuner.problem import (
+    ALL_FEATURES,
+    HIDE_COLORS,
+    LIME_DEFAULT,
+    SearchSpace,
+    SearchTask,
+    TuningTask,
+)
 
 __all__ = ["FEW_SUPERPIXELS", "Arm", "Arms", "Forecast"]
 

@@ -34,7 +34,7 @@ from explainers.lime_parameters import LimeParameters
 from explainers.masks import selected_superpixels
 from explainers.measures import surrogate_r2
 from explainers.stability import mask_stability
-from tuner.task import TuningTask
+from tuner.problem import TuningTask
 
 __all__ = ["AGREEMENT", "FAITHFUL", "OBJECTIVES", "FaithfulnessMeter"]
 

@@ -11,11 +11,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from tuner.arms import Arms
-from tuner.ceiling_sampler import CeilingSampler
-from tuner.objective import score
-from tuner.search_space import SearchSpace
-from tuner.task import SearchTask
+from tuner.objectives import score
+from tuner.problem import SearchSpace, SearchTask
+from tuner.samplers.candidates import Arms
+from tuner.samplers.ceiling import CeilingSampler
 
 __all__ = ["FrontSampler", "front_weights"]
 
@@ -33,7 +32,7 @@ def front_weights(runtime_weight: float) -> tuple[float, ...]:
 class FrontSampler(optuna.samplers.BaseSampler):
     """Proposes full parameter sets for one image, each by the weight whose turn it is.
 
-    All weights share what is probed. As with :class:`~tuner.ceiling_sampler.CeilingSampler`, the
+    All weights share what is probed. As with :class:`~tuner.samplers.ceiling.CeilingSampler`, the
     same seed, task and finished trials give the same proposal.
 
     Args:

@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from explainers.errors import InvalidInput
 from studies.catalog_names import CATALOG_KEY
 from studies.trial_record import TrialRecord
-from tuner.catalog_arms import CatalogArms, Steps
-from tuner.objective import score
-from tuner.portfolio import Candidate, ScoredCandidates, choose, distinct
-from tuner.search_space import ALL_FEATURES, SearchSpace
+from tuner.objectives import score
+from tuner.portfolio.portfolio import Candidate, ScoredCandidates, choose, distinct
+from tuner.problem import ALL_FEATURES, SearchSpace
+from tuner.samplers import CatalogArms, Steps
 
 if TYPE_CHECKING:
     import optuna
 
-    from tuner.arms import Arm
-    from tuner.catalog_task import CatalogTask
-    from tuner.task import TuningTask
+    from tuner.problem import CatalogTask, TuningTask
+    from tuner.samplers import Arm
 
 __all__ = ["probed_candidates", "score_candidates", "stored_candidates"]
 

@@ -31,8 +31,8 @@ from studies.study_pictures import (
     trial_picture,
 )
 from studies.trial_record import TrialRecord
-from tuner.objective import score
-from tuner.task import TuningTask
+from tuner.objectives import score
+from tuner.problem import TuningTask
 
 __all__ = ["PICTURES", "StudyNotes"]
 

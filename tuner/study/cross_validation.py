@@ -12,9 +12,8 @@ from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.statistics import Interval
 from studies.statistics import mean as mean_of
-from tuner.catalog_study import run_catalog_study, values_on
-from tuner.catalog_task import CatalogTask
-from tuner.trial import TuningSettings
+from tuner.problem import CatalogTask, TuningSettings
+from tuner.study.catalog import run_catalog_study, values_on
 
 __all__ = ["Transfer", "cross_validate", "folds_of"]
 

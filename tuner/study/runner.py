@@ -13,18 +13,18 @@ from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import best_trial
 from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
-from tuner.faithful_trial import run_faithful_trial
-from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
-from tuner.samplers import make_sampler
-from tuner.task import SearchTask
-from tuner.trial import TuningSettings, run_trial
-from tuner.trial_log import BestLog, accounted
-from tuner.warm_start import (
+from tuner.objectives import FAITHFUL, FaithfulnessMeter
+from tuner.objectives.faithful_trial import run_faithful_trial
+from tuner.problem import SearchTask, TuningSettings
+from tuner.samplers import (
     STARTERS,
     enqueue_first,
     enqueue_portfolio,
     faithful_starters,
+    make_sampler,
 )
+from tuner.study.log import BestLog, accounted
+from tuner.study.trial import run_trial
 
 __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 
@@ -172,7 +172,7 @@ class StudyRunner:
         return values
 
     def run_trial(self, trial: optuna.Trial) -> list[float]:
-        """What the trial is told; see :func:`tuner.trial.run_trial`."""
+        """What the trial is told; see :func:`tuner.study.trial.run_trial`."""
         if self._settings.objective == FAITHFUL:
             task = self._task.images[0]
             return [run_faithful_trial(trial, self.study, task, self._settings, self._meter)]

@@ -19,7 +19,7 @@ from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
 from explainers.lime import explained_label
 from explainers.lime_parameters import LimeParameters
 from explainers.measures import surrogate_r2
-from tuner.task import TuningTask
+from tuner.problem import TuningTask
 
 __all__ = ["Fidelity", "default_fidelity", "fidelity_of"]
 

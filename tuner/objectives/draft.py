@@ -11,9 +11,8 @@ import optuna
 from explainers.faithfulness import Faithfulness
 from explainers.lime_parameters import LimeParameters
 from studies.trial_record import TrialRecord
+from tuner.problem import SearchSpace, SearchTask
 from tuner.runtime_model import RuntimeParts
-from tuner.search_space import SearchSpace
-from tuner.task import SearchTask
 
 __all__ = ["TrialDraft", "failure_reason"]
 

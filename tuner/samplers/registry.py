@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 import optuna
 
 from explainers.errors import InvalidInput
-from tuner.ceiling_sampler import CeilingSampler
-from tuner.front_sampler import FrontSampler, front_weights
-from tuner.search_space import SearchSpace
-from tuner.task import SearchTask
+from tuner.problem import SearchSpace, SearchTask
+from tuner.samplers.ceiling import CeilingSampler
+from tuner.samplers.front import FrontSampler, front_weights
 
 __all__ = ["SAMPLERS", "derived_seed", "make_sampler"]
 

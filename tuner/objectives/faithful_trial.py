@@ -11,11 +11,10 @@ from optuna.trial import TrialState
 from explainers.faithfulness import Faithfulness
 from studies.attributes import DEFAULTS_ORIGIN
 from studies.trial_record import TrialRecord
-from tuner.faithfulness import FaithfulnessMeter
-from tuner.objective import score
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings
-from tuner.trial_draft import TrialDraft, failure_reason
+from tuner.objectives.draft import TrialDraft, failure_reason
+from tuner.objectives.faithful import FaithfulnessMeter
+from tuner.objectives.score import score
+from tuner.problem import TuningSettings, TuningTask
 
 __all__ = ["run_faithful_trial"]
 
