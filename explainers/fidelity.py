@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from explainers.errors import InvalidInput
 
 __all__ = [
-    "Curve", "Predict", "deletion_curve", "held_out_r2", "insertion_curve", "locality", "r2",
-    "superpixel_map",
+    "Curve", "Predict", "deletion_curve", "held_out_r2", "insertion_curve",
+    "insertion_minus_deletion", "locality", "r2", "superpixel_map",
 ]  # fmt: skip
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
@@ -112,6 +112,14 @@ def insertion_curve(
     blur = _BLUR_OF_224 * min(image.shape[:2]) / 224
     blurred = cv2.GaussianBlur(image, (0, 0), blur).astype(np.uint8)
     return _curve(predict, blurred, image, attribution, class_index, steps)
+
+
+def insertion_minus_deletion(
+    predict: Predict, image: NDArray[np.uint8], ranking: NDArray[np.floating], class_index: int
+) -> float:
+    """How much better a ranking's first pixels are at keeping the class than its last; ≤ 1."""
+    inserted = insertion_curve(predict, image, ranking, class_index).area
+    return inserted - deletion_curve(predict, image, ranking, class_index).area
 
 
 def _curve(

@@ -90,7 +90,7 @@ def stock_faithfulness(
         hide_color: that it was made with.
         predict: (N, H, W, 3) uint8 → (N, C) probabilities.
     """
-    from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
+    from explainers.fidelity import insertion_minus_deletion, superpixel_map
     from explainers.measures import surrogate_r2
     from explainers.perturbation import as_lime_hides
     from explainers.perturbation_bank import PerturbationBank
@@ -108,5 +108,4 @@ def stock_faithfulness(
         Source(), PerturbationBank(),
     )  # fmt: skip
     ranking = superpixel_map(segments, weights)
-    inserted = insertion_curve(predict, image, ranking, label).area
-    return r2, inserted - deletion_curve(predict, image, ranking, label).area
+    return r2, insertion_minus_deletion(predict, image, ranking, label)

@@ -32,8 +32,8 @@ from explainers.torchvision_import import import_torchvision
 from explainers.zoo import load_classifier
 from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
+from studies.score import score
 from tuner.calibration import runtime_model_for
-from tuner.objectives import score
 from tuner.problem import TuningTask
 from tuner.runtime_model import RuntimeModel
 

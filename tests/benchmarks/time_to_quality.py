@@ -28,6 +28,7 @@ from explainers.lime import explanation_mask
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
 from studies.assets import StudyImage
+from studies.score import score
 from tests.benchmarks.common import (
     benchmark_classifier,
     fresh_score,
@@ -38,7 +39,6 @@ from tests.benchmarks.common import (
     tuning_task,
     vanilla_classifier_fn,
 )
-from tuner.objectives import score
 from tuner.problem import SearchSpace, TuningSettings, TuningTask
 from tuner.tuning import open_study, run_study, study_facts
 

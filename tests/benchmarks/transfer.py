@@ -52,7 +52,7 @@ from tuner.calibration import runtime_model_for
 from tuner.objectives import FAITHFUL, FaithfulnessMeter
 from tuner.portfolio import (
     Portfolio,
-    ScoredCandidates,
+    ScoredContenders,
     distinct,
     probed_candidates,
     score_candidates,
@@ -196,7 +196,7 @@ def _portfolio(
     candidates = distinct(candidates)
     say(f"{len(candidates)} candidates")
     weight = float(next(iter(studies.values())).user_attrs["runtime_weight"])
-    scored: ScoredCandidates = score_candidates(
+    scored: ScoredContenders = score_candidates(
         candidates, twenty.tasks, {}, weight, _CHOOSING_SEEDS
     )
     members = scored.chosen(_SIZE)

@@ -86,7 +86,7 @@ def test_an_image_may_have_no_reference(demo_classifier: Classifier) -> None:
     assert not Reference.from_json(none.to_json()).exists
     assert Reference(scene.mask, "masks").exists
     task = TuningTask(scene.image, demo_classifier, none, PerturbationBank(), RUNTIME_MODEL)
-    assert set(task.view(_PARAMETERS.segmentation).ceilings) == {1.0}
+    assert set(task.view(_PARAMETERS.segmentation).upper_bounds) == {1.0}
     with pytest.raises(InvalidInput, match="no reference"):
         task.iou(_PARAMETERS, 0)
 

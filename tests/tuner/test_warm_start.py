@@ -39,8 +39,8 @@ def test_the_most_hopeful_map_first_and_none_twice(tiny_classifier: Classifier) 
     assert len({p.segmentation for p in waiting}) == 3
     assert set(waiting) <= set(winners[2:])
     assert replace(_slic(8), num_samples=100) not in waiting, "the cheaper of two alike"
-    ceilings = [task.view(p.segmentation).ceiling(p.num_features) for p in waiting]
-    assert ceilings == sorted(ceilings, reverse=True)
+    bounds = [task.view(p.segmentation).upper_bound(p.num_features) for p in waiting]
+    assert bounds == sorted(bounds, reverse=True)
     assert task.bank.counts.new == 0
 
 

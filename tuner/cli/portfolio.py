@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from tuner.portfolio import Portfolio, ScoredCandidates
+    from tuner.portfolio import Portfolio, ScoredContenders
     from tuner.problem import TuningTask
 
 __all__ = ["portfolio"]
@@ -120,7 +120,7 @@ def _scored(
     each: int,
     seeds: int,
     engine: str,
-) -> tuple[ScoredCandidates, dict[str, Any]]:
+) -> tuple[ScoredContenders, dict[str, Any]]:
     from explainers.perturbation_bank import PerturbationBank
     from studies.assets import cache_folder
     from studies.catalog_names import CATALOG_KEY
@@ -220,19 +220,19 @@ def _tasks(
     }
 
 
-def _made(scored: ScoredCandidates, size: int, folds: int, facts: dict[str, Any]) -> Portfolio:
+def _made(scored: ScoredContenders, size: int, folds: int, facts: dict[str, Any]) -> Portfolio:
     from studies.statistics import mean
     from tuner.portfolio import Portfolio
 
     members = scored.chosen(size)
     reached = scored.scores[members].max(axis=0)
     return Portfolio(
-        tuple(scored.candidates[n].parameters for n in members),
+        tuple(scored.contenders[n].parameters for n in members),
         {
             "command": " ".join(["lime-tuner", *sys.argv[1:]]),
             "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
             **facts,
-            "candidates": len(scored.candidates),
+            "candidates": len(scored.contenders),
             "scores": {
                 "best known of each image": asdict(mean(list(scored.best))),
                 "best of the portfolio": asdict(mean(list(reached))),

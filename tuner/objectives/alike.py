@@ -12,7 +12,7 @@ from explainers.faithfulness import Faithfulness
 from explainers.lime import explanation_mask
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import intersection_over_union
-from tuner.objectives.faithful import FaithfulnessMeter
+from tuner.objectives.faithfulness import FaithfulnessMeter
 from tuner.problem import TuningTask
 
 __all__ = ["Alike", "alike", "mean_alike"]

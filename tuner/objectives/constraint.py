@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from explainers.fidelity import deletion_curve, insertion_curve, superpixel_map
-from explainers.lime import explained_label
 from explainers.lime_parameters import LimeParameters
-from explainers.measures import surrogate_r2
+from tuner.objectives.draft import TrialDraft
+from tuner.objectives.faithfulness import measure_seed
 from tuner.problem import TuningTask
 
-__all__ = ["Fidelity", "default_fidelity", "fidelity_of"]
+__all__ = ["Fidelity", "default_fidelity", "fidelity_of", "lost_fidelity"]
+
+_MOST_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,9 @@ class Fidelity:
     r2: float
     gain: float
 
-    def shortfalls(self, usual: Fidelity) -> dict[str, float]:
+    def shortfalls(self, baseline: Fidelity) -> dict[str, float]:
         """What is missing to the defaults' fidelity; feasible when none is above zero."""
-        return {"r2": usual.r2 - self.r2, "gain": usual.gain - self.gain}
+        return {"r2": baseline.r2 - self.r2, "gain": baseline.gain - self.gain}
 
     def to_json(self) -> dict[str, float]:
         """Plain values."""
@@ -46,34 +45,39 @@ class Fidelity:
 
 
 def fidelity_of(task: TuningTask, parameters: LimeParameters, seeds: Sequence[int]) -> Fidelity:
-    """Measure an image's explanations of some seeds, with answers of the task's bank.
-
-    The pictures of the curves are asked about every time, 58 a seed, and counted as new answers.
-    """
-
-    def predict(images: NDArray[np.uint8]) -> NDArray[Any]:
-        task.bank.counts.needed += len(images)
-        task.bank.counts.new += len(images)
-        return task.source.predict_proba(images)
-
-    r2s, gains = [], []
-    for seed in seeds:
-        found = task.explain(parameters, seed)
-        label = explained_label(found)
-        weights = {int(s): float(w) for s, w in found.local_exp[label]}
-        r2s.append(
-            surrogate_r2(
-                found.segments, weights, float(found.intercept[label]), parameters.hide_color,
-                label, task.image, task.source, task.bank,
-            )
-        )  # fmt: skip
-        ranking = superpixel_map(found.segments, weights)
-        inserted = insertion_curve(predict, task.image, ranking, label).area
-        gains.append(inserted - deletion_curve(predict, task.image, ranking, label).area)
-    return Fidelity(float(np.mean(r2s)), float(np.mean(gains)))
+    """Measure an image's explanations of some seeds; nothing is kept of the curves."""
+    measured = [measure_seed(task, parameters, seed) for seed in seeds]
+    return Fidelity(
+        float(np.mean([each.r2 for each in measured])),
+        float(np.mean([each.gain for each in measured])),
+    )
 
 
 @lru_cache(maxsize=1)
 def default_fidelity(task: TuningTask) -> Fidelity:
     """Of lime's defaults, on the seed that their trial is scored on."""
     return fidelity_of(task, LimeParameters(), range(1))
+
+
+def lost_fidelity(draft: TrialDraft, task: TuningTask, seeds: int) -> str:
+    """In which way a trial explains less than lime's defaults; empty when it does not.
+
+    What is measured goes to Optuna's constraints, and to user attributes, which the dashboard
+    shows.
+
+    Args:
+        seeds: that the trial was scored on.
+    """
+    own = fidelity_of(task, draft.parameters, range(min(seeds, _MOST_SEEDS)))
+    baseline = default_fidelity(task)
+    shortfalls = own.shortfalls(baseline)
+    for name, value in shortfalls.items():
+        draft.trial.set_constraint(name, value)
+    draft.trial.set_user_attr("fidelity", own.to_json())
+    draft.trial.set_user_attr("default_fidelity", baseline.to_json())
+    draft.trial.set_user_attr("feasible", all(value <= 0 for value in shortfalls.values()))
+    words = {
+        "r2": f"held-out R² {own.r2:.2f}, lime's defaults {baseline.r2:.2f}",
+        "gain": f"insertion minus deletion {own.gain:.2f}, lime's defaults {baseline.gain:.2f}",
+    }
+    return "; ".join(words[name] for name, value in shortfalls.items() if value > 0)

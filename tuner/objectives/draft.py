@@ -1,9 +1,9 @@
-"""A trial whose parameters are known: what they cost, and how what comes of them is stored."""
+"""A trial whose parameters are known: what they cost, and how its measurements are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -11,10 +11,29 @@ import optuna
 from explainers.faithfulness import Faithfulness
 from explainers.lime_parameters import LimeParameters
 from studies.trial_record import TrialRecord
-from tuner.problem import SearchSpace, SearchTask
+from tuner.problem import MapView, SearchSpace, SearchTask
 from tuner.runtime_model import RuntimeParts
 
-__all__ = ["TrialDraft", "failure_reason"]
+__all__ = ["Measured", "TrialDraft", "failure_reason"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is stored of a trial's explanations.
+
+    Attributes:
+        iou: mean over images and seeds; ``nan`` where there is no reference.
+        iou_per_seed: mean over images; none where there is no reference.
+        seeds: explainer seeds that were spent on all images.
+        faithful: where the score is made of it.
+        extra: further attributes.
+    """
+
+    iou: float = 0.0
+    iou_per_seed: Sequence[float] = ()
+    seeds: int = 0
+    faithful: Faithfulness | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +44,7 @@ class TrialDraft:
         preset: whether the trial came with its parameters (lime's defaults, winners elsewhere).
         parts: modelled seconds of one explanation.
         ratio: the same relative to lime's defaults.
-        superpixels: how many there are; the mean of several images.
-        asked_before: answers that the bank had asked for when the trial began.
+        asked_before: predictions that the bank had asked for when the trial began.
     """
 
     trial: optuna.Trial
@@ -35,7 +53,6 @@ class TrialDraft:
     preset: bool
     parts: RuntimeParts
     ratio: float
-    superpixels: int
     asked_before: int
 
     @classmethod
@@ -57,7 +74,6 @@ class TrialDraft:
             preset=given is not None,
             parts=task.runtime(parameters),
             ratio=task.runtime_ratio(parameters),
-            superpixels=task.view(parameters.segmentation).superpixels,
             asked_before=asked_before,
         )
 
@@ -69,41 +85,39 @@ class TrialDraft:
             return ""
         return f"{self.superpixels} superpixels, fewer than the mask can use ({usable})"
 
-    def store(
-        self,
-        iou: float,
-        iou_per_seed: Sequence[float],
-        seeds: int,
-        *,
-        reason: str = "",
-        faithful: Faithfulness | None = None,
-        extra: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write what was found so far to the trial; what stands there already is not repeated.
+    @property
+    def view(self) -> MapView:
+        """The superpixels, as the reference sees them."""
+        return self.task.view(self.parameters.segmentation)
+
+    @property
+    def superpixels(self) -> int:
+        """How many there are; the mean of several images."""
+        return self.view.superpixels
+
+    def store(self, measured: Measured, reason: str, extra: Mapping[str, Any]) -> None:
+        """Write what was measured so far to the trial; what stands there already is not repeated.
 
         Args:
-            iou: mean, ``nan`` where there is no reference.
-            seeds: explainer seeds that were spent on all images.
             reason: why it was given up.
-            faithful: where that is what the score is made of.
             extra: further attributes.
         """
-        found = TrialRecord(
+        record = TrialRecord(
             parameters=self.parameters,
-            iou=iou,
-            iou_per_seed=list(iou_per_seed),
-            seeds=range(seeds),
+            iou=measured.iou,
+            iou_per_seed=list(measured.iou_per_seed),
+            seeds=range(measured.seeds),
             runtime_seconds=self.parts.total,
             runtime_ratio=self.ratio,
             runtime_parts=self.parts.as_dict(),
             superpixels=self.superpixels,
             answers=self.task.bank.counts.new - self.asked_before,
             reason=reason,
-            faithful=faithful,
-            extra={} if extra is None else dict(extra),
+            faithful=measured.faithful,
+            extra={**measured.extra, **extra},
         )
         known = self.trial.user_attrs
-        for name, value in found.to_attributes().items():
+        for name, value in record.to_attributes().items():
             if name not in known or known[name] != value:
                 self.trial.set_user_attr(name, value)
 

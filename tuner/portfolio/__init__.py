@@ -5,9 +5,9 @@ from __future__ import annotations
 from tuner.portfolio.portfolio import (
     PORTFOLIO,
     SHIPPED,
-    Candidate,
+    Contender,
     Portfolio,
-    ScoredCandidates,
+    ScoredContenders,
     choose,
     distinct,
     load_portfolio,
@@ -15,6 +15,6 @@ from tuner.portfolio.portfolio import (
 from tuner.portfolio.scores import probed_candidates, score_candidates, stored_candidates
 
 __all__ = [
-    "PORTFOLIO", "SHIPPED", "Candidate", "Portfolio", "ScoredCandidates", "choose", "distinct",
+    "PORTFOLIO", "SHIPPED", "Contender", "Portfolio", "ScoredContenders", "choose", "distinct",
     "load_portfolio", "probed_candidates", "score_candidates", "stored_candidates",
 ]  # fmt: skip

@@ -22,7 +22,7 @@ from explainers.errors import InvalidInput, InvalidParameters
 from explainers.lime_parameters import LimeParameters
 
 __all__ = [
-    "PORTFOLIO", "SHIPPED", "Candidate", "Portfolio", "ScoredCandidates", "choose", "distinct",
+    "PORTFOLIO", "SHIPPED", "Contender", "Portfolio", "ScoredContenders", "choose", "distinct",
     "load_portfolio",
 ]  # fmt: skip
 
@@ -33,7 +33,7 @@ SHIPPED = ("imagenet30",)
 """Portfolios that come with the package: ``data/NAME.json``, which says how each was made."""
 
 _FORMAT = 1
-# Of a score; the rest is what its candidate and its image are worth on average. Choices made with
+# Of a score; the rest is what its contender and its image are worth on average. Choices made with
 # 0.35 to 0.5 gave most on images left out (twenty photographs, ten times five folds: 0.614 to
 # 0.617, with 1 0.602, with 0.1 0.572).
 _OWN_WEIGHT = 0.5
@@ -112,7 +112,7 @@ def load_portfolio(source: str, storage: str) -> Portfolio:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Contender:
     """A parameter set and the images (keys) whose searches proposed it."""
 
     parameters: LimeParameters
@@ -120,30 +120,30 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class ScoredCandidates:
-    """Every candidate on every image.
+class ScoredContenders:
+    """Every contender on every image.
 
     Attributes:
         keys: of the images.
-        scores: (candidates, images), IoU minus the price of the runtime.
+        scores: (contenders, images), IoU minus the price of the runtime.
         best: (images,) the best score that is known of each image.
     """
 
-    candidates: tuple[Candidate, ...]
+    contenders: tuple[Contender, ...]
     keys: tuple[str, ...]
     scores: NDArray[np.float64]
     best: NDArray[np.float64]
 
     def chosen(self, size: int, images: Collection[int] | None = None) -> list[int]:
-        """The candidates that are chosen when only some images (by position) may be looked at.
+        """The contenders that are chosen when only some images (by position) may be looked at.
 
         Candidates that only the other images' searches, or that of all, proposed are left out;
         unless there are no others.
         """
         known = list(range(len(self.keys))) if images is None else sorted(images)
         seen = {self.keys[i] for i in known}
-        fair = [n for n, c in enumerate(self.candidates) if not c.images or c.images & seen]
-        fair = fair or list(range(len(self.candidates)))  # a whole catalogue proposed all of them
+        fair = [n for n, c in enumerate(self.contenders) if not c.images or c.images & seen]
+        fair = fair or list(range(len(self.contenders)))  # a whole catalogue proposed all of them
         return [fair[n] for n in choose(_shrunk(self.scores[np.ix_(fair, known)]), size)]
 
     def left_out(self, size: int, folds: int) -> NDArray[np.float64]:
@@ -158,9 +158,9 @@ class ScoredCandidates:
 
 
 def _shrunk(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(candidates, images) scores, drawn half way to those of an additive model.
+    """(contenders, images) scores, drawn half way to those of an additive model.
 
-    The best of a hundred candidates on one image is mostly lucky there.
+    The best of a hundred contenders on one image is mostly lucky there.
     """
     expected = scores.mean(axis=1, keepdims=True) + scores.mean(axis=0, keepdims=True)
     shrunk: NDArray[np.float64] = expected - scores.mean()
@@ -171,7 +171,7 @@ def choose(scores: NDArray[np.float64], size: int) -> list[int]:
     """Greedily the rows whose best per column is highest on average.
 
     Args:
-        scores: (candidates, images).
+        scores: (contenders, images).
         size: how many; fewer where no further row raises anything.
     """
     chosen: list[int] = []
@@ -187,10 +187,10 @@ def choose(scores: NDArray[np.float64], size: int) -> list[int]:
     return chosen
 
 
-def distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
+def distinct(contenders: Sequence[Contender]) -> list[Contender]:
     """The same parameters once, with all images that proposed them."""
     merged: dict[LimeParameters, frozenset[str]] = {}
-    for candidate in candidates:
-        known = merged.get(candidate.parameters, frozenset())
-        merged[candidate.parameters] = known | candidate.images
-    return [Candidate(parameters, images) for parameters, images in merged.items()]
+    for contender in contenders:
+        known = merged.get(contender.parameters, frozenset())
+        merged[contender.parameters] = known | contender.images
+    return [Contender(parameters, images) for parameters, images in merged.items()]

@@ -11,17 +11,16 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
 from studies.catalog_names import CATALOG_KEY
+from studies.score import score
 from studies.trial_record import TrialRecord
-from tuner.objectives import score
-from tuner.portfolio.portfolio import Candidate, ScoredCandidates, choose, distinct
+from tuner.portfolio.portfolio import Contender, ScoredContenders, choose, distinct
 from tuner.problem import ALL_FEATURES, SearchSpace
-from tuner.samplers import CatalogArms, Steps
+from tuner.samplers import Candidate, CatalogCandidates, smoothed
 
 if TYPE_CHECKING:
     import optuna
 
     from tuner.problem import CatalogTask, TuningTask
-    from tuner.samplers import Arm
 
 __all__ = ["probed_candidates", "score_candidates", "stored_candidates"]
 
@@ -31,7 +30,7 @@ _FAR_BEHIND = 0.06
 
 def stored_candidates(
     studies: Mapping[str, optuna.Study], most_samples: int, each: int
-) -> list[Candidate]:
+) -> list[Contender]:
     """The best parameter sets of every study, none twice.
 
     Args:
@@ -42,22 +41,22 @@ def stored_candidates(
     Raises:
         InvalidInput: no study has a finished trial.
     """
-    found: list[Candidate] = []
+    found: list[Contender] = []
     for key, study in studies.items():
         ranked = sorted(
             ((trial.value, trial.number, record) for trial, record in _complete(study)),
             key=lambda each: (-each[0], each[1]),
         )
-        arms: set[Any] = set()
+        taken: set[Any] = set()
         for _, _, record in ranked:
             parameters = record.parameters.about(None)  # of whatever class
-            arm = (parameters.segmentation, parameters.hide_color)
-            if record.parameters.are_default or arm in arms:
+            map_and_color = (parameters.segmentation, parameters.hide_color)
+            if record.parameters.are_default or map_and_color in taken:
                 continue
-            arms.add(arm)
+            taken.add(map_and_color)
             samples = min(parameters.num_samples, most_samples)
-            found.append(Candidate(replace(parameters, num_samples=samples), frozenset({key})))
-            if len(arms) == each * (1 if key != CATALOG_KEY else len(studies)):
+            found.append(Contender(replace(parameters, num_samples=samples), frozenset({key})))
+            if len(taken) == each * (1 if key != CATALOG_KEY else len(studies)):
                 break
     if not found:
         raise InvalidInput("no study has a finished trial yet: run lime-tuner tune first")
@@ -70,7 +69,7 @@ def probed_candidates(
     most_samples: int,
     count: int,
     told: Callable[[str, float, float], None] = lambda what, done, of: None,
-) -> list[Candidate]:
+) -> list[Contender]:
     """Settings that complement each other, among all that a catalogue's study has answers for.
 
     Everything that its probes can say for nothing is replayed on every image, each setting drawn
@@ -82,23 +81,20 @@ def probed_candidates(
     facts = study.user_attrs
     space = SearchSpace.from_json(facts["search_space"])
     weight = float(facts["runtime_weight"])
-    arms = CatalogArms(task, space, weight)
+    candidates = CatalogCandidates(task, space, weight)
     rows: list[NDArray[np.float64]] = []
     settings: list[dict[str, Any]] = []
-    probed = _probed(study, arms)
-    for number, (arm, samples) in enumerate(probed.items()):
+    probed = _probed(study, candidates)
+    for number, (candidate, samples) in enumerate(probed.items()):
         told("replaying probes", number, len(probed))
-        found = arms.on_every_image(arm, min(samples, most_samples))
-        steps = Steps(dict.fromkeys(found, 0.0))
-        for setting, ious in found.items():
-            usable = min(task.mask_rule.num_features, setting.num_features or 10**6)
-            if task.view(arm.segmentation).superpixels < usable:
+        ious = candidates.on_every_image(candidate, min(samples, most_samples))
+        superpixels = candidates.view(candidate).superpixels
+        for setting, shrunk in smoothed(ious).items():
+            if superpixels < min(task.mask_rule.num_features, setting.num_features or 10**6):
                 continue
-            near = [found[other] for other in steps.neighbours(setting) if other in found]
-            shrunk = ious if not near else 0.5 * ious + 0.5 * np.mean(near, axis=0)
-            values = arms.trial_of(arm, setting)
-            rows.append(shrunk - weight * arms.ratio(arm, setting.num_samples, ALL_FEATURES))
-            settings.append(values)
+            price = weight * candidates.ratio(candidate, setting.num_samples, ALL_FEATURES)
+            rows.append(shrunk - price)
+            settings.append(candidates.flat_values(candidate, setting))
     chosen: list[int] = []
     left = np.array(rows).reshape(len(rows), len(task.tasks))
     while len(chosen) < min(count, len(rows)):
@@ -108,25 +104,25 @@ def probed_candidates(
         chosen += some
         left[some] = -1.0
     return [
-        Candidate(space.parameters(settings[n]), frozenset({CATALOG_KEY})) for n in chosen[:count]
+        Contender(space.parameters(settings[n]), frozenset({CATALOG_KEY})) for n in chosen[:count]
     ]
 
 
-def _probed(study: optuna.Study, arms: CatalogArms) -> dict[Arm, int]:
-    """Arms that have answers on all images, with their samples.
+def _probed(study: optuna.Study, candidates: CatalogCandidates) -> dict[Candidate, int]:
+    """Candidates that have predictions on all images, with their samples.
 
     Which were given up half way is not stored; what lies far behind was.
     """
     entries = [
-        (arms.of(values), int(samples), float(value))
+        (candidates.of(values), int(samples), float(value))
         for trial in study.get_trials(deepcopy=False)
         for values, samples, _, value in trial.user_attrs.get("probed", ())
     ]
     best = max((value for _, _, value in entries), default=0.0)
     return {
-        arm: samples
-        for arm, samples, value in entries
-        if arm is not None and value > best - _FAR_BEHIND
+        candidate: samples
+        for candidate, samples, value in entries
+        if candidate is not None and value > best - _FAR_BEHIND
     }
 
 
@@ -144,27 +140,27 @@ def _complete(study: optuna.Study) -> list[tuple[Any, TrialRecord]]:
 
 
 def score_candidates(
-    candidates: Sequence[Candidate],
+    contenders: Sequence[Contender],
     tasks: Mapping[str, TuningTask],
     best: Mapping[str, float],
     weight: float,
     seeds: Sequence[int],
     told: Callable[[str, float, float], None] = lambda what, done, of: None,
-) -> ScoredCandidates:
-    """Explain every image with every candidate, on seeds that chose none of them.
+) -> ScoredContenders:
+    """Explain every image with every contender, on seeds that chose none of them.
 
     Args:
         tasks: by key.
         best: the best score of each image's own study, where it has one.
         weight: of the runtime.
     """
-    scores = np.empty((len(candidates), len(tasks)))
-    for row, candidate in enumerate(candidates):
+    scores = np.empty((len(contenders), len(tasks)))
+    for row, contender in enumerate(contenders):
         for column, (key, task) in enumerate(tasks.items()):
-            told(key, row * len(tasks) + column, len(candidates) * len(tasks))
-            iou = float(np.mean(task.ious(candidate.parameters, seeds)))
-            scores[row, column] = score(iou, task.runtime_ratio(candidate.parameters), weight)
+            told(key, row * len(tasks) + column, len(contenders) * len(tasks))
+            iou = float(np.mean(task.ious(contender.parameters, seeds)))
+            scores[row, column] = score(iou, task.runtime_ratio(contender.parameters), weight)
     known = np.array([best.get(key, -np.inf) for key in tasks])
-    return ScoredCandidates(
-        tuple(candidates), tuple(tasks), scores, np.maximum(known, scores.max(axis=0))
+    return ScoredContenders(
+        tuple(contenders), tuple(tasks), scores, np.maximum(known, scores.max(axis=0))
     )

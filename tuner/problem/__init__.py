@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tuner.problem.catalog_task import MEAN, Aggregate, CatalogTask
+from tuner.problem.incumbent import Incumbent, incumbent_of, paired
 from tuner.problem.search_space import (
     ALL_FEATURES,
     CATEGORICAL_DIMENSIONS,
@@ -12,11 +13,12 @@ from tuner.problem.search_space import (
     load_space,
 )
 from tuner.problem.settings import TuningSettings
-from tuner.problem.stopping import LOOKS, BoundsStopping, Rival, StoppingRule
-from tuner.problem.task import MapView, SearchTask, TuningTask
+from tuner.problem.stopping import RUNGS, BoundsStopping, StoppingRule
+from tuner.problem.task import FEW_SUPERPIXELS, MapView, SearchTask, TuningTask
 
 __all__ = [
-    "ALL_FEATURES", "CATEGORICAL_DIMENSIONS", "HIDE_COLORS", "LIME_DEFAULT", "LOOKS", "MEAN",
-    "Aggregate", "BoundsStopping", "CatalogTask", "MapView", "Rival", "SearchSpace", "SearchTask",
-    "StoppingRule", "TuningSettings", "TuningTask", "load_space",
+    "ALL_FEATURES", "CATEGORICAL_DIMENSIONS", "FEW_SUPERPIXELS", "HIDE_COLORS", "LIME_DEFAULT",
+    "MEAN", "RUNGS", "Aggregate", "BoundsStopping", "CatalogTask", "Incumbent", "MapView",
+    "SearchSpace", "SearchTask", "StoppingRule", "TuningSettings", "TuningTask", "incumbent_of",
+    "load_space", "paired",
 ]  # fmt: skip

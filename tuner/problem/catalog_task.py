@@ -75,10 +75,15 @@ class CatalogTask:
     Attributes:
         tasks: by key, in an order that has nothing to do with what the images show, because
             settings are given up after the first few.
+        bank, runtime_model, mask_rule, threads: those of every image.
     """
 
     tasks: Mapping[str, TuningTask]
     aggregate: Aggregate = MEAN
+    bank: PerturbationBank = field(init=False)
+    runtime_model: RuntimeModel = field(init=False)
+    mask_rule: MaskRule = field(init=False)
+    threads: int = field(init=False)
     _views: dict[Segmentation | None, MapView] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,36 +91,14 @@ class CatalogTask:
             raise InvalidInput("a catalogue without images cannot be tuned: check --images")
         shuffled = sorted(self.tasks, key=lambda key: hashlib.sha256(key.encode()).digest())
         self.tasks = {key: self.tasks[key] for key in shuffled}
-
-    @property
-    def images(self) -> Sequence[TuningTask]:
-        """The task of each image."""
-        return tuple(self.tasks.values())
-
-    @property
-    def bank(self) -> PerturbationBank:
-        """Of all images."""
-        return self.images[0].bank
-
-    @property
-    def runtime_model(self) -> RuntimeModel:
-        """Of all images."""
-        return self.images[0].runtime_model
-
-    @property
-    def mask_rule(self) -> MaskRule:
-        """Of all images."""
-        return self.images[0].mask_rule
-
-    @property
-    def threads(self) -> int:
-        """Of all images."""
-        return self.images[0].threads
+        first = self.tasks[shuffled[0]]
+        self.bank, self.runtime_model = first.bank, first.runtime_model
+        self.mask_rule, self.threads = first.mask_rule, first.threads
 
     def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
-        """Begin with superpixel maps that will be looked at soon, of every image."""
+        """Begin with superpixel maps that will be needed soon, of every image."""
         for segmentation in segmentations:  # all images need the first before any the second
-            for task in self.images:
+            for task in self.tasks.values():
                 task.expect([segmentation])
 
     @property
@@ -131,19 +114,19 @@ class CatalogTask:
         return CatalogTask({k: t for k, t in self.tasks.items() if k in keys}, self.aggregate)
 
     def view(self, segmentation: Segmentation | None) -> MapView:
-        """All images' superpixels side by side; their mean number; the ceilings aggregated.
+        """All images' superpixels side by side; their mean number; the upper bounds aggregated.
 
         No setting on these maps can do better than that on the images together.
         """
         found = self._views.get(segmentation)
         if found is None:
-            views = [task.view(segmentation) for task in self.images]
-            ceilings = zip(*(view.ceilings for view in views), strict=True)
+            views = [task.view(segmentation) for task in self.tasks.values()]
+            bounds = zip(*(view.upper_bounds for view in views), strict=True)
             found = self._views[segmentation] = MapView(
                 round(float(np.mean([view.superpixels for view in views]))),
                 np.concatenate([view.inside for view in views]),
                 np.concatenate([view.outside for view in views]),
-                tuple(self.aggregate.of(each) for each in ceilings),
+                tuple(self.aggregate.of(each) for each in bounds),
             )
         return found
 
@@ -153,9 +136,9 @@ class CatalogTask:
 
     def runtime(self, parameters: LimeParameters) -> RuntimeParts:
         """Mean seconds of one explanation by the runtime model."""
-        parts = [task.runtime(parameters).as_dict() for task in self.images]
+        parts = [task.runtime(parameters).as_dict() for task in self.tasks.values()]
         return RuntimeParts(**{name: float(np.mean([p[name] for p in parts])) for name in parts[0]})
 
     def runtime_ratio(self, parameters: LimeParameters) -> float:
         """Seconds relative to lime's defaults on the same images, mean."""
-        return float(np.mean([task.runtime_ratio(parameters) for task in self.images]))
+        return float(np.mean([task.runtime_ratio(parameters) for task in self.tasks.values()]))

@@ -163,17 +163,9 @@ class SearchSpace:
 
     def parameters(self, values: Mapping[str, Any]) -> LimeParameters:
         """A trial's parameters by name → what lime is called with."""
-        algorithm = values["segmentation"]
-        segmentation = None
-        if algorithm != LIME_DEFAULT:
-            prefix = f"{algorithm}."
-            segmentation = Segmentation(
-                algorithm,
-                tuple((n[len(prefix) :], v) for n, v in values.items() if n.startswith(prefix)),
-            )
         count = values["num_features"]
         return LimeParameters(
-            segmentation=segmentation,
+            segmentation=self.segmentation(values),
             hide_color=HIDE_COLORS[values["hide_color"]],
             labels=tuple(int(label) for label in self.labels if label is not None),
             top_labels=values["top_labels"],
@@ -184,6 +176,15 @@ class SearchSpace:
             regressor=_parse_regressor(values["regressor"]),
             random_seed=self.random_seed[0],  # type: ignore[arg-type]
         )
+
+    def segmentation(self, values: Mapping[str, Any]) -> Segmentation | None:
+        """The superpixel algorithm among a trial's parameters; ``None`` is lime's default."""
+        algorithm = values["segmentation"]
+        if algorithm == LIME_DEFAULT:
+            return None
+        prefix = f"{algorithm}."
+        inner = tuple((n[len(prefix) :], v) for n, v in values.items() if n.startswith(prefix))
+        return Segmentation(algorithm, inner)
 
     def trial_values(self, parameters: LimeParameters) -> dict[str, Any] | None:
         """The inverse of :meth:`parameters`; ``None`` when the space does not hold them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -21,7 +21,10 @@ from explainers.reference import Reference
 from explainers.segmentation import Segmentation, lime_algorithm
 from tuner.runtime_model import RuntimeModel, RuntimeParts
 
-__all__ = ["MapView", "SearchTask", "TuningTask"]
+__all__ = ["FEW_SUPERPIXELS", "MapView", "SearchTask", "TuningTask"]
+
+FEW_SUPERPIXELS = 8
+"""So few have 256 patterns at most: once they are predicted, every further seed is free."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,50 +33,43 @@ class MapView:
 
     Attributes:
         inside, outside: (n,) pixels of each superpixel in and out of the reference.
-        ceilings: best reachable IoU with at most 1, 2, ... superpixels.
+        upper_bounds: best reachable IoU with at most 1, 2, ... superpixels.
     """
 
     superpixels: int
     inside: NDArray[np.int64]
     outside: NDArray[np.int64]
-    ceilings: tuple[float, ...]
+    upper_bounds: tuple[float, ...]
 
-    def ceiling(self, num_features: int) -> float:
+    def upper_bound(self, num_features: int) -> float:
         """Best IoU of any explanation with that many features."""
-        return self.ceilings[min(num_features, len(self.ceilings)) - 1]
+        return self.upper_bounds[min(num_features, len(self.upper_bounds)) - 1]
 
 
 class SearchTask(Protocol):
-    """What a search knows before any answer: of one image, or of a catalogue's.
+    """What a search knows before any prediction: of one image, or of a catalogue's.
 
     Attributes:
-        images: the task of each image; one has only itself.
+        tasks: the task of each image by key; one image has only itself, under an empty key.
         threads: how many superpixel maps may be computed at a time.
     """
 
-    @property
-    def images(self) -> Sequence[TuningTask]: ...
+    bank: PerturbationBank
+    runtime_model: RuntimeModel
+    mask_rule: MaskRule
+    threads: int
 
     @property
-    def bank(self) -> PerturbationBank: ...
-
-    @property
-    def runtime_model(self) -> RuntimeModel: ...
-
-    @property
-    def mask_rule(self) -> MaskRule: ...
-
-    @property
-    def threads(self) -> int: ...
+    def tasks(self) -> Mapping[str, TuningTask]: ...
 
     def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
-        """Begin with superpixel maps that will be looked at soon."""
+        """Begin with superpixel maps that will be needed soon."""
 
     def view(self, segmentation: Segmentation | None) -> MapView:
-        """Superpixels and ceilings; of several images their means."""
+        """Superpixels and upper bounds; of several images their means."""
 
     def about(self, parameters: LimeParameters) -> LimeParameters:
-        """What explanations are asked for with, where the class is the task's to say."""
+        """The parameters for the class that the task explains."""
 
     def runtime(self, parameters: LimeParameters) -> RuntimeParts:
         """Seconds of one explanation by the runtime model."""
@@ -115,9 +111,9 @@ class TuningTask:
         self.digest = array_digest(self.image)
 
     @property
-    def images(self) -> Sequence[TuningTask]:
-        """Only this one."""
-        return (self,)
+    def tasks(self) -> Mapping[str, TuningTask]:
+        """This one, under an empty key."""
+        return {"": self}
 
     @cached_property
     def original(self) -> NDArray[np.floating]:

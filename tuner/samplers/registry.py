@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping
 import optuna
 
 from explainers.errors import InvalidInput
-from tuner.problem import SearchSpace, SearchTask
-from tuner.samplers.ceiling import CeilingSampler
-from tuner.samplers.front import FrontSampler, front_weights
+from tuner.problem import CatalogTask, SearchSpace, SearchTask
+from tuner.samplers.catalog import CatalogSampler
+from tuner.samplers.ceiling import CeilingSampler, Search
+from tuner.samplers.front import front_sampler
 
 __all__ = ["SAMPLERS", "derived_seed", "make_sampler"]
 
 _START_UP_TRIALS = 10
+
+_Make = Callable[[SearchTask, SearchSpace, float, int, bool], optuna.samplers.BaseSampler]
 
 
 def derived_seed(base: int, key: str, finished: int) -> int:
@@ -28,8 +31,18 @@ def derived_seed(base: int, key: str, finished: int) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
+def _ceiling(
+    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
+) -> optuna.samplers.BaseSampler:
+    if isinstance(task, CatalogTask):
+        return CatalogSampler(task, space, runtime_weight=weight, seed=seed)
+    if pareto:
+        return front_sampler(task, space, runtime_weight=weight, seed=seed)
+    return CeilingSampler(space, [Search.of(task, space, weight, seed)], seed)
+
+
 def _tpe(
-    task: SearchTask, space: SearchSpace, weight: float, seed: int
+    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
 ) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -39,21 +52,14 @@ def _tpe(
 
 
 def _random(
-    task: SearchTask, space: SearchSpace, weight: float, seed: int
+    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
 ) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _ceiling(
-    task: SearchTask, space: SearchSpace, weight: float, seed: int
-) -> optuna.samplers.BaseSampler:
-    return CeilingSampler(task, space, runtime_weight=weight, seed=seed)
-
-
-SAMPLERS: Mapping[
-    str, Callable[[SearchTask, SearchSpace, float, int], optuna.samplers.BaseSampler]
-] = {"ceiling": _ceiling, "tpe": _tpe, "random": _random}
-"""Name → (task, space, runtime weight, seed) → sampler."""
+SAMPLERS: Mapping[str, _Make] = {"ceiling": _ceiling, "tpe": _tpe, "random": _random}
+"""Name → (task, space, runtime weight, seed, two objectives?) → sampler; Optuna's take any number
+of objectives."""
 
 
 def make_sampler(
@@ -78,9 +84,5 @@ def make_sampler(
     if name not in SAMPLERS:
         raise InvalidInput(f"sampler '{name}' is unknown: use one of {', '.join(SAMPLERS)}")
     # The ceiling sampler draws per trial number and must not change its seed on resuming.
-    count = 0 if name == "ceiling" else finished
-    seed = derived_seed(base_seed, key, count)
-    if pareto and name == "ceiling":
-        # Optuna's own take any number of objectives.
-        return FrontSampler(task, space, weights=front_weights(runtime_weight), seed=seed)
-    return SAMPLERS[name](task, space, runtime_weight, seed)
+    seed = derived_seed(base_seed, key, 0 if name == "ceiling" else finished)
+    return SAMPLERS[name](task, space, runtime_weight, seed, pareto)

@@ -7,7 +7,6 @@ setting is one that is bad nowhere).
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,93 +19,15 @@ from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime_parameters import LimeParameters
 from studies.attributes import LABELS
-from tuner.objectives.catalog_trial import best_so_far, run_catalog_trial
 from tuner.problem import CatalogTask, SearchSpace, TuningSettings
-from tuner.samplers import Arm, CatalogArms, CeilingSampler, derived_seed
-from tuner.study.runner import StudyRunner, is_done
+from tuner.study.runner import StudyRunner
 from tuner.study_identity import stored_runtime_model
 from tuner.tuning import TuningResult, answered, package_versions, result_of, search_facts
 
 __all__ = [
-    "CatalogSampler", "affordable", "catalog_facts", "run_catalog_study", "values_on",
+    "affordable", "catalog_facts", "check_share", "run_catalog_study", "values_on",
     "with_stored_prices",
 ]  # fmt: skip
-
-_KIND_COUNTS = 0.02  # as much of the ceiling as one more probe of a kind is worth less
-
-
-class CatalogSampler(CeilingSampler):
-    """The ceiling sampler over a catalogue's arms."""
-
-    # Of each image: there are many, and what a probe misses of one another shows.
-    look_at_first, look_per_trial = 1.0, 0.1
-    probed_at_start, probed_per_trial = 200, 64
-    most_probes, coarse_per_trial = 3, 1
-
-    def __init__(
-        self, task: CatalogTask, space: SearchSpace, *, runtime_weight: float, seed: int
-    ) -> None:
-        self._catalog_arms = CatalogArms(task, space, runtime_weight)
-        super().__init__(
-            task, space, runtime_weight=runtime_weight, seed=seed, arms=self._catalog_arms
-        )
-        self._runtime_weight = runtime_weight
-
-    def sample_relative(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        search_space: dict[str, optuna.distributions.BaseDistribution],
-    ) -> dict[str, Any]:
-        """One full parameter set."""
-        self._catalog_arms.leader = best_so_far(study, self._runtime_weight)
-        return super().sample_relative(study, trial, search_space)
-
-    def _diverse(self, open_arms: Sequence[Arm], probed: Sequence[Arm]) -> Arm:
-        """Start-up: what costs few answers goes first, of whatever kind; there are many images."""
-
-        def worth(arm: Arm) -> float:
-            return self.worth_at_start(arm) - _KIND_COUNTS * sum(self.kinds_seen(arm, probed))
-
-        return max(open_arms, key=worth)
-
-
-class CatalogRunner(StudyRunner):
-    """Runs trials of a catalogue's study one by one."""
-
-    # A thousand samples of every image decide nothing here.
-    defaults_last = True
-
-    def __init__(
-        self,
-        study: optuna.Study,
-        task: CatalogTask,
-        settings: TuningSettings,
-        on_trial: Callable[[FrozenTrial], None] | None = None,
-    ) -> None:
-        super().__init__(study, task, settings, on_trial)
-        self._catalog = task
-
-    def sampler(self, finished: int) -> optuna.samplers.BaseSampler:
-        """As one image's, over the catalogue's arms."""
-        settings = self._settings
-        if settings.sampler != "ceiling":
-            return super().sampler(finished)
-        return CatalogSampler(
-            self._catalog,
-            settings.space,
-            runtime_weight=settings.runtime_weight,
-            seed=derived_seed(settings.seed, self.study.study_name, 0),
-        )
-
-    def run_trial(self, trial: optuna.Trial) -> list[float]:
-        """See :func:`tuner.objectives.catalog_trial.run_catalog_trial`."""
-        value = run_catalog_trial(
-            trial, self.study, self._catalog, self._settings,
-            getattr(self.study.sampler, "notes", None),
-            lambda: getattr(self.study.sampler, "replayed", 0),
-        )  # fmt: skip
-        return [value]
 
 
 def run_catalog_study(
@@ -117,12 +38,7 @@ def run_catalog_study(
     portfolio: Sequence[LimeParameters] = (),
 ) -> TuningResult:
     """Run until the study has its trials; as :func:`tuner.tuning.run_study` does for an image."""
-    deadline = None if settings.timeout is None else time.monotonic() + settings.timeout
-    runner = CatalogRunner(study, task, settings, on_trial)
-    runner.begin(portfolio=portfolio)
-    while not is_done(study, settings) and (deadline is None or time.monotonic() < deadline):
-        runner.one_trial()
-    runner.finish()
+    StudyRunner(study, task, settings, on_trial).run(portfolio=portfolio)
     return result_of(study)
 
 
@@ -170,7 +86,7 @@ def catalog_facts(
         "constraints": [],
         "cam_layer": getattr(classifier, "cam_layer", None),
         **search_facts(settings),
-        "engine": getattr(task.images[0].source, "name", "classifier"),
+        "engine": getattr(next(iter(task.tasks.values())).source, "name", "classifier"),
         "package_versions": package_versions(),
     }
 

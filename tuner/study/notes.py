@@ -22,6 +22,7 @@ from studies.dashboard import is_installed, name_score, save_note, save_plot
 from studies.front import FrontPoint, pareto_front
 from studies.patient_storage import UNREACHABLE, unreachable_reason
 from studies.runtime_plot import runtime_plot
+from studies.score import score
 from studies.study_note import ScoredTrial, study_note
 from studies.study_pictures import (
     DEFAULTS_PICTURE,
@@ -31,7 +32,6 @@ from studies.study_pictures import (
     trial_picture,
 )
 from studies.trial_record import TrialRecord
-from tuner.objectives import score
 from tuner.problem import TuningTask
 
 __all__ = ["PICTURES", "StudyNotes"]

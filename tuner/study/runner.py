@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -13,16 +15,9 @@ from studies.attributes import DEFAULTS_ORIGIN, RETRIES
 from studies.best_trial import best_trial
 from studies.patient_storage import UNREACHABLE
 from studies.stagnation import is_stagnant
-from tuner.objectives import FAITHFUL, FaithfulnessMeter
-from tuner.objectives.faithful_trial import run_faithful_trial
-from tuner.problem import SearchTask, TuningSettings
-from tuner.samplers import (
-    STARTERS,
-    enqueue_first,
-    enqueue_portfolio,
-    faithful_starters,
-    make_sampler,
-)
+from tuner.objectives import make_objective
+from tuner.problem import CatalogTask, SearchTask, TuningSettings
+from tuner.samplers import STARTERS, enqueue_first, enqueue_portfolio, make_sampler
 from tuner.study.log import BestLog, accounted
 from tuner.study.trial import run_trial
 
@@ -31,10 +26,10 @@ __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 _logger = logging.getLogger(__name__)
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 # Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
-# next to nothing; the others need rivals that a costly first trial can be stopped against.
+# next to nothing; the others need an incumbent that a costly first trial can be stopped against.
 _DEFAULTS_AFTER = {"ceiling": 8}
-# On a front only what is as fast is a rival, so the defaults stop nobody; but something that is
-# better and faster saves scoring them on further seeds.
+# With two objectives a trial competes only with faster ones, so running the defaults first prunes
+# nothing; but something that is better and faster saves scoring them on further seeds.
 _FRONT_AFTER = 8
 
 
@@ -44,16 +39,11 @@ def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 class StudyRunner:
-    """Runs trials of a study one by one.
+    """Runs trials of a study one by one, of one image or of a catalogue.
 
     Interrupting keeps every finished trial; the one in progress is marked as failed. For the
     arguments see :func:`tuner.tuning.run_study`.
-
-    Attributes:
-        defaults_last: lime's defaults are the last trial, whatever the sampler.
     """
-
-    defaults_last = False
 
     def __init__(
         self,
@@ -68,42 +58,53 @@ class StudyRunner:
         self._running: list[int] = []
         self._failed_here = False
         self._best = BestLog(study)
-        self._meter = FaithfulnessMeter(task.images[0])
+        self._objective = make_objective(study, task, settings)
+
+    def run(
+        self,
+        winners: Sequence[LimeParameters] = (),
+        portfolio: Sequence[LimeParameters] = (),
+    ) -> None:
+        """Run until the study has its trials, or time or answers are spent."""
+        timeout = self._settings.timeout
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        self.begin(winners, portfolio)
+        # A failed trial does not count, so the number is checked before each.
+        while not is_done(self.study, self._settings) and time.monotonic() < deadline:
+            self.one_trial()
+        self.finish()
 
     def begin(
         self,
         winners: Sequence[LimeParameters] = (),
         portfolio: Sequence[LimeParameters] = (),
     ) -> None:
-        """Line up what goes first, and make the sampler; before any other call."""
+        """Enqueue what goes first, and make the sampler; before any other call.
+
+        Args:
+            winners: incumbents of other images.
+            portfolio: tried before them.
+        """
         study, settings = self.study, self._settings
         new = not study.get_trials(deepcopy=False)
         self._enqueue_defaults()
         if new:
             # One trial is the defaults'.
             enqueue_portfolio(study, settings.space, portfolio, most=settings.trials - 1)
-            if settings.objective == FAITHFUL:
-                starters = faithful_starters(settings.space)
-                enqueue_portfolio(study, settings.space, starters, "starter")
+            enqueue_portfolio(study, settings.space, self._objective.starters(), "starter")
             first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
             enqueue_first(study, self._task, settings.space, first, settings.runtime_weight)
-        finished = len(finished_trials(study))
         if study.study_name:
-            study.sampler = self.sampler(finished)
-
-    def sampler(self, finished: int) -> optuna.samplers.BaseSampler:
-        """A sampler for a study that has so many finished trials."""
-        settings = self._settings
-        return make_sampler(
-            settings.sampler,
-            self._task,
-            settings.space,
-            runtime_weight=settings.runtime_weight,
-            base_seed=settings.seed,
-            key=self.study.study_name,
-            finished=finished,
-            pareto=settings.pareto,
-        )
+            study.sampler = make_sampler(
+                settings.sampler,
+                self._task,
+                settings.space,
+                runtime_weight=settings.runtime_weight,
+                base_seed=settings.seed,
+                key=study.study_name,
+                finished=len(finished_trials(study)),
+                pareto=settings.pareto,
+            )
 
     def one_trial(self) -> None:
         """One more; waiting ones first.
@@ -114,7 +115,7 @@ class StudyRunner:
         self._running.clear()
         self._failed_here = False
         try:
-            self.study.optimize(self._objective, n_trials=1, callbacks=[self._after])
+            self.study.optimize(self._run_trial, n_trials=1, callbacks=[self._after])
         except KeyboardInterrupt:
             for number in self._running:
                 self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
@@ -149,42 +150,29 @@ class StudyRunner:
     def _enqueue_defaults(self, *, now: bool = False) -> bool:
         settings = self._settings
         after = _DEFAULTS_AFTER.get(settings.sampler, _FRONT_AFTER if settings.pareto else 0)
-        return _enqueue_defaults(
-            self.study, settings, settings.trials if self.defaults_last else after, now=now
-        )
+        if isinstance(self._task, CatalogTask):
+            after = settings.trials  # a thousand samples of every image decide nothing here
+        return _enqueue_defaults(self.study, settings, after, now=now)
 
-    def _objective(self, trial: optuna.Trial) -> list[float]:
+    def _run_trial(self, trial: optuna.Trial) -> list[float]:
         self._running[:] = [trial.number]
         self._failed_here = True
+        sampler = self.study.sampler
         try:
-            value = self._scored(trial)
+            with accounted(self.study.study_name, trial):
+                values = run_trial(
+                    trial,
+                    self._objective,
+                    getattr(sampler, "notes", dict),
+                    lambda: getattr(sampler, "replayed", 0),
+                )
+                if self._on_score is not None:
+                    self._on_score(trial, values)
         except (optuna.TrialPruned, optuna.exceptions.UpdateFinishedTrialError):
             self._failed_here = False
             raise
         self._failed_here = False
-        return value
-
-    def _scored(self, trial: optuna.Trial) -> list[float]:
-        with accounted(self.study.study_name, trial):
-            values = self.run_trial(trial)
-            if self._on_score is not None:
-                self._on_score(trial, values)
         return values
-
-    def run_trial(self, trial: optuna.Trial) -> list[float]:
-        """What the trial is told; see :func:`tuner.study.trial.run_trial`."""
-        if self._settings.objective == FAITHFUL:
-            task = self._task.images[0]
-            return [run_faithful_trial(trial, self.study, task, self._settings, self._meter)]
-        sampler = self.study.sampler
-        return run_trial(
-            trial,
-            self.study,
-            self._task.images[0],
-            self._settings,
-            getattr(sampler, "notes", None),
-            lambda: getattr(sampler, "replayed", 0),
-        )
 
     def _after(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._running.clear()

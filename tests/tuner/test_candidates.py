@@ -1,4 +1,4 @@
-"""Arms: maps come coarse to fine, and what a probe foretells is what trials find."""
+"""Candidates: maps come coarse to fine, and what a probe foretells is what trials find."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ import pytest
 
 from explainers.classifier import Classifier
 from explainers.segmentation import Segmentation
+from studies.score import score
 from tests.tuner.scenes import SMALL_SPACE, demo_task
-from tuner.objectives import score
 from tuner.problem import SearchSpace
-from tuner.samplers import Arms
+from tuner.samplers import Candidate, Candidates
 
 _WEIGHT = 0.1
 _EVER = 1e6  # seconds
 
 
-def test_maps_are_looked_at_in_an_order_that_does_not_depend_on_when(
+def test_maps_are_computed_in_an_order_that_does_not_depend_on_when(
     demo_classifier: Classifier,
 ) -> None:
     task = demo_task(demo_classifier)
-    at_once, bit_by_bit = Arms(task, SMALL_SPACE, _WEIGHT), Arms(task, SMALL_SPACE, _WEIGHT)
+    at_once, bit_by_bit = (Candidates(task, SMALL_SPACE, _WEIGHT) for _ in range(2))
     assert at_once.possible() == []
-    at_once.look_at(_EVER)
+    at_once.segment(_EVER)
     seen = 0
     for seconds in np.linspace(0, 0.1, 21):
-        bit_by_bit.look_at(float(seconds))
+        bit_by_bit.segment(float(seconds))
         assert len(bit_by_bit.possible()) >= seen
         seen = len(bit_by_bit.possible())
     assert seen > 0
-    bit_by_bit.look_at(_EVER)
+    bit_by_bit.segment(_EVER)
     assert bit_by_bit.possible() == at_once.possible()
-    uppers = [at_once.upper(arm) for arm in at_once.possible()]
+    uppers = [at_once.upper(candidate) for candidate in at_once.possible()]
     assert uppers == sorted(uppers, reverse=True)
 
 
@@ -51,41 +51,41 @@ def test_threads_change_nothing_but_who_computes(
         begin(maps)
 
     monkeypatch.setattr(together, "expect", noted)
-    one, many = Arms(alone, SMALL_SPACE, _WEIGHT), Arms(together, SMALL_SPACE, _WEIGHT)
+    one, many = Candidates(alone, SMALL_SPACE, _WEIGHT), Candidates(together, SMALL_SPACE, _WEIGHT)
     for seconds in (*np.linspace(0, 0.1, 6), _EVER):
-        one.look_at(float(seconds))
-        many.look_at(float(seconds))
+        one.segment(float(seconds))
+        many.segment(float(seconds))
         assert many.possible() == one.possible()
     assert set(expected) == set(SMALL_SPACE.segmentations())
 
 
 def test_every_algorithm_is_seen_early(demo_classifier: Classifier) -> None:
     task = demo_task(demo_classifier)
-    arms = Arms(task, SMALL_SPACE, _WEIGHT)
+    candidates = Candidates(task, SMALL_SPACE, _WEIGHT)
     # The slowest algorithm's first map, and all that fits beside it.
+    values = [candidates.values(candidate, 16, 5) for candidate in _all(candidates)]
     longest = max(
-        task.runtime_model.parts(SMALL_SPACE.parameters(arms.values(arm, 16, 5)), 1, 128**2)
-        .segmentation
-        for arm in _all(arms)
-    )  # fmt: skip
-    early = Arms(task, SMALL_SPACE, _WEIGHT)
-    early.look_at(3 * longest + 1e-9)
+        task.runtime_model.parts(SMALL_SPACE.parameters(each), 1, 128**2).segmentation
+        for each in values
+    )
+    early = Candidates(task, SMALL_SPACE, _WEIGHT)
+    early.segment(3 * longest + 1e-9)
     names = {a.segmentation.algorithm if a.segmentation else "lime" for a in early.possible()}
     assert names == set(SMALL_SPACE.maps)
 
 
-def _all(arms: Arms) -> list[object]:
-    arms.look_at(_EVER)
-    return list(arms.possible())
+def _all(candidates: Candidates) -> list[Candidate]:
+    candidates.segment(_EVER)
+    return list(candidates.possible())
 
 
-def test_an_arm_is_known_again_by_its_values(demo_classifier: Classifier) -> None:
-    arms = Arms(demo_task(demo_classifier), SMALL_SPACE, _WEIGHT)
-    arms.look_at(_EVER)
-    for arm in arms.possible():
-        assert arms.of(arms.identity(arm)) == arm
-        assert arms.of(arms.values(arm, 64, 5)) == arm
-    assert arms.of({"num_samples": 5}) is None
+def test_a_candidate_is_known_again_by_its_values(demo_classifier: Classifier) -> None:
+    candidates = Candidates(demo_task(demo_classifier), SMALL_SPACE, _WEIGHT)
+    candidates.segment(_EVER)
+    for candidate in candidates.possible():
+        assert candidates.of(candidates.identity(candidate)) == candidate
+        assert candidates.of(candidates.values(candidate, 64, 5)) == candidate
+    assert candidates.of({"num_samples": 5}) is None
 
 
 def test_patterns_are_counted_however_fine_the_map(demo_classifier: Classifier) -> None:
@@ -97,23 +97,23 @@ def test_patterns_are_counted_however_fine_the_map(demo_classifier: Classifier) 
         }
     )
     task = demo_task(demo_classifier)
-    arms = Arms(task, space, _WEIGHT)
-    arms.look_at(_EVER)
-    for arm in arms.possible():
-        superpixels = task.view(arm.segmentation).superpixels
+    candidates = Candidates(task, space, _WEIGHT)
+    candidates.segment(_EVER)
+    for candidate in candidates.possible():
+        superpixels = task.view(candidate.segmentation).superpixels
         assert superpixels < 20 or superpixels > 1100
-        assert arms.patterns(arm) == (10**6 if superpixels > 20 else 2**superpixels)
-        assert arms.probe_answers(arm) <= arms.patterns(arm)
-    assert len({arm.segmentation for arm in arms.possible()}) == 2
+        assert candidates.patterns(candidate) == (10**6 if superpixels > 20 else 2**superpixels)
+        assert candidates.probe_answers(candidate) <= candidates.patterns(candidate)
+    assert len({candidate.segmentation for candidate in candidates.possible()}) == 2
 
 
 def test_a_forecast_is_what_explanations_then_score(demo_classifier: Classifier) -> None:
     task = demo_task(demo_classifier)
-    arms = Arms(task, SMALL_SPACE, _WEIGHT)
-    arms.look_at(_EVER)
-    arm = arms.possible()[0]
+    candidates = Candidates(task, SMALL_SPACE, _WEIGHT)
+    candidates.segment(_EVER)
+    candidate = candidates.possible()[0]
     asked = task.bank.counts.new
-    forecast = arms.forecast(arm, 64, 3, best=-1.0)
+    forecast = candidates.forecast(candidate, 64, 3, best=-1.0)
     paid = task.bank.counts.new - asked
     assert 0 < paid <= 3 * 64
     assert [v for v, _ in forecast.settings] == sorted(
@@ -129,11 +129,11 @@ def test_a_forecast_is_what_explanations_then_score(demo_classifier: Classifier)
     assert task.bank.counts.new - asked == paid, "a replay asks nothing new"
 
 
-def test_an_arm_far_behind_after_one_seed_is_let_be(demo_classifier: Classifier) -> None:
+def test_a_candidate_far_behind_after_one_seed_is_skipped(demo_classifier: Classifier) -> None:
     task = demo_task(demo_classifier)
-    arms = Arms(task, SMALL_SPACE, _WEIGHT)
-    arms.look_at(_EVER)
-    arm = arms.possible()[0]
+    candidates = Candidates(task, SMALL_SPACE, _WEIGHT)
+    candidates.segment(_EVER)
+    candidate = candidates.possible()[0]
     asked = task.bank.counts.new
-    arms.forecast(arm, 64, 3, best=2.0)
+    candidates.forecast(candidate, 64, 3, best=2.0)
     assert task.bank.counts.new - asked <= 64 + 1

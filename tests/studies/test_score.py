@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.objectives import score
+from studies.score import score
 
 UNIT = st.floats(0, 1)
 
