@@ -132,16 +132,6 @@ def test_a_setting_is_scored_on_every_image_or_given_up(tiny_classifier: Classif
     assert best.user_attrs["iou_per_image"] == pytest.approx(again, abs=1e-5)
 
 
-def test_the_same_search_finds_the_same(tiny_classifier: Classifier) -> None:
-    def values() -> list[float | None]:
-        study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
-        settings = TuningSettings(trials=3, seeds=1, confirm_seeds=2, space=SMALL_SPACE)
-        run_catalog_study(study, _task(tiny_classifier), settings)
-        return [trial.value for trial in study.get_trials()]
-
-    assert values() == values()
-
-
 def test_the_worst_image_can_decide(tiny_classifier: Classifier) -> None:
     study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
     result = run_catalog_study(study, _task(tiny_classifier, Aggregate(0.0)), _SETTINGS)

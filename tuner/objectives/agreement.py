@@ -51,7 +51,6 @@ class Agreement(Objective):
         return (FrontAgreement if settings.pareto else cls)(study, task, settings)
 
     def begin(self, draft: TrialDraft) -> None:
-        """As of any objective."""
         super().begin(draft)
         settings = self.settings
         self.price = self._price(draft.ratio)
@@ -60,7 +59,6 @@ class Agreement(Objective):
         self.wanted = preset if draft.preset else settings.seeds
 
     def clear(self) -> None:
-        """As of any objective."""
         self.ious = {}
 
     def _price(self, runtime_ratio: float) -> float:
@@ -95,7 +93,6 @@ class Agreement(Objective):
         return ""
 
     def measure(self, key: str, task: TuningTask, seed: int) -> None:
-        """IoU of one explanation."""
         self.ious.setdefault(key, []).append(task.iou(self.draft.parameters, seed))
 
     def after_seed(self) -> str:
@@ -132,11 +129,9 @@ class Agreement(Objective):
 
     @property
     def running_score(self) -> float:
-        """As of any objective."""
         return self.aggregate.of(self.per_image.values()) - self.price
 
     def values(self) -> list[float]:
-        """The score."""
         iou = self.aggregate.of(self.per_image.values()) if self.ious else 0.0
         return [score(iou, self.draft.ratio, self.settings.runtime_weight)]
 
@@ -195,7 +190,6 @@ class CatalogAgreement(Agreement):
         self.aggregate = task.aggregate
 
     def begin(self, draft: TrialDraft) -> None:
-        """As of any objective."""
         super().begin(draft)
         self._foreseen = False
 

@@ -33,7 +33,6 @@ class Alike:
     faithful: tuple[Faithfulness, Faithfulness]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
         return {
             "masks": self.masks,
             "iou": list(self.ious),

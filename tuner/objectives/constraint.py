@@ -40,7 +40,6 @@ class Fidelity:
         return {"r2": baseline.r2 - self.r2, "gain": baseline.gain - self.gain}
 
     def to_json(self) -> dict[str, float]:
-        """Plain values."""
         return {name: round(float(value), 6) for name, value in asdict(self).items()}
 
 

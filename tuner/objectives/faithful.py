@@ -100,7 +100,6 @@ class Faithful(Objective):
         ]
 
     def begin(self, draft: TrialDraft) -> None:
-        """As of any objective."""
         super().begin(draft)
         seeds = self.settings.seeds
         self.wanted = min(_DEFAULT_SEEDS, seeds) if draft.preset else seeds
@@ -109,7 +108,6 @@ class Faithful(Objective):
         self.baseline = _of_defaults(self.study)
 
     def clear(self) -> None:
-        """As of any objective."""
         self.found, self.spent = None, 0
 
     def measure(self, key: str, task: TuningTask, seed: int) -> None:
@@ -148,7 +146,6 @@ class Faithful(Objective):
         return score(value, self.draft.ratio, self.settings.runtime_weight)
 
     def values(self) -> list[float]:
-        """The score."""
         return [self._score(self.found)]
 
     def measured(self) -> Measured:

@@ -52,7 +52,6 @@ class Aggregate:
 
     @property
     def text(self) -> str:
-        """The inverse of :meth:`parse`."""
         return "mean" if self.quantile is None else f"q{round(100 * self.quantile)}"
 
     def of(self, values: Collection[float]) -> float:

@@ -103,17 +103,12 @@ class SearchSpace:
         low, high = self.num_samples
         if not 2 <= low <= high:
             raise InvalidInput(f"search space: num_samples {low} to {high} is no range from 2 up")
-        for color in self.hide_color:
-            if color not in HIDE_COLORS:
-                raise InvalidInput(
-                    f"search space: hide_color '{color}': use {', '.join(HIDE_COLORS)}"
-                )
-        for metric in self.distance_metric:
-            if metric not in DISTANCE_METRICS:
-                raise InvalidInput(
-                    f"search space: distance_metric '{metric}': use one of "
-                    f"{', '.join(DISTANCE_METRICS)}"
-                )
+        for name, known, use in (
+            ("hide_color", HIDE_COLORS, "use"), ("distance_metric", DISTANCE_METRICS, "use one of"),
+        ):  # fmt: skip
+            for value in getattr(self, name):
+                if value not in known:
+                    raise InvalidInput(f"search space: {name} '{value}': {use} {', '.join(known)}")
         for count in self.num_features:
             if count != ALL_FEATURES and (not isinstance(count, int) or count < 1):
                 raise InvalidInput(

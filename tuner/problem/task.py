@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ from explainers.lime import explain, explained_label, segment, top_label
 from explainers.lime_parameters import LimeParameters
 from explainers.masks import MASK_RULE, MaskRule, selected_superpixels
 from explainers.perturbation_bank import AnswerSource, PerturbationBank
-from explainers.reference import Reference
 from explainers.segmentation import Segmentation, lime_algorithm
 from tuner.runtime_model import RuntimeModel, RuntimeParts
+
+if TYPE_CHECKING:  # torch, which the search space does without
+    from explainers.reference import Reference
 
 __all__ = ["FEW_SUPERPIXELS", "MapView", "SearchTask", "TuningTask"]
 

@@ -198,6 +198,5 @@ class CatalogSampler(CeilingSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """One full parameter set."""
         self._candidates.leader = incumbent_of(study, self._weight)
         return super().sample_relative(study, trial, search_space)

@@ -83,7 +83,6 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """All dimensions of the space; a proposal names those of its own branch."""
         space = self._space
         choices: dict[str, Sequence[Any]] = {"segmentation": list(space.maps)}
         for algorithm, grid in space.maps.items():
@@ -97,7 +96,6 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """One full parameter set."""
         self._turn = trial.number % len(self.searches)
         self._forecast, self.replayed = None, 0
         proposer, reader = self.searches[self._turn].proposer, self.searches[self._turn].reader
@@ -132,7 +130,6 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Only for what a proposal leaves out."""
         return self._fallbacks[self._turn].sample_independent(
             study, trial, param_name, param_distribution
         )

@@ -47,7 +47,6 @@ class _WeightedReader(TrialReader):
         self._weights, self._place = weights, place
 
     def score(self, trial: FrozenTrial) -> float | None:
-        """By this weight."""
         stored = trial.user_attrs
         if "iou" not in stored:
             return None

@@ -41,7 +41,6 @@ class Transfer:
         return mean_of([self.tuned[key] - found for key, found in self.left_out.items()])
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
         return {
             "folds": self.folds,
             "tuned": asdict(mean_of(list(self.tuned.values()))),

@@ -148,11 +148,34 @@ class StudyRunner:
             self.one_trial()
 
     def _enqueue_defaults(self, *, now: bool = False) -> bool:
-        settings = self._settings
+        """Make lime's defaults the next trial when it is their turn, or theirs was cut off.
+
+        They decide little and cost more than any other trial.
+
+        Returns:
+            Whether they are enqueued.
+        """
+        settings, trials = self._settings, self.study.get_trials(deepcopy=False)
+        for trial in trials:
+            if trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
+                if trial.state == TrialState.COMPLETE:
+                    return False
+                if trial.state == TrialState.WAITING:
+                    return True
+                if trial.state == TrialState.RUNNING and not now:
+                    return False  # in another process; should that be killed, they come at the end
         after = _DEFAULTS_AFTER.get(settings.sampler, _FRONT_AFTER if settings.pareto else 0)
         if isinstance(self._task, CatalogTask):
             after = settings.trials  # a thousand samples of every image decide nothing here
-        return _enqueue_defaults(self.study, settings, after, now=now)
+        finished = sum(t.state in _FINISHED for t in trials)
+        if not now and finished < min(after, settings.trials - 1):
+            return False
+        defaults = LimeParameters()
+        self.study.enqueue_trial(
+            settings.space.trial_values(defaults) or {},
+            user_attrs={"origin": DEFAULTS_ORIGIN, "lime_parameters": defaults.to_json()},
+        )
+        return True
 
     def _run_trial(self, trial: optuna.Trial) -> list[float]:
         self._running[:] = [trial.number]
@@ -216,36 +239,3 @@ def is_done(study: optuna.Study, settings: TuningSettings) -> bool:
         return True
     best = best_trial(study)
     return is_stagnant(finished, None if best is None else best.number)
-
-
-def _enqueue_defaults(
-    study: optuna.Study, settings: TuningSettings, after: int, *, now: bool = False
-) -> bool:
-    """Make lime's defaults the next trial when it is their turn, or theirs was cut off.
-
-    They decide little and cost more than any other trial.
-
-    Args:
-        after: so many finished trials, but at least as the last.
-
-    Returns:
-        Whether they are enqueued.
-    """
-    trials = study.get_trials(deepcopy=False)
-    for trial in trials:
-        if trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
-            if trial.state == TrialState.COMPLETE:
-                return False
-            if trial.state == TrialState.WAITING:
-                return True
-            if trial.state == TrialState.RUNNING and not now:
-                return False  # in another process; should that be killed, they come at the end
-    finished = sum(t.state in _FINISHED for t in trials)
-    if not now and finished < min(after, settings.trials - 1):
-        return False
-    defaults = LimeParameters()
-    study.enqueue_trial(
-        settings.space.trial_values(defaults) or {},
-        user_attrs={"origin": DEFAULTS_ORIGIN, "lime_parameters": defaults.to_json()},
-    )
-    return True
