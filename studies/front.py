@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from explainers.errors import InvalidInput
+from studies.score import score
 
 __all__ = [
     "ByWeight", "Choice", "FrontPoint", "Timed", "WithinBudget", "front_document", "pareto_front",
@@ -47,8 +48,8 @@ class FrontPoint:
     runtime_ratio: float
 
     def score(self, weight: float) -> float:
-        """As :func:`tuner.objective.score`."""
-        return self.iou - weight * self.runtime_ratio
+        """With that runtime weight."""
+        return score(self.iou, self.runtime_ratio, weight)
 
 
 def pareto_front(trials: Iterable[_T]) -> list[_T]:

@@ -82,7 +82,7 @@ def demo_measured(cache: Path, demo_classifier: Classifier) -> Path:
     """``cache`` with the demo network's engine and seconds, for commands in other processes."""
     from explainers.engines import make_engine
     from studies.catalog.demo import DEMO_SEEDS, draw_scene
-    from tuner.calibration import runtime_model_for
+    from tuner.runtime.calibration import runtime_model_for
 
     image = draw_scene("house", DEMO_SEEDS["house"]).image
     make_engine(demo_classifier, "auto", image=image, cache=cache / "engines")

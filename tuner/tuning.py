@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -30,22 +28,21 @@ from studies.front import FrontPoint
 from studies.storage import open_storage
 from studies.storage.reconnecting import ReconnectingStorage
 from studies.study_summary import summarise
-from tuner.calibration import runtime_model_for
-from tuner.runtime_model import RuntimeModel
-from tuner.study_identity import (
+from tuner.problem import TuningTask
+from tuner.problem.settings import FIDELITY, TuningSettings
+from tuner.runtime.calibration import runtime_model_for
+from tuner.runtime.model import RuntimeModel
+from tuner.study import StudyRunner
+from tuner.study.identity import (
     StudyIdentity,
     check_identity,
     read_studies,
     stored_reference,
     stored_runtime_model,
 )
-from tuner.study_runner import StudyRunner, is_done
-from tuner.task import TuningTask
-from tuner.tuning_settings import FIDELITY, TuningSettings
 
 __all__ = [
-    "TuningResult", "TuningSettings", "as_stored", "open_study", "run_study", "run_until_done",
-    "tune",
+    "TuningResult", "TuningSettings", "as_stored", "open_study", "run_study", "tune",
 ]  # fmt: skip
 
 _PACKAGES = ("lime", "optuna", "torch", "torchvision", "scikit-image", "scikit-learn", "numpy")
@@ -171,29 +168,8 @@ def run_study(
     """
     runner = StudyRunner(study, task, settings, on_trial, on_score)
     runner.begin(winners, portfolio)
-    run_until_done(runner, settings)
+    runner.run()
     return result_of(study)
-
-
-def run_until_done(
-    runner: StudyRunner, settings: TuningSettings, stop: Callable[[], bool] = lambda: False
-) -> bool:
-    """Run trials until the study is done, its time is over, or it is to stop.
-
-    Args:
-        stop: asked between trials.
-
-    Returns:
-        Whether it came to its end: lime's defaults are among its trials then.
-    """
-    deadline = math.inf if settings.timeout is None else time.monotonic() + settings.timeout
-    # A failed trial does not count, so the number is checked before each.
-    while not is_done(runner.study, settings) and time.monotonic() < deadline:
-        if stop():
-            return False
-        runner.one_trial()
-    runner.finish()
-    return True
 
 
 def result_of(study: optuna.Study) -> TuningResult:

@@ -30,7 +30,7 @@ class Segmenter:
         fixed: parameters that are always passed, because the algorithm's own default is wrong
             for lime.
         work: (parameters, pixels) → relative cost, so that seconds = constant × work. The
-            constant is measured (see ``tuner.runtime_model``).
+            constant is measured (see ``tuner.runtime.model``).
     """
 
     name: str

@@ -10,7 +10,15 @@ from .comparison import (
 )
 from .explanation import Explanation, Surrogate, explain_by_cam, explain_by_lime, lime_explanation
 from .faithfulness import Faithfulness
-from .fidelity import Curve, deletion_curve, held_out_r2, insertion_curve, locality, superpixel_map
+from .fidelity import (
+    Curve,
+    deletion_curve,
+    held_out_r2,
+    insertion_curve,
+    insertion_minus_deletion,
+    locality,
+    superpixel_map,
+)
 from .localisation import background_reliance, centre_distance, energy_inside, pointing_game
 from .measures import (
     MEASURES,
@@ -46,6 +54,7 @@ __all__ = [
     "explain_by_lime",
     "held_out_r2",
     "insertion_curve",
+    "insertion_minus_deletion",
     "lime_explanation",
     "locality",
     "mask_stability",

@@ -1,6 +1,6 @@
 """How well an explanation describes the classifier: one value of three measures, without a mask.
 
-What they are, and why a lead over lime's defaults is asked for: :mod:`tuner.faithfulness`.
+What they are, and why a lead over lime's defaults is asked for: :mod:`tuner.objectives.faithful`.
 """
 
 from __future__ import annotations

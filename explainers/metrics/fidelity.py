@@ -113,6 +113,14 @@ def insertion_curve(
     return _curve(predict, blurred, image, attribution, class_index, steps)
 
 
+def insertion_minus_deletion(
+    predict: Predict, image: NDArray[np.uint8], ranking: NDArray[np.floating], class_index: int
+) -> float:
+    """How much better a ranking's first pixels are at keeping the class than its last; ≤ 1."""
+    inserted = insertion_curve(predict, image, ranking, class_index).area
+    return inserted - deletion_curve(predict, image, ranking, class_index).area
+
+
 def _curve(
     predict: Predict,
     before: NDArray[np.uint8],

@@ -91,7 +91,7 @@ def stock_faithfulness(
         predict: (N, H, W, 3) uint8 → (N, C) probabilities.
     """
     from explainers.lime import PredictionCache, as_lime_hides
-    from explainers.metrics import deletion_curve, insertion_curve, superpixel_map, surrogate_r2
+    from explainers.metrics import insertion_minus_deletion, superpixel_map, surrogate_r2
 
     class Source:
         fingerprint = "the verified one"
@@ -106,5 +106,4 @@ def stock_faithfulness(
         Source(), PredictionCache(),
     )  # fmt: skip
     ranking = superpixel_map(segments, weights)
-    inserted = insertion_curve(predict, image, ranking, label).area
-    return r2, inserted - deletion_curve(predict, image, ranking, label).area
+    return r2, insertion_minus_deletion(predict, image, ranking, label)

@@ -29,10 +29,10 @@ from explainers.machine_load import LoadMeter
 from explainers.references import parse_reference
 from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
-from tuner.calibration import runtime_model_for
-from tuner.objective import score
-from tuner.runtime_model import RuntimeModel
-from tuner.task import TuningTask
+from studies.score import score
+from tuner.problem import TuningTask
+from tuner.runtime.calibration import runtime_model_for
+from tuner.runtime.model import RuntimeModel
 
 __all__ = [
     "CATALOG", "REFERENCE", "add_common_options", "benchmark_classifier", "child_environment",

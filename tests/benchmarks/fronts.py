@@ -32,8 +32,8 @@ from tests.benchmarks.common import (
     say,
     tuning_task,
 )
+from tuner.problem import TuningSettings
 from tuner.tuning import TuningResult, open_study, run_study, study_facts
-from tuner.tuning_settings import TuningSettings
 
 
 def _studied(

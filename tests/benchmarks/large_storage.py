@@ -28,7 +28,7 @@ from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
 from studies.storage import open_storage
 from studies.trial_record import TrialRecord
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say, seconds_of
-from tuner.search_space import SearchSpace
+from tuner.problem import SearchSpace
 
 _PREFIX = "large"
 _AT = datetime(2026, 1, 1)

@@ -35,7 +35,7 @@ from tests.benchmarks.common import (
     tuning_task,
 )
 from tests.benchmarks.memory_child import status_kilobytes
-from tuner.study_spec import Machine, StudySpec
+from tuner.problem.spec import Machine, StudySpec
 from tuner.tuning import TuningSettings
 
 _POLL_SECONDS = 0.2

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from tuner.jobs import run_to_end
+from tuner.workers.jobs import run_to_end
 
 __all__ = ["status_kilobytes"]
 

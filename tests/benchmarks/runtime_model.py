@@ -30,10 +30,9 @@ from tests.benchmarks.common import (
     seconds_of,
     tuning_task,
 )
-from tuner.runtime_measurement import calibrate
-from tuner.runtime_model import RuntimeModel, RuntimeParts
-from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
+from tuner.problem import SearchSpace, TuningTask
+from tuner.runtime.measurement import calibrate
+from tuner.runtime.model import RuntimeModel, RuntimeParts
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,16 @@ from tests.benchmarks.common import (
 )
 from tests.benchmarks.shared_answers import ChargedBank, SharedSource
 from tuner import samplers as registry
-from tuner.search_space import SearchSpace
-from tuner.stopping import BoundsStopping, Rival, StoppingRule
-from tuner.study_runner import finished_trials
-from tuner.task import TuningTask
+from tuner.problem import (
+    BoundsStopping,
+    Incumbent,
+    SearchSpace,
+    SearchTask,
+    StoppingRule,
+    TuningSettings,
+)
+from tuner.study import finished_trials
 from tuner.tuning import open_study, run_study, study_facts
-from tuner.tuning_settings import TuningSettings
 
 _WILCOXON_P = 0.1  # as its pruner
 # What somebody would write down by hand: 8 superpixel algorithms, 192 points in all.
@@ -122,12 +126,14 @@ class _GridSampler(optuna.samplers.BaseSampler):
         return self._points[trial.number % len(self._points)][param_name]
 
 
-def _grid(task: TuningTask, space: SearchSpace, weight: float, seed: int) -> _GridSampler:
+def _grid(
+    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
+) -> _GridSampler:
     return _GridSampler(seed)
 
 
 def _gp(
-    task: TuningTask, space: SearchSpace, weight: float, seed: int
+    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
 ) -> optuna.samplers.BaseSampler:
     """Optuna's Gaussian process: on what all trials have in common; it takes no branches."""
     with warnings.catch_warnings():
@@ -142,11 +148,11 @@ class _NoStopping:
     """Every trial that its ceiling allows is run to the end."""
 
     def after_samples(
-        self, ious: Sequence[float], samples: int, price: float, rival: Rival
+        self, ious: Sequence[float], samples: int, price: float, incumbent: Incumbent
     ) -> bool:
         return False
 
-    def after_seeds(self, ious: Sequence[float], price: float, rival: Rival) -> bool:
+    def after_seeds(self, ious: Sequence[float], price: float, incumbent: Incumbent) -> bool:
         return False
 
 
@@ -154,7 +160,7 @@ class _SeedBounds(BoundsStopping):
     """Confidence bounds over seeds, no look at fewer samples."""
 
     def after_samples(
-        self, ious: Sequence[float], samples: int, price: float, rival: Rival
+        self, ious: Sequence[float], samples: int, price: float, incumbent: Incumbent
     ) -> bool:
         return False
 
@@ -162,11 +168,11 @@ class _SeedBounds(BoundsStopping):
 class _Wilcoxon(_NoStopping):
     """Optuna's WilcoxonPruner's test: is the best trial better on the same explainer seeds?"""
 
-    def after_seeds(self, ious: Sequence[float], price: float, rival: Rival) -> bool:
+    def after_seeds(self, ious: Sequence[float], price: float, incumbent: Incumbent) -> bool:
         from scipy.stats import wilcoxon
 
-        both = min(len(ious), len(rival.scores))
-        differences = np.array(ious[:both]) - price - np.array(rival.scores[:both])
+        both = min(len(ious), len(incumbent.scores))
+        differences = np.array(ious[:both]) - price - np.array(incumbent.scores[:both])
         if both < 2 or not differences.any():
             return False
         return bool(wilcoxon(differences, alternative="less").pvalue < _WILCOXON_P)

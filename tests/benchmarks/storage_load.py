@@ -27,9 +27,8 @@ from explainers.lime import LimeParameters
 from studies.storage import describe, holds_studies, open_storage, sqlite_path
 from studies.trial_record import TrialRecord
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say
-from tuner.search_space import SearchSpace
-from tuner.study_runner import has_room
-from tuner.tuning_settings import TuningSettings
+from tuner.problem import SearchSpace, TuningSettings
+from tuner.study import has_room
 
 _SEEDS = 10
 _STUDY = "load/{workers}"

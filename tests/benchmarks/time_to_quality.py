@@ -27,6 +27,7 @@ from explainers.classifiers import Classifier
 from explainers.lime import LimeParameters, explanation_mask
 from explainers.masks import intersection_over_union
 from studies.assets import StudyImage
+from studies.score import score
 from tests.benchmarks.common import (
     benchmark_classifier,
     fresh_score,
@@ -37,11 +38,8 @@ from tests.benchmarks.common import (
     tuning_task,
     vanilla_classifier_fn,
 )
-from tuner.objective import score
-from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
+from tuner.problem import SearchSpace, TuningSettings, TuningTask
 from tuner.tuning import open_study, run_study, study_facts
-from tuner.tuning_settings import TuningSettings
 
 _OWN_SECONDS = 120.0  # after which ours is given up
 

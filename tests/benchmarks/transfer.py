@@ -47,17 +47,27 @@ from tests.benchmarks.common import (
     run_benchmark,
     say,
 )
-from tuner.calibration import runtime_model_for
-from tuner.catalog_study import catalog_facts, run_catalog_study
-from tuner.catalog_task import CatalogTask
-from tuner.cross_validation import cross_validate
-from tuner.faithfulness import FaithfulnessMeter
-from tuner.portfolio import Portfolio, ScoredCandidates, distinct
-from tuner.portfolio_scores import probed_candidates, score_candidates, stored_candidates
-from tuner.search_space import ALL_FEATURES, SearchSpace
-from tuner.task import TuningTask
+from tuner.objectives import FaithfulnessMeter
+from tuner.portfolio import (
+    Portfolio,
+    ScoredContenders,
+    distinct,
+    probed_candidates,
+    score_candidates,
+    stored_candidates,
+)
+from tuner.problem import (
+    ALL_FEATURES,
+    FAITHFUL,
+    CatalogTask,
+    SearchSpace,
+    TuningSettings,
+    TuningTask,
+)
+from tuner.runtime.calibration import runtime_model_for
+from tuner.study.catalog import catalog_facts, run_catalog_study
+from tuner.study.cross_validation import cross_validate
 from tuner.tuning import open_study, run_study, study_facts
-from tuner.tuning_settings import FAITHFUL, TuningSettings
 
 _MOST_RUNTIME, _MOST_RUNTIME_FAITHFUL = 0.125, 0.25
 _MOST_SAMPLES_FAITHFUL = 400  # batches of five cost less a sample than the defaults' of ten
@@ -90,7 +100,9 @@ def _catalog_study(
         trials=options.trials, seeds=2, confirm_seeds=4, most_runtime=_MOST_RUNTIME,
         space=SearchSpace().affordable(_MOST_RUNTIME),
     )  # fmt: skip
-    facts = catalog_facts(task, classifier, settings, catalog="extra", rule=REFERENCE)
+    facts = catalog_facts(
+        task, classifier, settings, catalog="extra", rule=REFERENCE
+    )
     study = open_study(f"{_NAME}/{CATALOG_KEY}", storage, facts)
     start = time.perf_counter()
 
@@ -186,7 +198,7 @@ def _portfolio(
     candidates = distinct(candidates)
     say(f"{len(candidates)} candidates")
     weight = float(next(iter(studies.values())).user_attrs["runtime_weight"])
-    scored: ScoredCandidates = score_candidates(
+    scored: ScoredContenders = score_candidates(
         candidates, twenty.tasks, {}, weight, _CHOOSING_SEEDS
     )
     members = scored.chosen(_SIZE)

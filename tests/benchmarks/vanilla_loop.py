@@ -59,9 +59,8 @@ from tests.benchmarks.common import (
     tuning_task,
     vanilla_classifier_fn,
 )
-from tuner.task import TuningTask
+from tuner.problem import TuningSettings, TuningTask
 from tuner.tuning import open_study, run_study, study_facts
-from tuner.tuning_settings import TuningSettings
 
 __all__ = ["TimedEngine", "run_ours", "run_vanilla"]
 

@@ -21,7 +21,7 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.storage import open_storage
-from tuner.search_space import SearchSpace
+from tuner.problem import SearchSpace
 
 __all__ = ["FINISHED", "Crew", "Witness", "enqueue_random", "read_only"]
 

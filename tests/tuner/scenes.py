@@ -13,9 +13,8 @@ from explainers.references import Reference
 from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from tests.tuner.tiny import tiny_picture
 from tuner import TuningResult, tune
-from tuner.runtime_model import RuntimeModel
-from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
+from tuner.problem import SearchSpace, TuningTask
+from tuner.runtime.model import RuntimeModel
 
 RUNTIME_MODEL = RuntimeModel(
     device="made up for tests",

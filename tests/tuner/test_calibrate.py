@@ -18,7 +18,7 @@ from studies.records import Submitted, add_submission, calibration_names, latest
 from tests.studies.scripted_server import ONE
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import KEYS, SIDE, TINY, TUNE_TINY
-from tuner.runtime_model import RuntimeModel
+from tuner.runtime.model import RuntimeModel
 from tuner.server.answers import lime_parameters
 from tuner.server.calibration import Calibration
 

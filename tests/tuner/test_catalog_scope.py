@@ -16,12 +16,10 @@ from explainers.lime import FlatSetting, LimeParameters, PredictionCache, Segmen
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tests.tuner.tiny import KEYS, TINY
-from tuner.catalog_arms import CatalogArms, Steps, paired
-from tuner.catalog_study import run_catalog_study, values_on
-from tuner.catalog_task import MEAN, Aggregate, CatalogTask
-from tuner.cross_validation import folds_of
-from tuner.search_space import SearchSpace
-from tuner.tuning_settings import TuningSettings
+from tuner.problem import MEAN, Aggregate, CatalogTask, SearchSpace, TuningSettings, paired
+from tuner.samplers import CatalogCandidates, Neighbourhood
+from tuner.study.catalog import run_catalog_study, values_on
+from tuner.study.cross_validation import folds_of
 
 _KEYS = ("house", "key", "umbrella")
 _SLIC = Segmentation.of("slic", n_segments=8, compactness=20)
@@ -46,16 +44,16 @@ def test_aggregates() -> None:
 
 def test_a_catalogue_is_seen_as_its_images_together(tiny_classifier: Classifier) -> None:
     task, worst = _task(tiny_classifier), _task(tiny_classifier, Aggregate(0.0))
-    views = [one.view(_SLIC) for one in task.images]
+    views = [one.view(_SLIC) for one in task.tasks.values()]
     together = task.view(_SLIC)
-    assert together.ceilings == tuple(np.mean([v.ceilings for v in views], axis=0))
-    assert worst.view(_SLIC).ceilings == tuple(np.min([v.ceilings for v in views], axis=0))
+    assert together.upper_bounds == tuple(np.mean([v.upper_bounds for v in views], axis=0))
+    assert worst.view(_SLIC).upper_bounds == tuple(np.min([v.upper_bounds for v in views], axis=0))
     assert together.inside.sum() == sum(v.inside.sum() for v in views)
     parameters = LimeParameters(segmentation=_SLIC, num_samples=100)
-    ratios = [one.runtime_ratio(parameters) for one in task.images]
+    ratios = [one.runtime_ratio(parameters) for one in task.tasks.values()]
     assert task.runtime_ratio(parameters) == pytest.approx(np.mean(ratios))
     assert task.runtime(parameters).total == pytest.approx(
-        np.mean([one.runtime(parameters).total for one in task.images])
+        np.mean([one.runtime(parameters).total for one in task.tasks.values()])
     )
     assert set(task.among(["key"]).tasks) == {"key"}
     assert task.among(["key"]).digest != task.digest
@@ -78,7 +76,7 @@ def test_neighbours_are_one_step_away() -> None:
         for metric in ("cosine", "hamming")
         for alpha in (0.1, 1.0)
     }
-    found = Steps(settings).neighbours(FlatSetting(32, None, "cosine", 0.1))
+    found = Neighbourhood(settings).of(FlatSetting(32, None, "cosine", 0.1))
     assert set(found) == {
         FlatSetting(16, None, "cosine", 0.1), FlatSetting(64, None, "cosine", 0.1),
         FlatSetting(32, 2, "cosine", 0.1), FlatSetting(32, None, "hamming", 0.1),
@@ -87,17 +85,17 @@ def test_neighbours_are_one_step_away() -> None:
     assert set(found) <= set(settings)
 
 
-def test_an_arms_forecast_is_the_mean_of_its_images(tiny_classifier: Classifier) -> None:
+def test_a_candidates_forecast_is_the_mean_of_its_images(tiny_classifier: Classifier) -> None:
     space = SearchSpace(
         maps={"slic": {"n_segments": (8,), "compactness": (20,)}},
         hide_color=("grey",), num_features=(5,), num_samples=(64, 64),
         distance_metric=("cosine",), regressor=("lime",),
     )  # fmt: skip
     task = _task(tiny_classifier)
-    arms = CatalogArms(task, space, 0.1)
-    arms.look_at(1e6)
-    (arm,) = arms.possible()
-    forecast = arms.forecast(arm, 64, 1, best=-1.0)
+    candidates = CatalogCandidates(task, space, 0.1)
+    candidates.segment(1e6)
+    (candidate,) = candidates.possible()
+    forecast = candidates.forecast(candidate, 64, 1, best=-1.0)
     parameters = space.parameters(forecast.settings[0][1])
     asked = task.cache.counts.new
     expected = np.mean(list(values_on(task, parameters, range(1)).values()))
@@ -129,16 +127,6 @@ def test_a_setting_is_scored_on_every_image_or_given_up(tiny_classifier: Classif
     seeds = len(best.user_attrs["seeds"])
     again = values_on(task, result.parameters, range(seeds))
     assert best.user_attrs["iou_per_image"] == pytest.approx(again, abs=1e-5)
-
-
-def test_the_same_search_finds_the_same(tiny_classifier: Classifier) -> None:
-    def values() -> list[float | None]:
-        study = optuna.create_study(study_name="x/(catalog)", direction="maximize")
-        settings = TuningSettings(trials=3, seeds=1, confirm_seeds=2, space=SMALL_SPACE)
-        run_catalog_study(study, _task(tiny_classifier), settings)
-        return [trial.value for trial in study.get_trials()]
-
-    assert values() == values()
 
 
 def test_the_worst_image_can_decide(tiny_classifier: Classifier) -> None:

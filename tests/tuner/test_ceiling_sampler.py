@@ -6,9 +6,9 @@ import pytest
 
 from explainers.classifiers import Classifier
 from tests.tuner.scenes import SMALL_SPACE, demo_task
-from tuner.ceiling_sampler import CeilingSampler
+from tuner.problem import TuningSettings
+from tuner.samplers import Candidates, TrialReader, known_candidates
 from tuner.tuning import open_study, run_study
-from tuner.tuning_settings import TuningSettings
 
 
 def test_probes_and_hopes_are_stored_with_the_trial_they_led_to(
@@ -36,20 +36,19 @@ def test_a_fixed_dimension_leaves_the_others_to_it(demo_classifier: Classifier, 
     assert all("foretold" in t.user_attrs for t in study.trials if t.value and t.params)
 
 
-def test_an_arm_that_fell_short_is_trusted_less(demo_classifier: Classifier) -> None:
+def test_a_candidate_that_fell_short_is_trusted_less(demo_classifier: Classifier) -> None:
     task = demo_task(demo_classifier)
     study = open_study("s", None, {"reference": task.reference.to_json()})
     run_study(study, task, TuningSettings(trials=3, seeds=2, space=SMALL_SPACE))
-    sampler = study.sampler
-    assert isinstance(sampler, CeilingSampler)
+    candidates = Candidates(task, SMALL_SPACE, 0.1)
     trials = study.get_trials(deepcopy=True)
-    arm = sampler.arms.of(trials[0].params)
-    assert arm is not None
+    candidate = candidates.of(trials[0].params)
+    assert candidate is not None
     for trial in trials:
         trial.user_attrs.pop("foretold", None)
-    assert sampler._known(trials)[arm].lapse == 0
+    assert known_candidates(trials, candidates, TrialReader())[candidate].shortfall == 0
     trials[0].user_attrs["foretold"] = (trials[0].value or 0.0) + 0.3
-    known = sampler._known(trials)
-    assert known[arm].lapse > 0.15
-    others = [each.lapse for other, each in known.items() if other != arm]
-    assert others and all(0 < lapse < known[arm].lapse for lapse in others)
+    known = known_candidates(trials, candidates, TrialReader())
+    assert known[candidate].shortfall > 0.15
+    others = [each.shortfall for other, each in known.items() if other != candidate]
+    assert others and all(0 < shortfall < known[candidate].shortfall for shortfall in others)

@@ -22,8 +22,8 @@ from tests.studies.clusters import Cluster, private_cluster
 from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only, trials_of
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY, write_catalogue
-from tuner.study_spec import PLAN
-from tuner.worker import Machine, Worker
+from tuner.problem.spec import PLAN
+from tuner.workers.worker import Machine, Worker
 
 _logger = logging.getLogger(__name__)
 

@@ -32,8 +32,8 @@ from tests.explainers.numpy_classifiers import QuarterColours, picture
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tests.tuner.tiny import TUNE_TINY
-from tuner.study_notes import PICTURES, StudyNotes
-from tuner.task import TuningTask
+from tuner.problem import TuningTask
+from tuner.study import PICTURES, StudyNotes
 from tuner.tuning import TuningSettings, open_study, run_study
 
 URL = "sqlite:///lime-tuner.db"
@@ -211,7 +211,7 @@ def test_a_folder_that_cannot_be_written_is_told_once(
     study, folder = tuned_in(tmp_path)
     assert folder.is_file()
     assert len(study.trials) == 3
-    (line,) = [r.getMessage() for r in caplog.records if r.name == "tuner.study_notes"]
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "tuner.study.notes"]
     assert "a/picture" in line
     assert "tuning-artifacts" in line
 

@@ -23,11 +23,11 @@ from studies.export import read_pickle
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
-from tuner.arms import Arm, Arms
-from tuner.task import TuningTask
-from tuner.trial import run_trial
+from tuner.objectives import make_objective
+from tuner.problem import TuningSettings, TuningTask
+from tuner.samplers import Candidate, Candidates
+from tuner.study import run_trial
 from tuner.tuning import open_study
-from tuner.tuning_settings import TuningSettings
 
 RED, GREEN, NEITHER = range(3)
 IMAGE = np.full((24, 24, 3), 100, dtype=np.uint8)
@@ -107,13 +107,17 @@ def test_trials_store_what_was_explained_and_forecasts_are_of_the_same_class() -
     study = optuna.create_study(direction="maximize")
     trial = study.ask()
     trial.set_user_attr("lime_parameters", PARAMETERS.to_json())
-    run_trial(trial, study, task, TuningSettings(trials=1, seeds=2, default_seeds=2))
+    run_trial(
+        trial, make_objective(study, task, TuningSettings(trials=1, seeds=2, default_seeds=2))
+    )
     stored = LimeParameters.from_json(trial.user_attrs["lime_parameters"])
     assert stored == PARAMETERS.about(GREEN)
     assert trial.user_attrs["iou_per_seed"] == [1.0, 1.0]
 
-    arms = Arms(task, replace(SMALL_SPACE, num_features=(1,), regressor=("lime",)), 0.1)
-    forecast = dict(arms.replayed_seed(task, Arm(PARAMETERS.segmentation, "grey"), 64, 0))
+    candidates = Candidates(task, replace(SMALL_SPACE, num_features=(1,), regressor=("lime",)), 0.1)
+    forecast = dict(
+        candidates.replayed_seed(task, Candidate(PARAMETERS.segmentation, "grey"), 64, 0)
+    )
     assert forecast[FlatSetting(64, 1, "cosine", 1.0)] == 1.0
 
 

@@ -21,11 +21,9 @@ from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
 from tests.tuner.tiny import tiny_picture
-from tuner.faithfulness import FAITHFUL, FaithfulnessMeter
-from tuner.fidelity_constraint import fidelity_of
-from tuner.task import TuningTask
+from tuner.objectives import FaithfulnessMeter, fidelity_of
+from tuner.problem import FAITHFUL, TuningSettings, TuningTask
 from tuner.tuning import run_study
-from tuner.tuning_settings import TuningSettings
 
 _PARAMETERS = LimeParameters(
     segmentation=Segmentation.of("slic", n_segments=8, compactness=20),
@@ -86,7 +84,7 @@ def test_an_image_may_have_no_reference(demo_classifier: Classifier) -> None:
     assert not Reference.from_json(none.to_json()).exists
     assert Reference(scene.mask, "masks").exists
     task = TuningTask(scene.image, demo_classifier, none, PredictionCache(), RUNTIME_MODEL)
-    assert set(task.view(_PARAMETERS.segmentation).ceilings) == {1.0}
+    assert set(task.view(_PARAMETERS.segmentation).upper_bounds) == {1.0}
     with pytest.raises(InvalidInput, match="no reference"):
         task.iou(_PARAMETERS, 0)
 

@@ -13,9 +13,9 @@ from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
 from studies.trial_record import TrialRecord
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
-from tuner.fidelity_constraint import Fidelity, default_fidelity, fidelity_of
+from tuner.objectives import Fidelity, default_fidelity, fidelity_of
+from tuner.problem import TuningSettings
 from tuner.tuning import open_study, run_study, study_facts
-from tuner.tuning_settings import TuningSettings
 
 FREE = TuningSettings(trials=25, seeds=3, space=SMALL_SPACE, seed=1)
 BOUND = replace(FREE, constrain="fidelity")

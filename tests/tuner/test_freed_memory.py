@@ -13,7 +13,7 @@ import pytest
 _COUNT = """
 import ctypes
 import numpy as np
-from tuner.freed_memory import keep_freed_memory
+from tuner.runtime.freed_memory import keep_freed_memory
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

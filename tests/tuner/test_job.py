@@ -98,7 +98,7 @@ def test_what_a_job_logs(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("the classifier\nis gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tuner.study_runner.run_trial", broken)
+        patch.setattr("tuner.study.runner.run_trial", broken)
         patch.setenv("LIME_TUNER_LOG", "named.log")
         code, _, err = cli(*TUNE[:-1], "3")
     assert code == 1

@@ -22,7 +22,7 @@ from tests.tuner.command_line import Cli
 from tests.tuner.killed_service import Killed
 from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
 from tests.tuner.tiny import TUNE_TINY
-from tuner.study_spec import PLAN
+from tuner.problem.spec import PLAN
 
 _STUDIES = ("demo/house", "demo/key")
 

@@ -20,7 +20,7 @@ from studies.storage import open_storage
 from tests.studies.clusters import private_cluster
 from tests.tuner.chaos import FINISHED, ROOT, Witness, trials_of
 from tests.tuner.command_line import Cli
-from tuner.study_spec import PLAN
+from tuner.problem.spec import PLAN
 
 KEYS, TRIALS = ("house", "key"), 10
 _BRIDGE, _NETWORK = "ltbridge", "10.213.77"

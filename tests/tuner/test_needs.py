@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from studies.queries import StudyOverview
 from studies.stagnation import is_stagnant
-from tuner.needs import neediest, needs
-from tuner.tuning_settings import TuningSettings
+from tuner.problem.settings import TuningSettings
+from tuner.workers.needs import neediest, needs
 
 PLAN = TuningSettings(trials=10, seeds=3)
 

@@ -33,11 +33,10 @@ from tests.tuner.scenes import (
 )
 from tests.tuner.test_dashboard import asked
 from tests.tuner.tiny import TUNE_TINY
-from tuner.fidelity_constraint import default_fidelity, fidelity_of
-from tuner.front_sampler import front_weights
-from tuner.samplers import SAMPLERS
+from tuner.objectives import default_fidelity, fidelity_of
+from tuner.problem import TuningSettings
+from tuner.samplers import SAMPLERS, front_weights
 from tuner.tuning import open_study, run_study, tune
-from tuner.tuning_settings import TuningSettings
 
 URL = "sqlite:///lime-tuner.db"
 TUNE = (*TUNE_TINY, "--images", "house,key", "--seeds", "2", *FEW_MAPS)
@@ -241,7 +240,7 @@ def test_others_join_copy_look_and_report(here: Path, cli: Cli) -> None:
 
 def test_pictures_are_drawn_once(tiny_classifier: Classifier, tmp_path: Path) -> None:
     from studies.artifacts import ArtifactFolder
-    from tuner.study_notes import StudyNotes
+    from tuner.study import StudyNotes
 
     task = tiny_task(tiny_classifier)
     study = open_study("a/house", open_storage(f"sqlite:///{tmp_path / 's.db'}"), {}, pareto=True)

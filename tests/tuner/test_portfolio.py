@@ -17,10 +17,17 @@ from studies.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tests.tuner.tiny import TINY
-from tuner.portfolio import Candidate, Portfolio, ScoredCandidates, choose, distinct, load_portfolio
-from tuner.portfolio_scores import stored_candidates
+from tuner.portfolio import (
+    Contender,
+    Portfolio,
+    ScoredContenders,
+    choose,
+    distinct,
+    load_portfolio,
+    stored_candidates,
+)
+from tuner.problem import TuningSettings
 from tuner.tuning import run_study
-from tuner.tuning_settings import TuningSettings
 
 
 def _slic(count: int, samples: int = 32) -> LimeParameters:
@@ -51,17 +58,17 @@ def test_images_left_out_have_no_say() -> None:
     keys = ("a", "b", "c", "d")
     own = np.eye(4)
     common = np.full((1, 4), 0.4)
-    candidates = [Candidate(_slic(n + 4), frozenset({key})) for n, key in enumerate(keys)]
-    candidates.append(Candidate(_slic(20), frozenset(keys)))
-    scored = ScoredCandidates(tuple(candidates), keys, np.vstack([own, common]), np.ones(4))
+    candidates = [Contender(_slic(n + 4), frozenset({key})) for n, key in enumerate(keys)]
+    candidates.append(Contender(_slic(20), frozenset(keys)))
+    scored = ScoredContenders(tuple(candidates), keys, np.vstack([own, common]), np.ones(4))
     assert scored.chosen(1) == [4]
     assert set(scored.chosen(5)) == {0, 1, 2, 3, 4}
     assert scored.left_out(5, folds=4) == pytest.approx([0.4] * 4)
 
 
 def test_candidates_are_counted_once() -> None:
-    merged = distinct([Candidate(_slic(5), frozenset({"a"})), Candidate(_slic(5), frozenset("b"))])
-    assert merged == [Candidate(_slic(5), frozenset({"a", "b"}))]
+    merged = distinct([Contender(_slic(5), frozenset({"a"})), Contender(_slic(5), frozenset("b"))])
+    assert merged == [Contender(_slic(5), frozenset({"a", "b"}))]
 
 
 def test_a_file_gives_back_the_portfolio(tmp_path: Path) -> None:

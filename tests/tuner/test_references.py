@@ -13,7 +13,7 @@ from explainers.errors import InvalidInput, MissingAsset
 from explainers.images import Geometry
 from studies.assets import StudyImage, load_study_image
 from studies.catalog import Catalog, load_catalog
-from tuner.references import own_mask, own_masks
+from tuner.problem.references import own_mask, own_masks
 
 _GEOMETRY = Geometry(None, 24)
 _MASK = np.zeros((24, 24), bool)

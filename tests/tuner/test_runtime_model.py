@@ -16,8 +16,8 @@ from explainers.machine_load import LoadMeter
 from studies.runtime_doubt import doubtful_seconds, runtime_doubt
 from tests.tuner.scenes import RUNTIME_MODEL
 from tuner import runtime_measurement
-from tuner.runtime_measurement import calibrate, ordered_by_batch
-from tuner.runtime_model import RuntimeModel
+from tuner.runtime.measurement import calibrate, ordered_by_batch
+from tuner.runtime.model import RuntimeModel
 
 
 @pytest.mark.parametrize("doubt", [None, "other processes used 54% of the machine"])

@@ -15,9 +15,8 @@ from optuna.testing.pytest_samplers import (
 
 from explainers.classifiers import Classifier
 from tests.tuner.scenes import tiny_task
+from tuner.problem import SearchSpace, TuningTask
 from tuner.samplers import make_sampler
-from tuner.search_space import SearchSpace
-from tuner.task import TuningTask
 
 _SPACE = SearchSpace(
     maps={"slic": {"n_segments": (4, 6), "compactness": (5,)}},

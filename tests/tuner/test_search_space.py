@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, Regressor
-from tuner.search_space import SearchSpace, load_space
+from tuner.problem import SearchSpace, load_space
 
 SPACE = SearchSpace()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, Segmentation
 from tests.tuner.scenes import RUNTIME_MODEL
-from tuner.runtime_model import RuntimeModel
+from tuner.runtime.model import RuntimeModel
 from tuner.server.runtime import AnswerFacts, factors_of_line, fit_factors, fit_line
 
 # What a real server answered to three public parameter sets: mean samples, batch size, seconds.

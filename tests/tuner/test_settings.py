@@ -17,7 +17,7 @@ from tuner.cli.option_groups import (
     StorageOptions,
     takes_groups,
 )
-from tuner.tuning_settings import TuningSettings
+from tuner.problem.settings import TuningSettings
 
 
 def _given(group: type, **options: Any) -> Any:

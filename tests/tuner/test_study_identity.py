@@ -23,12 +23,12 @@ from studies.storage.reconnecting import ReconnectingStorage
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tests.tuner.tiny import MODEL
-from tuner.runtime_model import RuntimeModel
-from tuner.study_identity import StudyIdentity, check_identity, read_studies
-from tuner.study_spec import PLAN, StudySpec
-from tuner.task import TuningTask
+from tuner.problem import TuningTask
+from tuner.problem.settings import TuningSettings
+from tuner.problem.spec import PLAN, StudySpec
+from tuner.runtime.model import RuntimeModel
+from tuner.study.identity import StudyIdentity, check_identity, read_studies
 from tuner.tuning import as_stored, open_study, study_facts
-from tuner.tuning_settings import TuningSettings
 
 
 def _mask(rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -414,7 +414,7 @@ def test_every_command_compares_before_it_writes(
     only, own = ["--images", "b"], ["--reference", "masks"]
     cli.ok(*tune, *only, *own, "--trials", "1")
     with monkeypatch.context() as patched:  # prices that are stored are not measured again
-        patched.setattr("tuner.calibration.runtime_model_for", lambda *_: pytest.fail("measured"))
+        patched.setattr("tuner.cli.tune_specs.runtime_model_for", lambda *_: pytest.fail("again"))
         cli.ok(*tune, *only, *own, "--trials", "1")
         cli.ok(*tune, *only, "--reference", str(here / "masks"), "--trials", "1")
     before = _everything(url)

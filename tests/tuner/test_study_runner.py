@@ -14,10 +14,9 @@ from explainers.references import Reference
 from studies.storage import open_storage
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
-from tuner.study_runner import StudyRunner
-from tuner.task import TuningTask
+from tuner.problem import TuningSettings, TuningTask
+from tuner.study import StudyRunner
 from tuner.tuning import open_study
-from tuner.tuning_settings import TuningSettings
 
 
 @pytest.mark.parametrize("when", ["before its last word", "in the middle"])
@@ -62,6 +61,6 @@ def test_a_trial_that_was_taken_for_dead_is_let_be(
     def wrong(*args: object, **kwargs: object) -> float:
         raise KeyError("no such thing")
 
-    monkeypatch.setattr("tuner.study_runner.run_trial", wrong)
+    monkeypatch.setattr("tuner.study.runner.run_trial", wrong)
     with pytest.raises(KeyError):
         runner.one_trial()

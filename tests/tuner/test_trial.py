@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import optuna
@@ -11,11 +10,11 @@ import pytest
 from optuna.trial import TrialState
 
 from explainers.classifiers import Classifier
-from explainers.lime import LimeParameters
+from explainers.lime import LimeParameters, Segmentation
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
-from tuner.stopping import LOOKS, Rival
-from tuner.task import TuningTask
-from tuner.trial import TuningSettings, _confirming, _hopeless_look
+from tuner.objectives import TrialDraft, make_objective
+from tuner.objectives.agreement import confirming_seeds
+from tuner.problem import RUNGS, TuningSettings
 from tuner.tuning import open_study, run_study
 
 SETTINGS = TuningSettings(trials=30, seeds=3, sampler="random", space=SMALL_SPACE, seed=1)
@@ -30,22 +29,22 @@ def _study(classifier: Classifier, settings: TuningSettings) -> optuna.Study:
     return study
 
 
-def test_a_look_at_few_samples_ends_a_hopeless_trial(tiny_classifier: Classifier) -> None:
+def test_an_interim_check_at_few_samples_ends_a_hopeless_trial(tiny_classifier: Classifier) -> None:
     study = _study(tiny_classifier, SETTINGS)
-    looked = [t for t in study.trials if " samples of " in t.user_attrs.get("reason", "")]
-    assert looked
-    for trial in looked:
+    checked = [t for t in study.trials if " samples of " in t.user_attrs.get("reason", "")]
+    assert checked
+    for trial in checked:
         samples = int(trial.user_attrs["reason"].split()[3])
         assert trial.state == TrialState.PRUNED
         assert samples * 2 <= trial.params["num_samples"]
         assert trial.user_attrs["answers"] <= 3 * samples
         assert trial.user_attrs["seeds"] == []
         assert trial.intermediate_values[0] < study.best_value
-    assert {int(t.user_attrs["reason"].split()[3]) for t in looked} <= {n for n, _ in LOOKS}
+    assert {int(t.user_attrs["reason"].split()[3]) for t in checked} <= {n for n, _ in RUNGS}
 
 
-def test_looks_do_not_change_what_a_trial_scores(tiny_classifier: Classifier) -> None:
-    """A trial that is not stopped asks for no more than it would have without being looked at."""
+def test_interim_checks_do_not_change_what_a_trial_scores(tiny_classifier: Classifier) -> None:
+    """A trial that is not stopped asks for no more than it would have without them."""
 
     class Never:
         def after_samples(self, *_: object) -> bool:
@@ -55,12 +54,12 @@ def test_looks_do_not_change_what_a_trial_scores(tiny_classifier: Classifier) ->
             return False
 
     settings = replace(SETTINGS, trials=8, stopping=Never())
-    looked = _study(tiny_classifier, settings)
+    checked = _study(tiny_classifier, settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuner.trial.LOOKS", ())
+        patch.setattr("tuner.objectives.agreement.RUNGS", ())
         plain = _study(tiny_classifier, settings)
-    assert [t.value for t in looked.trials] == [t.value for t in plain.trials]
-    asked = [[t.user_attrs["answers"] for t in study.trials] for study in (looked, plain)]
+    assert [t.value for t in checked.trials] == [t.value for t in plain.trials]
+    asked = [[t.user_attrs["answers"] for t in study.trials] for study in (checked, plain)]
     assert asked[0] == asked[1]
 
 
@@ -96,27 +95,36 @@ def test_a_new_best_is_scored_until_it_is_not_luck(
     spent: list[float], number: int, superpixels: int, wanted: int
 ) -> None:
     settings = TuningSettings(seeds=10, confirm_seeds=30)
-    assert _confirming(spent, number, superpixels, settings) == wanted
+    assert confirming_seeds(spent, number, superpixels, settings) == wanted
 
 
-def test_what_was_replayed_is_not_looked_at_again() -> None:
+def test_what_was_replayed_is_not_checked_again(
+    tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Small objects are found all at once: fewer samples say little, and more are known."""
     asked: list[int] = []
 
-    class Task:
-        def ious(self, parameters: LimeParameters, seeds: range) -> list[float]:
-            asked.append(parameters.num_samples)
-            return [0.0] * len(seeds)
+    def hopeless(parameters: LimeParameters, seeds: range) -> list[float]:
+        asked.append(parameters.num_samples)
+        return [0.0] * len(seeds)
 
-    def look(replayed: int) -> int | None:
+    task = tiny_task(tiny_classifier)
+    monkeypatch.setattr(task, "ious", hopeless)
+    study = optuna.create_study(direction="maximize")
+    study.add_trial(optuna.trial.create_trial(value=0.6))
+    objective = make_objective(study, task, replace(SETTINGS, runtime_weight=0.0))
+    segmentation = Segmentation.of("slic", n_segments=12, compactness=5)
+    trial = study.ask()
+    parameters = LimeParameters(segmentation=segmentation, num_samples=600)
+    trial.set_user_attr("lime_parameters", parameters.to_json())
+    objective.begin(TrialDraft.of(trial, task, SMALL_SPACE))
+    monkeypatch.setattr(objective, "report", lambda value, step: None)
+
+    def screened(replayed: int) -> str:
         asked.clear()
-        found = _hopeless_look(
-            cast(TuningTask, Task()), LimeParameters(num_samples=600), SETTINGS, 0.0, Rival(0.6),
-            replayed,
-        )  # fmt: skip
-        return None if found is None else found.samples
+        return objective.screen(replayed)
 
-    assert (look(0), asked) == (32, [32])
-    assert (look(63), asked) == (64, [64])
-    assert (look(192), asked) == (256, [256])
-    assert (look(300), asked) == (None, [])
+    assert (screened(0), asked) == ("cannot win after 32 samples of 1 seeds", [32])
+    assert (screened(63), asked) == ("cannot win after 64 samples of 3 seeds", [64])
+    assert (screened(192), asked) == ("cannot win after 256 samples of 3 seeds", [256])
+    assert (screened(300), asked) == ("", [])

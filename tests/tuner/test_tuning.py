@@ -32,7 +32,7 @@ from tests.tuner.scenes import (
 from tests.tuner.tiny import tiny_picture
 from tuner import tune
 from tuner.samplers import SAMPLERS
-from tuner.study_identity import stored_reference
+from tuner.study.identity import stored_reference
 from tuner.tuning import TuningSettings, open_study, run_study
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -16,7 +16,7 @@ from studies.queries import damage_in, overview
 from studies.storage import open_storage
 from tests.tuner.chaos import ROOT
 from tests.tuner.command_line import Cli
-from tuner.crew import LocalCrew
+from tuner.workers.pool import LocalCrew
 
 URL = "sqlite:///t.db"
 
@@ -164,7 +164,7 @@ def test_streams_may_be_anything(
 
 def _grow(_: int) -> int:
     """Like a study: half a gigabyte in blocks that are kept when they are freed."""
-    from tuner.freed_memory import keep_freed_memory
+    from tuner.runtime.freed_memory import keep_freed_memory
 
     keep_freed_memory()
     blocks = [bytearray(20 << 20) for _ in range(25)]

@@ -9,10 +9,9 @@ import optuna
 from explainers.classifiers import Classifier
 from explainers.lime import LimeParameters, Segmentation
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
-from tuner.search_space import SearchSpace
+from tuner.problem import SearchSpace, TuningSettings
+from tuner.samplers import STARTERS, enqueue_first
 from tuner.tuning import open_study, run_study
-from tuner.tuning_settings import TuningSettings
-from tuner.warm_start import STARTERS, enqueue_first
 
 
 def _slic(n: int, compactness: int = 5, **changes: int) -> LimeParameters:
@@ -39,8 +38,8 @@ def test_the_most_hopeful_map_first_and_none_twice(tiny_classifier: Classifier) 
     assert len({p.segmentation for p in waiting}) == 3
     assert set(waiting) <= set(winners[2:])
     assert replace(_slic(8), num_samples=100) not in waiting, "the cheaper of two alike"
-    ceilings = [task.view(p.segmentation).ceiling(p.num_features) for p in waiting]
-    assert ceilings == sorted(ceilings, reverse=True)
+    bounds = [task.view(p.segmentation).upper_bound(p.num_features) for p in waiting]
+    assert bounds == sorted(bounds, reverse=True)
     assert task.cache.counts.new == 0
 
 

@@ -18,8 +18,8 @@ from studies.storage.reconnecting import ReconnectingStorage, until_reachable
 from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
-from tuner.search_space import SearchSpace
-from tuner.worker import Machine, Mismatch, Worker
+from tuner.problem import SearchSpace
+from tuner.workers.worker import Machine, Mismatch, Worker
 
 
 def test_a_space_comes_back_from_its_text() -> None:

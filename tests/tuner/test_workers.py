@@ -20,7 +20,7 @@ from studies.storage import open_storage
 from tests.studies.databases import cut_connections
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
-from tuner.study_spec import PLAN
+from tuner.problem.spec import PLAN
 
 KEYS = ("house", "key")
 TRIALS, WORKERS = 25, 3

@@ -19,10 +19,10 @@ from studies.catalog import Catalog
 from studies.records import calibration_names, latest_calibration, submissions
 from studies.server_requests import parse_address
 from studies.storage import describe
-from tuner.calibration import runtime_model_for
 from tuner.cli.context import Workplace
 from tuner.cli.output import console, errors, steps_within, table, work_progress
-from tuner.runtime_model import RuntimeModel
+from tuner.runtime.calibration import runtime_model_for
+from tuner.runtime.model import RuntimeModel
 from tuner.server.answers import KnownAnswer, from_submissions, read_answers
 from tuner.server.calibration import Calibration, RuleSearch
 from tuner.server.rules import Masks, Verdict, chosen_rule, cut_masks, decide, rank_candidates

@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial
 from studies.attributes import TRANSFER
 from studies.catalog_names import catalog_study
 from studies.storage import open_storage
-from tuner.catalog_jobs import run_catalog
 from tuner.cli.output import console, errors, table, work_progress
-from tuner.study_spec import Machine, StudySpec
+from tuner.problem.spec import Machine, StudySpec
 from tuner.tuning import result_of
+from tuner.workers.catalog import run_catalog
 
 __all__ = ["run_catalog_scope", "show_catalog_summary"]
 

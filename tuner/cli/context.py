@@ -15,8 +15,8 @@ from studies.catalog import Catalog, load_catalog
 from tuner.cli.option_groups import CatalogOptions, ClassifierOptions
 from tuner.cli.output import download_progress, steps_within, work_progress
 from tuner.cli.settings import setting
-from tuner.loading import fresh_classifier
-from tuner.references import own_masks
+from tuner.problem.references import own_masks
+from tuner.study.loading import fresh_classifier
 
 __all__ = ["DEFAULT_CATALOG", "Workplace", "open_workplace"]
 

@@ -29,9 +29,9 @@ def compare_objectives(
     from studies.assets import cache_folder
     from studies.export import FIRST_FRESH_SEED
     from studies.queries import best_parameters
-    from tuner.calibration import runtime_model_for
-    from tuner.objectives_alike import Alike, alike, mean_alike
-    from tuner.task import TuningTask
+    from tuner.objectives import Alike, alike, mean_alike
+    from tuner.problem import TuningTask
+    from tuner.runtime.calibration import runtime_model_for
 
     first, second = (best_parameters(storage, prefix) for prefix in prefixes)
     keys = [key for key in place.catalog.keys if key in first and key in second]

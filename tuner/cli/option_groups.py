@@ -1,7 +1,7 @@
 """Options of commands from dataclasses: each from the command line, the environment, or a file.
 
 A command takes a group as one parameter, and :func:`takes_groups` makes an option of each of its
-fields that :class:`tuner.option.Option` declares::
+fields that :class:`tuner.options.Option` declares::
 
     @takes_groups
     def status(where: StudyOptions, as_json: AsJson = False) -> None: ...
@@ -25,7 +25,7 @@ import typer
 
 from explainers.errors import InvalidInput
 from studies.storage import DEFAULT_STORAGE
-from tuner.option import Declared, Option, options_of
+from tuner.options import Declared, Option, options_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -197,7 +197,7 @@ _GROUPS: tuple[type, ...] = (
 def known_settings() -> Mapping[str, Declared]:
     """Every setting that ``lime-tuner.toml`` and the environment know, by name."""
     # It takes as long to load as a whole lime-tuner status, which does without.
-    from tuner.tuning_settings import TuningSettings
+    from tuner.problem.settings import TuningSettings
 
     groups = (*_GROUPS, TuningSettings)
     return {_name(each): each for group in groups for each in options_of(group)}

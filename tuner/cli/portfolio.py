@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     import optuna
 
-    from tuner.portfolio import Portfolio, ScoredCandidates
-    from tuner.task import TuningTask
+    from tuner.portfolio import Portfolio, ScoredContenders
+    from tuner.problem import TuningTask
 
 __all__ = ["portfolio"]
 
@@ -117,13 +117,12 @@ def _scored(
     each: int,
     seeds: int,
     engine: str,
-) -> tuple[ScoredCandidates, dict[str, Any]]:
+) -> tuple[ScoredContenders, dict[str, Any]]:
     from explainers.lime import PredictionCache
     from studies.assets import cache_folder
     from studies.catalog_names import CATALOG_KEY
-    from tuner.catalog_task import CatalogTask
-    from tuner.portfolio import distinct
-    from tuner.portfolio_scores import probed_candidates, score_candidates, stored_candidates
+    from tuner.portfolio import distinct, probed_candidates, score_candidates, stored_candidates
+    from tuner.problem import CatalogTask
 
     cache = PredictionCache(cache_folder() / "bank")
     try:
@@ -172,8 +171,8 @@ def _tasks(
     from studies.assets import cache_folder
     from studies.attributes import LABEL, LABELS
     from studies.catalog_names import CATALOG_KEY
-    from tuner.runtime_model import RuntimeModel
-    from tuner.task import TuningTask
+    from tuner.problem import TuningTask
+    from tuner.runtime.model import RuntimeModel
 
     loaded = place.load_images()
     everywhere = studies.get(CATALOG_KEY)
@@ -218,19 +217,19 @@ def _tasks(
     }
 
 
-def _made(scored: ScoredCandidates, size: int, folds: int, facts: dict[str, Any]) -> Portfolio:
+def _made(scored: ScoredContenders, size: int, folds: int, facts: dict[str, Any]) -> Portfolio:
     from studies.statistics import mean
     from tuner.portfolio import Portfolio
 
     members = scored.chosen(size)
     reached = scored.scores[members].max(axis=0)
     return Portfolio(
-        tuple(scored.candidates[n].parameters for n in members),
+        tuple(scored.contenders[n].parameters for n in members),
         {
             "command": " ".join(["lime-tuner", *sys.argv[1:]]),
             "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
             **facts,
-            "candidates": len(scored.candidates),
+            "candidates": len(scored.contenders),
             "scores": {
                 "best known of each image": asdict(mean(list(scored.best))),
                 "best of the portfolio": asdict(mean(list(reached))),

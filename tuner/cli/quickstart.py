@@ -16,8 +16,8 @@ from tuner.cli.output import console, errors, write_json
 from tuner.cli.pictures import write_explanations
 from tuner.cli.results import run_export, run_verification, show_verification
 from tuner.cli.tune_run import TuneRequest, run_tuning
-from tuner.search_space import SearchSpace
-from tuner.tuning_settings import TuningSettings
+from tuner.problem import SearchSpace
+from tuner.problem.settings import TuningSettings
 
 __all__ = ["quickstart"]
 

@@ -17,7 +17,7 @@ from tuner.cli.settings import setting
 if TYPE_CHECKING:
     from studies.web.listener import Listener
     from studies.web.service import Service
-    from tuner.service_crew import ServiceCrew
+    from tuner.workers.service_processes import ServiceCrew
 
 __all__ = ["serve"]
 
@@ -87,8 +87,8 @@ def serve(
     from studies.web.listener import bound_socket
     from studies.web.service import Defaults, Service, ServiceLimits, service_folder
     from tuner.ending import tidy_end
-    from tuner.service_crew import ServiceCrew
-    from tuner.service_jobs import ServicePlan
+    from tuner.workers.service import ServicePlan
+    from tuner.workers.service_processes import ServiceCrew
 
     usual = setting("trials", trials, 60)
     each = setting("seeds", seeds, 10)

@@ -25,7 +25,7 @@ from tuner.cli.output import write_json
 from tuner.cli.tune_run import TuneRequest, run_tuning
 from tuner.cli.tune_summary import show_summary
 from tuner.portfolio import load_portfolio
-from tuner.tuning_settings import TuningSettings
+from tuner.problem.settings import TuningSettings
 
 __all__ = ["tune"]
 

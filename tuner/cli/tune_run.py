@@ -15,7 +15,6 @@ import torch
 from explainers.errors import InvalidInput
 from studies.queries import overview
 from studies.storage import absolute_url, check_storage, holds_studies, open_storage, sqlite_path
-from tuner.catalog_task import Aggregate
 from tuner.cli.calibration import known_calibration
 from tuner.cli.catalog_scope import run_catalog_scope
 from tuner.cli.context import Workplace
@@ -25,10 +24,11 @@ from tuner.cli.output import errors
 from tuner.cli.study_watcher import StudyWatcher
 from tuner.cli.tune_specs import SpecRequest, specs_of
 from tuner.cli.tune_summary import summary_of
-from tuner.crew import Crew, LocalCrew, cluster_crew
-from tuner.cross_validation import folds_of
-from tuner.jobs import run_studies, run_studies_until, settle
-from tuner.study_spec import Machine, StudySpec
+from tuner.problem import Aggregate
+from tuner.problem.spec import Machine, StudySpec
+from tuner.study.cross_validation import folds_of
+from tuner.workers.jobs import run_studies, run_studies_until, settle
+from tuner.workers.pool import Crew, LocalCrew, cluster_crew
 
 __all__ = ["TuneRequest", "run_tuning"]
 

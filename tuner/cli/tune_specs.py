@@ -15,15 +15,15 @@ from studies.assets import StudyImage, cache_folder
 from studies.catalog_names import catalog_study
 from studies.storage import holds_studies, open_storage
 from studies.storage.reconnecting import trouble_told
-from tuner.calibration import runtime_model_for
 from tuner.cli.calibration import server_reference, server_runtime_model
 from tuner.cli.context import Workplace, catalog_class
 from tuner.cli.output import errors
-from tuner.loading import load_task, open_cache
-from tuner.opened_study import facts_of
-from tuner.runtime_model import RuntimeModel
+from tuner.problem.settings import FAITHFUL, TuningSettings
+from tuner.problem.spec import Machine, StudySpec
+from tuner.runtime.calibration import runtime_model_for
+from tuner.runtime.model import RuntimeModel
 from tuner.server.calibration import Calibration
-from tuner.study_identity import (
+from tuner.study.identity import (
     StudyIdentity,
     check_identity,
     computed_rule,
@@ -31,8 +31,8 @@ from tuner.study_identity import (
     stored_reference,
     stored_runtime_model,
 )
-from tuner.study_spec import Machine, StudySpec
-from tuner.tuning_settings import FAITHFUL, TuningSettings
+from tuner.study.loading import load_task, open_cache
+from tuner.study.opening import facts_of
 
 __all__ = ["SpecRequest", "specs_of"]
 

@@ -26,8 +26,8 @@ from tuner.cli.option_groups import (
 )
 from tuner.cli.output import console, errors
 from tuner.clock import until_clock
-from tuner.study_spec import Machine
-from tuner.worker import Worker
+from tuner.problem.spec import Machine
+from tuner.workers.worker import Worker
 
 __all__ = ["worker"]
 

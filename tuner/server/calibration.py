@@ -10,7 +10,7 @@ from typing import Any
 
 from explainers.errors import InvalidInput
 from explainers.masks import MaskRule
-from tuner.runtime_model import RuntimeModel
+from tuner.runtime.model import RuntimeModel
 from tuner.server.rules import MASK_RULES, Candidate, Verdict
 from tuner.server.runtime import AnswerFacts, Errors, Estimate, ServerFactors, ServerLine
 

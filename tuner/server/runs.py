@@ -17,7 +17,7 @@ from explainers.lime import (
     segment,
 )
 from studies.assets import StudyImage
-from tuner.runtime_model import RuntimeModel
+from tuner.runtime.model import RuntimeModel
 from tuner.server.answers import KnownAnswer
 from tuner.server.rules import ImageRun
 

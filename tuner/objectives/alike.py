@@ -1,0 +1,76 @@
+"""How far two studies, of two objectives, choose alike on images that have both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from explainers.lime import LimeParameters, explanation_mask
+from explainers.masks import intersection_over_union
+from explainers.metrics import Faithfulness
+from tuner.objectives.faithfulness import FaithfulnessMeter
+from tuner.problem import TuningTask
+
+__all__ = ["Alike", "alike", "mean_alike"]
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Two settings on one image, means over explainer seeds.
+
+    Attributes:
+        masks: IoU of their masks, seed by seed.
+        ious: of each with the reference.
+        faithful: of each.
+    """
+
+    masks: float
+    ious: tuple[float, float]
+    faithful: tuple[Faithfulness, Faithfulness]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "masks": self.masks,
+            "iou": list(self.ious),
+            "faithful": [{**asdict(each), "value": each.value} for each in self.faithful],
+        }
+
+
+def alike(
+    task: TuningTask, first: LimeParameters, second: LimeParameters, seeds: Sequence[int]
+) -> Alike:
+    """Explain an image with both settings and compare."""
+    meter = FaithfulnessMeter(task)
+    agreements = []
+    for seed in seeds:
+        masks = [
+            explanation_mask(task.explain(parameters, seed), task.mask_rule)
+            for parameters in (first, second)
+        ]
+        agreements.append(intersection_over_union(*masks))
+    one, other = (float(np.mean(task.ious(each, seeds))) for each in (first, second))
+    return Alike(
+        float(np.mean(agreements)),
+        (one, other),
+        (meter.measure(first, seeds), meter.measure(second, seeds)),
+    )
+
+
+def mean_alike(found: Mapping[str, Alike]) -> dict[str, float]:
+    """Means over images."""
+    return {
+        "masks": float(np.mean([each.masks for each in found.values()])),
+        **{
+            f"iou of {name}": float(np.mean([each.ious[n] for each in found.values()]))
+            for n, name in enumerate(("the study", "the other"))
+        },
+        **{
+            f"faithfulness of {name}": float(
+                np.mean([each.faithful[n].value for each in found.values()])
+            )
+            for n, name in enumerate(("the study", "the other"))
+        },
+    }

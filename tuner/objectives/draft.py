@@ -1,0 +1,128 @@
+"""A trial whose parameters are known: what they cost, and how its measurements are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from explainers.lime import LimeParameters
+from explainers.metrics import Faithfulness
+from studies.trial_record import TrialRecord
+from tuner.problem import MapView, SearchSpace, SearchTask
+from tuner.runtime.model import RuntimeParts
+
+__all__ = ["Measured", "TrialDraft", "failure_reason"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is stored of a trial's explanations.
+
+    Attributes:
+        iou: mean over images and seeds; ``nan`` where there is no reference.
+        iou_per_seed: mean over images; none where there is no reference.
+        seeds: explainer seeds that were spent on all images.
+        faithful: where the score is made of it.
+        extra: further attributes.
+    """
+
+    iou: float = 0.0
+    iou_per_seed: Sequence[float] = ()
+    seeds: int = 0
+    faithful: Faithfulness | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TrialDraft:
+    """What is known of a trial before its first explanation.
+
+    Attributes:
+        preset: whether the trial came with its parameters (lime's defaults, winners elsewhere).
+        parts: modelled seconds of one explanation.
+        ratio: the same relative to lime's defaults.
+        asked_before: predictions that the cache had asked for when the trial began.
+    """
+
+    trial: optuna.Trial
+    task: SearchTask
+    parameters: LimeParameters
+    preset: bool
+    parts: RuntimeParts
+    ratio: float
+    asked_before: int
+
+    @classmethod
+    def of(cls, trial: optuna.Trial, task: SearchTask, space: SearchSpace) -> TrialDraft:
+        """Parameters that the trial carries from the start, or that its sampler suggests."""
+        asked_before = task.cache.counts.new
+        given = trial.user_attrs.get("lime_parameters")
+        if given is None:
+            parameters = space.suggest(trial)
+        else:
+            parameters = LimeParameters.from_json(given)
+            if space.trial_values(parameters) is not None:
+                space.suggest(trial)  # shown by the dashboard, known to the sampler
+        parameters = task.about(parameters)
+        return cls(
+            trial=trial,
+            task=task,
+            parameters=parameters,
+            preset=given is not None,
+            parts=task.runtime(parameters),
+            ratio=task.runtime_ratio(parameters),
+            asked_before=asked_before,
+        )
+
+    @property
+    def unusable(self) -> str:
+        """Why a suggestion is worth nothing whatever the classifier says; empty when it is not."""
+        usable = min(self.task.mask_rule.num_features, self.parameters.num_features)
+        if self.preset or self.superpixels >= max(2, usable):
+            return ""
+        return f"{self.superpixels} superpixels, fewer than the mask can use ({usable})"
+
+    @property
+    def view(self) -> MapView:
+        """The superpixels, as the reference sees them."""
+        return self.task.view(self.parameters.segmentation)
+
+    @property
+    def superpixels(self) -> int:
+        """How many there are; the mean of several images."""
+        return self.view.superpixels
+
+    def store(self, measured: Measured, reason: str, extra: Mapping[str, Any]) -> None:
+        """Write what was measured so far to the trial; what stands there already is not repeated.
+
+        Args:
+            reason: why it was given up.
+            extra: further attributes.
+        """
+        record = TrialRecord(
+            parameters=self.parameters,
+            iou=measured.iou,
+            iou_per_seed=list(measured.iou_per_seed),
+            seeds=range(measured.seeds),
+            runtime_seconds=self.parts.total,
+            runtime_ratio=self.ratio,
+            runtime_parts=self.parts.as_dict(),
+            superpixels=self.superpixels,
+            answers=self.task.cache.counts.new - self.asked_before,
+            reason=reason,
+            faithful=measured.faithful,
+            extra={**measured.extra, **extra},
+        )
+        known = self.trial.user_attrs
+        for name, value in record.to_attributes().items():
+            if name not in known or known[name] != value:
+                self.trial.set_user_attr(name, value)
+
+
+def failure_reason(error: Exception) -> str:
+    """What is stored of parameters that lime refuses."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"lime failed: {lines[0][:200]}"

@@ -1,0 +1,166 @@
+"""What candidates for a portfolio give on every image of stored studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from explainers.errors import InvalidInput
+from studies.catalog_names import CATALOG_KEY
+from studies.score import score
+from studies.trial_record import TrialRecord
+from tuner.portfolio.portfolio import Contender, ScoredContenders, choose, distinct
+from tuner.problem import ALL_FEATURES, SearchSpace
+from tuner.samplers import Candidate, CatalogCandidates, smoothed
+
+if TYPE_CHECKING:
+    import optuna
+
+    from tuner.problem import CatalogTask, TuningTask
+
+__all__ = ["probed_candidates", "score_candidates", "stored_candidates"]
+
+_AT_ONCE = 5
+_FAR_BEHIND = 0.06
+
+
+def stored_candidates(
+    studies: Mapping[str, optuna.Study], most_samples: int, each: int
+) -> list[Contender]:
+    """The best parameter sets of every study, none twice.
+
+    Args:
+        studies: by key; that of the whole catalogue may be among them.
+        most_samples: dearer settings are tried with so many samples instead.
+        each: how many a study, of different superpixel maps or hide colours.
+
+    Raises:
+        InvalidInput: no study has a finished trial.
+    """
+    found: list[Contender] = []
+    for key, study in studies.items():
+        ranked = sorted(
+            ((trial.value, trial.number, record) for trial, record in _complete(study)),
+            key=lambda each: (-each[0], each[1]),
+        )
+        taken: set[Any] = set()
+        for _, _, record in ranked:
+            parameters = record.parameters.about(None)  # of whatever class
+            map_and_color = (parameters.segmentation, parameters.hide_color)
+            if record.parameters.are_default or map_and_color in taken:
+                continue
+            taken.add(map_and_color)
+            samples = min(parameters.num_samples, most_samples)
+            found.append(Contender(replace(parameters, num_samples=samples), frozenset({key})))
+            if len(taken) == each * (1 if key != CATALOG_KEY else len(studies)):
+                break
+    if not found:
+        raise InvalidInput("no study has a finished trial yet: run lime-tuner tune first")
+    return distinct(found)
+
+
+def probed_candidates(
+    task: CatalogTask,
+    study: optuna.Study,
+    most_samples: int,
+    count: int,
+    told: Callable[[str, float, float], None] = lambda what, done, of: None,
+) -> list[Contender]:
+    """Settings that complement each other, among all that a catalogue's study has answers for.
+
+    Everything that its probes can say for nothing is replayed on every image, each setting drawn
+    half way to its neighbours, and greedy choices are made of it until there are enough.
+
+    Args:
+        count: how many.
+    """
+    facts = study.user_attrs
+    space = SearchSpace.from_json(facts["search_space"])
+    weight = float(facts["runtime_weight"])
+    candidates = CatalogCandidates(task, space, weight)
+    rows: list[NDArray[np.float64]] = []
+    settings: list[dict[str, Any]] = []
+    probed = _probed(study, candidates)
+    for number, (candidate, samples) in enumerate(probed.items()):
+        told("replaying probes", number, len(probed))
+        ious = candidates.on_every_image(candidate, min(samples, most_samples))
+        superpixels = candidates.view(candidate).superpixels
+        for setting, shrunk in smoothed(ious).items():
+            if superpixels < min(task.mask_rule.num_features, setting.num_features or 10**6):
+                continue
+            price = weight * candidates.ratio(candidate, setting.num_samples, ALL_FEATURES)
+            rows.append(shrunk - price)
+            settings.append(candidates.flat_values(candidate, setting))
+    chosen: list[int] = []
+    left = np.array(rows).reshape(len(rows), len(task.tasks))
+    while len(chosen) < min(count, len(rows)):
+        some = [n for n in choose(left, _AT_ONCE) if n not in chosen]
+        if not some:
+            break
+        chosen += some
+        left[some] = -1.0
+    return [
+        Contender(space.parameters(settings[n]), frozenset({CATALOG_KEY})) for n in chosen[:count]
+    ]
+
+
+def _probed(study: optuna.Study, candidates: CatalogCandidates) -> dict[Candidate, int]:
+    """Candidates that have predictions on all images, with their samples.
+
+    Which were given up half way is not stored; what lies far behind was.
+    """
+    entries = [
+        (candidates.of(values), int(samples), float(value))
+        for trial in study.get_trials(deepcopy=False)
+        for values, samples, _, value in trial.user_attrs.get("probed", ())
+    ]
+    best = max((value for _, _, value in entries), default=0.0)
+    return {
+        candidate: samples
+        for candidate, samples, value in entries
+        if candidate is not None and value > best - _FAR_BEHIND
+    }
+
+
+def _complete(study: optuna.Study) -> list[tuple[Any, TrialRecord]]:
+    from optuna.trial import TrialState
+
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return [
+        (trial, record)
+        for trial in trials
+        if trial.value is not None
+        and (record := TrialRecord.from_attributes(trial.user_attrs)) is not None
+        and not record.reason
+    ]
+
+
+def score_candidates(
+    contenders: Sequence[Contender],
+    tasks: Mapping[str, TuningTask],
+    best: Mapping[str, float],
+    weight: float,
+    seeds: Sequence[int],
+    told: Callable[[str, float, float], None] = lambda what, done, of: None,
+) -> ScoredContenders:
+    """Explain every image with every contender, on seeds that chose none of them.
+
+    Args:
+        tasks: by key.
+        best: the best score of each image's own study, where it has one.
+        weight: of the runtime.
+    """
+    scores = np.empty((len(contenders), len(tasks)))
+    for row, contender in enumerate(contenders):
+        for column, (key, task) in enumerate(tasks.items()):
+            told(key, row * len(tasks) + column, len(contenders) * len(tasks))
+            iou = float(np.mean(task.ious(contender.parameters, seeds)))
+            scores[row, column] = score(iou, task.runtime_ratio(contender.parameters), weight)
+    known = np.array([best.get(key, -np.inf) for key in tasks])
+    return ScoredContenders(
+        tuple(contenders), tuple(tasks), scores, np.maximum(known, scores.max(axis=0))
+    )

@@ -1,0 +1,63 @@
+"""What a trial has to beat, and how it is compared with that image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import optuna
+
+from studies.best_trial import best_trial
+
+__all__ = ["Incumbent", "incumbent_of", "paired"]
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The best trial so far.
+
+    Attributes:
+        score: its score.
+        scores: the same seed by seed, as far as it was scored.
+        per_image: in a catalogue's study, image by image: IoU minus the price.
+    """
+
+    score: float
+    scores: tuple[float, ...] = ()
+    per_image: Mapping[str, float] = field(default_factory=dict)
+
+
+def paired(values: Mapping[str, Sequence[float]], best: Mapping[str, float]) -> list[float] | None:
+    """Values adjusted for image difficulty: the incumbent's mean plus each image's difference.
+
+    Images differ far more than settings do, so settings are compared image by image.
+
+    Args:
+        values: by image, one for each explainer seed.
+        best: the incumbent's by image.
+
+    Returns:
+        ``None`` where the incumbent was not scored on one of the images.
+    """
+    if not best or any(key not in best for key in values):
+        return None
+    mean = sum(best.values()) / len(best)
+    return [mean + v - best[key] for key, some in values.items() for v in some]
+
+
+def incumbent_of(study: optuna.Study, weight: float) -> Incumbent | None:
+    """The best complete trial of a study of one objective; ``None`` before there is one.
+
+    Args:
+        weight: the study's runtime weight.
+    """
+    best = best_trial(study)
+    if best is None or best.value is None:
+        return None
+    stored = best.user_attrs
+    price = weight * float(stored.get("runtime_ratio", 0.0))
+    return Incumbent(
+        best.value,
+        tuple(iou - price for iou in stored.get("iou_per_seed", ())),
+        {key: iou - price for key, iou in stored.get("iou_per_image", {}).items()},
+    )

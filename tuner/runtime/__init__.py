@@ -1,0 +1,1 @@
+"""What an explanation costs: the runtime model, and how it is measured on this machine."""

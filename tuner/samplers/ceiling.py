@@ -1,0 +1,163 @@
+"""The default sampler: spends predictions where upper bounds say they can decide.
+
+Three kinds of parameters are treated as what they are. Those that make the superpixel map are
+ranked by the *upper bound* of the IoU that any explanation on it can reach, which costs no
+prediction. A map with a colour to hide behind is a *candidate*: probing it costs some predictions.
+Everything else costs only a fit once a candidate is probed, so it is settled by replaying all of
+it. Every proposal is nevertheless one full parameter set, stored as an ordinary trial.
+
+Here is the adapter to Optuna; what is proposed is decided in :mod:`tuner.samplers.proposals`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial
+
+from tuner.problem import CATEGORICAL_DIMENSIONS, SearchSpace, SearchTask
+from tuner.samplers.candidates import Candidates
+from tuner.samplers.history import TrialReader, known_candidates
+from tuner.samplers.proposals import Proposer, identity_of
+
+__all__ = ["CeilingSampler", "Search"]
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """The search by one runtime weight: who proposes, and how it reads earlier trials."""
+
+    proposer: Proposer
+    reader: TrialReader
+
+    @classmethod
+    def of(
+        cls,
+        task: SearchTask,
+        space: SearchSpace,
+        weight: float,
+        seed: int,
+        reader: TrialReader | None = None,
+    ) -> Search:
+        """Of one image's task."""
+        proposer = Proposer(Candidates(task, space, weight), space, weight, seed)
+        return cls(proposer, reader or TrialReader())
+
+
+class CeilingSampler(optuna.samplers.BaseSampler):
+    """Proposes full parameter sets for one image.
+
+    The same seed, task and finished trials give the same proposal, so a resumed study goes on as
+    if it had not been interrupted.
+
+    Args:
+        space: what may be proposed.
+        searches: take turns by the number of the trial; they share what is probed.
+        seed: for what a proposal leaves out.
+
+    Attributes:
+        replayed: how many samples the forecast of the last proposal has seen, on its first seeds.
+    """
+
+    def __init__(self, space: SearchSpace, searches: Sequence[Search], seed: int) -> None:
+        self._space, self.searches = space, tuple(searches)
+        self._fallbacks = [optuna.samplers.RandomSampler(seed=seed) for _ in searches]
+        Candidates.join([search.proposer.candidates for search in searches])
+        self._turn = 0
+        self._lock = threading.Lock()  # for studies that run several trials at once
+        self._forecast: float | None = None
+        self.replayed = 0
+
+    def reseed_rng(self) -> None:
+        """For what a proposal leaves out; proposals depend on seed and finished trials only."""
+        for fallback in self._fallbacks:
+            fallback.reseed_rng()
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        space = self._space
+        choices: dict[str, Sequence[Any]] = {"segmentation": list(space.maps)}
+        for algorithm, grid in space.maps.items():
+            choices |= {f"{algorithm}.{name}": values for name, values in grid.items()}
+        choices |= {name: getattr(space, name) for name in CATEGORICAL_DIMENSIONS}
+        return {
+            **{name: CategoricalDistribution(list(values)) for name, values in choices.items()},
+            "num_samples": IntDistribution(*space.num_samples, log=True),
+        }
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One full parameter set; what is not a dimension of the space is drawn at random."""
+        dimensions = self.infer_relative_search_space(study, trial)
+        fallback = self._fallbacks[trial.number % len(self.searches)]
+        others = {
+            name: fallback.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+            if dimensions.get(name) != distribution
+        }
+        if len(others) == len(search_space):
+            return others
+        with self._lock:
+            return self._proposed(study, trial) | others
+
+    def _proposed(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        self._turn = trial.number % len(self.searches)
+        self._forecast, self.replayed = None, 0
+        proposer, reader = self.searches[self._turn].proposer, self.searches[self._turn].reader
+        proposer.probes = []
+        if self._is_given(study, trial):
+            return {}
+        earlier = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
+        for search in self.searches:
+            search.proposer.candidates.best = search.reader.best_of(earlier)
+        budget, candidates = proposer.budget, proposer.candidates
+        candidates.segment(budget.maps_at_first + budget.maps_per_trial * trial.number)
+        proposal = proposer.propose(
+            trial.number,
+            known_candidates(earlier, candidates, reader),
+            {identity_of(t.params) for t in earlier if t.params},
+            reader.best_of(earlier),
+        )
+        self._forecast, self.replayed = proposal.forecast, proposal.replayed
+        return proposal.values
+
+    def _is_given(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether somebody has decided already; Optuna itself fills in what has one value only."""
+        if "lime_parameters" in trial.user_attrs or trial.system_attrs.get("fixed_params"):
+            return True
+        dimensions = self.infer_relative_search_space(study, trial)
+        return any(name not in dimensions or not dimensions[name].single() for name in trial.params)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._fallbacks[self._turn].sample_independent(
+            study, trial, param_name, param_distribution
+        )
+
+    def notes(self) -> dict[str, Any]:
+        """What the last proposal probed and hoped for; stored with its trial, so that a resumed
+        study knows. With several searches a probe has each one's forecast."""
+        proposer = self.searches[self._turn].proposer
+        probes, forecast = proposer.probes, self._forecast
+        proposer.probes, self._forecast = [], None  # the next trial may be none of this sampler's
+        if len(self.searches) > 1:
+            for probe in probes:
+                probe[3] = [s.proposer.forecast_of(*probe[:3]) for s in self.searches]
+        notes: dict[str, Any] = {"probed": probes} if probes else {}
+        return notes if forecast is None else {**notes, "foretold": forecast}

@@ -1,0 +1,88 @@
+"""The samplers by name."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Mapping
+
+import optuna
+
+from explainers.errors import InvalidInput
+from tuner.problem import CatalogTask, SearchSpace, SearchTask
+from tuner.samplers.catalog import CatalogSampler
+from tuner.samplers.ceiling import CeilingSampler, Search
+from tuner.samplers.front import front_sampler
+
+__all__ = ["SAMPLERS", "derived_seed", "make_sampler"]
+
+_START_UP_TRIALS = 10
+
+_Make = Callable[[SearchTask, SearchSpace, float, int, bool], optuna.samplers.BaseSampler]
+
+
+def derived_seed(base: int, key: str, finished: int) -> int:
+    """A seed for one process of one study.
+
+    Resuming with the seed of the start would draw the start-up trials again, so the number of
+    trials that are there already is part of it.
+    """
+    digest = hashlib.sha256(f"{base}/{key}/{finished}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def _ceiling(
+    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
+) -> optuna.samplers.BaseSampler:
+    if isinstance(task, CatalogTask):
+        return CatalogSampler(task, space, runtime_weight=weight, seed=seed)
+    if pareto:
+        return front_sampler(task, space, runtime_weight=weight, seed=seed)
+    return CeilingSampler(space, [Search.of(task, space, weight, seed)], seed)
+
+
+def _tpe(
+    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
+) -> optuna.samplers.BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, n_startup_trials=_START_UP_TRIALS
+        )
+
+
+def _random(
+    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
+) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+SAMPLERS: Mapping[str, _Make] = {"ceiling": _ceiling, "tpe": _tpe, "random": _random}
+"""Name → (task, space, runtime weight, seed, two objectives?) → sampler; Optuna's take any number
+of objectives."""
+
+
+def make_sampler(
+    name: str,
+    task: SearchTask,
+    space: SearchSpace,
+    *,
+    runtime_weight: float,
+    base_seed: int,
+    key: str,
+    finished: int,
+    pareto: bool = False,
+) -> optuna.samplers.BaseSampler:
+    """A sampler of one study's own (Optuna's keep state and cannot be shared).
+
+    Args:
+        pareto: for IoU and seconds instead of the score.
+
+    Raises:
+        InvalidInput: unknown name.
+    """
+    if name not in SAMPLERS:
+        raise InvalidInput(f"sampler '{name}' is unknown: use one of {', '.join(SAMPLERS)}")
+    # The ceiling sampler draws per trial number and must not change its seed on resuming.
+    seed = derived_seed(base_seed, key, 0 if name == "ceiling" else finished)
+    return SAMPLERS[name](task, space, runtime_weight, seed, pareto)

@@ -1,0 +1,84 @@
+"""What a new study tries first: what won on other images, or cheap settings that often do well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import optuna
+
+from explainers.lime import LimeParameters, Segmentation
+from studies.score import score
+from tuner.problem import SearchSpace, SearchTask
+
+__all__ = ["STARTERS", "enqueue_first", "enqueue_portfolio"]
+
+_TRIED = 3
+
+STARTERS: Sequence[LimeParameters] = tuple(
+    LimeParameters(
+        segmentation=Segmentation.of("slic", n_segments=count, compactness=20, sigma=0),
+        num_samples=64,
+        top_labels=1,
+    )
+    for count in (8, 12, 18, 27)
+)
+"""A cheap incumbent (64 predictions a seed) that lets expensive trials be stopped early.
+
+For samplers that start with random draws: on three photographs it halved what 40 trials of TPE
+cost."""
+
+
+def enqueue_first(
+    study: optuna.Study,
+    task: SearchTask,
+    space: SearchSpace,
+    candidates: Iterable[LimeParameters],
+    runtime_weight: float,
+) -> int:
+    """Enqueue the few that could do best here; ordinary trials, stopped like any other.
+
+    Of all candidates those with the highest upper bound on this image's superpixels are taken, one
+    for each superpixel algorithm and parameters. That costs no prediction.
+
+    Returns:
+        How many were enqueued.
+    """
+    hopeful: dict[object, tuple[float, str, dict[str, object]]] = {}
+    for parameters in dict.fromkeys(candidates):
+        values = space.trial_values(parameters)
+        if values is None or parameters.are_default:
+            continue
+        bound = task.view(parameters.segmentation).upper_bound(parameters.num_features)
+        upper = score(bound, task.runtime_ratio(parameters), runtime_weight)
+        known = hopeful.get(parameters.segmentation)
+        if known is None or known[0] < upper:
+            origin = "starter" if parameters in STARTERS else "won on another image"
+            hopeful[parameters.segmentation] = (upper, origin, values)
+    chosen = sorted(hopeful.values(), key=lambda pair: -pair[0])[:_TRIED]
+    for _, origin, values in chosen:
+        study.enqueue_trial(values, user_attrs={"origin": origin})
+    return len(chosen)
+
+
+def enqueue_portfolio(
+    study: optuna.Study,
+    space: SearchSpace,
+    members: Iterable[LimeParameters],
+    origin: str = "portfolio",
+    most: int | None = None,
+) -> int:
+    """Enqueue every member that the space holds, in order; ordinary trials, like any other.
+
+    Together they are worth more than each of them, so none is left out by its upper bound.
+
+    Args:
+        most: how many at most; all by default.
+
+    Returns:
+        How many were enqueued.
+    """
+    fitting = [values for one in members if (values := space.trial_values(one)) is not None]
+    enqueued = fitting[:most]
+    for values in enqueued:
+        study.enqueue_trial(values, user_attrs={"origin": origin})
+    return len(enqueued)

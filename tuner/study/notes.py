@@ -1,0 +1,233 @@
+"""What the dashboard shows of a study, kept up to date while it is tuned."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from explainers.errors import LimeTunerError
+from explainers.lime import LimeParameters, explanation_mask
+from studies.artifacts import Artifacts, add_picture
+from studies.attributes import DEFAULTS_ORIGIN, PICTURES
+from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
+from studies.dashboard import (
+    DEFAULTS_PICTURE,
+    PHOTOGRAPH_PICTURE,
+    ScoredTrial,
+    explanation_picture,
+    is_installed,
+    name_score,
+    photograph_picture,
+    runtime_plot,
+    save_note,
+    save_plot,
+    study_note,
+    trial_picture,
+)
+from studies.front import FrontPoint, pareto_front
+from studies.score import score
+from studies.storage.reconnecting import UNREACHABLE, unreachable_reason
+from studies.trial_record import TrialRecord
+from tuner.problem import TuningTask
+
+__all__ = ["PICTURES", "StudyNotes"]
+
+_PLOT = "iou-against-seconds"
+_logger = logging.getLogger(__name__)
+
+
+class _NotBanked(LimeTunerError):
+    """An explanation would need new classifier answers."""
+
+
+class _BankedAnswers:
+    """A source that is never asked, because a picture must not cost what a trial costs."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
+        raise _NotBanked(f"{len(images)} answers are not banked")
+
+
+class StudyNotes:
+    """Pictures, note and plot of one study; silent where optuna-dashboard is not installed.
+
+    They are written at each new best and new point of the front, when lime's defaults are done, and
+    when asked. What fails is told once, and never ends a study.
+
+    Args:
+        artifacts: where the pictures go.
+    """
+
+    def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Artifacts) -> None:
+        self._study, self._task = study, task
+        self._store = artifacts
+        self._reference = task.reference.mask if task.reference.exists else None
+        self._active = is_installed()
+        self._source = _BankedAnswers(task.source.fingerprint)
+        self._shown_next: int | None = None
+        self._weight = weight_of(study.user_attrs)
+
+    def on_score(self, trial: optuna.Trial, values: Sequence[float]) -> None:
+        """Give a trial its picture if it is about to be the best, or to be on the front: a finished
+        one takes none.
+
+        Args:
+            values: what the study is about to be told.
+        """
+        record = TrialRecord.from_attributes(trial.user_attrs)
+        if not self._active or record is None or record.reason:
+            return
+        wins = self._wins(record, values)
+        if not wins and not self._reaches_front(trial.number, record):
+            return
+        self._shown_next = trial.number
+        with self._told():
+            if wins:
+                self._add(trial_picture(trial.number), trial, "explanation", record.parameters)
+            elif (picture := self._drawn(record.parameters)) is not None:
+                # The note has no use for it.
+                add_picture(self._store, trial, "explanation", picture)
+
+    def on_trial(self, trial: FrozenTrial) -> None:
+        """Write note and plot anew if a finished trial changes what they say most."""
+        if not self._active or trial.state != TrialState.COMPLETE:
+            return
+        if trial.number == self._shown_next or trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
+            self.write()
+
+    def write(self) -> None:
+        """Write note and plot, with the pictures that are still missing."""
+        if not self._active:
+            return
+        with self._told():
+            self._write()
+
+    def _write(self) -> None:
+        trials = self._study.get_trials(deepcopy=False)
+        scored = [s for trial in trials if (s := _scored(trial, self._weight)) is not None]
+        if not scored:
+            return
+        best = max(scored, key=lambda found: (found.score, -found.number))
+        usual = {t.number for t in trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN}
+        default = next((found for found in scored if found.number in usual), None)
+        pictures: dict[str, str | None] = {"photograph": self._photograph()}
+        if default is not None:
+            parameters = default.record.parameters
+            pictures["lime's defaults"] = self._explanation(
+                DEFAULTS_PICTURE, "lime-defaults", parameters
+            )
+        pictures["best"] = self._explanation(
+            trial_picture(best.number), "best", best.record.parameters
+        )
+        note = study_note(
+            self._study.user_attrs,
+            best,
+            default,
+            finished=sum(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in trials),
+            stopped=sum(t.state == TrialState.PRUNED for t in trials),
+            pictures={title: path for title, path in pictures.items() if path is not None},
+            front=pareto_front(scored) if has_front(self._study) else (),
+        )
+        name_score(self._study)
+        save_note(self._study, note)
+        save_plot(self._study, _PLOT, runtime_plot(scored, best, default))
+
+    def _wins(self, record: TrialRecord, values: Sequence[float]) -> bool:
+        best = best_trial(self._study)
+        beaten = None if best is None else trial_score(best, self._weight)
+        one = len(values) == 1
+        own = values[0] if one else score(record.iou, record.runtime_ratio, self._weight)
+        return beaten is None or own > beaten
+
+    def _reaches_front(self, number: int, record: TrialRecord) -> bool:
+        if not has_front(self._study):
+            return False
+        own = FrontPoint(number, record.iou, record.runtime_seconds, record.runtime_ratio)
+        return own in pareto_front([*front_of(self._study), own])
+
+    def _photograph(self) -> str:
+        found = self._known(PHOTOGRAPH_PICTURE)
+        if found is None:
+            picture = photograph_picture(self._task.image, self._reference)
+            found = self._keep(PHOTOGRAPH_PICTURE, self._study, "photograph", picture)
+        return found
+
+    def _explanation(self, key: str, file: str, parameters: LimeParameters) -> str | None:
+        return self._known(key) or self._add(key, self._study, file, parameters)
+
+    def _add(
+        self, key: str, owner: optuna.Study | optuna.Trial, file: str, parameters: LimeParameters
+    ) -> str | None:
+        picture = self._drawn(parameters)
+        return None if picture is None else self._keep(key, owner, file, picture)
+
+    def _drawn(self, parameters: LimeParameters) -> NDArray[np.uint8] | None:
+        """The explanation of the first seed, unless that would need new answers."""
+        task = self._task
+        try:
+            explanation = task.explain(parameters, 0, self._source)
+        except _NotBanked:
+            return None
+        mask = explanation_mask(explanation, task.mask_rule)
+        return explanation_picture(task.image, mask, self._reference)
+
+    def _known(self, key: str) -> str | None:
+        """The path of a picture that is there. A study that was renamed or copied has none."""
+        from optuna_dashboard.artifact import get_artifact_path
+
+        path = self._study.user_attrs.get(PICTURES, {}).get(key)
+        if path is None or not path.startswith(get_artifact_path(self._study, "")):
+            return None
+        return path if path.rpartition("/")[2] in self._store else None
+
+    def _keep(
+        self,
+        key: str,
+        owner: optuna.Study | optuna.Trial,
+        file: str,
+        picture: NDArray[np.uint8],
+    ) -> str:
+        from optuna_dashboard.artifact import get_artifact_path
+
+        identity = add_picture(self._store, owner, file, picture)
+        path: str = get_artifact_path(owner, identity)
+        # Earlier bests keep their pictures, but the note shows one.
+        fixed = {PHOTOGRAPH_PICTURE, DEFAULTS_PICTURE}
+        known = self._study.user_attrs.get(PICTURES, {})
+        kept = {k: v for k, v in known.items() if k in fixed or key in fixed}
+        self._study.set_user_attr(PICTURES, {**kept, key: path})
+        return path
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except UNREACHABLE as error:  # the next best has its picture when the database is back
+            name = self._study.study_name
+            reason = unreachable_reason(error)
+            _logger.warning("study '%s': no note was written now: %s", name, reason)
+        except (OSError, ImportError, LimeTunerError, optuna.exceptions.OptunaError) as error:
+            _logger.warning(
+                "study '%s' goes on without pictures for the dashboard: %s",
+                self._study.study_name, error,
+            )  # fmt: skip
+            self._active = False
+
+
+def _scored(trial: FrozenTrial, weight: float) -> ScoredTrial | None:
+    found = trial_score(trial, weight)
+    if trial.state != TrialState.COMPLETE or found is None:
+        return None
+    record = TrialRecord.from_attributes(trial.user_attrs)
+    if record is None or record.reason:
+        return None
+    return ScoredTrial(trial.number, found, record)

@@ -1,0 +1,184 @@
+"""A study in its storage, with all that running its trials here takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import optuna
+
+from explainers.errors import InvalidInput, LimeTunerError, StorageError
+from explainers.lime import LimeParameters, PredictionCache
+from studies.artifacts import artifact_store
+from studies.queries import best_parameters
+from studies.storage import open_storage
+from studies.storage.reconnecting import trouble_told
+from tuner.log_file import join_log
+from tuner.problem import TuningTask
+from tuner.problem.spec import PLAN, Machine, StudySpec
+from tuner.study import StudyNotes, StudyRunner
+from tuner.study.identity import StudyIdentity, check_identity
+from tuner.study.loading import LoadedTask, load_image, load_task, open_cache, prepare_process
+from tuner.tuning import as_stored, open_study, study_facts
+
+__all__ = ["Mismatch", "OpenedStudy", "facts_of", "join_study", "opened_study", "winners_of"]
+
+_SAME_RESULTS = ("lime", "scikit-image", "scikit-learn", "numpy")
+
+
+class Mismatch(InvalidInput):
+    """This machine has not what the study was made from."""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedStudy:
+    """A study, and what runs its trials.
+
+    Attributes:
+        stored: the spec that it was opened by.
+    """
+
+    stored: StudySpec
+    study: optuna.Study
+    task: TuningTask
+    notes: StudyNotes
+    runner: StudyRunner
+
+    @classmethod
+    def of(
+        cls, spec: StudySpec, study: optuna.Study, task: TuningTask, machine: Machine
+    ) -> OpenedStudy:
+        """With what comes first lined up."""
+        notes = StudyNotes(study, task, artifact_store(machine.storage))
+        runner = StudyRunner(study, task, spec.settings, notes.on_trial, notes.on_score)
+        winners = winners_of(machine.storage, spec.name) if spec.settings.warm_start else []
+        runner.begin(winners, spec.settings.first())
+        return cls(spec, study, task, notes, runner)
+
+
+@contextmanager
+def opened_study(spec: StudySpec, machine: Machine) -> Iterator[tuple[optuna.Study, TuningTask]]:
+    """Load what a study names, and create it or open it, with its plan.
+
+    Raises:
+        StorageError: the database is away, or its disk full, also inside the ``with``.
+        InvalidInput: a study of that name was made from something else.
+    """
+    join_log(machine.log)
+    with trouble_told(machine.storage):
+        prepare_process(machine)
+        with (
+            closing(open_cache(machine)) as cache,
+            closing(open_storage(machine.storage)) as storage,
+        ):
+            loaded = load_task(spec, machine, cache)
+            study = open_study(spec.name, storage, facts_of(loaded), pareto=spec.settings.pareto)
+            plan = spec.plan()
+            if study.user_attrs.get(PLAN) != plan:
+                study.set_user_attr(PLAN, plan)
+            yield study, as_stored(loaded.task, study)
+
+
+def join_study(
+    spec: StudySpec,
+    machine: Machine,
+    storage: optuna.storages.BaseStorage,
+    cache: PredictionCache,
+) -> OpenedStudy:
+    """A stored study, after seeing that this machine has what it was made from.
+
+    Args:
+        spec: as it is stored.
+
+    Raises:
+        Mismatch: something differs; says what.
+    """
+    study = optuna.load_study(study_name=spec.name, storage=storage)
+    facts = study.user_attrs
+    check_versions(facts.get("package_versions"))
+    try:
+        here = machine.of(spec)
+        classifier, _, image = load_image(here, machine)
+        network, picture, catalog = _made_of(facts)
+        check_same("classifier", classifier.name, network, classifier.fingerprint)
+        check_same("picture", spec.key, picture, image.digest)
+        loaded = load_task(here, machine, cache)
+        found = {**facts_of(loaded), "catalog": catalog}
+        found.pop("cam_layer")  # no mask is made here
+        check_identity(storage, spec.name, StudyIdentity.of(found, pareto=spec.settings.pareto))
+    except LimeTunerError as error:
+        if isinstance(error, (Mismatch, StorageError)):
+            raise
+        raise Mismatch(str(error)) from error
+    return OpenedStudy.of(spec, study, loaded.task, machine)
+
+
+def facts_of(loaded: LoadedTask) -> dict[str, Any]:
+    """What a study is made of; see :func:`tuner.tuning.study_facts`."""
+    spec = loaded.spec
+    return study_facts(
+        loaded.task, loaded.classifier, spec.settings, catalog=loaded.catalog.name, key=spec.key,
+        calibration=spec.calibration,
+    )  # fmt: skip
+
+
+def check_same(what: str, name: str, recorded: str, found: str) -> None:
+    """Refuse to pollute a study with results of something else.
+
+    Raises:
+        Mismatch: the hashes differ.
+    """
+    if recorded != found:
+        raise Mismatch(
+            f"the {what} '{name}' here has sha256 {found[:12]}…, the study was made with "
+            f"{recorded[:12]}…: give the same file"
+        )
+
+
+def check_versions(recorded: Any) -> None:
+    """Refuse packages that explain or segment differently.
+
+    Args:
+        recorded: versions by name, as the study has them.
+
+    Raises:
+        Mismatch: a version differs, or none are known.
+    """
+    if not isinstance(recorded, Mapping):
+        raise Mismatch("the study does not say with which packages it was made: begin another")
+    for package in _SAME_RESULTS:
+        here, there = metadata.version(package), recorded.get(package)
+        if there is not None and here != there:
+            raise Mismatch(
+                f"{package} {here} is installed here, the study was made with {there}: install "
+                f"{package}=={there}"
+            )
+
+
+def _made_of(facts: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Digests of the classifier and of the picture, and the catalogue's name.
+
+    Raises:
+        Mismatch: the study does not say.
+    """
+    try:
+        return facts["classifier"]["sha256"], facts["image_sha256"], facts["catalog"]
+    except (KeyError, TypeError) as error:
+        raise Mismatch("what the study says of its classifier and picture is damaged") from error
+
+
+def winners_of(storage: str, study: str) -> list[LimeParameters]:
+    """The best parameters of the other images' studies, as far as they have come.
+
+    Args:
+        study: ``PREFIX/KEY`` of the image that they are for.
+    """
+    prefix, _, own = study.rpartition("/")
+    return [
+        LimeParameters.from_json(text)
+        for key, text in sorted(best_parameters(storage, prefix).items())
+        if key != own
+    ]

@@ -1,0 +1,1 @@
+"""Who runs trials: processes of this machine, of a cluster, and of the service."""
