@@ -65,7 +65,8 @@ def make_engine(
     """
     if name == "openvino":
         raise InvalidInput(
-            "engine 'openvino' is gone: --engine onnxruntime, or auto, does the same job"
+            "engine 'openvino' is gone: onnxruntime does the same job, give --engine onnxruntime "
+            "or auto"
         )
     if name not in ENGINES:
         raise InvalidInput(f"engine '{name}' is unknown: use one of {', '.join(ENGINES)}")
