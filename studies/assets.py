@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import platformdirs
+import requests
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidImage, InvalidInput, MissingAsset
 from explainers.images import Geometry, array_digest, enlarged, prepare, read_image
 from studies.catalog import Catalog, CatalogImage
+from studies.catalog.demo import DEMO_SEEDS, SCENE_SIZE, draw_scene
 
 __all__ = [
     "StudyImage", "assets_folder", "cache_folder", "find_file", "find_local_file",
@@ -31,8 +34,6 @@ def cache_folder() -> Path:
     named = os.environ.get("LIME_TUNER_CACHE")
     if named:
         return Path(named).expanduser()
-    import platformdirs
-
     return Path(platformdirs.user_cache_dir("lime-tuner"))
 
 
@@ -98,8 +99,6 @@ def load_study_image(
     """
     geometry = catalog.geometry or geometry
     if entry.file is None:
-        from studies.catalog.demo import DEMO_SEEDS, SCENE_SIZE, draw_scene
-
         if geometry != Geometry(resize=None, crop=SCENE_SIZE):
             raise InvalidInput(
                 f"the scenes of catalogue '{catalog.name}' are {SCENE_SIZE} pixels wide and "
@@ -217,8 +216,6 @@ def _check_digest(path: Path, entry: CatalogImage) -> None:
 
 def _download(url: str, target: Path, progress: DownloadProgress | None) -> None:
     """Fetch into ``target.part``, going on where an earlier attempt broke off, then rename."""
-    import requests
-
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     have = part.stat().st_size if part.is_file() else 0

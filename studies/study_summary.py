@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optuna.trial import TrialState
+
 from explainers.lime import LimeParameters
 from explainers.masks import stored_coverage
 from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
@@ -42,8 +44,6 @@ class StudySummary:
 
 def summarise(study: optuna.Study) -> StudySummary | None:
     """What a study has found; ``None`` when none of its trials has a result."""
-    from optuna.trial import TrialState
-
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     pruned = sum(t.state == TrialState.PRUNED for t in trials)

@@ -10,8 +10,10 @@ of Andersen, Chung and Lang (2006).
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from skimage.color import rgb2lab
 
 from explainers.masks import stretched
 
@@ -33,9 +35,6 @@ def likeness(features: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray
     Returns:
         (GRID², GRID²), symmetric, above 0.
     """
-    import cv2
-    from skimage.color import rgb2lab
-
     flat = features.reshape(len(features), -1).T.astype(np.float64)
     flat = flat - flat.mean(axis=0)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True) + _LITTLE
@@ -57,8 +56,6 @@ def spread(heat: NDArray[np.float32], alike: NDArray[np.float64]) -> NDArray[np.
     Returns:
         (H, W) float32 in [0, 1], scaled to its own minimum and maximum.
     """
-    import cv2
-
     start = cv2.resize(heat, (GRID, GRID), interpolation=cv2.INTER_AREA).ravel().astype(np.float64)
     if start.sum() == 0:
         return heat

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.fx.experimental.optimization import fuse
 
 from explainers.classifiers import (
     Classifier,
@@ -123,8 +124,6 @@ class ChannelWeights:
         can follow its code and the answers are the same; about 1.6 times faster on a CPU."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's, about its own imports
-            from torch.fx.experimental.optimization import fuse
-
         try:
             folded: torch.nn.Module = fuse(self._module)
             found, usual = (

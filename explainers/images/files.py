@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
@@ -312,8 +313,6 @@ def _deep_tiff(content: BinaryIO, backdrop: int) -> Decoded | None:
 
 def _by_opencv(content: BinaryIO) -> NDArray[Any] | None:
     """(H, W), (H, W, 3) or (H, W, 4) as OpenCV reads it, red first; ``None`` where it cannot."""
-    import cv2
-
     content.seek(0)
     data = np.frombuffer(content.read(), np.uint8)
     kept = cv2.utils.logging.setLogLevel(_SILENT)  # it writes to stderr what is wrong with a file

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from sklearn import linear_model
+
 from explainers.errors import InvalidParameters
 from explainers.lime.perturbation import HideColor
 from explainers.lime.segmentation import Segmentation
@@ -70,8 +72,6 @@ class Regressor:
 
     def as_sklearn(self) -> Any:
         """A fresh, unfitted scikit-learn regressor."""
-        from sklearn import linear_model
-
         return getattr(linear_model, self.name)(**dict(self.parameters))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 
 from explainers.cam import heat_map
@@ -88,8 +89,6 @@ def explain_by_lime(
     Args:
         name: what the explanation is called.
     """
-    from lime.lime_image import LimeImageExplainer
-
     explainer = LimeImageExplainer(random_state=seed)
     start = time.perf_counter()
     found = explainer.explain_instance(image, classifier.predict_proba, **parameters.as_kwargs())

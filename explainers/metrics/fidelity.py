@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -106,8 +107,6 @@ def insertion_curve(
     Args:
         image, attribution, steps: as in :func:`deletion_curve`.
     """
-    import cv2
-
     blur = _BLUR_OF_224 * min(image.shape[:2]) / 224
     blurred = cv2.GaussianBlur(image, (0, 0), blur).astype(np.uint8)
     return _curve(predict, blurred, image, attribution, class_index, steps)

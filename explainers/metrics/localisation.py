@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.color import rgb2gray
+from skimage.feature import canny
 
 from explainers.errors import InvalidInput
 
@@ -75,9 +77,6 @@ def edge_density(image: NDArray[np.uint8]) -> float:
     Args:
         image: (H, W, 3) uint8.
     """
-    from skimage.color import rgb2gray
-    from skimage.feature import canny
-
     return float(canny(rgb2gray(image), sigma=_SIGMA).mean())
 
 

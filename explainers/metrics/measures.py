@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from explainers.images import array_digest
 from explainers.lime import (
@@ -202,8 +203,6 @@ def rank_stability(weights: Sequence[NDArray[np.floating]]) -> float:
     Returns:
         ``nan`` for fewer than two.
     """
-    from scipy.stats import rankdata
-
     ranks = [rankdata(each) - (len(each) + 1) / 2 for each in weights]
     found = []
     for a, b in itertools.combinations(ranks, 2):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.draw import polygon2mask
 
 from explainers.classifiers import same_name
 from explainers.errors import InvalidInput, MissingAsset
@@ -117,8 +118,6 @@ def fill_polygons(
         polygons: each a list of at least three (x, y); parts outside of the picture are cut off.
         shape: (H, W).
     """
-    from skimage.draw import polygon2mask
-
     mask = np.zeros(shape, dtype=bool)
     for points in polygons:
         corners = np.asarray(points, dtype=np.float64).reshape(-1, 2)

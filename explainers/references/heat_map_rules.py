@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
+from skimage.segmentation import random_walker, slic
 
 from explainers.errors import InvalidInput
 
@@ -67,9 +70,6 @@ def grabcut(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[
     Returns:
         (H, W) bool; above Otsu's threshold where colours tell nothing apart.
     """
-    import cv2
-    from skimage.filters import threshold_otsu
-
     relative = _relative(heat_map)
     if relative.min() == relative.max():
         return np.zeros(heat_map.shape, dtype=bool)
@@ -91,8 +91,6 @@ def grabcut(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[
 
 def random_walk(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Random walker (Grady 2006), scikit-image's: pixels go to the seeds they reach first."""
-    from skimage.segmentation import random_walker
-
     relative = _relative(heat_map)
     seeds = np.zeros(heat_map.shape, np.int32)
     seeds[relative >= _SURE] = 1
@@ -105,8 +103,6 @@ def random_walk(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDAr
 
 def superpixel_mean(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Superpixels (SLIC) whose mean heat is at least a share of the hottest one's."""
-    from skimage.segmentation import slic
-
     labels = slic(image, n_segments=_SUPERPIXELS, compactness=_COMPACTNESS, start_label=0)
     sizes = np.bincount(labels.ravel())
     means = np.bincount(labels.ravel(), weights=heat_map.ravel()) / np.maximum(sizes, 1)
@@ -114,8 +110,6 @@ def superpixel_mean(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> 
 
 
 def _otsu(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    from skimage.filters import threshold_otsu
-
     return np.asarray(heat_map > threshold_otsu(heat_map))
 
 

@@ -12,6 +12,7 @@ import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -104,8 +105,6 @@ def estimate_reliability(
 def _shown_and_hidden(
     image: NDArray[np.uint8], mask: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    import cv2
-
     side = min(mask.shape)
     blurred = cv2.GaussianBlur(image, (0, 0), _BLUR * side).astype(np.float32)
     inside = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), _EDGE * side)[..., None]

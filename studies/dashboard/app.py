@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import optuna
+
+from studies.artifacts import artifact_store
 from studies.best_trial import has_front
 from studies.storage import open_storage
 
@@ -39,8 +42,6 @@ def dashboard_app(url: str) -> WSGIApplication:
     """
     import optuna_dashboard
 
-    from studies.artifacts import artifact_store
-
     storage = open_storage(url, write=False)
     app: WSGIApplication = optuna_dashboard.wsgi(storage, artifact_store=artifact_store(url))
     return app
@@ -48,8 +49,6 @@ def dashboard_app(url: str) -> WSGIApplication:
 
 def name_score(study: optuna.Study) -> None:
     """Let plots say "score" instead of "Objective 0"; of two objectives "IoU" and "seconds"."""
-    import optuna
-
     if study.metric_names is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

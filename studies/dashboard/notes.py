@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from explainers.metrics import Faithfulness
+from explainers.references import Reliability  # imports torch, which only tuning needs
 from studies.dashboard.pictures import legend
 from studies.export import parameter_code
 from studies.runtime_doubt import runtime_doubt
@@ -181,8 +182,6 @@ def _reference(reference: Mapping[str, Any]) -> str:
     rule = f"`{str(reference.get('rule', 'unknown')).replace('`', '')}`"
     if reference.get("reliability") is None:
         return f"{rule}, not judged."
-    from explainers.references import Reliability  # imports torch, which only tuning needs
-
     reliability = Reliability.from_json(reference["reliability"])
     doubt = f", **doubtful**: {_text(reliability.doubt)}" if reliability.doubt else ""
     return f"{rule}, reliability {reliability.score:.2f}{doubt}."

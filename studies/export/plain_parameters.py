@@ -13,6 +13,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lime.wrappers.scikit_image import SegmentationAlgorithm
+from sklearn import linear_model
+
 from explainers.errors import InvalidParameters
 from explainers.lime import REGRESSORS, SEGMENTERS
 
@@ -80,8 +83,6 @@ def stock_segmentation(algorithm: Any, parameters: Mapping[str, Any]) -> Any:
     Raises:
         InvalidParameters: an algorithm that lime does not know, or a parameter that is no number.
     """
-    from lime.wrappers.scikit_image import SegmentationAlgorithm
-
     if not isinstance(algorithm, str) or algorithm not in SEGMENTERS:
         raise InvalidParameters(
             f"segmentation_fn uses the algorithm {str(algorithm)[:60]!r}: lime has "
@@ -108,8 +109,6 @@ def stock_regressor(name: Any, parameters: Mapping[str, Any]) -> Any:
         InvalidParameters: another class than the linear models lime can work with, or a parameter
             that the class does not have.
     """
-    from sklearn import linear_model
-
     if not isinstance(name, str) or name not in REGRESSORS:
         raise InvalidParameters(
             f"model_regressor is a {str(name)[:60]!r}: use one of {', '.join(REGRESSORS)}"
@@ -137,8 +136,6 @@ def without_own_attributes(name: str, values: Mapping[str, Any]) -> dict[str, An
     Args:
         name: one of ``REGRESSORS``.
     """
-    from sklearn import linear_model
-
     fresh = getattr(linear_model, name)()
     own = {key: vars(fresh)[key] for key in vars(fresh).keys() - fresh.get_params().keys()}
     return {key: value for key, value in values.items() if key not in own or own[key] != value}

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
+
+from explainers.lime import PredictionCache, as_lime_hides, explained_label
+from explainers.metrics import insertion_minus_deletion, superpixel_map, surrogate_r2
 
 __all__ = ["StockExplanation", "explain_with_stock_lime", "stock_faithfulness"]
 
@@ -35,8 +39,6 @@ class StockExplanation:
     @property
     def never_hidden(self) -> bool:
         """Whether lime could not hide a part of the picture, because of how it is numbered."""
-        from explainers.lime import as_lime_hides
-
         segments, features = as_lime_hides(np.asarray(self.explanation.segments))
         return bool((segments == features).any())
 
@@ -59,10 +61,6 @@ def explain_with_stock_lime(
         kwargs: for ``explain_instance``; regressors among them keep what they fit.
         mask_rule: keyword arguments of ``get_image_and_mask``.
     """
-    from lime.lime_image import LimeImageExplainer
-
-    from explainers.lime import explained_label
-
     explainer = LimeImageExplainer(random_state=seed)
     start = time.perf_counter()
     explanation = explainer.explain_instance(image, predict, **kwargs)
@@ -90,9 +88,6 @@ def stock_faithfulness(
         hide_color: that it was made with.
         predict: (N, H, W, 3) uint8 → (N, C) probabilities.
     """
-    from explainers.lime import PredictionCache, as_lime_hides
-    from explainers.metrics import insertion_minus_deletion, superpixel_map, surrogate_r2
-
     class Source:
         fingerprint = "the verified one"
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from explainers.classifiers import load_classifier  # imports torch: here only
 from explainers.errors import LimeTunerError
 from explainers.masks import MASK_RULE, MaskRule
 from studies.export.pickles import explained_class
@@ -160,8 +161,6 @@ def _verdict(key: str, part: Mapping[str, Any]) -> ImageVerdict:
 
 def _main(folder: Path) -> None:
     """The fresh process."""
-    from explainers.classifiers import load_classifier  # imports torch: here only
-
     warnings.simplefilter("ignore")
     request = json.loads((folder / "request.json").read_text())
     image, reference = np.load(folder / "image.npy"), np.load(folder / "reference.npy")

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
 
 from explainers.errors import StorageError
 from studies.storage import describe, errors_told
@@ -71,10 +74,6 @@ def _version(engine: sqlalchemy.Engine) -> str | None:
 
 
 def _upgrade(engine: sqlalchemy.Engine, storage: str) -> None:
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-
     with engine.begin() as connection:
         if connection.dialect.name == "sqlite":
             # All or nothing, and no other process at the same time; Python begins a transaction

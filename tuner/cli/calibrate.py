@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli import options
+from explainers.cam import check_method
+from studies.catalog import load_catalog
+from studies.records.calibrations import add_calibration, check_calibration_name
+from studies.storage import DEFAULT_STORAGE, check_storage
+from tuner.cli import calibration, options
 from tuner.cli.context import DEFAULT_CATALOG, open_named
 from tuner.cli.output import write_json
 from tuner.cli.settings import setting
+from tuner.server.rules import METHODS, parse_take
 
 __all__ = ["calibrate"]
 
@@ -63,13 +68,6 @@ def calibrate(
     Answers come from --answers and from what submit has recorded in the storage. What is found is
     kept there, for tune --calibrated.
     """
-    from explainers.cam import check_method
-    from studies.catalog import load_catalog
-    from studies.records.calibrations import add_calibration, check_calibration_name
-    from studies.storage import DEFAULT_STORAGE, check_storage
-    from tuner.cli import calibration
-    from tuner.server.rules import METHODS, parse_take
-
     check_calibration_name(name)
     named = METHODS if methods is None else methods.split(",")
     wanted = list(dict.fromkeys(each.strip() for each in named if each.strip()))

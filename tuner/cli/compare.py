@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
+from dissection.joining import join_explanations
+from explainers.cam import check_method
+from explainers.engines import make_engine
 from explainers.errors import InvalidInput
+from explainers.lime import LimeParameters, PredictionCache
+from explainers.machine_load import LoadMeter
+from explainers.metrics import CAMS, LIME_TUNED
+from explainers.metrics import compare as compare_methods
+from explainers.references import parse_heat_map_rule
+from studies.assets import cache_folder
+from studies.export import FIRST_FRESH_SEED
+from studies.queries import best_parameters, study_attributes
+from studies.records import (
+    ComparedImage,
+    ComparisonRun,
+    add_compared_image,
+    begin_comparison,
+    finish_comparison,
+)
+from studies.report import gather
+from studies.storage import open_storage
 from tuner.cli.comparison_tables import comparison_document, show_comparison, show_constraint_costs
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.objectives import compare_objectives, show_objectives
@@ -21,6 +43,7 @@ from tuner.cli.option_groups import (
     takes_groups,
 )
 from tuner.cli.output import console, errors, work_progress, write_json
+from tuner.tuning import package_versions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,12 +91,6 @@ def compare(
     agree. Recorded beside the studies, for the report and anyone's SQL, image by image: an
     interrupted comparison goes on with the same command.
     """
-    from dissection.joining import join_explanations
-    from explainers.cam import check_method
-    from explainers.metrics import CAMS
-    from explainers.references import parse_heat_map_rule
-    from studies.storage import open_storage
-
     methods = tuple(dict.fromkeys(method or CAMS))
     for name in methods:
         check_method(name)
@@ -130,24 +147,6 @@ def run_comparison(
     Tuned parameters are those of the best trials of the studies ``STUDY/KEY``. What an interrupted
     run has recorded is taken from there where picture, reference and parameters are still the same.
     """
-    from datetime import datetime, timezone
-
-    from explainers.engines import make_engine
-    from explainers.lime import PredictionCache
-    from explainers.machine_load import LoadMeter
-    from explainers.metrics import compare as compare_methods
-    from explainers.references import parse_heat_map_rule
-    from studies.assets import cache_folder
-    from studies.export import FIRST_FRESH_SEED
-    from studies.records import (
-        ComparedImage,
-        ComparisonRun,
-        add_compared_image,
-        begin_comparison,
-        finish_comparison,
-    )
-    from tuner.tuning import package_versions
-
     loaded = place.load_images()
     tuned = _tuned(storage, study, place)
     labels = {key: parameters.label for key, parameters in tuned.items()}
@@ -253,10 +252,6 @@ def _still_holds(
     tuned: LimeParameters | None,
 ) -> bool:
     """Whether an image was compared as it would be now."""
-    import numpy as np
-
-    from explainers.metrics import LIME_TUNED
-
     was_tuned = [
         each.explanation.surrogate.parameters
         for each in recorded.comparison.explanations
@@ -271,9 +266,6 @@ def _still_holds(
 
 def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParameters]:
     """The best parameters by key; images without are told."""
-    from explainers.lime import LimeParameters
-    from studies.queries import best_parameters, study_attributes
-
     names = {key: f"{study}/{key}" for key in place.catalog.keys}
     found = best_parameters(storage, study)
     facts = study_attributes(storage, names.values())
@@ -296,9 +288,6 @@ def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParamete
 
 def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
     """What the studies' constraint costs, by key; of those that have one."""
-    from studies.queries import study_attributes
-    from studies.report import gather
-
     keys = {image.key for image in run.images}
     known = study_attributes(storage, [f"{run.study}/{key}" for key in keys])
     if not any(attributes.get("constraints") for attributes in known.values()):

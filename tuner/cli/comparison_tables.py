@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from explainers.machine_load import busy_sentence
+from explainers.metrics import MEASURES
+from studies.analysis import (
+    agreement_matrix,
+    by_complexity,
+    by_method,
+    by_type,
+    lost_fidelity,
+    methods_of,
+)
 from tuner.cli.output import console, table
 
 if TYPE_CHECKING:
@@ -58,16 +67,6 @@ def comparison_document(run: ComparisonRun, costs: Mapping[str, ConstraintCost])
 
 def show_comparison(run: ComparisonRun) -> None:
     """Tables: measures by method, agreement of masks, types and complexity."""
-    from explainers.metrics import MEASURES
-    from studies.analysis import (
-        agreement_matrix,
-        by_complexity,
-        by_method,
-        by_type,
-        lost_fidelity,
-        methods_of,
-    )
-
     methods, count = methods_of(run), len(run.images)
     found = by_method(run)
     shown = table(f"mean over {count} images", "measure", "better", *methods)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import webbrowser
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.dashboard import dashboard_app
+from studies.storage import DEFAULT_STORAGE, check_storage, describe
+from studies.web.listener import bound_socket
 from tuner.cli import options
 from tuner.cli.output import errors
 from tuner.cli.serving import address_of, check_installed
@@ -34,9 +38,6 @@ def dashboard(
 
     It may run beside tune, on the same database.
     """
-    from studies.storage import DEFAULT_STORAGE, check_storage
-    from studies.web.listener import bound_socket
-
     check_installed("dashboard", _NEEDED)
     url = setting("storage", storage, DEFAULT_STORAGE)
     check_storage(url, write=False)
@@ -46,9 +47,6 @@ def dashboard(
 
 def _serve(url: str, bound: socket, *, open_browser: bool) -> None:
     import waitress
-
-    from studies.dashboard import dashboard_app
-    from studies.storage import describe
 
     app = dashboard_app(url)
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may wait
@@ -61,8 +59,6 @@ def _serve(url: str, bound: socket, *, open_browser: bool) -> None:
         )  # fmt: skip
     errors.print(f"{describe(url)} on {address}; Ctrl-C ends it", markup=False)
     if open_browser:
-        import webbrowser
-
         webbrowser.open(address)
     server.run()
     raise KeyboardInterrupt  # which the server took for itself

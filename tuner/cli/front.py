@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from explainers.errors import InvalidInput
+from studies.front import ByWeight, WithinBudget
 
 if TYPE_CHECKING:
     from studies.front import Choice, FrontPoint
@@ -19,8 +20,6 @@ def choice_of(budget: float | None, weight: float | None) -> Choice | None:
     Raises:
         InvalidInput: both, or a value that makes no sense.
     """
-    from studies.front import ByWeight, WithinBudget
-
     if budget is not None and weight is not None:
         raise InvalidInput("--budget and --weight are two ways to choose: give one of them")
     if budget is not None:

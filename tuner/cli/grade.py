@@ -10,11 +10,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from explainers.errors import InvalidInput
+from studies.export import FIRST_FRESH_SEED
+from studies.records import records
+from studies.storage import absolute_url
+from studies.web.evaluator import TASK_PREFIX, EvaluatorProcess, GradingTask, Limits, write_task
+from studies.web.grading import GradingService, create_app
+from studies.web.http import run_server
+from studies.web.listener import bound_socket
+from studies.web.server_log import log_to_stderr
+from studies.web.tokens import hashed_lines, read_tokens
 from tuner.cli import options
 from tuner.cli.context import Workplace, open_named
 from tuner.cli.output import console, errors
 from tuner.cli.serving import address_of, check_installed, check_least
 from tuner.cli.settings import setting
+from tuner.ending import tidy_end
+from tuner.log_file import hush_warnings
 
 if TYPE_CHECKING:
     from studies.web.evaluator import GradingTask
@@ -71,13 +82,6 @@ def grade(
     Submissions are read as data, never run; each is explained by stock lime in a process of its
     own that is killed at the cut-off.
     """
-    from studies.records import records
-    from studies.storage import absolute_url
-    from studies.web.evaluator import TASK_PREFIX, EvaluatorProcess, Limits, write_task
-    from studies.web.listener import bound_socket
-    from studies.web.tokens import hashed_lines, read_tokens
-    from tuner.ending import tidy_end
-
     if tokens is None:
         raise InvalidInput("--tokens FILE is missing: one line 'TEAM TOKEN' for every team")
     if hash_tokens:
@@ -93,8 +97,6 @@ def grade(
         {"queue": 0},
     )  # fmt: skip
     check_installed("grade", _NEEDED)
-    from studies.web.grading import GradingService
-
     limits = Limits(
         samples=max_samples, batch=max_batch, superpixels=max_superpixels, cutoff=cutoff,
         memory_mb=memory,
@@ -128,9 +130,6 @@ def grade(
 def _task(
     place: Workplace, rule: str | None, *, named: bool, slots: int, repeats: int, seed: int
 ) -> GradingTask:
-    from studies.export import FIRST_FRESH_SEED
-    from studies.web.evaluator import GradingTask
-
     loaded = place.load_images()
     references = place.references(loaded, rule)
     spec = place.classifier.spec
@@ -148,11 +147,6 @@ def _task(
 
 
 def _serve(service: GradingService, bound: Listener) -> None:
-    from studies.web.grading import create_app
-    from studies.web.http import run_server
-    from studies.web.server_log import log_to_stderr
-    from tuner.log_file import hush_warnings
-
     try:
         for evaluator in service.evaluators:
             evaluator.start()  # what keeps them from starting is told here, in one line

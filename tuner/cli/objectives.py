@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from explainers.engines import make_engine
 from explainers.errors import InvalidInput
+from explainers.lime import LimeParameters, PredictionCache
+from studies.assets import cache_folder
+from studies.export import FIRST_FRESH_SEED
+from studies.queries import best_parameters
 from tuner.cli.context import Workplace
 from tuner.cli.output import console, table, work_progress
+from tuner.objectives import Alike, alike, mean_alike
+from tuner.problem import TuningTask
+from tuner.runtime.calibration import runtime_model_for
 
 __all__ = ["compare_objectives", "show_objectives"]
 
@@ -24,15 +32,6 @@ def compare_objectives(
     Raises:
         InvalidInput: no image of the catalogue has both.
     """
-    from explainers.engines import make_engine
-    from explainers.lime import LimeParameters, PredictionCache
-    from studies.assets import cache_folder
-    from studies.export import FIRST_FRESH_SEED
-    from studies.queries import best_parameters
-    from tuner.objectives import Alike, alike, mean_alike
-    from tuner.problem import TuningTask
-    from tuner.runtime.calibration import runtime_model_for
-
     first, second = (best_parameters(storage, prefix) for prefix in prefixes)
     keys = [key for key in place.catalog.keys if key in first and key in second]
     if not keys:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
+from lime.lime_image import LimeImageExplainer
 
+from explainers.cam import HEAT_MAP_METHODS, check_method, heat_map
 from explainers.errors import InvalidInput
+from explainers.images import heat_overlay, mask_overlay, save_png, superpixel_overlay
+from explainers.lime import LimeParameters, explained_label, explanation_mask
+from explainers.masks import intersection_over_union
+from studies.export import check_kwargs, explained_class, read_pickle
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.option_groups import (
     AsJson,
@@ -41,8 +49,6 @@ def reference(
 
     Masks made from maps are judged: how far they can be trusted, in [0, 1], and why not.
     """
-    from explainers.images import mask_overlay, save_png
-
     _check_folder(output)
     place = open_workplace(catalog, classifier)
     loaded = place.load_images()
@@ -89,11 +95,6 @@ def cam(
 
     Score-CAM asks the classifier once per channel: some seconds an image.
     """
-    import numpy as np
-
-    from explainers.cam import HEAT_MAP_METHODS, check_method, heat_map
-    from explainers.images import heat_overlay, save_png
-
     methods = list(HEAT_MAP_METHODS) if method == ["all"] else (method or ["gradcam"])
     for name in methods:
         check_method(name)
@@ -141,8 +142,6 @@ def explain(
 
     With --reference its outline is drawn in white and the IoU is told.
     """
-    from studies.export import read_pickle
-
     document = None if params is None else read_pickle(params)
     _check_folder(output)
     place = open_workplace(catalog, classifier)
@@ -161,16 +160,6 @@ def write_explanations(
     reference: str | None,
 ) -> dict[str, Any]:
     """Explain every image and write its pictures; facts by key."""
-    import time
-
-    import numpy as np
-    from lime.lime_image import LimeImageExplainer
-
-    from explainers.images import mask_overlay, save_png, superpixel_overlay
-    from explainers.lime import LimeParameters, explained_label, explanation_mask
-    from explainers.masks import intersection_over_union
-    from studies.export import check_kwargs, explained_class
-
     if document is not None:
         fatal = [c for c in check_kwargs(document, place.catalog.keys, graded=False) if c.fatal]
         if fatal:

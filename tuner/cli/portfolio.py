@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import optuna
 import typer
 
+from explainers.engines import make_engine
 from explainers.errors import InvalidInput
+from explainers.lime import PredictionCache
+from explainers.masks import MaskRule
+from explainers.references import Reference
+from studies.assets import cache_folder
+from studies.attributes import LABEL, LABELS
+from studies.catalog import load_catalog
+from studies.catalog_names import CATALOG_KEY
+from studies.queries import overview
+from studies.statistics import mean
+from studies.storage import open_storage
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.option_groups import (
     AsJson,
@@ -21,6 +34,16 @@ from tuner.cli.option_groups import (
     takes_groups,
 )
 from tuner.cli.output import console, table, work_progress, write_json
+from tuner.portfolio import (
+    PORTFOLIO,
+    Portfolio,
+    distinct,
+    probed_candidates,
+    score_candidates,
+    stored_candidates,
+)
+from tuner.problem import CatalogTask, TuningTask
+from tuner.runtime.model import RuntimeModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,8 +92,6 @@ def portfolio(
     from banked answers where there are some. They are chosen greedily, and once more without each
     fold of the images, to see what they give on images that had no say.
     """
-    from studies.catalog import load_catalog
-
     prefix = studies or where.study or load_catalog(catalog.catalog).name
     found = _stored(
         where.storage, prefix
@@ -85,8 +106,6 @@ def portfolio(
     if output is not None:
         output.write_text(made.to_json(), "utf-8")
     if as_json:
-        import json
-
         write_json(json.loads(made.to_json()))
     else:
         _show(made, prefix)
@@ -94,11 +113,6 @@ def portfolio(
 
 def _stored(url: str, prefix: str) -> dict[str, optuna.Study]:
     """Studies ``PREFIX/KEY`` by key."""
-    import optuna
-
-    from studies.queries import overview
-    from studies.storage import open_storage
-
     names = [row.study for row in overview(url, prefix) if row.study.startswith(f"{prefix}/")]
     if not names:
         raise InvalidInput(f"there are no studies named {prefix}/…: check --studies and --storage")
@@ -118,12 +132,6 @@ def _scored(
     seeds: int,
     engine: str,
 ) -> tuple[ScoredContenders, dict[str, Any]]:
-    from explainers.lime import PredictionCache
-    from studies.assets import cache_folder
-    from studies.catalog_names import CATALOG_KEY
-    from tuner.portfolio import distinct, probed_candidates, score_candidates, stored_candidates
-    from tuner.problem import CatalogTask
-
     cache = PredictionCache(cache_folder() / "bank")
     try:
         tasks = _tasks(place, studies, cache, engine)
@@ -165,15 +173,6 @@ def _tasks(
     engine: str,
 ) -> dict[str, TuningTask]:
     """The images that have a study, and all of the catalogue's where it has one itself."""
-    from explainers.engines import make_engine
-    from explainers.masks import MaskRule
-    from explainers.references import Reference
-    from studies.assets import cache_folder
-    from studies.attributes import LABEL, LABELS
-    from studies.catalog_names import CATALOG_KEY
-    from tuner.problem import TuningTask
-    from tuner.runtime.model import RuntimeModel
-
     loaded = place.load_images()
     everywhere = studies.get(CATALOG_KEY)
     wanted = [image for image in loaded if image.key in studies or everywhere is not None]
@@ -218,9 +217,6 @@ def _tasks(
 
 
 def _made(scored: ScoredContenders, size: int, folds: int, facts: dict[str, Any]) -> Portfolio:
-    from studies.statistics import mean
-    from tuner.portfolio import Portfolio
-
     members = scored.chosen(size)
     reached = scored.scores[members].max(axis=0)
     return Portfolio(
@@ -247,8 +243,6 @@ def _made(scored: ScoredContenders, size: int, folds: int, facts: dict[str, Any]
 
 def _keep(studies: Mapping[str, optuna.Study], made: Portfolio) -> None:
     """For ``--portfolio PREFIX``: with the first study, without touching any other."""
-    from tuner.portfolio import PORTFOLIO
-
     for study in studies.values():
         if PORTFOLIO in study.user_attrs:
             study.set_user_attr(PORTFOLIO, made.to_json())

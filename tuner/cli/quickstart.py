@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from studies.export import read_pickle
 from tuner.cli.context import open_workplace
 from tuner.cli.option_groups import AsJson, CatalogOptions, ClassifierOptions, MachineOptions
 from tuner.cli.output import console, errors, write_json
-from tuner.cli.pictures import write_explanations
+from tuner.cli.pictures import _check_folder, write_explanations
 from tuner.cli.results import run_export, run_verification, show_verification
 from tuner.cli.tune_run import TuneRequest, run_tuning
 from tuner.problem import SearchSpace
@@ -43,9 +44,6 @@ def quickstart(
 
     No network is needed. Running it again goes on with the same studies.
     """
-    from studies.export import read_pickle
-    from tuner.cli.pictures import _check_folder
-
     _check_folder(output)
     place = open_workplace(
         CatalogOptions(catalog="demo"), ClassifierOptions(model="demo", device="cpu")

@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import optuna
 import typer
 
+from dissection.records import latest_dissections
+from dissection.report_part import dissection_part
+from studies.catalog import load_catalog
+from studies.report import write_report
+from studies.storage import DEFAULT_STORAGE, check_storage
 from tuner.cli import options
 from tuner.cli.context import DEFAULT_CATALOG
 from tuner.cli.output import console, work_progress, write_json
@@ -28,14 +34,6 @@ def report(
 
     Everything comes from the storage: what tune, compare, verify and dissect have recorded there.
     """
-    import optuna
-
-    from dissection.records import latest_dissections
-    from dissection.report_part import dissection_part
-    from studies.catalog import load_catalog
-    from studies.report import write_report
-    from studies.storage import DEFAULT_STORAGE, check_storage
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # importance makes studies in memory
     source = setting("catalog", catalog, DEFAULT_CATALOG)
     prefix = setting("study", study) or load_catalog(source).name

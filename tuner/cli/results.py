@@ -10,8 +10,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from explainers.errors import InvalidInput
+from explainers.lime import LimeParameters
+from explainers.machine_load import LoadMeter, busy_sentence
+from explainers.masks import MASK_RULE
 from explainers.messages import shortened
+from explainers.references import Reference
+from studies.attributes import LABELS
+from studies.catalog import load_catalog
+from studies.catalog_names import CATALOG_KEY, catalog_study
+from studies.export import (
+    FIRST_FRESH_SEED,
+    VerificationCase,
+    check_kwargs,
+    explained_class,
+    export_pickle,
+    read_pickle,
+    settings_digest,
+    summary,
+    ungraded,
+    verify_image,
+)
+from studies.queries import best_parameters, overview, study_attributes
+from studies.records import add_verification
+from studies.storage import DEFAULT_STORAGE, describe, holds_studies
+from tuner.cli.calibration import known_calibration
 from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.front import choice_of
 from tuner.cli.option_groups import (
     AsJson,
     CatalogOption,
@@ -66,8 +90,6 @@ def export(
     --budget and --weight choose among the trials that are there, without a new search. Studies made
     with tune --pareto have looked for something good at every speed.
     """
-    from tuner.cli.front import choice_of
-
     written = run_export(
         where.storage,
         catalog_source=catalog.catalog,
@@ -102,13 +124,6 @@ def run_export(
     Raises:
         InvalidInput: an image of the catalogue has no finished trial, or none that will do.
     """
-    from explainers.lime import LimeParameters
-    from studies.attributes import LABELS
-    from studies.catalog import load_catalog
-    from studies.catalog_names import CATALOG_KEY, catalog_study
-    from studies.export import export_pickle, ungraded
-    from studies.queries import best_parameters, study_attributes
-
     labels: dict[str, int] = {}
     catalog = load_catalog(catalog_source)
     prefix = study or catalog.name
@@ -148,9 +163,6 @@ def run_export(
 
 def _of_nothing(storage: str, prefix: str, catalog: str, found: Iterable[str]) -> InvalidInput:
     """Why a study has nothing for any image of a catalogue."""
-    from studies.queries import overview
-    from studies.storage import describe
-
     images = sorted(found)
     if images:
         return InvalidInput(
@@ -187,8 +199,6 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock."""
-    from studies.export import read_pickle
-
     if seeds < 1 or (baseline_seeds is not None and baseline_seeds < 0):
         raise InvalidInput(f"--seeds {seeds}: give at least 1")
     document = read_pickle(file)  # before the classifier loads: a wrong path is told at once
@@ -229,20 +239,6 @@ def run_verification(
         InvalidInput: the pickle has something that stock lime cannot work with, or there is no
             such calibration.
     """
-    from explainers.machine_load import LoadMeter, busy_sentence
-    from explainers.masks import MASK_RULE
-    from explainers.references import Reference
-    from studies.export import (
-        FIRST_FRESH_SEED,
-        VerificationCase,
-        check_kwargs,
-        explained_class,
-        settings_digest,
-        summary,
-        verify_image,
-    )
-    from studies.storage import DEFAULT_STORAGE, holds_studies
-
     complaints = check_kwargs(document, place.catalog.keys, graded=False)
     for complaint in complaints:
         errors.print(f"{file.name}: {complaint}")
@@ -254,8 +250,6 @@ def run_verification(
     url = storage or DEFAULT_STORAGE
     mask_rule = MASK_RULE
     if calibrated is not None:
-        from tuner.cli.calibration import known_calibration
-
         mask_rule = known_calibration(url, calibrated).mask_rule or MASK_RULE
     loaded = place.load_images()
     blind = reference is None and place.has_no_reference
@@ -306,8 +300,6 @@ def run_verification(
     # Recorded where the studies are, so that reports can quote it; never a reason to create one.
     # What reports quote is IoU and seconds.
     if holds_studies(url) and not blind:
-        from studies.records import add_verification
-
         add_verification(
             url,
             pickle_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),

@@ -6,13 +6,26 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import optuna
 import typer
 
+from dissection.records import latest_dissections
+from dissection.report_part import dissection_part
 from explainers.errors import InvalidInput
+from explainers.references import parse_reference
+from studies.storage import DEFAULT_STORAGE, absolute_url, check_storage, open_storage
+from studies.web.http import connection_limits, is_loopback, run_server
+from studies.web.listener import bound_socket
+from studies.web.server_log import log_to_stderr
+from studies.web.service import Defaults, Service, ServiceLimits, create_app, service_folder
 from tuner.cli import options
 from tuner.cli.output import errors
 from tuner.cli.serving import address_of, check_installed, check_least
 from tuner.cli.settings import setting
+from tuner.ending import tidy_end
+from tuner.log_file import hush_warnings
+from tuner.workers.service import ServicePlan
+from tuner.workers.service_processes import ServiceCrew
 
 if TYPE_CHECKING:
     from studies.web.listener import Listener
@@ -79,17 +92,6 @@ def serve(
     again, it goes on where it was.
     """
     check_installed("serve", _NEEDED)
-    from dissection.records import latest_dissections
-    from dissection.report_part import dissection_part
-    from explainers.references import parse_reference
-    from studies.storage import DEFAULT_STORAGE, absolute_url, check_storage, open_storage
-    from studies.web.http import connection_limits, is_loopback
-    from studies.web.listener import bound_socket
-    from studies.web.service import Defaults, Service, ServiceLimits, service_folder
-    from tuner.ending import tidy_end
-    from tuner.workers.service import ServicePlan
-    from tuner.workers.service_processes import ServiceCrew
-
     usual = setting("trials", trials, 60)
     each = setting("seeds", seeds, 10)
     check_least(
@@ -162,13 +164,6 @@ def _found(weights: str | None) -> str | None:
 
 
 def _serve(service: Service, crew: ServiceCrew, bound: Listener) -> None:
-    import optuna
-
-    from studies.web.http import run_server
-    from studies.web.server_log import log_to_stderr
-    from studies.web.service import create_app
-    from tuner.log_file import hush_warnings
-
     hush_warnings()
     log_to_stderr()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

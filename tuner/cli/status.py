@@ -6,10 +6,18 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
 
 from explainers.errors import InvalidInput, LimeTunerError
+from studies.explained_class import classes_line
+from studies.front import front_document
+from studies.queries import activity, overview
 from studies.runtime_doubt import doubtful_seconds
 from studies.stagnation import is_stagnant
+from studies.storage import describe
+from tuner.cli.front import shown_front
 from tuner.cli.option_groups import AsJson, StorageOptions, takes_groups
 from tuner.cli.output import console, table, write_json
 
@@ -58,17 +66,12 @@ def status(
 
 
 def _look(url: str, study: str | None) -> tuple[list[StudyOverview], dict[str, StudyActivity]]:
-    from studies.queries import activity, overview
-
     rows = overview(url, study)
     return rows, activity(url, rows)
 
 
 def _watch(url: str, study: str | None) -> None:
     """Look again and again; a database that is away is said, and asked again."""
-    from rich.console import Group
-    from rich.live import Live
-
     view = _view(url, study, *_look(url, study))
     with Live(view, console=console, auto_refresh=False) as live:
         try:
@@ -86,8 +89,6 @@ def _watch(url: str, study: str | None) -> None:
 
 
 def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
-    from studies.front import front_document
-
     return {
         "trials": row.trials,
         "best": {
@@ -132,12 +133,6 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
 def _view(
     url: str, study: str | None, rows: list[StudyOverview], found: dict[str, StudyActivity]
 ) -> RenderableType:
-    from rich.console import Group
-    from rich.text import Text
-
-    from studies.storage import describe
-    from tuner.cli.front import shown_front
-
     if not rows:
         scope = "" if study is None else f" named {study}/…"
         return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
@@ -186,8 +181,6 @@ def _since(row: StudyOverview, found: StudyActivity) -> str:
 
 def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[str]:
     """What is explained, who runs what, and the last failure of each study."""
-    from studies.explained_class import classes_line
-
     classes = classes_line({row.study: row.explained for row in rows})
     lines = [classes] if classes else []
     for row in rows:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
+from rich.live import Live
+
+from explainers.errors import LimeTunerError
+from studies.queries import overview
 from tuner.cli.output import errors, table
 
 __all__ = ["StudyWatcher"]
@@ -29,10 +34,6 @@ class StudyWatcher:
             self._thread.join(timeout=10)
 
     def _show(self) -> None:
-        import time
-
-        from rich.live import Live
-
         start = time.monotonic()
         first: int | None = None
         with Live(console=errors, transient=True, refresh_per_second=2) as live:
@@ -46,9 +47,6 @@ class StudyWatcher:
                 live.update(self._table(rows, f"{finished}/{wanted} trials, {left}"))
 
     def _rows(self) -> dict[str, Any]:
-        from explainers.errors import LimeTunerError
-        from studies.queries import overview
-
         try:
             return {r.study: r for r in overview(self._storage, None) if r.study in self._names}
         except LimeTunerError:  # nothing created yet

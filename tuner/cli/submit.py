@@ -14,10 +14,16 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from explainers.errors import InvalidInput, StorageError, SubmissionError
+from studies.records import add_submission, submissions
+from studies.score_board import fetch_board
+from studies.server_requests import GRADING, parse_address
+from studies.storage import DEFAULT_STORAGE, check_storage
+from studies.submission import check_token, send, unencrypted_warning
 from tuner.cli import options
 from tuner.cli.context import DEFAULT_CATALOG
 from tuner.cli.output import console, errors, write_json
 from tuner.cli.settings import setting
+from tuner.cli.submission import pack, show_answer, show_board, show_submission
 
 __all__ = ["leaderboard", "submit"]
 
@@ -58,12 +64,6 @@ def submit(
 
     The token comes from the environment variable LIME_TUNER_TOKEN, from nowhere else.
     """
-    from studies.records import add_submission, submissions
-    from studies.server_requests import GRADING, parse_address
-    from studies.storage import DEFAULT_STORAGE, check_storage
-    from studies.submission import check_token, send, unencrypted_warning
-    from tuner.cli.submission import pack, show_answer, show_submission
-
     server = _server(url)
     address = parse_address(server)
     limit = setting("cutoff", cutoff)
@@ -116,12 +116,6 @@ def leaderboard(
     url: Url = None, storage: options.Storage = None, as_json: options.AsJson = False
 ) -> None:
     """Show a grading server's score board, with our own results marked."""
-    from studies.records import submissions
-    from studies.score_board import fetch_board
-    from studies.server_requests import parse_address
-    from studies.storage import DEFAULT_STORAGE
-    from tuner.cli.submission import show_board
-
     server = _server(url)
     address = parse_address(server)
     mine = submissions(setting("storage", storage, DEFAULT_STORAGE), address.base)

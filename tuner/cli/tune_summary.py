@@ -6,9 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import optuna
+
 from explainers.errors import InvalidInput
 from studies.explained_class import ExplainedClass, classes_line
 from studies.runtime_doubt import doubtful_seconds
+from studies.storage import open_storage
+from studies.study_summary import image_document, studies_document
 from tuner.cli.output import console, table
 
 __all__ = ["show_summary", "summary_of"]
@@ -23,11 +27,6 @@ _FAITHFUL: dict[str, Callable[[dict[str, Any]], float]] = {
 
 def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
     """The document of ``tune --json`` from what is stored."""
-    import optuna
-
-    from studies.storage import open_storage
-    from studies.study_summary import image_document, studies_document
-
     opened = open_storage(storage, write=False)
     images: dict[str, dict[str, Any]] = {}
     for key in keys:

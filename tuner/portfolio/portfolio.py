@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput, InvalidParameters
 from explainers.lime import LimeParameters
+from studies.queries import overview, study_attributes
+from studies.storage import holds_studies
 
 __all__ = [
     "PORTFOLIO", "SHIPPED", "Contender", "Portfolio", "ScoredContenders", "choose", "distinct",
@@ -97,9 +99,6 @@ def load_portfolio(source: str, storage: str) -> Portfolio:
     if source in SHIPPED:
         text = resources.files("tuner").joinpath("data", f"{source}.json").read_text("utf-8")
         return Portfolio.from_json(text, source)
-    from studies.queries import overview, study_attributes
-    from studies.storage import holds_studies
-
     if holds_studies(storage):
         names = [row.study for row in overview(storage, source)]
         for attributes in study_attributes(storage, names).values():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.trial import TrialState
 
 from explainers.errors import InvalidInput
 from studies.catalog_names import CATALOG_KEY
@@ -127,8 +128,6 @@ def _probed(study: optuna.Study, candidates: CatalogCandidates) -> dict[Candidat
 
 
 def _complete(study: optuna.Study) -> list[tuple[Any, TrialRecord]]:
-    from optuna.trial import TrialState
-
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return [
         (trial, record)

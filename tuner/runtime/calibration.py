@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
+from studies.assets import cache_folder
 from tuner.runtime.measurement import PROBES, calibrate, device_name
 from tuner.runtime.model import RuntimeModel
 
@@ -34,8 +35,6 @@ def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> Runti
     Args:
         image: (H, W, 3) uint8 of the study's geometry.
     """
-    from studies.assets import cache_folder
-
     versions = [metadata.version(name) for name in _TIMED]
     key = json.dumps([device_name(classifier), classifier.fingerprint, image.shape, versions])
     name = hashlib.sha256(key.encode()).hexdigest()[:16]

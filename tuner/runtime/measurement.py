@@ -33,9 +33,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from lime import lime_image
+from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
+from sklearn.isotonic import isotonic_regression
+from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_limits
 
-from explainers.classifiers import BlackBox, Classifier
+from explainers.classifiers import BlackBox, Classifier, load_classifier
 from explainers.lime import Segmentation
 from explainers.machine_load import LoadMeter
 from tuner.runtime.model import DEFAULT_SEGMENTATION, RuntimeModel
@@ -77,8 +83,6 @@ _Clock = Callable[[], float]
 
 def device_name(classifier: Classifier) -> str:
     """What computes: the GPU's name, or the processor and its threads."""
-    import torch
-
     if classifier.device.type == "cuda":
         return str(torch.cuda.get_device_name(classifier.device))
     return f"{platform.machine()} {classifier.device.type}, {torch.get_num_threads()} threads"
@@ -136,8 +140,6 @@ def _elsewhere(classifier: Classifier, image: NDArray[np.uint8]) -> dict[int, fl
         ``None`` where processor time is not what a classifier costs (on an accelerator, or asked
         over a network), or where another process cannot load it.
     """
-    import torch
-
     on_cpu = classifier.device.type == "cpu" and not isinstance(classifier, BlackBox)
     if classifier.spec is None or not on_cpu:
         return None
@@ -162,10 +164,6 @@ def _elsewhere(classifier: Classifier, image: NDArray[np.uint8]) -> dict[int, fl
 
 def _run(folder: Path) -> None:
     """The process with sleeping threads."""
-    import torch
-
-    from explainers.classifiers import load_classifier
-
     request = json.loads((folder / "request.json").read_text())
     torch.set_num_threads(request["threads"])
     classifier = load_classifier(**request["classifier"])
@@ -205,8 +203,6 @@ def ordered_by_batch(predict: Mapping[int, float]) -> tuple[dict[int, float], fl
         The nearest such figures (isotonic regression on the batches' logarithms), and by what
         share the one that moved most had to move.
     """
-    from sklearn.isotonic import isotonic_regression
-
     sizes = sorted(predict)
     totals = np.log([max(predict[size] * size, 1e-9) for size in sizes])
     ordered = np.asarray(isotonic_regression(totals), dtype=np.float64)
@@ -216,8 +212,6 @@ def ordered_by_batch(predict: Mapping[int, float]) -> tuple[dict[int, float], fl
 
 def _perturb_seconds(image: NDArray[np.uint8]) -> tuple[float, float]:
     """Of stock lime's loop, without the classifier: a sample, and a sample and superpixel."""
-    from lime.lime_image import LimeImageExplainer
-
     height, width = image.shape[:2]
     explainer = LimeImageExplainer(random_state=0)
     answer = np.full((1, 2), 0.5, dtype=np.float32)
@@ -244,8 +238,6 @@ def _perturb_seconds(image: NDArray[np.uint8]) -> tuple[float, float]:
 @contextmanager
 def _no_bar() -> Iterator[None]:
     """lime draws a progress bar for every call and takes no argument against it."""
-    from lime import lime_image
-
     drawn = lime_image.tqdm
     lime_image.tqdm = iter
     try:
@@ -256,9 +248,6 @@ def _no_bar() -> Iterator[None]:
 
 def _fit_seconds() -> tuple[float, float]:
     """Of a weighted Ridge fit and its score: constant, and a sample and feature."""
-    from sklearn.linear_model import Ridge
-    from threadpoolctl import threadpool_limits
-
     rng = np.random.default_rng(0)
 
     def one(samples: int, features: int) -> float:

@@ -6,6 +6,10 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 __all__ = ["expected_improvement", "gaussian_process"]
 
@@ -14,8 +18,6 @@ def expected_improvement(
     lead: NDArray[np.float64], deviation: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Of a normal variable over zero, by its mean and deviation."""
-    from scipy.stats import norm
-
     ratio = lead / np.maximum(deviation, 1e-9)
     gain: NDArray[np.float64] = lead * norm.cdf(ratio) + deviation * norm.pdf(ratio)
     return np.maximum(gain, 0.0)
@@ -25,10 +27,6 @@ def gaussian_process(
     x: NDArray[np.float64], y: NDArray[np.float64], at: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and deviation of scikit-learn's Gaussian process with a Matérn 5/2 kernel."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-
     kernel = ConstantKernel(0.01, (1e-4, 1.0)) * Matern(2.0, (0.3, 30.0), nu=2.5) + WhiteKernel(
         0.001, (1e-5, 0.05)
     )

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
+import joblib
+
 from explainers.errors import InvalidInput, LimeTunerError
 from tuner.runtime.freed_memory import give_back_freed_memory
 from tuner.study.loading import kept_classifier
@@ -60,8 +62,6 @@ class LocalCrew:
         return self._parallel(work, items)
 
     def _parallel(self, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-        import joblib
-
         with warnings.catch_warnings():
             # Of a process that loky has replaced, between two jobs; nothing is lost by that.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
@@ -105,8 +105,6 @@ class _ClusterCrew:
 
     def run(self, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         """``work`` on each item, several at a time; results in order."""
-        import joblib
-
         with joblib.parallel_config(backend="dask", client=self.client, pure=False):
             found: list[_R] = joblib.Parallel(n_jobs=-1, batch_size=1)(
                 joblib.delayed(work)(item) for item in items

@@ -19,6 +19,7 @@ import time
 from explainers.errors import LimeTunerError
 from studies.web.parent_process import parent_lines
 from studies.web.server_log import log_to_stderr
+from tuner.workers.service import ServicePlan, ServiceWorker
 
 __all__ = ["main"]
 
@@ -38,8 +39,6 @@ def main() -> int:
     lines = parent_lines(alone)
     os.environ.setdefault("TQDM_DISABLE", "1")
     log_to_stderr("worker %(process)d: %(message)s", logging.WARNING)
-    from tuner.workers.service import ServicePlan, ServiceWorker
-
     plan = ServicePlan(**json.loads(lines.get()))
     signal.signal(signal.SIGTERM, lambda number, frame: asked.set())
     worker = ServiceWorker(plan, asked.is_set)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+import matplotlib
+
 from studies.report.charts.palette import INK
 
 if TYPE_CHECKING:
@@ -78,8 +80,6 @@ def draw(
         name: of the files.
         figure: one of ``studies.report.charts.figures``, called with the rest.
     """
-    import matplotlib
-
     matplotlib.use("Agg")
     svg, png = io.StringIO(), io.BytesIO()
     with matplotlib.rc_context(_STYLE):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from explainers.metrics import LIME_TUNED
 from studies.analysis import agreement_matrix, agreement_with_cams, methods_of, values_of
@@ -29,8 +30,6 @@ _Shown = TypeVar("_Shown")
 
 
 def _new(width: float, height: float, **options: Any) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(**options)
 
@@ -227,8 +226,6 @@ def importance_bars(importance: Mapping[str, float]) -> Figure:
 
 def side_by_side(rows: Mapping[str, Sequence[Panel]]) -> Figure:
     """Panels of several images, one row an image."""
-    from matplotlib.figure import Figure
-
     columns = max(len(row) for row in rows.values())
     side = _WIDTH / (columns + 0.25)
     high = side * 1.24 * len(rows)

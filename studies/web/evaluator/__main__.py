@@ -16,6 +16,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from explainers.classifiers import load_classifier
+from studies.web.evaluator.evaluation import TooManySuperpixels, evaluate, warm_up
 from studies.web.evaluator.task import TASK_PREFIX, read_task
 from studies.web.parent_process import parent_lines
 
@@ -48,11 +52,6 @@ def _main(folder: Path) -> None:
     def say(**document: Any) -> None:
         answers.write(json.dumps(document) + "\n")
         answers.flush()
-
-    import torch
-
-    from explainers.classifiers import load_classifier
-    from studies.web.evaluator.evaluation import TooManySuperpixels, evaluate, warm_up
 
     warnings.simplefilter("ignore")
     task = read_task(folder)
