@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 
 from explainers.errors import InvalidInput, StorageError
 from studies.artifacts import Artifacts, artifact_store
-from studies.moving import Copied, CopiedRows, copy_storage
+from studies.copying import Copied, CopiedRows, copy_storage
 from studies.overview import overview
 from studies.patient_storage import PatientStorage
 from studies.records import (
