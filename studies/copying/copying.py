@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from explainers.errors import InvalidInput, StorageError
-from studies.artifacts import artifact_store
+from studies.artifacts import Artifacts, artifact_store
 from studies.copying.artifact_files import CopiedFiles, compare_files, copy_file
 from studies.copying.our_records import CopiedRows, copy_records
 from studies.copying.whole_studies import (
@@ -25,6 +25,7 @@ from studies.patient_storage import PatientStorage
 from studies.records import SCHEMA_VERSION, records
 from studies.records.schema import VERSION_TABLE
 from studies.storage import (
+    absolute_url,
     check_storage,
     describe,
     errors_told,
@@ -39,8 +40,6 @@ __all__ = ["Copied", "CopiedStudy", "copy_storage"]
 
 _OURS = "lime_tuner_"
 _WHOLE_SECONDS = ("mysql", "mariadb")
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
-_LOOPBACK = ("127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,7 @@ class CopiedStudy:
         interrupted: how many of them are running in the source, with nobody at work on them any
             more; they arrive as failed.
         sha256: of everything in it.
+        artifacts: ids of the files that it refers to.
     """
 
     name: str
@@ -60,6 +60,13 @@ class CopiedStudy:
     trials: Mapping[str, int]
     interrupted: int
     sha256: str
+    artifacts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, study: WholeStudy, outcome: str) -> CopiedStudy:
+        """What became of a study of the source."""
+        ids = tuple(study.numbers.owners)
+        return cls(study.name, outcome, study.states, len(study.running), study.sha256, ids)
 
 
 @dataclass(frozen=True)
@@ -110,38 +117,26 @@ def copy_storage(
         StorageError: one of them cannot be used, a study is at work, the target has another study
             of that name, or what arrived is not what was sent.
     """
-    if _place(source) == _place(target):
+    if absolute_url(source) == absolute_url(target):
         raise InvalidInput(
             f"--from and --to are the same storage ({describe(source)}): give another --to"
         )
-    tables = _tables(source)
-    if not tables or not all(name.startswith(_OURS) for name in tables):
-        check_storage(source, write=False)  # a grading server leaves only our tables
-    check_storage(target, write=True)
     with ExitStack() as stack:
         stack.enter_context(errors_told(source))
-        job = _Copy(source, target, study, overwrite, told, stack.enter_context(_studies(source)))
-        if any(name.startswith(_OURS) for name in tables):
-            engine = stack.enter_context(records(source))
-            job.records = stack.enter_context(_one_moment(engine))
+        has_records = any(name.startswith(_OURS) for name in _tables(source))
+        if not (has_records and not holds_studies(source)):  # as a grading server's storage
+            check_storage(source, write=False)
+        check_storage(target, write=True)
+        studies = stack.enter_context(_studies(source))
+        rows = stack.enter_context(_records(source)) if has_records else None
         stack.enter_context(errors_told(target))
+        job = _Copy(source, target, study, overwrite, told, studies, rows)
         plan = job.plan()
         return plan if dry_run else job.carry_out(plan)
 
 
-def _place(url: str) -> tuple[Any, ...]:
-    """What a URL leads to; the same for URLs that differ in the user only."""
-    path = sqlite_path(url)
-    if path is not None:
-        return (path.resolve(),)
-    parsed = parse_url(url)
-    backend, host = parsed.get_backend_name(), parsed.host or "localhost"
-    host = "localhost" if host in _LOOPBACK else host
-    elsewhere = parsed.query.get("host"), parsed.query.get("unix_socket")
-    return backend, host, parsed.port or _PORTS.get(backend), parsed.database, *elsewhere
-
-
 def _tables(url: str) -> list[str]:
+    """The names of all tables; none where there is no database yet."""
     path = sqlite_path(url)
     if path is not None and not path.is_file():
         return []
@@ -160,14 +155,25 @@ def _studies(url: str) -> Iterator[PatientStorage | None]:
 
 
 @contextmanager
-def _one_moment(engine: Engine) -> Iterator[Connection]:
-    """A connection that does not see what others write meanwhile."""
-    with engine.connect() as connection:
+def _records(url: str) -> Iterator[Connection]:
+    """Our tables, of the newest version; what others write meanwhile is not seen."""
+    with records(url) as engine, engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN")
         else:
             connection.execution_options(isolation_level="REPEATABLE READ")
         yield connection
+
+
+@contextmanager
+def _records_so_far(url: str) -> Iterator[Connection | None]:
+    """Our tables as they are; ``None`` where there are none, or of an older version."""
+    if VERSION_TABLE not in _tables(url):
+        yield None
+        return
+    with opened_tables(url, [VERSION_TABLE]) as (connection, meta):
+        version = connection.execute(sqlalchemy.select(meta.tables[VERSION_TABLE])).scalar()
+        yield connection if version == SCHEMA_VERSION else None
 
 
 @dataclass
@@ -184,7 +190,7 @@ class _Copy:
     overwrite: bool
     told: Callable[[str, float, float], None]
     studies: PatientStorage | None
-    records: Connection | None = None
+    records: Connection | None
 
     @property
     def whole_seconds(self) -> bool:
@@ -192,8 +198,18 @@ class _Copy:
         urls = (self.source, self.target)
         return any(parse_url(url).get_backend_name() in _WHOLE_SECONDS for url in urls)
 
+    @property
+    def stores(self) -> tuple[Artifacts, Artifacts]:
+        """Where the artifacts of both are."""
+        return artifact_store(self.source), artifact_store(self.target)
+
     def plan(self) -> Copied:
-        """Compare everything, write nothing."""
+        """Compare everything, write nothing.
+
+        Raises:
+            InvalidInput: no study has the name that was asked for.
+            StorageError: the target has something else under a name, which is not to be replaced.
+        """
         names = study_names(self.studies, self.study)
         if self.study is not None and not names:
             known = sorted({name.partition("/")[0] for name in study_names(self.studies)})
@@ -201,17 +217,14 @@ class _Copy:
                 f"no study in {describe(self.source)} is named '{self.study}' or "
                 f"'{self.study}/…': it has {', '.join(known) or 'none'}"
             )
-        studies, artifacts = [], []
-        with _studies(self.target) as there:
-            theirs = set(study_names(there))
+        studies = []
+        with _studies(self.target) as target:
+            there = study_names(target)
             for number, name in enumerate(names):
                 self.told(f"compare {name}", number, len(names))
-                mine = self._read(name)
-                other = there if name in theirs else None
-                studies.append(self._compared(mine, other))
-                artifacts += mine.numbers.owners
-        stores = artifact_store(self.source), artifact_store(self.target)
-        files = compare_files(artifacts, *stores)
+                studies.append(self._plan_study(name, target if name in there else None))
+        ids = [each for study in studies for each in study.artifacts]
+        files = compare_files(ids, *self.stores)
         different = [f"study '{each.name}'" for each in studies if each.outcome == "replaced"]
         different += [f"artifact {each}" for each in files.different]
         if different and not self.overwrite:
@@ -221,76 +234,60 @@ class _Copy:
                 "name, so nothing was copied; --overwrite replaces what it has"
             )
         files = replace(files, copied=files.copied + files.different, different=())
-        rows: Mapping[str, CopiedRows] = {}
-        if self.records is not None and VERSION_TABLE in _tables(self.target):
-            with opened_tables(self.target, [VERSION_TABLE]) as (connection, meta):
-                version = connection.execute(sqlalchemy.select(meta.tables[VERSION_TABLE])).scalar()
-                rows = self._copy_records(connection if version == SCHEMA_VERSION else None)
-        elif self.records is not None:
-            rows = self._copy_records(None)
+        with _records_so_far(self.target) as connection:
+            rows = self._copy_records(connection, write=False)
         places = describe(self.source), describe(self.target)
         return Copied(*places, True, tuple(studies), rows, files)
 
-    def carry_out(self, plan: Copied) -> Copied:
-        """Write what is not there."""
-        for number, each in enumerate(plan.artifacts.copied):
-            self.told(f"artifact {each}", number, len(plan.artifacts.copied))
-            copy_file(each, artifact_store(self.source), artifact_store(self.target))
-        studies, rows = plan.studies, plan.records
-        if any(each.outcome != "there" for each in studies):
-            with closing(open_storage(self.target)) as target:
-                studies = tuple(self._write_studies(plan, target))
-        if any(row.copied for row in rows.values()):
-            with records(self.target) as engine, engine.begin() as connection:
-                rows = self._copy_records(connection, write=True)
-        return replace(plan, dry_run=False, studies=studies, records=rows)
+    def _plan_study(self, name: str, target: PatientStorage | None) -> CopiedStudy:
+        mine = self._read(name)
+        if target is None:
+            return CopiedStudy.of(mine, "copied")
+        theirs = read_study(target, name, whole_seconds=self.whole_seconds)
+        if theirs.sha256 == mine.sha256:
+            return CopiedStudy.of(mine, "there")
+        check_at_rest(self.target, theirs)
+        return CopiedStudy.of(mine, "replaced")
 
     def _read(self, name: str) -> WholeStudy:
-        """A study of the source."""
+        """A study of the source, where nobody is at work on it."""
         assert self.studies is not None
-        mine = read_study(self.studies, name, whole_seconds=self.whole_seconds, settle=True)
-        check_at_rest(self.source, mine)
-        return mine
+        study = read_study(self.studies, name, whole_seconds=self.whole_seconds, settle=True)
+        check_at_rest(self.source, study)
+        return study
 
-    def _compared(self, mine: WholeStudy, there: PatientStorage | None) -> CopiedStudy:
-        outcome = "copied"
-        if there is not None:
-            other = read_study(there, mine.name, whole_seconds=self.whole_seconds)
-            outcome = "there" if other.sha256 == mine.sha256 else "replaced"
-            if outcome == "replaced":
-                check_at_rest(self.target, other)
-        return CopiedStudy(mine.name, outcome, mine.states, len(mine.running), mine.sha256)
+    def carry_out(self, plan: Copied) -> Copied:
+        """Write what the target does not have: artifacts before the studies that name them."""
+        for number, each in enumerate(plan.artifacts.copied):
+            self.told(f"artifact {each}", number, len(plan.artifacts.copied))
+            copy_file(each, *self.stores)
+        with closing(open_storage(self.target)) as target:
+            studies = tuple(self._write_studies(plan.studies, target))
+        with records(self.target) as engine, engine.begin() as connection:
+            rows = self._copy_records(connection, write=True)
+        return replace(plan, dry_run=False, studies=studies, records=rows)
 
-    def _write_studies(self, plan: Copied, target: PatientStorage) -> Iterator[CopiedStudy]:
-        total = sum(sum(e.trials.values()) for e in plan.studies if e.outcome != "there")
-        before = 0
-        for each in plan.studies:
+    def _write_studies(
+        self, planned: Sequence[CopiedStudy], target: PatientStorage
+    ) -> Iterator[CopiedStudy]:
+        counts = [sum(e.trials.values()) if e.outcome != "there" else 0 for e in planned]
+        for number, each in enumerate(planned):
             if each.outcome == "there":
                 yield each
                 continue
+            study, before, total = self._read(each.name), sum(counts[:number]), sum(counts)
+            told = partial(self._tell, each.name, before, total)
+            write_study(target, self.target, study, whole_seconds=self.whole_seconds, told=told)
+            yield CopiedStudy.of(study, each.outcome)
 
-            def advance(done: int, name: str = each.name, before: int = before) -> None:
-                self.told(name, before + done, total)
+    def _tell(self, name: str, before: int, total: int, done: int) -> None:
+        self.told(name, before + done, total)
 
-            mine = self._read(each.name)
-            write_study(
-                target, self.target, mine, whole_seconds=self.whole_seconds, told=advance
-            )
-            before += len(mine.trials)
-            yield CopiedStudy(
-                mine.name, each.outcome, mine.states, len(mine.running), mine.sha256
-            )
-
-    def _copy_records(
-        self, target: Connection | None, *, write: bool = False
-    ) -> Mapping[str, CopiedRows]:
-        assert self.records is not None
-
-        def advance(table: str) -> None:
-            if write:
-                self.told(table, 0, 1)
-
+    def _copy_records(self, target: Connection | None, *, write: bool) -> Mapping[str, CopiedRows]:
+        if self.records is None:
+            return {}
         return copy_records(
             self.records, target, study=self.study, overwrite=self.overwrite,
-            whole_seconds=self.whole_seconds, write=write, told=advance,
+            whole_seconds=self.whole_seconds, write=write,
+            told=lambda table: self.told(table, 0, 1),
         )  # fmt: skip

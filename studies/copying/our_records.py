@@ -21,7 +21,7 @@ from studies.records.tables import Base
 
 __all__ = ["CopiedRows", "copy_records"]
 
-_STAYS = -1  # in place of the target's number: the row stays, and what belongs to it
+_STAYS = 0  # in place of the target's number: the row stays, and what belongs to it
 _HELD = 20  # rows that are held at a time, some with pictures
 
 
@@ -105,25 +105,45 @@ class _Copying:
 
     def copy(self, table: Table) -> CopiedRows:
         """Copy a table, after those that its rows belong to."""
+        (key,) = table.primary_key.columns
         parents = {
-            column.name: str(key.column.table.name)
+            column.name: str(link.column.table.name)
             for column in table.columns
-            for key in column.foreign_keys
+            for link in column.foreign_keys
         }
-        names_study = parents or self.study is None or "study" in table.c
-        if not names_study or not all(parent in self.numbers for parent in parents.values()):
+        of_study = parents or self.study is None or "study" in table.c
+        if not of_study or not all(parent in self.numbers for parent in parents.values()):
             return CopiedRows(skipped=True)
-        self.numbers[table.name] = {}
+        mine = theirs = sqlalchemy.true()
+        if parents:
+            name = next(iter(parents))
+            numbers = self.numbers[parents[name]]
+            mine = table.c[name].in_(numbers)
+            theirs = table.c[name].in_({number for number in numbers.values() if number})
+        elif self.study is not None:
+            mine = table.c["study"] == self.study
+        alike: dict[str, list[int]] = defaultdict(list)  # two that say the same stay two
+        places: dict[tuple[Any, ...], int] = {}
+        for row in self._rows(self.target, table, theirs):
+            number = row.pop(key.name)
+            alike[_digest(row)].append(number)
+            places |= dict.fromkeys(_places(table, row), number)
         counts: Counter[str] = Counter()
-        for name, parent in list(parents.items())[:1]:
-            for mine, theirs in self.numbers[parent].items():
-                known = theirs is not None and theirs != _STAYS
-                there = table.c[name] == theirs if known else None
-                counts += self._copy_where(table, parents, table.c[name] == mine, there)
-        if not parents:
-            everything = sqlalchemy.true()
-            wanted = everything if self.study is None else table.c["study"] == self.study
-            counts += self._copy_where(table, parents, wanted, everything)
+        found = self.numbers[table.name] = {}
+        for row in self._rows(self.source, table, mine):
+            number = row.pop(key.name)
+            for name, parent in parents.items():
+                row[name] = self.numbers[parent].get(row[name], _STAYS)
+            taken = next((places[each] for each in _places(table, row) if each in places), None)
+            if row.get("finished") is False or any(row[name] == _STAYS for name in parents):
+                counts["left"] += 1
+                found[number] = _STAYS
+            elif same := alike[_digest(row)]:
+                counts["there"] += 1
+                found[number] = same.pop(0)
+            else:
+                counts.update(copied=1, other=taken is not None)
+                found[number] = self._written(table, row, taken)
         if counts["other"] and not self.overwrite:
             raise StorageError(
                 f"{counts['other']} rows of {table.name} say something else in the target: nothing "
@@ -131,53 +151,19 @@ class _Copying:
             )
         return CopiedRows(counts["copied"], counts["there"], counts["left"])
 
-    def _copy_where(
-        self,
-        table: Table,
-        parents: Mapping[str, str],
-        mine: ColumnElement[bool],
-        theirs: ColumnElement[bool] | None,
-    ) -> Counter[str]:
-        """Copy the source's rows of a condition, beside the target's of another, if it has any."""
-        (key,) = table.primary_key.columns
-        alike: dict[str, list[int]] = defaultdict(list)  # two that say the same stay two
-        places: dict[tuple[Any, ...], int] = {}
-        if self.target is not None and theirs is not None:
-            for row in self._rows(self.target, table, theirs):
-                number = row.pop(key.name)
-                alike[_digest(row)].append(number)
-                places |= dict.fromkeys(_places(table, row), number)
-        counts: Counter[str] = Counter()
-        for row in self._rows(self.source, table, mine):
-            number = row.pop(key.name)
-            for name, parent in parents.items():
-                row[name] = self.numbers[parent].get(row[name], _STAYS)
-            if row.get("finished") is False or any(row[name] == _STAYS for name in parents):
-                counts["left"] += 1
-                self.numbers[table.name][number] = _STAYS
-                continue
-            same = alike[_digest(row)]
-            if same:
-                counts["there"] += 1
-                self.numbers[table.name][number] = same.pop(0)
-                continue
-            taken = next((places[each] for each in _places(table, row) if each in places), None)
-            counts.update(copied=1, other=taken is not None)
-            self.numbers[table.name][number] = self._written(table, row, taken)
-        return counts
-
     def _rows(
-        self, connection: Connection, table: Table, condition: ColumnElement[bool]
+        self, connection: Connection | None, table: Table, condition: ColumnElement[bool]
     ) -> Iterator[dict[str, Any]]:
+        if connection is None:
+            return
         (key,) = table.primary_key.columns
         query = sqlalchemy.select(table).where(condition).order_by(key)
-        for row in connection.execute(query, execution_options={"yield_per": _HELD}).mappings():
-            yield {
-                name: value.replace(microsecond=0)
-                if self.whole_seconds and isinstance(value, datetime)
-                else value
-                for name, value in row.items()
-            }
+        for found in connection.execute(query, execution_options={"yield_per": _HELD}).mappings():
+            row = dict(found)
+            for name, value in row.items():
+                if self.whole_seconds and isinstance(value, datetime):
+                    row[name] = value.replace(microsecond=0)
+            yield row
 
     def _written(self, table: Table, row: dict[str, Any], taken: int | None) -> int | None:
         """The target's number of a row that it has now; ``taken`` is that of one it replaces."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -32,6 +32,10 @@ __all__ = ["WholeStudy", "check_at_rest", "read_study", "study_names", "write_st
 # Before the name of a study that is being written, so that no command takes it for the study. What
 # workers go by, its attributes, is written last.
 _UNFINISHED = "(unfinished copy) "
+_NOT_TAKEN = (
+    optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError,
+    ValueError,  # JSON that was cut
+)  # fmt: skip
 _ARTIFACT = "artifacts:"  # begins the names of system attributes that tell of a file
 
 
@@ -63,33 +67,30 @@ class WholeStudy:
     def sha256(self) -> str:
         """Over everything but its name; equal for equal studies, whatever databases they are in."""
         digest = hashlib.sha256()
-        for line in self._lines():
-            digest.update(json.dumps(line, sort_keys=True).encode() + b"\n")
+        for each in ([direction.name for direction in self.directions], self.user_attrs,
+                     self.system_attrs, *map(_facts, self.trials)):  # fmt: skip
+            digest.update(json.dumps(each, sort_keys=True).encode() + b"\n")
         return digest.hexdigest()
 
-    def _lines(self) -> Iterator[Any]:
-        yield [direction.name for direction in self.directions]
-        yield self.user_attrs
-        yield self.system_attrs
-        for trial in self.trials:
-            parameters = [
-                (name, _number(value), distribution_to_json(trial.distributions[name]))
-                for name, value in trial.params.items()
-            ]
-            yield [
-                trial.number, trial.state.name, [_number(each) for each in trial.values or ()],
-                _utc(trial.datetime_start), _utc(trial.datetime_complete), parameters,
-                {step: _number(value) for step, value in trial.intermediate_values.items()},
-                trial.user_attrs, trial.system_attrs,
-            ]  # fmt: skip
+
+def _facts(trial: FrozenTrial) -> list[Any]:
+    """All that a trial says; parameters in the order of their suggestion."""
+    return [
+        trial.number,
+        trial.state.name,
+        *[time and time.astimezone(timezone.utc).isoformat()
+          for time in (trial.datetime_start, trial.datetime_complete)],
+        [_number(value) for value in trial.values or ()],
+        [(name, _number(value), distribution_to_json(trial.distributions[name]))
+         for name, value in trial.params.items()],
+        {step: _number(value) for step, value in trial.intermediate_values.items()},
+        trial.user_attrs,
+        trial.system_attrs,
+    ]  # fmt: skip
 
 
 def _number(value: Any) -> Any:
     return value + 0.0 if isinstance(value, float) else value  # few databases know -0.0
-
-
-def _utc(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone(timezone.utc).isoformat()
 
 
 def study_names(storage: BaseStorage | None, prefix: str | None = None) -> list[str]:
@@ -123,9 +124,10 @@ def read_study(
             running.append(trial)
             if settle:
                 trial.state, trial.datetime_complete = TrialState.FAIL, trial.datetime_start
-        if whole_seconds:
-            trial.datetime_start = _whole(trial.datetime_start)
-            trial.datetime_complete = _whole(trial.datetime_complete)
+        for end in ("datetime_start", "datetime_complete"):
+            time = getattr(trial, end)
+            if whole_seconds and time is not None:
+                setattr(trial, end, time.replace(microsecond=0))
     rows = RowNumbers(key, {trial.number: trial._trial_id for trial in trials}, owners)
     plain = RowNumbers(0, {number: number for number in rows.trials}, owners)
     return WholeStudy(
@@ -165,10 +167,6 @@ def _artifacts(attributes: Mapping[str, Any]) -> list[str]:
     return [name[len(_ARTIFACT) :] for name in attributes if name.startswith(_ARTIFACT)]
 
 
-def _whole(time: datetime | None) -> datetime | None:
-    return None if time is None else time.replace(microsecond=0)
-
-
 def write_study(
     storage: BaseStorage,
     url: str,
@@ -182,6 +180,8 @@ def write_study(
     What an interrupted call has left is deleted first; a study that has the name, last.
 
     Args:
+        url: of the storage.
+        whole_seconds: see :func:`read_study`.
         told: called with the number of trials written so far.
 
     Raises:
@@ -191,21 +191,26 @@ def write_study(
     _delete(storage, unfinished)
     try:
         _write(storage, unfinished, study, told)
-        _check_arrived(storage, unfinished, study, whole_seconds)
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        arrived = read_study(storage, unfinished, whole_seconds=whole_seconds)
+        if arrived.sha256 != study.sha256:
+            raise StorageError(
+                f"study '{study.name}' does not read the same in the target: it was not copied, "
+                "the source is as it was; does the target's database cut texts or round numbers?"
+            )
+    except BaseException as error:
         _delete(storage, unfinished)
-        raise StorageError(
-            f"storage {describe(url)} cannot take study '{study.name}' ({database_reason(error)})"
-        ) from error
-    except BaseException:
-        _delete(storage, unfinished)
+        if isinstance(error, _NOT_TAKEN):
+            raise StorageError(
+                f"storage {describe(url)} cannot take study '{study.name}' "
+                f"({database_reason(error)}): it was not copied, the source is as it was"
+            ) from error
         raise
     _delete(storage, study.name)
-    # Optuna has no method for that, and this name in one column is all that is needed.
+    # Optuna's interface cannot rename a study.
     with opened_tables(url, ["studies"]) as (connection, meta):
-        column = meta.tables["studies"].c.study_name
-        renamed = sqlalchemy.update(meta.tables["studies"]).where(column == unfinished)
-        connection.execute(renamed.values({column: study.name}))
+        name = meta.tables["studies"].c.study_name
+        rename = sqlalchemy.update(meta.tables["studies"]).where(name == unfinished)
+        connection.execute(rename.values({name: study.name}))
         connection.commit()
 
 
@@ -217,9 +222,7 @@ def _delete(storage: BaseStorage, name: str) -> None:
     storage.delete_study(key)
 
 
-def _write(
-    storage: BaseStorage, name: str, study: WholeStudy, told: Callable[[int], None]
-) -> None:
+def _write(storage: BaseStorage, name: str, study: WholeStudy, told: Callable[[int], None]) -> None:
     key = storage.create_new_study(study.directions, name)
     rows: dict[int, int] = {}
     for trial in study.trials:
@@ -230,19 +233,3 @@ def _write(
         storage.set_study_system_attr(key, attribute, value)
     for attribute, value in renumbered(study.user_attrs, study.numbers, numbers).items():
         storage.set_study_user_attr(key, attribute, value)
-
-
-def _check_arrived(
-    storage: BaseStorage, name: str, study: WholeStudy, whole_seconds: bool
-) -> None:
-    try:
-        arrived = read_study(storage, name, whole_seconds=whole_seconds)
-    except ValueError:  # an attribute was cut
-        same = False
-    else:
-        same = arrived.sha256 == study.sha256
-    if not same:
-        raise StorageError(
-            f"study '{study.name}' does not read the same in the target: it was not copied, the "
-            "source is as it was; does the target's database cut long texts or round numbers?"
-        )
