@@ -283,11 +283,14 @@ class _Copy:
     def _tell(self, name: str, before: int, total: int, done: int) -> None:
         self.told(name, before + done, total)
 
+    def _tell_table(self, write: bool, table: str) -> None:
+        self.told(table if write else f"compare {table}", 0, 1)
+
     def _copy_records(self, target: Connection | None, *, write: bool) -> Mapping[str, CopiedRows]:
         if self.records is None:
             return {}
         return copy_records(
             self.records, target, study=self.study, overwrite=self.overwrite,
             whole_seconds=self.whole_seconds, write=write,
-            told=lambda table: self.told(table, 0, 1),
+            told=partial(self._tell_table, write),
         )  # fmt: skip

@@ -114,7 +114,8 @@ class _Copying:
         of_study = parents or self.study is None or "study" in table.c
         if not of_study or not all(parent in self.numbers for parent in parents.values()):
             return CopiedRows(skipped=True)
-        mine = theirs = sqlalchemy.true()
+        mine: ColumnElement[bool] = sqlalchemy.true()
+        theirs: ColumnElement[bool] = sqlalchemy.true()
         if parents:
             name = next(iter(parents))
             numbers = self.numbers[parents[name]]
