@@ -50,9 +50,12 @@ def copy(
     What the target has already is not copied again, and with other content it is refused. A study
     is there whole or not at all, also after an interruption.
     """
+    import optuna
+
     from studies.copying import copy_storage
     from studies.storage import DEFAULT_STORAGE
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with work_progress("copy") as advance:
         copied = copy_storage(
             setting("storage", source, DEFAULT_STORAGE),
