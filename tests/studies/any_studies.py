@@ -101,7 +101,7 @@ def _trials(draw: st.DrawFn, objectives: int) -> FrozenTrial:
     )
 
 
-def told_of(storage: optuna.storages.BaseStorage, name: str, *, whole: bool) -> str:
+def told_of(storage: optuna.storages.BaseStorage, name: str, *, whole: bool = False) -> str:
     """All that Optuna says about a study, rows' numbers apart; nan is nan.
 
     Args:

@@ -41,6 +41,7 @@ def test_copy_shows_what_went_where(cli: Cli, here: Path, laptop: str) -> None:
     ]
     assert "lime_tuner_explanations" in out
     assert "not finished stay (1 in lime_tuner_runs)" in err
+    assert "unfinished copy" not in err
     again = cli.ok("copy", "--from", "sqlite:///lime-tuner.db", "--to", "sqlite:///lab.db")
     assert again.count("there already") >= 2
 

@@ -11,7 +11,7 @@ from tuner.cli.output import console, errors, table, work_progress, write_json
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from studies.moving import Copied
+    from studies.copying import Copied
 
 __all__ = ["copy"]
 
@@ -50,9 +50,12 @@ def copy(
     What the target has already is not copied again, and with other content it is refused. A study
     is there whole or not at all, also after an interruption.
     """
-    from studies.moving import copy_storage
+    import optuna
+
+    from studies.copying import copy_storage
     from studies.storage import DEFAULT_STORAGE
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with work_progress("copy") as advance:
         copied = copy_storage(
             setting("storage", source, DEFAULT_STORAGE),

@@ -1,4 +1,4 @@
-"""What studies and trials refer to, moved along: Optuna's artifacts, by their ids."""
+"""What studies and trials refer to: Optuna's artifacts, copied by their ids."""
 
 from __future__ import annotations
 
@@ -37,22 +37,21 @@ def compare_files(ids: Iterable[str], source: Artifacts, target: Artifacts) -> C
     Raises:
         StorageError: an id is no plain file name.
     """
-    copied: list[str] = []
-    there: list[str] = []
-    different: list[str] = []
-    missing: list[str] = []
+    found: dict[str, list[str]] = {}
     for each in ids:
         if not _ID.fullmatch(each):  # what a foreign database says must not name any file
             raise StorageError(
                 f"artifact id '{each[:60]}' is no plain name of a file: nothing was copied"
             )
-        if each not in source:
-            (there if each in target else missing).append(each)
-        elif each not in target:
-            copied.append(each)
+        here, there = each in source, each in target
+        if not here:
+            outcome = "there" if there else "missing"
+        elif not there:
+            outcome = "copied"
         else:
-            (there if _sha256(each, source) == _sha256(each, target) else different).append(each)
-    return CopiedFiles(tuple(copied), tuple(there), tuple(different), tuple(missing))
+            outcome = "there" if _sha256(each, source) == _sha256(each, target) else "different"
+        found.setdefault(outcome, []).append(each)
+    return CopiedFiles(**{outcome: tuple(names) for outcome, names in found.items()})
 
 
 def copy_file(name: str, source: Artifacts, target: Artifacts) -> None:

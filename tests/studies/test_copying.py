@@ -17,12 +17,13 @@ import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.artifacts import upload_artifact
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
 from explainers.errors import InvalidInput, StorageError
 from studies.artifacts import Artifacts, artifact_store
-from studies.moving import Copied, CopiedRows, copy_storage
+from studies.copying import Copied, CopiedRows, copy_storage
 from studies.queries import overview
 from studies.records import (
     add_comparison,
@@ -50,6 +51,7 @@ from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
 
 AT = datetime(2026, 11, 22, 3, 4, 5)
+ONE = "6b1e3d0c-1111-4222-8333-abcdefabcdef"
 
 
 @pytest.fixture
@@ -57,6 +59,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a file that is not there yet; artifacts of servers lie in the working folder."""
     monkeypatch.chdir(tmp_path)
     return f"sqlite:///{tmp_path / 'here.db'}"
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> str:
+    """The URL of another file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'there.db'}"
 
 
 @pytest.fixture(autouse=True)
@@ -95,28 +103,25 @@ def rows(url: str, table: str) -> int:
         return int(connection.exec_driver_sql(f"SELECT COUNT(*) FROM {table}").scalar_one())
 
 
-def test_any_study_arrives_as_it_was(here: str, any_database: str) -> None:
+def test_any_study_arrives_as_it_was(here: str, there: str) -> None:
     """Whatever Optuna can store, it says the same about the copy."""
     prefixes = (f"p{number}" for number in itertools.count())
-    whole = any_database.startswith("mysql")
-    is_server = not any_database.startswith("sqlite")
-    random_studies(any_database, "other", ("a",), 3)  # rows get other numbers there
-    with opened(here) as source, opened(any_database) as target:
+    random_studies(there, "other", ("a",), 3)  # rows get other numbers there
+    with opened(here) as source, opened(there) as target:
 
-        @settings(max_examples=2 if is_server else 8)
+        @settings(max_examples=8)
         @given(st.lists(any_studies(), min_size=1, max_size=4))
         def arrives(studies: list[AnyStudy]) -> None:
             prefix = next(prefixes)
             names = [f"{prefix}/ключ {number}" for number in range(len(studies))]
             for name, study in zip(names, studies, strict=True):
                 study.store(source, name)
-            copied = copy_storage(here, any_database, study=prefix)
+            copied = copy_storage(here, there, study=prefix)
             assert outcomes(copied) == dict.fromkeys(names, "copied")
             for name, study, found in zip(names, studies, copied.studies, strict=True):
                 assert sum(found.trials.values()) == len(study.trials)
-                expected = told_of(source, name, whole=whole)
-                assert told_of(target, name, whole=whole) == expected
-            again = copy_storage(here, any_database, study=prefix)
+                assert told_of(target, name) == told_of(source, name)
+            again = copy_storage(here, there, study=prefix)
             assert outcomes(again) == dict.fromkeys(names, "there")
             assert [e.sha256 for e in again.studies] == [e.sha256 for e in copied.studies]
 
@@ -185,6 +190,11 @@ def test_there_and_back(here: str, any_database: str, tmp_path: Path) -> None:
     add_records(any_database, 2)
     add_grades(here, 3)
     add_grades(any_database, 1)
+    with opened(here) as storage:
+        key = storage.get_study_id_from_name("p/a")
+        storage.set_study_system_attr(key, f"artifacts:{ONE}", "{}")
+        storage.set_study_user_attr(key, "pictures", {"a": f"/artifacts/{key}/{ONE}"})
+    artifact_store(here).write(ONE, io.BytesIO(b"picture"))
     before = {name: rows(any_database, name) for name in Base.metadata.tables}
     copied = copy_storage(here, any_database)
     assert outcomes(copied) == {"p/a": "copied", "p/b": "copied"}
@@ -206,6 +216,12 @@ def test_there_and_back(here: str, any_database: str, tmp_path: Path) -> None:
         assert set(connection.execute(evidence)) == {
             ("p", key, f"net {mark}", f"{key} of {mark}") for key in "ab" for mark in (1, 2)
         }
+    whole = any_database.startswith("mysql")  # which keeps whole seconds
+    with opened(here) as source, opened(any_database) as target:
+        assert told_of(target, "p/b", whole=whole) == told_of(source, "p/b", whole=whole)
+        key = target.get_study_id_from_name("p/a")
+        assert target.get_study_user_attrs(key)["pictures"] == {"a": f"/artifacts/{key}/{ONE}"}
+    assert _text(artifact_store(any_database), ONE) == "picture"
     again = copy_storage(here, any_database)
     assert set(outcomes(again).values()) == {"there"}
     assert written(again) == {}
@@ -224,7 +240,7 @@ def test_there_and_back(here: str, any_database: str, tmp_path: Path) -> None:
     assert len(comparison.images[0].comparison.explanations) == 5
 
 
-def test_an_interrupted_copy_has_whole_studies_only(here: str, any_database: str) -> None:
+def test_an_interrupted_copy_has_whole_studies_only(here: str, there: str) -> None:
     random_studies(here, "p", ("a", "b", "c"), 4)
     add_records(here, 1)
 
@@ -232,40 +248,43 @@ def test_an_interrupted_copy_has_whole_studies_only(here: str, any_database: str
         if what == "p/b":
             raise KeyboardInterrupt
 
+    with opened(there) as storage:  # what a killed copy has left
+        half = storage.create_new_study([StudyDirection.MINIMIZE], "(unfinished copy) p/a")
+        storage.create_new_trial(half)
     with pytest.raises(KeyboardInterrupt):
-        copy_storage(here, any_database, told=interrupt)
-    assert [row.study for row in overview(any_database, None)] == ["p/a"]
-    assert rows(any_database, "trials") == 4
-    assert rows(any_database, "trial_user_attributes") == rows(here, "trial_user_attributes") / 3
-    assert rows(any_database, "lime_tuner_runs") == 0
+        copy_storage(here, there, told=interrupt)
+    assert [row.study for row in overview(there, None)] == ["p/a"]
+    assert rows(there, "trials") == 4
+    assert rows(there, "trial_user_attributes") == rows(here, "trial_user_attributes") / 3
+    assert rows(there, "lime_tuner_runs") == 0
 
     def interrupt_records(what: str, done: float, total: float) -> None:
         if what == "lime_tuner_evidence":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        copy_storage(here, any_database, told=interrupt_records)
-    assert rows(any_database, "lime_tuner_runs") == 0
-    resumed = copy_storage(here, any_database)
+        copy_storage(here, there, told=interrupt_records)
+    assert rows(there, "lime_tuner_runs") == 0
+    resumed = copy_storage(here, there)
     assert set(outcomes(resumed).values()) == {"there"}
     assert written(resumed)["lime_tuner_evidence"] == 2
 
 
-def test_other_content_is_refused_and_nothing_copied(here: str, any_database: str) -> None:
+def test_other_content_is_refused_and_nothing_copied(here: str, there: str) -> None:
     random_studies(here, "p", ("new", "same", "other"), 3)
-    copy_storage(here, any_database, study="p/same")
-    random_studies(any_database, "p", ("other",), 5)
+    copy_storage(here, there, study="p/same")
+    random_studies(there, "p", ("other",), 5)
     with pytest.raises(StorageError, match=r"'p/other'.*nothing was copied; --overwrite"):
-        copy_storage(here, any_database)
-    assert {row.study for row in overview(any_database, None)} == {"p/same", "p/other"}
-    planned = copy_storage(here, any_database, overwrite=True, dry_run=True)
-    assert {row.study for row in overview(any_database, None)} == {"p/same", "p/other"}
-    done = copy_storage(here, any_database, overwrite=True)
+        copy_storage(here, there)
+    assert {row.study for row in overview(there, None)} == {"p/same", "p/other"}
+    planned = copy_storage(here, there, overwrite=True, dry_run=True)
+    assert {row.study for row in overview(there, None)} == {"p/same", "p/other"}
+    done = copy_storage(here, there, overwrite=True)
     expected = {"p/new": "copied", "p/same": "there", "p/other": "replaced"}
     assert outcomes(planned) == outcomes(done) == expected
-    assert rows(any_database, "trials") == rows(here, "trials") == 9
-    assert rows(any_database, "trial_params") == rows(here, "trial_params")
-    assert set(outcomes(copy_storage(here, any_database)).values()) == {"there"}
+    assert rows(there, "trials") == rows(here, "trials") == 9
+    assert rows(there, "trial_params") == rows(here, "trial_params")
+    assert set(outcomes(copy_storage(here, there)).values()) == {"there"}
 
 
 def test_what_arrives_otherwise_is_taken_back(here: str, tmp_path: Path) -> None:
@@ -287,6 +306,7 @@ def test_what_arrives_otherwise_is_taken_back(here: str, tmp_path: Path) -> None
         assert rows(f"sqlite:///{path}", "trials") == 0
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here: str) -> None:
     with opened(any_database) as storage:
         study = optuna.create_study(study_name="p/a", storage=storage)
@@ -322,42 +342,40 @@ def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here
     assert waiting.system_attrs == {"fixed_params": {"x": 0.75}}
 
 
-def test_only_one_prefix(here: str, tmp_path: Path) -> None:
+def test_only_one_prefix(here: str, there: str, tmp_path: Path) -> None:
     random_studies(here, "p", ("a", "b"), 1)
     random_studies(here, "pp", ("a",), 1)
     add_records(here, 1)
-    target = f"sqlite:///{tmp_path / 'there.db'}"
     with pytest.raises(InvalidInput, match=r"'q'.*it has p, pp"):
-        copy_storage(here, target, study="q")
+        copy_storage(here, there, study="q")
     assert not (tmp_path / "there.db").exists()
-    copied = copy_storage(here, target, study="p")
+    copied = copy_storage(here, there, study="p")
     assert set(outcomes(copied)) == {"p/a", "p/b"}
     assert copied.records["lime_tuner_runs"].copied == 1
     assert copied.records["lime_tuner_submissions"].copied == 1
     assert copied.records["lime_tuner_explanations"].copied == 10
     skipped = {name for name, row in copied.records.items() if row.skipped}
     assert {"lime_tuner_verifications", "lime_tuner_units", "lime_tuner_evidence"} <= skipped
-    assert {name: rows(target, name) for name in skipped} == dict.fromkeys(skipped, 0)
+    assert {name: rows(there, name) for name in skipped} == dict.fromkeys(skipped, 0)
 
 
-def test_an_unfinished_comparison_stays(here: str, tmp_path: Path) -> None:
+def test_an_unfinished_comparison_stays(here: str, there: str) -> None:
     random_studies(here, "p", ("a",), 1)
     begin_comparison(here, comparison_run("p", "a"))
-    copied = copy_storage(here, f"sqlite:///{tmp_path / 'there.db'}")
+    copied = copy_storage(here, there)
     assert copied.records["lime_tuner_runs"].left == 1
     assert written(copied) == {}
 
 
-def test_a_grading_server_s_records_go_without_studies(here: str, tmp_path: Path) -> None:
+def test_a_grading_server_s_records_go_without_studies(here: str, there: str) -> None:
     add_grades(here, 1)
-    target = f"sqlite:///{tmp_path / 'there.db'}"
-    assert written(copy_storage(here, target)) == {"lime_tuner_grades": 1}
-    assert rows(target, "lime_tuner_grades") == 1
+    assert written(copy_storage(here, there)) == {"lime_tuner_grades": 1}
+    assert rows(there, "lime_tuner_grades") == 1
 
 
-def test_artifacts_go_with_their_studies(here: str, any_database: str, tmp_path: Path) -> None:
+def test_artifacts_go_with_their_studies(here: str, there: str, tmp_path: Path) -> None:
     random_studies(here, "p", ("a", "b"), 2)
-    folder, store, other = artifact_folder(here), artifact_store(here), artifact_store(any_database)
+    folder, store, other = artifact_folder(here), artifact_store(here), artifact_store(there)
     with opened(here) as storage:
         ids = []
 
@@ -375,22 +393,22 @@ def test_artifacts_go_with_their_studies(here: str, any_database: str, tmp_path:
             study.optimize(lambda trial, text=text: upload(trial, text), n_trials=1)
     (folder / ids[2]).unlink()
     (folder / "nobody's").write_text("")
-    copy_storage(here, any_database, dry_run=True)
-    assert not holds_studies(any_database)
-    copied = copy_storage(here, any_database, study="p/a").artifacts
+    copy_storage(here, there, dry_run=True)
+    assert not holds_studies(there)
+    copied = copy_storage(here, there, study="p/a").artifacts
     assert (copied.copied, copied.missing) == ((ids[0],), ())
-    copied = copy_storage(here, any_database).artifacts
+    copied = copy_storage(here, there).artifacts
     assert (copied.copied, copied.there, copied.missing) == ((ids[1],), (ids[0],), (ids[2],))
     assert [_text(other, each) for each in ids[:2]] == ["of a study", "of a trial"]
     assert ids[2] not in other
     assert "nobody's" not in other
     other.write(ids[1], io.BytesIO(b"of a "))
     with pytest.raises(StorageError, match=f"artifact {ids[1]}: .* nothing was copied"):
-        copy_storage(here, any_database)
-    copy_storage(here, any_database, overwrite=True)
+        copy_storage(here, there)
+    copy_storage(here, there, overwrite=True)
     assert _text(other, ids[1]) == "of a trial"
     back = f"sqlite:///{tmp_path / 'back.db'}"  # and home again
-    assert set(copy_storage(any_database, back).artifacts.copied) == set(ids[:2])
+    assert set(copy_storage(there, back).artifacts.copied) == set(ids[:2])
     assert _text(artifact_store(back), ids[1]) == "of a trial"
 
 
@@ -399,31 +417,28 @@ def _text(store: Artifacts, artifact_id: str) -> str:
         return file.read().decode()
 
 
-def test_an_artifact_is_no_other_file(here: str, tmp_path: Path) -> None:
+def test_an_artifact_is_no_other_file(here: str, there: str, tmp_path: Path) -> None:
     random_studies(here, "p", ("a",), 0)
     (tmp_path / "secret").write_text("secret")
     with opened(here) as storage:
         storage.set_study_system_attr(1, "artifacts:../secret", "{}")
     with pytest.raises(StorageError, match="no plain name of a file"):
-        copy_storage(here, f"sqlite:///{tmp_path / 'there.db'}")
+        copy_storage(here, there)
 
 
-ONE = "6b1e3d0c-1111-4222-8333-abcdefabcdef"
-
-
-def test_the_dashboard_s_own_notes_go_with_a_study(here: str, any_database: str) -> None:
+def test_the_dashboard_s_own_notes_go_with_a_study(here: str, there: str) -> None:
     dashboard = pytest.importorskip("optuna_dashboard")
     paths = pytest.importorskip("optuna_dashboard.artifact")
     random_studies(here, "p", ("a", "b"), 2)
-    random_studies(any_database, "other", ("c",), 5)
+    random_studies(there, "other", ("c",), 5)
     with opened(here) as storage:
         study = optuna.load_study(study_name="p/b", storage=storage)
         storage.set_study_system_attr(study._study_id, f"artifacts:{ONE}", "{}")
         dashboard.save_note(study, f"größe ☃ {paths.get_artifact_path(study, ONE)}" + 3000 * "☃")
         trial = optuna.Trial(study, study.trials[1]._trial_id)
         dashboard.save_note(trial, "of trial 1")
-    copy_storage(here, any_database)
-    with opened(any_database) as storage:
+    copy_storage(here, there)
+    with opened(there) as storage:
         study = optuna.load_study(study_name="p/b", storage=storage)
         trial = optuna.Trial(study, study.trials[1]._trial_id)
         path = paths.get_artifact_path(study, ONE)
@@ -432,8 +447,7 @@ def test_the_dashboard_s_own_notes_go_with_a_study(here: str, any_database: str)
         assert dashboard.get_note(trial) == "of trial 1"
 
 
-def test_what_cannot_be_copied_is_told(here: str, tmp_path: Path) -> None:
-    there = f"sqlite:///{tmp_path / 'there.db'}"
+def test_what_cannot_be_copied_is_told(here: str, there: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="does not exist"):
         copy_storage(here, there)
     random_studies(here, "p", ("a",), 1)
@@ -447,6 +461,6 @@ def test_what_cannot_be_copied_is_told(here: str, tmp_path: Path) -> None:
             copy_storage(source, target)
     with sqlite3.connect(tmp_path / "here.db") as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'v4.0.0.a'")
-    with pytest.raises(StorageError, match=r"version v4\.0\.0\.a of Optuna's tables"):
+    with pytest.raises(StorageError, match="version"):
         copy_storage(here, there)
     assert not (tmp_path / "there.db").exists()
