@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import optuna
 import typer
 
+from studies.copying import copy_storage
+from studies.storage import DEFAULT_STORAGE
 from tuner.cli import options
 from tuner.cli.output import console, errors, table, work_progress, write_json
 from tuner.cli.settings import setting
@@ -50,11 +53,6 @@ def copy(
     What the target has already is not copied again, and with other content it is refused. A study
     is there whole or not at all, also after an interruption.
     """
-    import optuna
-
-    from studies.copying import copy_storage
-    from studies.storage import DEFAULT_STORAGE
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with work_progress("copy") as advance:
         copied = copy_storage(
