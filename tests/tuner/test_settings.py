@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from explainers.errors import InvalidInput
-from tuner.cli.option_groups import (
+from tuner.cli.options import (
     ClassifierOptions,
     JobOptions,
     MachineOptions,

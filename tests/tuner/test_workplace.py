@@ -10,7 +10,7 @@ from PIL import Image
 
 from explainers.errors import InvalidInput
 from tuner.cli.context import open_workplace
-from tuner.cli.option_groups import CatalogOptions, ClassifierOptions
+from tuner.cli.options import CatalogOptions, ClassifierOptions
 
 
 def test_pictures_left_out_and_guesses_are_told_once(

@@ -10,32 +10,35 @@ import typer
 from explainers.cam import check_method
 from studies.catalog import load_catalog
 from studies.records.calibrations import add_calibration, check_calibration_name
-from studies.storage import DEFAULT_STORAGE, check_storage
-from tuner.cli import calibration, options
-from tuner.cli.context import DEFAULT_CATALOG, open_named
+from studies.storage import check_storage
+from tuner.cli import calibration
+from tuner.cli.context import open_workplace
+from tuner.cli.options import (
+    AsJson,
+    CatalogOptions,
+    ClassifierOptions,
+    EngineOptions,
+    ServerOption,
+    StorageOptions,
+    takes_groups,
+)
 from tuner.cli.output import write_json
-from tuner.cli.settings import setting
 from tuner.server.rules import METHODS, parse_take
 
 __all__ = ["calibrate"]
 
 
+@takes_groups
 def calibrate(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    engine: EngineOptions,
+    where: StorageOptions,
+    server: ServerOption,
     answers: Annotated[
         Path | None,
         typer.Option(help="JSON file of parameter sets and what the server answered."),
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Of recorded submissions, only those to this server.")
-    ] = None,
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    engine: options.Engine = None,
-    storage: options.Storage = None,
     name: Annotated[str, typer.Option(help="What the calibration is called.")] = "server",
     methods: Annotated[
         str | None,
@@ -61,7 +64,7 @@ def calibrate(
             "positive5, positive10, heaviest5, heaviest10 for masks: METHOD@RULE:positive10."
         ),
     ] = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fit runtime and reference rule to what a grading server has answered.
 
@@ -74,21 +77,18 @@ def calibrate(
     for each in wanted:
         check_method(each)
     taken = None if take is None else parse_take(take)
-    storage_url = setting("storage", storage, DEFAULT_STORAGE)
-    check_storage(storage_url, write=True)
-    source = load_catalog(setting("catalog", catalog, DEFAULT_CATALOG))
-    known = calibration.known_answers(answers, storage_url, setting("url", url), source)
+    check_storage(where.storage, write=True)
+    source = load_catalog(catalog.catalog)
+    known = calibration.known_answers(answers, where.storage, server.url, source)
     # What cannot be fitted is refused before the work.
     found = calibration.calibrated_line(known, source, taken)
     if not runtime_only:
-        place = open_named(
-            catalog=catalog, assets=assets, model=model, weights=weights, device=device,
-            cam_layer=cam_layer,
-        )  # fmt: skip
-        chosen = setting("engine", engine, "auto")
-        found = calibration.run_calibration(place, known, found, wanted, seeds, chosen, taken)
+        place = open_workplace(catalog, classifier)
+        found = calibration.run_calibration(
+            place, known, found, wanted, seeds, engine.engine, taken
+        )
     document = found.to_json()
-    add_calibration(storage_url, name, document)
+    add_calibration(where.storage, name, document)
     if as_json:
         write_json({"name": name, **document})
     else:

@@ -33,7 +33,7 @@ from studies.storage import open_storage
 from tuner.cli.comparison_tables import comparison_document, show_comparison, show_constraint_costs
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.objectives import compare_objectives, show_objectives
-from tuner.cli.option_groups import (
+from tuner.cli.options import (
     AsJson,
     CatalogOptions,
     ClassifierOptions,

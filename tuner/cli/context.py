@@ -12,9 +12,8 @@ from explainers.errors import InvalidInput
 from explainers.references import Reference, parse_reference
 from studies.assets import StudyImage, assets_folder, load_study_image
 from studies.catalog import Catalog, load_catalog
-from tuner.cli.option_groups import CatalogOptions, ClassifierOptions
+from tuner.cli.options import CatalogOptions, ClassifierOptions
 from tuner.cli.output import download_progress, steps_within, work_progress
-from tuner.cli.settings import setting
 from tuner.problem.references import own_masks
 from tuner.study.loading import fresh_classifier
 
@@ -153,26 +152,3 @@ def open_workplace(catalog: CatalogOptions, classifier: ClassifierOptions) -> Wo
         }
     )
     return Workplace(source, loaded, made, folder)
-
-
-def open_named(
-    *,
-    catalog: str | None,
-    assets: Path | None,
-    model: str | None,
-    weights: str | None,
-    device: str | None,
-    cam_layer: str | None,
-    images: str | None = None,
-) -> Workplace:
-    """For commands whose options are not groups yet."""
-    folder = setting("assets", assets)
-    return open_workplace(
-        CatalogOptions(
-            catalog=setting("catalog", catalog, DEFAULT_CATALOG), assets=folder, images=images
-        ),
-        ClassifierOptions(
-            model=setting("model", model), weights=setting("weights", weights),
-            device=setting("device", device), cam_layer=setting("cam_layer", cam_layer),
-        ),
-    )  # fmt: skip

@@ -8,10 +8,8 @@ import optuna
 import typer
 
 from studies.copying import copy_storage
-from studies.storage import DEFAULT_STORAGE
-from tuner.cli import options
+from tuner.cli.options import AsJson, SourceOption, takes_groups
 from tuner.cli.output import console, errors, table, work_progress, write_json
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     from studies.copying import Copied
@@ -23,12 +21,10 @@ _OUTCOMES = {"copied": "copied", "replaced": "replaced", "there": "there already
 _PLANNED = {"copied": "to copy", "replaced": "to replace", "there": "there already"}
 
 
+@takes_groups
 def copy(
+    source: SourceOption,
     target: Annotated[str, typer.Option("--to", help="Database URL to copy into.")],
-    source: Annotated[
-        str | None,
-        typer.Option("--from", help="Database URL to copy from.  [default: the usual storage]"),
-    ] = None,
     study: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +42,7 @@ def copy(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Compare and show everything, write nothing.")
     ] = False,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Copy studies, records and artifacts into another storage, and compare what arrived.
 
@@ -56,7 +52,7 @@ def copy(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with work_progress("copy") as advance:
         copied = copy_storage(
-            setting("storage", source, DEFAULT_STORAGE),
+            source.storage,
             target,
             study=study,
             overwrite=overwrite,

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from studies.dashboard import dashboard_app
-from studies.storage import DEFAULT_STORAGE, check_storage, describe
+from studies.storage import check_storage, describe
 from studies.web.listener import bound_socket
-from tuner.cli import options
+from tuner.cli.options import StorageOptions, takes_groups
 from tuner.cli.output import errors
 from tuner.cli.serving import address_of, check_installed
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     from socket import socket
@@ -26,8 +25,9 @@ _NEEDED = {"optuna_dashboard": "optuna-dashboard", "waitress": "waitress"}
 _THREADS = 8  # a browser opens six connections
 
 
+@takes_groups
 def dashboard(
-    storage: options.Storage = None,
+    where: StorageOptions,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
     open_browser: Annotated[
@@ -39,7 +39,7 @@ def dashboard(
     It may run beside tune, on the same database.
     """
     check_installed("dashboard", _NEEDED)
-    url = setting("storage", storage, DEFAULT_STORAGE)
+    url = where.storage
     check_storage(url, write=False)
     with bound_socket(host, port) as bound:
         _serve(url, bound, open_browser=open_browser)

@@ -13,7 +13,7 @@ import typer
 
 from explainers.errors import LimeTunerError
 from tuner.cli.context import DEFAULT_CATALOG
-from tuner.cli.option_groups import (
+from tuner.cli.options import (
     AsJson,
     AssetsOption,
     ClassifierOptions,

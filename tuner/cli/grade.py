@@ -19,11 +19,16 @@ from studies.web.http import run_server
 from studies.web.listener import bound_socket
 from studies.web.server_log import log_to_stderr
 from studies.web.tokens import hashed_lines, read_tokens
-from tuner.cli import options
-from tuner.cli.context import Workplace, open_named
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.options import (
+    CatalogOptions,
+    ClassifierOptions,
+    GradesOption,
+    ReferenceOptions,
+    takes_groups,
+)
 from tuner.cli.output import console, errors
 from tuner.cli.serving import address_of, check_installed, check_least
-from tuner.cli.settings import setting
 from tuner.ending import tidy_end
 from tuner.log_file import hush_warnings
 
@@ -34,11 +39,15 @@ if TYPE_CHECKING:
 
 __all__ = ["grade"]
 
-DEFAULT_GRADES = "sqlite:///lime-tuner-grades.db"
 _NEEDED = {each: each for each in ("fastapi", "uvicorn", "multipart", "psutil")}
 
 
+@takes_groups
 def grade(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    reference: ReferenceOptions,
+    grades: GradesOption,
     tokens: Annotated[
         Path | None,
         typer.Option(help="File of lines 'TEAM TOKEN' or 'TEAM sha256:HEX'.", show_default=False),
@@ -49,18 +58,6 @@ def grade(
     ] = False,
     truth: Annotated[
         Path | None, typer.Option(help="Folder with a mask per key; or give --reference.")
-    ] = None,
-    catalog: options.Catalog = None,
-    assets: options.Assets = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    images: options.Images = None,
-    reference: options.ReferenceRule = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(help=f"Database URL for the grades.  [default: {DEFAULT_GRADES}]"),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
@@ -104,19 +101,16 @@ def grade(
     teams = read_tokens(tokens)
     if truth is not None and not truth.is_dir():
         raise InvalidInput(f"--truth {truth} is no folder: give one with a mask per key")
-    url = absolute_url(setting("storage", storage, DEFAULT_GRADES))
+    url = absolute_url(grades.storage)
     with records(url):
         pass  # tried before anything slow is done for it
-    rule = str(truth) if truth is not None else setting("reference", reference)
+    rule = str(truth) if truth is not None else reference.reference
     with (
         tidy_end(),
         bound_socket(host, port) as bound,
         tempfile.TemporaryDirectory(prefix=TASK_PREFIX) as folder,
     ):
-        place = open_named(
-            catalog=catalog, assets=assets, model=model, weights=weights, device=device,
-            cam_layer=cam_layer, images=images,
-        )  # fmt: skip
+        place = open_workplace(catalog, classifier)
         task = _task(place, rule, named=truth is None, slots=slots, repeats=repeats, seed=seed)
         write_task(task, Path(folder))
         service = GradingService(

@@ -1,64 +1,65 @@
-"""Options that several commands share."""
+"""Options of commands from dataclasses: each from the command line, the environment, or a file.
+
+A command takes a group as one parameter, and :func:`takes_groups` makes an option of each of its
+fields that :class:`tuner.options.Option` declares::
+
+    @takes_groups
+    def status(where: StudyOptions, as_json: AsJson = False) -> None: ...
+
+A value comes from the command line, else from ``LIME_TUNER_NAME``, else from ``lime-tuner.toml`` in
+the working folder, else it is the field's default.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-Catalog = Annotated[
-    str | None,
-    typer.Option(
-        "--catalog", help="tml25, demo, a TOML file, or a folder of pictures.  [default: tml25]"
-    ),
-]
-Assets = Annotated[
-    Path | None,
-    typer.Option("--assets", help="Folder that is searched for photographs before the cache."),
-]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        help="A torchvision classifier, demo, package.module:factory, or "
-        "function:package.module:name, a black box.",
-    ),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option("--weights", help="A state dict file, or a torchvision weights name."),
-]
-Device = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
-]
-CamLayer = Annotated[
-    str | None,
-    typer.Option("--cam-layer", help="Layer for class activation maps, e.g. layer4."),
-]
-Engine = Annotated[
-    str | None,
-    typer.Option(
-        "--engine",
-        help="Who computes classifier answers: auto, torch, onnxruntime.  [default: auto]",
-    ),
-]
-ReferenceRule = Annotated[
-    str | None,
-    typer.Option(
-        "--reference",
-        help="METHOD@RULE (gradcam@0.3, multiscale@grabcut, scorecam@top10), a folder of masks, "
-        "a COCO file, or masks for the catalogue's own.",
-    ),
-]
-Storage = Annotated[
-    str | None,
-    typer.Option("--storage", help="Database URL.  [default: sqlite:///lime-tuner.db]"),
-]
-Study = Annotated[
-    str | None,
-    typer.Option("--study", help="Prefix of the studies' names.  [default: the catalogue's name]"),
-]
+from explainers.errors import InvalidInput
+from studies.storage import DEFAULT_STORAGE
+from tuner.options import Declared, Option, options_of
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "SETTINGS_FILE",
+    "AsJson",
+    "AssetsOption",
+    "Calibrated",
+    "CatalogOption",
+    "CatalogOptions",
+    "ClassifierOptions",
+    "CutoffOption",
+    "EngineOptions",
+    "GradesOption",
+    "JobOptions",
+    "MachineOptions",
+    "Portfolio",
+    "RecordOptions",
+    "ReferenceOptions",
+    "ServerOption",
+    "SourceOption",
+    "StorageOptions",
+    "StudyOptions",
+    "known_settings",
+    "takes_groups",
+]  # fmt: skip
+
+SETTINGS_FILE = "lime-tuner.toml"
+
+_Group = TypeVar("_Group")
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 Calibrated = Annotated[
     str | None,
     typer.Option(
@@ -74,18 +75,292 @@ Portfolio = Annotated[
         "lime-tuner portfolio, or the prefix of studies it was run for.",
     ),
 ]
-Images = Annotated[
-    str | None, typer.Option("--images", help="Only these keys, separated by commas.")
-]
-Log = Annotated[
-    Path | None,
-    typer.Option(
-        "--log",
-        help="Log file, or none.  [default: lime-tuner.log beside the SQLite database, or here]",
-    ),
-]
-Notify = Annotated[
-    str | None,
-    typer.Option("--notify", help="Address that is sent a JSON document when the job ends."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogOption:
+    """Which catalogue."""
+
+    catalog: Annotated[str, Option("tml25, demo, a TOML file, or a folder of pictures.")] = "tml25"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssetsOption:
+    """Where photographs lie."""
+
+    assets: Annotated[
+        Path | None, Option("Folder that is searched for photographs before the cache.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogOptions(AssetsOption, CatalogOption):
+    """Which images."""
+
+    images: Annotated[str | None, Option("Only these keys, separated by commas.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions:
+    """Which classifier, and where."""
+
+    model: Annotated[
+        str | None,
+        Option(
+            "A torchvision classifier, demo, package.module:factory, or "
+            "function:package.module:name, a black box.",
+            "the catalogue's",
+        ),
+    ] = None
+    weights: Annotated[str | None, Option("A state dict file, or a torchvision weights name.")] = (
+        None
+    )
+    device: Annotated[str | None, Option("auto, cpu, cuda, cuda:N or mps.", "auto")] = None
+    cam_layer: Annotated[str | None, Option("Layer for class activation maps, e.g. layer4.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """Who computes predictions while searching."""
+
+    engine: Annotated[
+        str, Option("Who computes classifier answers: auto, torch, onnxruntime, openvino.")
+    ] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceOptions:
+    """What masks are compared with."""
+
+    reference: Annotated[
+        str | None,
+        Option(
+            "METHOD@RULE (gradcam@0.3, multiscale@grabcut, scorecam@top10), a folder of masks, "
+            "a COCO file, or masks for the catalogue's own."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageOptions:
+    """Which database."""
+
+    storage: Annotated[str, Option("Database URL.", secret=True)] = DEFAULT_STORAGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions:
+    """Which database a result is recorded in, if in any."""
+
+    storage: Annotated[str | None, Option("Database URL to record in.", "none", secret=True)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(StorageOptions):
+    """Which studies of which database."""
+
+    study: Annotated[
+        str | None, Option("Prefix of the studies' names.", "the catalogue's name")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """What surrounds work that takes hours."""
+
+    log: Annotated[
+        Path | None,
+        Option("Log file, or none.", "lime-tuner.log beside the SQLite database, or here"),
+    ] = None
+    notify: Annotated[
+        str | None,
+        Option("Address that is sent a JSON document when the job ends.", secret=True),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineOptions(EngineOptions):
+    """Who works."""
+
+    workers: Annotated[
+        int, Option("Processes; each tunes one image at a time.", least=1, most=1_000)
+    ] = 1
+    cluster: Annotated[
+        str | None,
+        Option("Address of a Dask scheduler, e.g. tcp://scheduler:8786: run there."),
+    ] = None
+    threads: Annotated[
+        int | None,
+        # torch crashes with a million threads.
+        Option("Of each worker.", "the cores, shared among the workers", least=1, most=1_000),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOption:
+    """Which database to copy from."""
+
+    storage: Annotated[
+        str, Option("Database URL to copy from.", names=("--from",), secret=True)
+    ] = DEFAULT_STORAGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradesOption:
+    """Which database grades are recorded in."""
+
+    storage: Annotated[
+        str, Option("Database URL for the grades.", secret=True)
+    ] = "sqlite:///lime-tuner-grades.db"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOption:
+    """Which grading server."""
+
+    url: Annotated[str | None, Option("Address of the grading server.", secret=True)] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutoffOption:
+    """What a grading server stands."""
+
+    cutoff: Annotated[
+        float | None,
+        Option("Send nothing that is predicted to take more seconds for all images.", above=0),
+    ] = None
+
+
+_GROUPS: tuple[type, ...] = (
+    CatalogOptions, ClassifierOptions, MachineOptions, ReferenceOptions, StudyOptions, JobOptions,
+    ServerOption, CutoffOption,
+)  # fmt: skip
+
+
+@functools.cache
+def known_settings() -> Mapping[str, Declared]:
+    """Every setting that ``lime-tuner.toml`` and the environment know, by name."""
+    # It takes as long to load as a whole lime-tuner status, which does without.
+    from tuner.problem.settings import TuningSettings
+
+    groups = (*_GROUPS, TuningSettings)
+    return {_name(each): each for group in groups for each in options_of(group)}
+
+
+def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for every field of its groups.
+
+    A group is made by its ``of`` method from what was given, where it has one: some defaults
+    depend on other options.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, type] = {}
+    for parameter in inspect.signature(command).parameters.values():
+        hint = hints[parameter.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            groups[parameter.name] = hint
+            parameters += map(_parameter, options_of(hint))
+        else:
+            parameters.append(parameter.replace(annotation=hint, kind=_KEYWORD))
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            own = {declared.name: given.pop(declared.name) for declared in options_of(group)}
+            given[name] = given_options(group, own)
+        command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
+
+
+def given_options(group: type[_Group], on_command_line: Mapping[str, Any]) -> _Group:
+    """A group's values, each from the first source that has one.
+
+    Args:
+        on_command_line: values by field; ``None`` where an option was not given.
+
+    Raises:
+        InvalidInput: a value is wrong, or ``lime-tuner.toml`` is.
+    """
+    file = _read_file()
+    values = {}
+    for declared in options_of(group):
+        found = _given(declared, on_command_line.get(declared.name), file)
+        if found is not None:
+            values[declared.name] = found
+    make: Callable[[Mapping[str, Any]], _Group] | None = getattr(group, "of", None)
+    return group(**values) if make is None else make(values)
+
+
+def _name(declared: Declared) -> str:
+    """In files and, in capitals, in the environment."""
+    return "space" if declared.name == "space_file" else declared.name
+
+
+def _flags(declared: Declared) -> tuple[str, ...]:
+    return declared.option.names or (f"--{declared.name.replace('_', '-')}",)
+
+
+def _parameter(declared: Declared) -> inspect.Parameter:
+    """For typer; ``None`` where nothing is given, so that other sources are asked."""
+    option, flags = declared.option, _flags(declared)
+    shown = option.default_help
+    if not shown and declared.kind not in (bool, tuple) and declared.default is not None:
+        shown = f"{declared.default}"
+    text = option.help + (f"  [default: {shown}]" if shown else "")
+    if declared.kind is bool and declared.default is True:
+        flags = tuple(f"{flag}/--no-{flag.removeprefix('--')}" for flag in flags)
+    kind: Any = list[str] if declared.kind is tuple else declared.kind
+    return inspect.Parameter(
+        declared.name, _KEYWORD, default=None,
+        annotation=Annotated[kind | None, typer.Option(*flags, help=text)],
+    )  # fmt: skip
+
+
+def _given(declared: Declared, on_command_line: Any, file: Mapping[str, Any]) -> Any:
+    """The value from the first source that has one; ``None`` where none has."""
+    if on_command_line not in (None, []):
+        return declared.check(on_command_line, _flags(declared)[0])
+    variable = f"LIME_TUNER_{_name(declared).upper()}"
+    if os.environ.get(variable):
+        return declared.from_text(os.environ[variable], f"the environment variable {variable}")
+    value = file.get(_name(declared))
+    return None if value is None else declared.check(value, _in_file(declared))
+
+
+def _in_file(declared: Declared) -> str:
+    return f"{SETTINGS_FILE}: {_name(declared)}"
+
+
+def _read_file() -> dict[str, Any]:
+    """``lime-tuner.toml``, all of it checked: also what this command does not need.
+
+    Raises:
+        InvalidInput: it cannot be read, or a setting is unknown or wrong.
+    """
+    path = Path(SETTINGS_FILE)
+    if not os.path.lexists(path):
+        return {}
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise InvalidInput(f"{path} is no file: remove it, or write settings into one")
+    try:
+        document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path} is not in UTF-8: save it as UTF-8") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits
+        raise InvalidInput(f"{path} cannot be read: {error}") from error
+    known = known_settings()
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise InvalidInput(
+            f"{path} has an unknown setting '{unknown[0]}': known are {', '.join(sorted(known))}"
+        )
+    for name, value in document.items():
+        known[name].check(value, _in_file(known[name]), unquoted=True)
+    return document

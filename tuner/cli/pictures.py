@@ -19,7 +19,7 @@ from explainers.lime import LimeParameters, explained_label, explanation_mask
 from explainers.masks import intersection_over_union
 from studies.export import check_kwargs, explained_class, read_pickle
 from tuner.cli.context import Workplace, open_workplace
-from tuner.cli.option_groups import (
+from tuner.cli.options import (
     AsJson,
     CatalogOptions,
     ClassifierOptions,

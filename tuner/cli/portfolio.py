@@ -25,7 +25,7 @@ from studies.queries import overview
 from studies.statistics import mean
 from studies.storage import open_storage
 from tuner.cli.context import Workplace, open_workplace
-from tuner.cli.option_groups import (
+from tuner.cli.options import (
     AsJson,
     CatalogOptions,
     ClassifierOptions,

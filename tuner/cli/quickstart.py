@@ -12,7 +12,7 @@ import typer
 
 from studies.export import read_pickle
 from tuner.cli.context import open_workplace
-from tuner.cli.option_groups import AsJson, CatalogOptions, ClassifierOptions, MachineOptions
+from tuner.cli.options import AsJson, CatalogOptions, ClassifierOptions, MachineOptions
 from tuner.cli.output import console, errors, write_json
 from tuner.cli.pictures import _check_folder, write_explanations
 from tuner.cli.results import run_export, run_verification, show_verification

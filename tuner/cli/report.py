@@ -12,32 +12,28 @@ from dissection.records import latest_dissections
 from dissection.report_part import dissection_part
 from studies.catalog import load_catalog
 from studies.report import write_report
-from studies.storage import DEFAULT_STORAGE, check_storage
-from tuner.cli import options
-from tuner.cli.context import DEFAULT_CATALOG
+from studies.storage import check_storage
+from tuner.cli.options import AsJson, CatalogOption, StudyOptions, takes_groups
 from tuner.cli.output import console, work_progress, write_json
-from tuner.cli.settings import setting
 
 __all__ = ["report"]
 
 
+@takes_groups
 def report(
+    where: StudyOptions,
+    catalog: CatalogOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")] = Path(
         "report"
     ),
-    study: options.Study = None,
-    catalog: options.Catalog = None,
-    storage: options.Storage = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.
 
     Everything comes from the storage: what tune, compare, verify and dissect have recorded there.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # importance makes studies in memory
-    source = setting("catalog", catalog, DEFAULT_CATALOG)
-    prefix = setting("study", study) or load_catalog(source).name
-    url = setting("storage", storage, DEFAULT_STORAGE)
+    prefix, url = where.study or load_catalog(catalog.catalog).name, where.storage
     check_storage(url, write=False)  # one that does not exist is told, not made
     dissection = dissection_part(latest_dissections(url))
     with work_progress("report") as advance:

@@ -36,8 +36,9 @@ from studies.storage import DEFAULT_STORAGE, describe, holds_studies
 from tuner.cli.calibration import known_calibration
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.front import choice_of
-from tuner.cli.option_groups import (
+from tuner.cli.options import (
     AsJson,
+    Calibrated,
     CatalogOption,
     CatalogOptions,
     ClassifierOptions,
@@ -46,7 +47,6 @@ from tuner.cli.option_groups import (
     StudyOptions,
     takes_groups,
 )
-from tuner.cli.options import Calibrated
 from tuner.cli.output import console, errors, table, work_progress, write_json
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,17 +14,18 @@ from dissection.records import latest_dissections
 from dissection.report_part import dissection_part
 from explainers.errors import InvalidInput
 from explainers.references import parse_reference
-from studies.storage import DEFAULT_STORAGE, absolute_url, check_storage, open_storage
+from studies.storage import absolute_url, check_storage, open_storage
 from studies.web.http import connection_limits, is_loopback, run_server
 from studies.web.listener import bound_socket
 from studies.web.server_log import log_to_stderr
 from studies.web.service import Defaults, Service, ServiceLimits, create_app, service_folder
-from tuner.cli import options
+from tuner.cli.options import ClassifierOptions, EngineOptions, StorageOptions, takes_groups
 from tuner.cli.output import errors
 from tuner.cli.serving import address_of, check_installed, check_least
-from tuner.cli.settings import setting
 from tuner.ending import tidy_end
 from tuner.log_file import hush_warnings
+from tuner.options import Option
+from tuner.problem.settings import Seeds, Trials
 from tuner.workers.service import ServicePlan
 from tuner.workers.service_processes import ServiceCrew
 
@@ -39,13 +41,21 @@ _NEEDED = {each: each for each in ("fastapi", "uvicorn", "multipart", "optuna_da
 _LEAST_TOKEN = 16
 
 
+@dataclass(frozen=True, kw_only=True)
+class ServiceOptions:
+    """What studies are tuned by where nobody says."""
+
+    reference: Annotated[str, Option("METHOD@RULE where a study asks for none.")] = "gradcam@0.3"
+    trials: Trials = 60
+    seeds: Seeds = 10
+
+
+@takes_groups
 def serve(
-    storage: options.Storage = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = None,
-    cam_layer: options.CamLayer = None,
-    engine: options.Engine = None,
+    where: StorageOptions,
+    classifier: ClassifierOptions,
+    engine: EngineOptions,
+    usual: ServiceOptions,
     host: Annotated[
         str,
         typer.Option(
@@ -59,19 +69,6 @@ def serve(
     threads: Annotated[
         int | None,
         typer.Option(help="Of each worker.  [default: the cores, shared among the workers]"),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference", help="METHOD@RULE where a study asks for none.  [default: gradcam@0.3]"
-        ),
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Of each image, where a study does not say.  [default: 60]")
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(help="Explainer seeds a surviving trial is scored on.  [default: 10]"),
     ] = None,
     max_trials: Annotated[int, typer.Option(help="That a study may ask for.")] = 1000,
     max_images: Annotated[int, typer.Option(help="Of a study.")] = 24,
@@ -92,32 +89,30 @@ def serve(
     again, it goes on where it was.
     """
     check_installed("serve", _NEEDED)
-    usual = setting("trials", trials, 60)
-    each = setting("seeds", seeds, 10)
     check_least(
         {
-            "workers": workers, "threads": threads or 1, "trials": usual, "seeds": each,
-            "max-trials": max_trials, "max-images": max_images, "max-mb": max_mb,
-            "max-megapixels": max_megapixels, "queue": queue,
+            "workers": workers, "threads": threads or 1, "max-trials": max_trials,
+            "max-images": max_images, "max-mb": max_mb, "max-megapixels": max_megapixels,
+            "queue": queue,
             "keep-days": 1 if keep_days is None else keep_days,
         },
         {"workers": 0},
     )  # fmt: skip
     token = _token(open_to_others=not is_loopback(host))
-    url = absolute_url(setting("storage", storage, DEFAULT_STORAGE))
-    rule = parse_reference(setting("reference", reference, "gradcam@0.3")).text
+    url = absolute_url(where.storage)
+    rule = parse_reference(usual.reference).text
     check_storage(url, write=True)
     with tidy_end(), bound_socket(host, port) as bound:
         open_storage(url).close()  # its tables are made once, here, not by every worker at once
         plan = ServicePlan(
             storage=url,
             folder=str(service_folder(url).resolve()),
-            model=setting("model", model, "resnet50"),
-            weights=_found(setting("weights", weights)),
-            device=setting("device", device),
-            cam_layer=setting("cam_layer", cam_layer),
-            engine=setting("engine", engine, "auto"),
-            seeds=each,
+            model=classifier.model or "resnet50",
+            weights=_found(classifier.weights),
+            device=classifier.device,
+            cam_layer=classifier.cam_layer,
+            engine=engine.engine,
+            seeds=usual.seeds,
             threads=threads or max(1, (os.cpu_count() or 1) // max(1, workers)),
             megapixels=max_megapixels,
         )
@@ -131,7 +126,7 @@ def serve(
                 trials=max_trials, kept_days=keep_days,
                 listeners=min(ServiceLimits.listeners, connection_limits().busy // 2),
             ),
-            defaults=Defaults(min(usual, max_trials), rule),
+            defaults=Defaults(min(usual.trials, max_trials), rule),
             token=token,
             workers=lambda: crew.alive,
             supplement=lambda: dissection_part(latest_dissections(url)),

@@ -18,7 +18,7 @@ from studies.runtime_doubt import doubtful_seconds
 from studies.stagnation import is_stagnant
 from studies.storage import describe
 from tuner.cli.front import shown_front
-from tuner.cli.option_groups import AsJson, StorageOptions, takes_groups
+from tuner.cli.options import AsJson, StorageOptions, takes_groups
 from tuner.cli.output import console, table, write_json
 
 if TYPE_CHECKING:

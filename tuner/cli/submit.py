@@ -17,35 +17,34 @@ from explainers.errors import InvalidInput, StorageError, SubmissionError
 from studies.records import add_submission, submissions
 from studies.score_board import fetch_board
 from studies.server_requests import GRADING, parse_address
-from studies.storage import DEFAULT_STORAGE, check_storage
+from studies.storage import check_storage
 from studies.submission import check_token, send, unencrypted_warning
-from tuner.cli import options
-from tuner.cli.context import DEFAULT_CATALOG
+from tuner.cli.options import (
+    AsJson,
+    CatalogOption,
+    CutoffOption,
+    ServerOption,
+    StorageOptions,
+    StudyOptions,
+    takes_groups,
+)
 from tuner.cli.output import console, errors, write_json
-from tuner.cli.settings import setting
 from tuner.cli.submission import pack, show_answer, show_board, show_submission
 
 __all__ = ["leaderboard", "submit"]
 
 _TOKEN = "LIME_TUNER_TOKEN"
 
-Url = Annotated[
-    str | None, typer.Option("--url", help="Address of the grading server.", show_default=False)
-]
 
-
+@takes_groups
 def submit(
+    server: ServerOption,
+    limit: CutoffOption,
+    where: StudyOptions,
+    catalog: CatalogOption,
     file: Annotated[
         Path | None,
         typer.Argument(help="A pickle of LIME parameters; without one the study is exported."),
-    ] = None,
-    url: Url = None,
-    study: options.Study = None,
-    catalog: options.Catalog = None,
-    storage: options.Storage = None,
-    cutoff: Annotated[
-        float | None,
-        typer.Option(help="Send nothing that is predicted to take more seconds for all images."),
     ] = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the evaluation.")] = 900,
     retries: Annotated[
@@ -58,26 +57,24 @@ def submit(
         bool,
         typer.Option("--yes", help="Send also what is predicted to be worse than the last answer."),
     ] = False,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Send a pickle to a grading server, wait for its result, and record it.
 
     The token comes from the environment variable LIME_TUNER_TOKEN, from nowhere else.
     """
-    server = _server(url)
-    address = parse_address(server)
-    limit = setting("cutoff", cutoff)
-    _check_seconds("cutoff", limit)
-    _check_seconds("timeout", timeout)
+    url = _url(server)
+    address = parse_address(url)
+    if not 0 < timeout < math.inf:
+        raise InvalidInput(f"--timeout {timeout!r}: give seconds, more than 0")
     token = None if dry_run else check_token(_token())
-    database = setting("storage", storage, DEFAULT_STORAGE)
+    database = where.storage
     if not dry_run:
         check_storage(database, write=True)  # what could not be recorded is not sent
     sent = pack(
-        file, catalog_source=setting("catalog", catalog, DEFAULT_CATALOG),
-        study=setting("study", study), storage=database,
-    )  # fmt: skip
-    unchecked = None if limit is None else sent.check_cutoff(limit)
+        file, catalog_source=catalog.catalog, study=where.study, storage=database
+    )
+    unchecked = None if limit.cutoff is None else sent.check_cutoff(limit.cutoff)
     earlier = submissions(database, address.base)
     worse = sent.worse_than(earlier[-1]) if earlier else ""
     if worse and not (yes or dry_run or _on_terminal()):
@@ -97,7 +94,7 @@ def submit(
         raise SubmissionError("nothing was sent, as you have decided")
     with _waiting(f"{address.base} evaluates") as on_message:
         answer = send(
-            server, token, sent.data, read_seconds=timeout, retries=retries, on_message=on_message
+            url, token, sent.data, read_seconds=timeout, retries=retries, on_message=on_message
         )
     failure: StorageError | None = None
     try:
@@ -112,14 +109,13 @@ def submit(
         raise failure
 
 
-def leaderboard(
-    url: Url = None, storage: options.Storage = None, as_json: options.AsJson = False
-) -> None:
+@takes_groups
+def leaderboard(server: ServerOption, where: StorageOptions, as_json: AsJson = False) -> None:
     """Show a grading server's score board, with our own results marked."""
-    server = _server(url)
-    address = parse_address(server)
-    mine = submissions(setting("storage", storage, DEFAULT_STORAGE), address.base)
-    rows = fetch_board(server)
+    url = _url(server)
+    address = parse_address(url)
+    mine = submissions(where.storage, address.base)
+    rows = fetch_board(url)
     ours = [
         next((each.at for each in reversed(mine) if row.shows(each.avg_iou, each.avg_time)), None)
         for row in rows
@@ -138,16 +134,10 @@ def leaderboard(
     write_json({"url": address.base, "rows": lines})
 
 
-def _server(url: str | None) -> str:
-    given = setting("url", url)
-    if given is None:
+def _url(server: ServerOption) -> str:
+    if server.url is None:
         raise InvalidInput("no server is named: give --url URL, or url = ... in lime-tuner.toml")
-    return str(given)
-
-
-def _check_seconds(name: str, value: float | None) -> None:
-    if value is not None and not 0 < value < math.inf:
-        raise InvalidInput(f"{name} {value!r}: give seconds, more than 0")
+    return server.url
 
 
 def _token() -> str:

@@ -10,17 +10,18 @@ import typer
 from tuner.cli.catalog_scope import show_catalog_summary
 from tuner.cli.context import open_workplace
 from tuner.cli.job import Job, log_path, notified, notify_address
-from tuner.cli.option_groups import (
+from tuner.cli.options import (
     AsJson,
+    Calibrated,
     CatalogOptions,
     ClassifierOptions,
     JobOptions,
     MachineOptions,
+    Portfolio,
     ReferenceOptions,
     StudyOptions,
     takes_groups,
 )
-from tuner.cli.options import Calibrated, Portfolio
 from tuner.cli.output import write_json
 from tuner.cli.tune_run import TuneRequest, run_tuning
 from tuner.cli.tune_summary import show_summary

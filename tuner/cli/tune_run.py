@@ -19,7 +19,7 @@ from tuner.cli.calibration import known_calibration
 from tuner.cli.catalog_scope import run_catalog_scope
 from tuner.cli.context import Workplace
 from tuner.cli.job import Job, logged
-from tuner.cli.option_groups import MachineOptions
+from tuner.cli.options import MachineOptions
 from tuner.cli.output import errors
 from tuner.cli.study_watcher import StudyWatcher
 from tuner.cli.tune_specs import SpecRequest, specs_of

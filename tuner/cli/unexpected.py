@@ -76,7 +76,7 @@ def _is_plain(error: Exception) -> bool:
 def _storage(given: Mapping[str, Any]) -> str | None:
     # Loaded only where something has gone wrong, since every command is wrapped in this.
     from studies.storage import parse_url
-    from tuner.cli.option_groups import StorageOptions, given_options
+    from tuner.cli.options import StorageOptions, given_options
 
     try:
         options = {"storage": given.get("storage") or given.get("source")}
@@ -90,7 +90,7 @@ def _storage(given: Mapping[str, Any]) -> str | None:
 def _log(given: Mapping[str, Any], storage: str | None) -> Path | None:
     """Where a command logs to that has such an option."""
     from tuner.cli.job import log_path
-    from tuner.cli.option_groups import JobOptions, given_options
+    from tuner.cli.options import JobOptions, given_options
 
     if storage is None or "log" not in given:
         return None

@@ -17,7 +17,7 @@ from explainers.errors import InvalidInput
 from studies.storage import check_storage
 from studies.storage.reconnecting import trouble_told, until_reachable
 from tuner.cli.job import Job, log_path, logged, notified, notify_address
-from tuner.cli.option_groups import (
+from tuner.cli.options import (
     AssetsOption,
     EngineOptions,
     JobOptions,

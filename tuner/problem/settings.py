@@ -12,9 +12,13 @@ from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
 from tuner.clock import until_clock
 from tuner.options import Option, check_options, options_of
-from tuner.problem import BoundsStopping, SearchSpace, StoppingRule, load_space
+from tuner.problem.search_space import SearchSpace, load_space
+from tuner.problem.stopping import BoundsStopping, StoppingRule
 
-__all__ = ["AGREEMENT", "FAITHFUL", "FIDELITY", "OBJECTIVES", "SAMPLERS", "TuningSettings"]
+__all__ = [
+    "AGREEMENT", "FAITHFUL", "FIDELITY", "OBJECTIVES", "SAMPLERS", "Seeds", "Trials",
+    "TuningSettings",
+]  # fmt: skip
 
 # Names only, so that a command's help need not load what bears them; a test compares both.
 AGREEMENT: Final = "agreement"
@@ -29,6 +33,18 @@ _IMAGE, _CATALOG = "image", "catalog"
 _CATALOG_SEEDS, _CATALOG_RUNTIME = 2, 0.125
 # A study's facts have its space; the others say when to end here, not what the study is.
 _NOT_STORED = frozenset({"space", "space_file", "fix", "stopping", "timeout", "until"})
+
+
+Trials = Annotated[
+    int, Option("Trials per image, counting those the study has already.", least=1, most=1_000_000)
+]
+Seeds = Annotated[
+    int,
+    Option(
+        "Explainer seeds a surviving trial is scored on.",
+        f"10, or {_CATALOG_SEEDS} with --scope catalog", least=1, most=10_000,
+    ),
+]  # fmt: skip
 
 
 def _next_moment(text: str) -> datetime:
@@ -50,10 +66,7 @@ class TuningSettings:
         stopping: when a trial is pruned.
     """
 
-    trials: Annotated[
-        int,
-        Option("Trials per image, counting those the study has already.", least=1, most=1_000_000),
-    ] = 60
+    trials: Trials = 60
     timeout: Annotated[
         float | None, Option("Seconds per image after which no trial is started.", above=0)
     ] = None
@@ -69,13 +82,7 @@ class TuningSettings:
         int | None,
         Option("New classifier answers per image after which no trial is started.", least=1),
     ] = None
-    seeds: Annotated[
-        int,
-        Option(
-            "Explainer seeds a surviving trial is scored on.",
-            f"10, or {_CATALOG_SEEDS} with --scope catalog", least=1, most=10_000,
-        ),
-    ] = 10  # fmt: skip
+    seeds: Seeds = 10
     runtime_weight: Annotated[
         float, Option("IoU that the runtime of lime's defaults is worth.", least=0)
     ] = 0.1
