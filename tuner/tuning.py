@@ -22,12 +22,12 @@ from explainers.errors import InvalidInput
 from explainers.images import as_image, image_for
 from explainers.lime import LimeParameters, PredictionCache
 from explainers.references import given_mask, parse_reference
-from studies.assets import cache_folder
-from studies.attributes import LABEL
-from studies.front import FrontPoint
+from studies.catalog.assets import cache_folder
+from studies.results.attributes import LABEL
+from studies.results.front import FrontPoint
+from studies.results.summary import summarise
 from studies.storage import open_storage
 from studies.storage.reconnecting import ReconnectingStorage
-from studies.study_summary import summarise
 from tuner.problem import TuningTask
 from tuner.problem.settings import FIDELITY, TuningSettings
 from tuner.runtime.calibration import runtime_model_for

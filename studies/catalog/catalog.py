@@ -1,7 +1,8 @@
 """Catalogues: which images are studied, under which keys, and where to get them.
 
 A catalogue is a TOML file (the shipped ``tml25``, or a user's), a folder of pictures, or the drawn
-``demo``. Reading a catalogue touches no picture; :mod:`studies.assets` finds and loads those.
+``demo``. Reading a catalogue touches no picture; :mod:`studies.catalog.assets` finds and loads
+those.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from typing import Any
 from explainers.errors import InvalidInput
 from explainers.images import Geometry
 from explainers.messages import warn_once
+from studies.catalog.names import CATALOG_KEY
 from studies.catalog.picture_folder import is_picture_name, read_folder
-from studies.catalog_names import CATALOG_KEY
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,7 +49,7 @@ class CatalogImage:
 
     Attributes:
         key: its name in studies and in the exported pickle; unique in the catalogue.
-        file: file name, looked for in the places of :mod:`studies.assets`; an absolute path, or
+        file: looked for in the places of :mod:`studies.catalog.assets`; an absolute path, or
             one that begins with ``~``, is taken as it is; ``None`` for a scene that is drawn.
         class_name: what it shows, when known.
         type: ``animate`` or ``inanimate``, when known.

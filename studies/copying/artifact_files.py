@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from explainers.errors import StorageError
-from studies.artifacts import Artifacts
+from studies.storage.artifacts import Artifacts
 
 __all__ = ["CopiedFiles", "compare_files", "copy_file"]
 

@@ -11,7 +11,6 @@ import sqlalchemy
 from sqlalchemy import Connection
 
 from explainers.errors import InvalidInput, StorageError
-from studies.artifacts import Artifacts, artifact_store
 from studies.copying.artifact_files import CopiedFiles, compare_files, copy_file
 from studies.copying.our_records import CopiedRows, copy_records
 from studies.copying.whole_studies import (
@@ -34,6 +33,7 @@ from studies.storage import (
     parse_url,
     sqlite_path,
 )
+from studies.storage.artifacts import Artifacts, artifact_store
 from studies.storage.reconnecting import ReconnectingStorage
 
 __all__ = ["Copied", "CopiedStudy", "copy_storage"]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from studies.artifacts import artifact_store
-from studies.best_trial import has_front
+from studies.results.best_trial import has_front
 from studies.storage import open_storage
+from studies.storage.artifacts import artifact_store
 
 if TYPE_CHECKING:
     import optuna

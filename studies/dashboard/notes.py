@@ -12,8 +12,8 @@ from explainers.metrics import Faithfulness
 from explainers.references import Reliability  # imports torch, which only tuning needs
 from studies.dashboard.pictures import legend
 from studies.export import parameter_code
-from studies.runtime_doubt import runtime_doubt
-from studies.trial_record import TrialRecord
+from studies.results.runtime_doubt import runtime_doubt
+from studies.results.trial_record import TrialRecord
 
 __all__ = ["ScoredTrial", "study_note"]
 

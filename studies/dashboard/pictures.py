@@ -17,7 +17,7 @@ __all__ = [
 
 PHOTOGRAPH_PICTURE, DEFAULTS_PICTURE = "photograph", "lime defaults"
 """Under these, and under that of its best trial, a study knows its pictures
-(:data:`studies.attributes.PICTURES`)."""
+(:data:`studies.results.attributes.PICTURES`)."""
 
 _SIDE = 256  # about; small images are enlarged by whole numbers, so that outlines are seen
 _EDGE = (0, 0, 0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from studies.dashboard.notes import ScoredTrial
-from studies.front import FrontPoint, pareto_front
+from studies.results.front import FrontPoint, pareto_front
 
 __all__ = ["runtime_plot"]
 

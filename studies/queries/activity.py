@@ -10,8 +10,8 @@ from datetime import datetime
 import sqlalchemy
 from sqlalchemy import Connection
 
-from studies.attributes import FAILURE, WORKER
 from studies.queries.overview import StudyOverview
+from studies.results.attributes import FAILURE, WORKER
 from studies.storage import connected
 from studies.storage.optuna_tables import (
     STUDIES,

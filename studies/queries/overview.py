@@ -13,13 +13,13 @@ from sqlalchemy import Connection
 
 from explainers.masks import stored_coverage
 from explainers.metrics import Faithfulness
-from studies.attributes import DEFAULTS_ORIGIN, RETRIES
-from studies.best_trial import weight_of
-from studies.explained_class import CLASS_ATTRIBUTES, ExplainedClass
-from studies.front import ByWeight, Choice, FrontPoint
 from studies.queries.damage import decoded
 from studies.queries.trials import front_in, number_by, trial_attributes
-from studies.runtime_doubt import runtime_doubt
+from studies.results.attributes import DEFAULTS_ORIGIN, RETRIES
+from studies.results.best_trial import weight_of
+from studies.results.explained_class import CLASS_ATTRIBUTES, ExplainedClass
+from studies.results.front import ByWeight, Choice, FrontPoint
+from studies.results.runtime_doubt import runtime_doubt
 from studies.storage import check_storage, connected
 from studies.storage.optuna_tables import (
     STUDIES,

@@ -9,8 +9,8 @@ import sqlalchemy
 from sqlalchemy import Connection
 
 from explainers.errors import InvalidInput
-from studies.front import Choice, FrontPoint, pareto_front
 from studies.queries.damage import decoded
+from studies.results.front import Choice, FrontPoint, pareto_front
 from studies.storage import connected
 from studies.storage.optuna_tables import STUDIES, TRIAL_ATTRIBUTES, TRIAL_VALUES, TRIALS
 

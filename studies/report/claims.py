@@ -12,11 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.metrics import CAMS, LIME_DEFAULT, LIME_TUNED
-from studies.analysis import agreement_with_cams, by_complexity, by_type, methods_of, values_of
 from studies.records import ComparisonRun
 from studies.report.blocks import Claim
 from studies.report.wording import around
-from studies.statistics import GroupDifference, Interval, mean
+from studies.results.analysis import (
+    agreement_with_cams,
+    by_complexity,
+    by_type,
+    methods_of,
+    values_of,
+)
+from studies.results.statistics import GroupDifference, Interval, mean
 
 __all__ = ["claims"]
 

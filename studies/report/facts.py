@@ -11,15 +11,15 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from explainers.lime import LimeParameters
-from studies.attributes import DEFAULTS_ORIGIN
-from studies.best_trial import weight_of
-from studies.catalog_names import CATALOG_KEY
-from studies.constraint_cost import ConstraintCost, constraint_cost
+from studies.catalog.names import CATALOG_KEY
 from studies.export import settings_digest
 from studies.queries import StudyOverview, best_parameters, overview, study_attributes
 from studies.records import ComparisonRun, VerifiedImage, latest_comparison, verified_images
+from studies.results.attributes import DEFAULTS_ORIGIN
+from studies.results.best_trial import weight_of
+from studies.results.constraint_cost import ConstraintCost, constraint_cost
+from studies.results.trial_record import TrialRecord
 from studies.storage import describe, open_storage
-from studies.trial_record import TrialRecord
 
 __all__ = ["ReportFacts", "StudyFacts", "gather"]
 

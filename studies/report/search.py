@@ -8,8 +8,8 @@ import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
-from studies.best_trial import trial_score
 from studies.report.facts import ReportFacts
+from studies.results.best_trial import trial_score
 
 __all__ = ["FEWEST_FOR_IMPORTANCE", "histories", "importances"]
 

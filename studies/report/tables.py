@@ -11,11 +11,11 @@ from itertools import combinations
 from pathlib import Path
 
 from explainers.metrics import MEASURES
-from studies.analysis import agreement_matrix, by_complexity, by_type, methods_of
-from studies.best_trial import trial_score
 from studies.records import ComparisonRun
 from studies.report.facts import ReportFacts
 from studies.report.wording import in_columns
+from studies.results.analysis import agreement_matrix, by_complexity, by_type, methods_of
+from studies.results.best_trial import trial_score
 
 __all__ = ["all_tables", "write_tables"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from studies.statistics import Interval
+from studies.results.statistics import Interval
 
 __all__ = ["around", "counted", "in_columns", "number", "sentence"]
 

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Column, Connection, DateTime, Enum, Float, Integer, String, Table
 
-from studies.attributes import WORKER
+from studies.results.attributes import WORKER
 
 __all__ = [
     "GRACE_SECONDS", "STUDIES", "STUDY_ATTRIBUTES", "STUDY_DIRECTIONS", "TABLES", "TRIALS",

@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import StorageAway, StorageError
 from explainers.messages import one_line
-from studies.attributes import DEFAULTS_ORIGIN, FAILURE, RETRIES
 from studies.full_disk import is_full
+from studies.results.attributes import DEFAULTS_ORIGIN, FAILURE, RETRIES
 from studies.storage import optuna_tables
 from studies.storage.errors import database_reason, is_away, trouble_of
 from studies.storage.optuna_tables import GRACE_SECONDS, RunningTrial

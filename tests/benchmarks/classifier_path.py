@@ -26,7 +26,7 @@ from explainers.engines import ENGINES, Engine, make_engine
 from explainers.errors import InvalidInput
 from explainers.images import array_digest
 from explainers.lime import Perturbation, PredictionCache, Segmentation, hidden_image
-from studies.assets import cache_folder
+from studies.catalog.assets import cache_folder
 from tests.benchmarks.common import (
     benchmark_classifier,
     photographs,

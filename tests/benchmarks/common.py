@@ -27,9 +27,9 @@ from explainers.errors import LimeTunerError, MissingAsset
 from explainers.lime import LimeParameters, PredictionCache
 from explainers.machine_load import LoadMeter
 from explainers.references import parse_reference
-from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
-from studies.score import score
+from studies.catalog.assets import StudyImage, cache_folder, load_study_image
+from studies.results.score import score
 from tuner.problem import TuningTask
 from tuner.runtime.calibration import runtime_model_for
 from tuner.runtime.model import RuntimeModel

@@ -21,8 +21,8 @@ import optuna
 
 from explainers.classifiers import Classifier
 from explainers.lime import LimeParameters
-from studies.assets import StudyImage
-from studies.front import ByWeight
+from studies.catalog.assets import StudyImage
+from studies.results.front import ByWeight
 from tests.benchmarks.common import (
     benchmark_classifier,
     fresh_score,

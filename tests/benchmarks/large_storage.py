@@ -24,9 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import LimeTunerError
 from explainers.lime import LimeParameters
-from studies.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
+from studies.results.attributes import DEFAULTS_ORIGIN, FAILURE, WORKER
+from studies.results.trial_record import TrialRecord
 from studies.storage import open_storage
-from studies.trial_record import TrialRecord
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say, seconds_of
 from tuner.problem import SearchSpace
 

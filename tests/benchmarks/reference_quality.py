@@ -27,8 +27,8 @@ from explainers.classifiers import Classifier, load_classifier
 from explainers.errors import InvalidInput, UnusableReference
 from explainers.masks import check_reference, intersection_over_union
 from explainers.references import estimate_reliability, parse_reference
-from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
+from studies.catalog.assets import StudyImage, load_study_image
 from tests.benchmarks.common import benchmark_classifier, run_benchmark, say
 from tests.object_masks import object_masks
 

@@ -19,7 +19,7 @@ from scipy import stats
 
 from explainers.errors import LimeTunerError
 from explainers.lime import LimeParameters
-from studies.assets import StudyImage
+from studies.catalog.assets import StudyImage
 from studies.export import FIRST_FRESH_SEED, VerificationCase, verify_image
 from tests.benchmarks.common import (
     benchmark_classifier,

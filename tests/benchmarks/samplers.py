@@ -33,8 +33,8 @@ import torch
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
-from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
+from studies.catalog.assets import StudyImage, load_study_image
 from tests.benchmarks.common import (
     benchmark_classifier,
     fresh_score,

@@ -24,8 +24,8 @@ import optuna
 
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.lime import LimeParameters
+from studies.results.trial_record import TrialRecord
 from studies.storage import describe, holds_studies, open_storage, sqlite_path
-from studies.trial_record import TrialRecord
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say
 from tuner.problem import SearchSpace, TuningSettings
 from tuner.study import has_room

@@ -26,8 +26,8 @@ from lime.lime_image import LimeImageExplainer
 from explainers.classifiers import Classifier
 from explainers.lime import LimeParameters, explanation_mask
 from explainers.masks import intersection_over_union
-from studies.assets import StudyImage
-from studies.score import score
+from studies.catalog.assets import StudyImage
+from studies.results.score import score
 from tests.benchmarks.common import (
     benchmark_classifier,
     fresh_score,

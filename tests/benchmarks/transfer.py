@@ -34,9 +34,9 @@ from explainers.classifiers import Classifier
 from explainers.engines import make_engine
 from explainers.lime import LimeParameters, PredictionCache
 from explainers.references import Reference, parse_reference
-from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import load_catalog
-from studies.catalog_names import CATALOG_KEY
+from studies.catalog.assets import StudyImage, cache_folder, load_study_image
+from studies.catalog.names import CATALOG_KEY
 from studies.export import FIRST_FRESH_SEED, VerificationCase, verify_image
 from studies.storage import open_storage
 from tests.benchmarks.common import (

@@ -48,7 +48,7 @@ from explainers.lime import (
     explanation_mask,
 )
 from explainers.masks import intersection_over_union
-from studies.assets import StudyImage
+from studies.catalog.assets import StudyImage
 from tests.benchmarks.common import (
     benchmark_classifier,
     photographs,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import optuna
 
 from explainers.lime import LimeParameters
-from studies.attributes import DEFAULTS_ORIGIN
+from studies.results.attributes import DEFAULTS_ORIGIN
+from studies.results.trial_record import TrialRecord
 from studies.storage import open_storage
-from studies.trial_record import TrialRecord
 
 
 def random_studies(url: str, prefix: str, keys: tuple[str, ...], trials: int) -> None:

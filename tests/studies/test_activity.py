@@ -8,8 +8,8 @@ import optuna
 import pytest
 import sqlalchemy
 
-from studies.attributes import FAILURE, WORKER
 from studies.queries import activity, overview
+from studies.results.attributes import FAILURE, WORKER
 from studies.storage import GRACE_SECONDS, open_storage
 from tests.studies.study_samples import random_studies
 

@@ -16,7 +16,8 @@ from explainers.metrics import (
     Measured,
     PictureFacts,
 )
-from studies.analysis import (
+from studies.records import ComparedImage, ComparisonRun
+from studies.results.analysis import (
     agreement_matrix,
     agreement_with_cams,
     by_complexity,
@@ -25,7 +26,6 @@ from studies.analysis import (
     lost_fidelity,
     methods_of,
 )
-from studies.records import ComparedImage, ComparisonRun
 
 BLANK = np.zeros((2, 2))
 

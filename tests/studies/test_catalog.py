@@ -11,8 +11,8 @@ from PIL import Image
 
 from explainers.errors import InvalidImage, InvalidInput, MissingAsset
 from explainers.images import Geometry
-from studies.assets import find_file, load_study_image
 from studies.catalog import load_catalog
+from studies.catalog.assets import find_file, load_study_image
 
 KEYS = [
     "West_Highland_white_terrier",

@@ -22,7 +22,6 @@ from optuna.trial import TrialState
 from sqlalchemy.orm import Session
 
 from explainers.errors import InvalidInput, StorageError
-from studies.artifacts import Artifacts, artifact_store
 from studies.copying import Copied, CopiedRows, copy_storage
 from studies.queries import overview
 from studies.records import (
@@ -45,6 +44,7 @@ from studies.records.tables import (
     UnitRow,
 )
 from studies.storage import GRACE_SECONDS, artifact_folder, holds_studies, open_storage
+from studies.storage.artifacts import Artifacts, artifact_store
 from studies.storage.reconnecting import ReconnectingStorage
 from tests.studies.any_studies import AnyStudy, any_studies, told_of
 from tests.studies.comparison_samples import comparison_run

@@ -12,15 +12,15 @@ from optuna.trial import TrialState
 
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
-from studies.best_trial import best_trial, front_of, trial_score
-from studies.front import ByWeight, FrontPoint, WithinBudget, pareto_front
-from studies.predicted import predictions
 from studies.queries import best_parameters, overview
 from studies.report import gather
 from studies.report.search import histories, importances
 from studies.report.tables import all_tables
+from studies.results.best_trial import best_trial, front_of, trial_score
+from studies.results.front import ByWeight, FrontPoint, WithinBudget, pareto_front
+from studies.results.predicted import predictions
+from studies.results.trial_record import TrialRecord
 from studies.storage import open_storage
-from studies.trial_record import TrialRecord
 
 _LONGEST = 2.0  # seconds of lime's defaults
 

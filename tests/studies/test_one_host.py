@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from explainers.errors import StorageError
-from studies.attributes import WORKER
 from studies.queries import overview
+from studies.results.attributes import WORKER
 from studies.storage import check_storage, open_storage
 
 

@@ -9,9 +9,9 @@ import optuna
 import pytest
 
 from explainers.lime import LimeParameters, Regressor, Segmentation
-from studies.predicted import Prediction, mean_prediction, predictions
+from studies.results.predicted import Prediction, mean_prediction, predictions
+from studies.results.trial_record import TrialRecord
 from studies.storage import open_storage
-from studies.trial_record import TrialRecord
 
 TUNED = LimeParameters(
     segmentation=Segmentation.of("slic", n_segments=12, compactness=10), num_samples=64,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.score import score
+from studies.results.score import score
 
 UNIT = st.floats(0, 1)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from explainers.errors import SubmissionError
 from studies.records.grades import Grade
-from studies.score_board import BoardRow, fetch_board, read_board
+from studies.submission.score_board import BoardRow, fetch_board, read_board
 from studies.web.grading.board import board_page
 from tests.studies.scripted_server import Reply, page, problem, scripted
 

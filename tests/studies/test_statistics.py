@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from studies.statistics import correlation, difference, mean
+from studies.results.statistics import correlation, difference, mean
 
 
 def test_exact_test_counts_the_splits() -> None:

@@ -9,10 +9,10 @@ import optuna
 import pytest
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
-from studies.attributes import DEFAULTS_ORIGIN
 from studies.queries import best_parameters, overview, study_attributes
+from studies.results.attributes import DEFAULTS_ORIGIN
+from studies.results.trial_record import TrialRecord
 from studies.storage import check_storage, describe, holds_studies, open_storage
-from studies.trial_record import TrialRecord
 
 
 def test_a_new_file_is_in_wal_mode_and_empty(tmp_path: Path) -> None:

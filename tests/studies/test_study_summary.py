@@ -9,9 +9,9 @@ import optuna
 import pytest
 
 from explainers.lime import LimeParameters
+from studies.results.summary import image_document, summarise
+from studies.results.trial_record import TrialRecord
 from studies.storage import open_storage
-from studies.study_summary import image_document, summarise
-from studies.trial_record import TrialRecord
 from tests.studies.study_samples import random_studies
 
 

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explainers.errors import InvalidInput, LimeTunerError
-from studies.server_requests import parse_address
-from studies.submission import Answer, check_token, send, unencrypted_warning
+from studies.submission.client import Answer, check_token, send, unencrypted_warning
+from studies.submission.requests import parse_address
 from tests.studies.scripted_server import Reply, found, problem, scripted
 
 TOKEN = 'team 7/"s3cret"&<é>'

@@ -9,7 +9,7 @@ import pytest
 
 from explainers.classifiers import Classifier
 from explainers.lime import Segmentation
-from studies.score import score
+from studies.results.score import score
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.problem import SearchSpace
 from tuner.samplers import Candidate, Candidates

@@ -295,7 +295,7 @@ def test_an_interrupted_command_says_so(
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tuner.cli.tune_run.run_studies", interrupt)
+    monkeypatch.setattr("tuner.cli.search.tune_run.run_studies", interrupt)
     assert "interrupted" in cli.refused("tune", *DEMO, *FAST, status=(130,))
 
 

@@ -24,10 +24,10 @@ from PIL import Image
 
 from explainers.lime import LimeParameters, PredictionCache
 from explainers.references import Reference
-from studies.artifacts import ArtifactFolder, artifact_store
 from studies.dashboard import dashboard_app
+from studies.results.trial_record import TrialRecord
 from studies.storage import artifact_folder, open_storage
-from studies.trial_record import TrialRecord
+from studies.storage.artifacts import ArtifactFolder, artifact_store
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
@@ -194,7 +194,7 @@ def test_it_tunes_where_no_dashboard_is_installed(
     here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        for module in ("studies.dashboard.app", "tuner.cli.serving"):
+        for module in ("studies.dashboard.app", "tuner.cli.servers.serving"):
             patched.setattr(f"{module}.find_spec", lambda name: None)
         study, folder = tuned_in(here)
         line = cli.refused("dashboard", status=(2,))

@@ -17,7 +17,7 @@ from explainers.lime import LimeParameters, PredictionCache, Segmentation
 from explainers.metrics import Faithfulness
 from explainers.references import Reference
 from studies.catalog.demo import DEMO_SEEDS, draw_scene
-from studies.trial_record import TrialRecord
+from studies.results.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
 from tests.tuner.tiny import tiny_picture

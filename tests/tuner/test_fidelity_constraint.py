@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
-from studies.trial_record import TrialRecord
+from studies.results.trial_record import TrialRecord
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.objectives import Fidelity, default_fidelity, fidelity_of
 from tuner.problem import TuningSettings

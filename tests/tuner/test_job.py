@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import make_url
 
-from studies.notification import notify, parse_notify_address
+from studies.submission.notification import notify, parse_notify_address
 from tests.studies.scripted_server import page, scripted
 from tests.tuner.command_line import Cli
 from tests.tuner.tiny import TUNE_TINY
@@ -157,7 +157,7 @@ def test_the_end_is_told(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr("tuner.cli.tune_run.run_studies", interrupt)
+            patch.setattr("tuner.cli.search.tune_run.run_studies", interrupt)
             code, _, err = cli(*TUNE)
         assert code == 130
         assert "interrupted" in err

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from studies.queries import StudyOverview
-from studies.stagnation import is_stagnant
+from studies.results.stagnation import is_stagnant
 from tuner.problem.settings import TuningSettings
 from tuner.workers.needs import neediest, needs
 

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, PredictionCache, Segmentation
-from studies.attributes import DEFAULTS_ORIGIN, TRIAL_ATTRIBUTES
+from studies.results.attributes import DEFAULTS_ORIGIN, TRIAL_ATTRIBUTES
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.objectives import OBJECTIVES, make_objective
 from tuner.problem import AGREEMENT, FAITHFUL, CatalogTask, SearchTask, TuningSettings, TuningTask

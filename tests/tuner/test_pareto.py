@@ -15,11 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
-from studies.attributes import DEFAULTS_ORIGIN, STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
-from studies.best_trial import point_of
 from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from studies.dashboard import dashboard_app
-from studies.front import FrontPoint, pareto_front
+from studies.results.attributes import DEFAULTS_ORIGIN, STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
+from studies.results.best_trial import point_of
+from studies.results.front import FrontPoint, pareto_front
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import (
@@ -239,7 +239,7 @@ def test_others_join_copy_look_and_report(here: Path, cli: Cli) -> None:
 
 
 def test_pictures_are_drawn_once(tiny_classifier: Classifier, tmp_path: Path) -> None:
-    from studies.artifacts import ArtifactFolder
+    from studies.storage.artifacts import ArtifactFolder
     from tuner.study import StudyNotes
 
     task = tiny_task(tiny_classifier)

@@ -12,8 +12,8 @@ import pytest
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, Segmentation
-from studies.attributes import DEFAULTS_ORIGIN
-from studies.trial_record import TrialRecord
+from studies.results.attributes import DEFAULTS_ORIGIN
+from studies.results.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tests.tuner.tiny import TINY

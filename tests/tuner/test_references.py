@@ -11,8 +11,8 @@ from PIL import Image
 
 from explainers.errors import InvalidInput, MissingAsset
 from explainers.images import Geometry
-from studies.assets import StudyImage, load_study_image
 from studies.catalog import Catalog, load_catalog
+from studies.catalog.assets import StudyImage, load_study_image
 from tuner.problem.references import own_mask, own_masks
 
 _GEOMETRY = Geometry(None, 24)

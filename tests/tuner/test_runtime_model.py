@@ -13,7 +13,7 @@ from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, Segmentation
 from explainers.machine_load import LoadMeter
-from studies.runtime_doubt import doubtful_seconds, runtime_doubt
+from studies.results.runtime_doubt import doubtful_seconds, runtime_doubt
 from tests.tuner.scenes import RUNTIME_MODEL
 from tuner import runtime_measurement
 from tuner.runtime.measurement import calibrate, ordered_by_batch

@@ -15,8 +15,8 @@ from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, PredictionCache, Segmentation, explain, explanation_mask
 from explainers.masks import intersection_over_union
-from studies.assets import StudyImage, load_study_image
 from studies.catalog import load_catalog
+from studies.catalog.assets import StudyImage, load_study_image
 from tuner.server.answers import KnownAnswer
 from tuner.server.rules import (
     MASK_RULES,

@@ -16,9 +16,9 @@ import optuna
 import pytest
 
 from explainers.references import Reference
-from studies.attributes import WORKER
+from studies.results.attributes import WORKER
+from studies.results.summary import image_document
 from studies.storage import open_storage
-from studies.study_summary import image_document
 from tests.studies.study_samples import random_studies
 from tests.tuner.command_line import Cli
 

@@ -414,7 +414,8 @@ def test_every_command_compares_before_it_writes(
     only, own = ["--images", "b"], ["--reference", "masks"]
     cli.ok(*tune, *only, *own, "--trials", "1")
     with monkeypatch.context() as patched:  # prices that are stored are not measured again
-        patched.setattr("tuner.cli.tune_specs.runtime_model_for", lambda *_: pytest.fail("again"))
+        price = "tuner.cli.search.tune_specs.runtime_model_for"
+        patched.setattr(price, lambda *_: pytest.fail("measured"))
         cli.ok(*tune, *only, *own, "--trials", "1")
         cli.ok(*tune, *only, "--reference", str(here / "masks"), "--trials", "1")
     before = _everything(url)

@@ -295,7 +295,7 @@ def test_an_interrupted_wait_says_what_may_go_on(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("studies.submission.request", interrupt)
+    monkeypatch.setattr("studies.submission.client.request", interrupt)
     code, _, err = cli("submit", "--url", "http://127.0.0.1:9", "--json")
     assert code == 130
     assert "lime-tuner leaderboard" in err

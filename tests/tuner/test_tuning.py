@@ -18,8 +18,8 @@ from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput, UnusableReference
 from explainers.lime import LimeParameters, explanation_mask
 from explainers.masks import intersection_over_union
-from studies.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
-from studies.trial_record import TrialRecord
+from studies.results.attributes import STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES
+from studies.results.trial_record import TrialRecord
 from tests.tuner.scenes import (
     IMAGE,
     MASK,

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from studies.queries import overview
-from studies.stagnation import is_stagnant
+from studies.results.stagnation import is_stagnant
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.tiny import TUNE_TINY

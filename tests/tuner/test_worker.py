@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from studies.attributes import RETRIES
 from studies.queries import overview
+from studies.results.attributes import RETRIES
 from studies.storage import open_storage
 from studies.storage.reconnecting import ReconnectingStorage, until_reachable
 from tests.studies.clusters import private_cluster

@@ -30,65 +30,68 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "quickstart": Command(
-        "quickstart",
+        "search.quickstart",
         "Tune, export, verify and picture ten drawn scenes with the embedded classifier.",
     ),
-    "tune": Command("tune", "Search LIME's parameters: one study per image, created or resumed."),
+    "tune": Command(
+        "search.tune", "Search LIME's parameters: one study per image, created or resumed."
+    ),
     "status": Command(
-        "status",
+        "results.status",
         "What each study has: trials, best against default, who works on it, and what failed.",
     ),
     "export": Command(
-        "results", "Write the best parameters of every image as a pickle for stock lime."
+        "results.export", "Write the best parameters of every image as a pickle for stock lime."
     ),
     "verify": Command(
-        "results",
+        "results.export",
         "Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock.",
     ),
     "reference": Command(
-        "pictures", "Write the reference masks (KEY.png) and overlays (overlays/KEY.png)."
+        "results.pictures", "Write the reference masks (KEY.png) and overlays (overlays/KEY.png)."
     ),
     "cam": Command(
-        "pictures",
+        "results.pictures",
         "Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.",
     ),
     "explain": Command(
-        "pictures",
+        "results.pictures",
         "Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.",
     ),
     "compare": Command(
-        "compare",
+        "results.compare",
         "Compare Grad-CAM, Score-CAM, Ablation-CAM, LIME's defaults and tuned LIME on every image.",
     ),
     "dissect": Command(
         "dissect", "Label the units of networks by concepts, and say how sure the labels are."
     ),
     "report": Command(
-        "report", "Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv."
+        "results.report",
+        "Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.",
     ),
     "dashboard": Command(
-        "dashboard",
+        "results.dashboard",
         "Serve optuna-dashboard on the storage: studies, trials, pictures, notes, plots.",
     ),
     "portfolio": Command(
-        "portfolio", "Choose the few parameter sets of which the best per image loses least."
+        "search.portfolio", "Choose the few parameter sets of which the best per image loses least."
     ),
     "submit": Command(
-        "submit", "Send a pickle to a grading server, wait for its result, and record it."
+        "servers.submit", "Send a pickle to a grading server, wait for its result, and record it."
     ),
     "leaderboard": Command(
-        "submit", "Show a grading server's score board, with our own results marked."
+        "servers.submit", "Show a grading server's score board, with our own results marked."
     ),
     "calibrate": Command(
-        "calibrate", "Fit runtime and reference rule to what a grading server has answered."
+        "servers.calibrate", "Fit runtime and reference rule to what a grading server has answered."
     ),
     "worker": Command(
-        "worker",
+        "search.worker",
         "Run trials of the studies that need them most, until there is none or it is stopped.",
     ),
-    "grade": Command("grade", "Serve the grading protocol: POST /lime, GET /score_board."),
+    "grade": Command("servers.grade", "Serve the grading protocol: POST /lime, GET /score_board."),
     "serve": Command(
-        "serve",
+        "servers.serve",
         "Serve the API, the page, the dashboard and the reports; worker processes do the jobs.",
     ),
     "copy": Command(

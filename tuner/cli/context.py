@@ -10,8 +10,8 @@ from pathlib import Path
 from explainers.classifiers import BlackBox, Classifier, class_number
 from explainers.errors import InvalidInput
 from explainers.references import Reference, parse_reference
-from studies.assets import StudyImage, assets_folder, load_study_image
 from studies.catalog import Catalog, load_catalog
+from studies.catalog.assets import StudyImage, assets_folder, load_study_image
 from tuner.cli.options import CatalogOptions, ClassifierOptions
 from tuner.cli.output import download_progress, steps_within, work_progress
 from tuner.problem.references import own_masks

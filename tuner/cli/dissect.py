@@ -121,7 +121,7 @@ def dissect(
     from dissection.records import add_dissection
     from dissection.reference_files import write_descriptions
     from dissection.similarity import similarity_method
-    from studies.assets import cache_folder
+    from studies.catalog.assets import cache_folder
     from studies.storage import DEFAULT_STORAGE, check_storage, open_storage
 
     sources = {

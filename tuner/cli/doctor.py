@@ -100,7 +100,7 @@ def _torchvision() -> str:
 def _cache() -> str:
     import tempfile
 
-    from studies.assets import cache_folder
+    from studies.catalog.assets import cache_folder
 
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,8 +118,8 @@ def _storage(url: str) -> str:
 
 
 def _photographs(assets: Path | None) -> str:
-    from studies.assets import find_local_file
     from studies.catalog import load_catalog
+    from studies.catalog.assets import find_local_file
 
     catalog = load_catalog(DEFAULT_CATALOG)
     here = [entry.key for entry in catalog.images if find_local_file(catalog, entry, assets)]
@@ -155,7 +155,7 @@ class _Speeds:
 
     def _of_engine(self, name: str) -> str:
         from explainers.engines import make_engine
-        from studies.assets import cache_folder
+        from studies.catalog.assets import cache_folder
 
         try:
             says = f"{name} {metadata.version(name)}"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from explainers.errors import LimeTunerError
-from studies.notification import NotifyAddress, notify, parse_notify_address
-from studies.outcome import outcome
+from studies.results.outcome import outcome
 from studies.storage import describe, sqlite_path, this_host
+from studies.submission.notification import NotifyAddress, notify, parse_notify_address
 from tuner.cli.output import errors
 from tuner.log_file import LOG_FILE, log_to
 

@@ -156,7 +156,7 @@ def _recorded(error: BaseException, storage: str | None, log: Path | None) -> st
 
 def _logs(storage: str | None, log: Path | None) -> Iterator[Path]:
     """That of the command; beside the database; in the cache; among temporary files."""
-    from studies.assets import cache_folder
+    from studies.catalog.assets import cache_folder
     from studies.storage import sqlite_path
 
     if log is not None:

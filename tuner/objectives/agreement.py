@@ -11,8 +11,8 @@ import optuna
 from optuna.trial import TrialState
 
 from explainers.errors import InvalidInput
-from studies.best_trial import point_of
-from studies.score import score
+from studies.results.best_trial import point_of
+from studies.results.score import score
 from tuner.objectives.constraint import lost_fidelity
 from tuner.objectives.draft import Measured, TrialDraft
 from tuner.objectives.interface import Objective

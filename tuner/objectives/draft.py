@@ -10,7 +10,7 @@ import optuna
 
 from explainers.lime import LimeParameters
 from explainers.metrics import Faithfulness
-from studies.trial_record import TrialRecord
+from studies.results.trial_record import TrialRecord
 from tuner.problem import MapView, SearchSpace, SearchTask
 from tuner.runtime.model import RuntimeParts
 

@@ -30,10 +30,10 @@ from optuna.trial import TrialState
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, Segmentation
 from explainers.metrics import Faithfulness
-from studies.attributes import DEFAULTS_ORIGIN
-from studies.best_trial import best_trial
-from studies.score import score
-from studies.trial_record import TrialRecord
+from studies.results.attributes import DEFAULTS_ORIGIN
+from studies.results.best_trial import best_trial
+from studies.results.score import score
+from studies.results.trial_record import TrialRecord
 from tuner.objectives.draft import Measured, TrialDraft
 from tuner.objectives.faithfulness import FaithfulnessMeter
 from tuner.objectives.interface import Objective

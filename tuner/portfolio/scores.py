@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from explainers.errors import InvalidInput
-from studies.catalog_names import CATALOG_KEY
-from studies.score import score
-from studies.trial_record import TrialRecord
+from studies.catalog.names import CATALOG_KEY
+from studies.results.score import score
+from studies.results.trial_record import TrialRecord
 from tuner.portfolio.portfolio import Contender, ScoredContenders, choose, distinct
 from tuner.problem import ALL_FEATURES, SearchSpace
 from tuner.samplers import Candidate, CatalogCandidates, smoothed

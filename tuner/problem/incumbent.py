@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import optuna
 
-from studies.best_trial import best_trial
+from studies.results.best_trial import best_trial
 
 __all__ = ["Incumbent", "incumbent_of", "paired"]
 

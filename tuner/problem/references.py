@@ -17,8 +17,8 @@ from explainers.references import (
     load_mask,
     read_coco,
 )
-from studies.assets import StudyImage
 from studies.catalog import Catalog
+from studies.catalog.assets import StudyImage
 
 __all__ = ["own_mask", "own_masks"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explainers.errors import InvalidInput
-from studies.assets import cache_folder
+from studies.catalog.assets import cache_folder
 from tuner.runtime.measurement import PROBES, calibrate, device_name
 from tuner.runtime.model import RuntimeModel
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from explainers.lime import FlatSetting, LimeParameters, Segmentation, draw_rows, replay
-from studies.score import score
+from studies.results.score import score
 from tuner.problem import (
     ALL_FEATURES,
     FEW_SUPERPIXELS,

@@ -10,8 +10,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from studies.best_trial import DEFAULT_RUNTIME_WEIGHT
-from studies.score import score
+from studies.results.best_trial import DEFAULT_RUNTIME_WEIGHT
+from studies.results.score import score
 from tuner.problem import SearchSpace, SearchTask
 from tuner.samplers.ceiling import CeilingSampler, Search
 from tuner.samplers.history import TrialReader

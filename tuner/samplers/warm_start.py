@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import optuna
 
 from explainers.lime import LimeParameters, Segmentation
-from studies.score import score
+from studies.results.score import score
 from tuner.problem import SearchSpace, SearchTask
 
 __all__ = ["STARTERS", "enqueue_first", "enqueue_portfolio"]

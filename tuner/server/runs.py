@@ -16,7 +16,7 @@ from explainers.lime import (
     explain,
     segment,
 )
-from studies.assets import StudyImage
+from studies.catalog.assets import StudyImage
 from tuner.runtime.model import RuntimeModel
 from tuner.server.answers import KnownAnswer
 from tuner.server.rules import ImageRun

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from explainers.classifiers import Classifier
 from explainers.lime import LimeParameters
-from studies.attributes import LABELS
+from studies.results.attributes import LABELS
 from tuner.problem import CatalogTask, TuningSettings
 from tuner.study.identity import stored_runtime_model
 from tuner.study.runner import StudyRunner

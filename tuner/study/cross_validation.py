@@ -10,8 +10,8 @@ import optuna
 
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
-from studies.statistics import Interval
-from studies.statistics import mean as mean_of
+from studies.results.statistics import Interval
+from studies.results.statistics import mean as mean_of
 from tuner.problem import CatalogTask, TuningSettings
 from tuner.study.catalog import run_catalog_study, values_on
 

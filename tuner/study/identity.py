@@ -21,7 +21,7 @@ from optuna.study import StudyDirection
 from explainers.errors import InvalidInput, StorageError
 from explainers.messages import one_line
 from explainers.references import Reference, parse_reference
-from studies.attributes import LABEL, LABELS, PICTURES, TRANSFER
+from studies.results.attributes import LABEL, LABELS, PICTURES, TRANSFER
 from studies.storage import holds_studies, open_storage
 from studies.storage.reconnecting import trouble_told
 from tuner.problem.settings import AGREEMENT

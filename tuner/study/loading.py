@@ -18,8 +18,8 @@ from explainers.classifiers import Classifier, load_classifier
 from explainers.engines import Engine, make_engine
 from explainers.lime import PredictionCache
 from explainers.masks import MASK_RULE, MaskRule
-from studies.assets import StudyImage, cache_folder, load_study_image
 from studies.catalog import Catalog, load_catalog
+from studies.catalog.assets import StudyImage, cache_folder, load_study_image
 from tuner.problem import TuningTask
 from tuner.problem.spec import Machine, StudySpec
 from tuner.runtime.calibration import runtime_model_for

@@ -10,8 +10,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.messages import one_line
-from studies.attributes import FAILURE, WORKER
 from studies.full_disk import is_full
+from studies.results.attributes import FAILURE, WORKER
 from studies.storage import this_worker
 from studies.storage.reconnecting import UNREACHABLE, unreachable_reason
 

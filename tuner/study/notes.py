@@ -14,9 +14,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import LimeTunerError
 from explainers.lime import LimeParameters, explanation_mask
-from studies.artifacts import Artifacts, add_picture
-from studies.attributes import DEFAULTS_ORIGIN, PICTURES
-from studies.best_trial import best_trial, front_of, has_front, trial_score, weight_of
 from studies.dashboard import (
     DEFAULTS_PICTURE,
     PHOTOGRAPH_PICTURE,
@@ -31,10 +28,13 @@ from studies.dashboard import (
     study_note,
     trial_picture,
 )
-from studies.front import FrontPoint, pareto_front
-from studies.score import score
+from studies.results.attributes import DEFAULTS_ORIGIN, PICTURES
+from studies.results.best_trial import best_trial, front_of, has_front, trial_score, weight_of
+from studies.results.front import FrontPoint, pareto_front
+from studies.results.score import score
+from studies.results.trial_record import TrialRecord
+from studies.storage.artifacts import Artifacts, add_picture
 from studies.storage.reconnecting import UNREACHABLE, unreachable_reason
-from studies.trial_record import TrialRecord
 from tuner.problem import TuningTask
 
 __all__ = ["PICTURES", "StudyNotes"]

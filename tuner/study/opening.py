@@ -12,9 +12,9 @@ import optuna
 
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
 from explainers.lime import LimeParameters, PredictionCache
-from studies.artifacts import artifact_store
 from studies.queries import best_parameters
 from studies.storage import open_storage
+from studies.storage.artifacts import artifact_store
 from studies.storage.reconnecting import trouble_told
 from tuner.log_file import join_log
 from tuner.problem import TuningTask

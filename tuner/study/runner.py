@@ -11,9 +11,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from explainers.lime import LimeParameters
-from studies.attributes import DEFAULTS_ORIGIN, RETRIES
-from studies.best_trial import best_trial
-from studies.stagnation import is_stagnant
+from studies.results.attributes import DEFAULTS_ORIGIN, RETRIES
+from studies.results.best_trial import best_trial
+from studies.results.stagnation import is_stagnant
 from studies.storage.reconnecting import UNREACHABLE, fail_stale_trials
 from tuner.objectives import make_objective
 from tuner.problem import CatalogTask, SearchTask, TuningSettings

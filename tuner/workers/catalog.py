@@ -7,7 +7,7 @@ from contextlib import closing
 
 from optuna.trial import FrozenTrial
 
-from studies.attributes import TRANSFER
+from studies.results.attributes import TRANSFER
 from studies.storage import open_storage
 from tuner.problem import Aggregate, CatalogTask
 from tuner.problem.spec import Machine, StudySpec

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from studies.queries import StudyOverview
-from studies.stagnation import is_stagnant, trials_without_gain
+from studies.results.stagnation import is_stagnant, trials_without_gain
 from tuner.problem.settings import TuningSettings
 
 __all__ = ["Need", "neediest", "needs"]

@@ -21,8 +21,8 @@ from explainers.classifiers import Classifier
 from explainers.errors import LimeTunerError, StorageError
 from explainers.images import limit_pixels, save_png
 from explainers.references import Reference, parse_reference
-from studies.assets import StudyImage
 from studies.catalog import Catalog
+from studies.catalog.assets import StudyImage
 from studies.dashboard import photograph_picture
 from studies.records.jobs import BEAT_SECONDS, Job, Jobs
 from studies.storage import GRACE_SECONDS

@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from explainers.metrics import LIME_TUNED
-from studies.analysis import agreement_matrix, agreement_with_cams, methods_of, values_of
 from studies.records import ComparisonRun
 from studies.report.charts.palette import INK, MUTED, TYPE_COLOURS, method_colour
 from studies.report.charts.panels import Panel
+from studies.results.analysis import agreement_matrix, agreement_with_cams, methods_of, values_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

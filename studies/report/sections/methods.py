@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from explainers.machine_load import busy_sentence
 from explainers.metrics import LIME_DEFAULT, LIME_TUNED, MEASURES
-from studies.analysis import by_method, methods_of
 from studies.records import ComparisonRun
 from studies.report.blocks import Block, Chart, Missing, Table, Text
 from studies.report.charts import figures
 from studies.report.charts.drawing import draw
 from studies.report.claims import claims
 from studies.report.wording import around, sentence
+from studies.results.analysis import by_method, methods_of
 
 __all__ = ["agreement", "iou_by_type", "public_claims", "time_and_fidelity"]
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from explainers.metrics import Faithfulness
-from studies.attributes import TRANSFER
 from studies.report.blocks import Block, Chart, Marks, Table, Text
 from studies.report.charts import figures
 from studies.report.charts.drawing import draw
 from studies.report.facts import ReportFacts
 from studies.report.wording import around, counted, in_columns, number
-from studies.statistics import Interval, mean
+from studies.results.attributes import TRANSFER
+from studies.results.statistics import Interval, mean
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

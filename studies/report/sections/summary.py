@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from explainers.metrics import LIME_DEFAULT, LIME_TUNED
 from explainers.references import DOUBTFUL
-from studies.analysis import by_method, lost_fidelity, methods_of
 from studies.report.blocks import Block, Marks, Missing, Text
 from studies.report.facts import ReportFacts
 from studies.report.wording import around, counted
-from studies.statistics import mean
+from studies.results.analysis import by_method, lost_fidelity, methods_of
+from studies.results.statistics import mean
 
 __all__ = ["summary"]
 

@@ -15,8 +15,8 @@ from studies.report.charts.drawing import draw
 from studies.report.facts import ReportFacts, StudyFacts
 from studies.report.search import FEWEST_FOR_IMPORTANCE, histories
 from studies.report.wording import around, counted, in_columns, number, sentence
-from studies.runtime_doubt import doubtful_seconds
-from studies.statistics import mean
+from studies.results.runtime_doubt import doubtful_seconds
+from studies.results.statistics import mean
 
 __all__ = ["chosen_parameters", "constraint", "iou_per_image", "search", "verified"]
 

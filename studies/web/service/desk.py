@@ -15,10 +15,10 @@ from typing import Any, Literal
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from explainers.lime import LimeParameters
-from studies.artifacts import artifact_store
 from studies.export import parameter_code, pickled
 from studies.records.jobs import Job, Jobs, NameTaken
 from studies.report import Supplement
+from studies.storage.artifacts import artifact_store
 from studies.web.http import Problem, StorageWatch
 from studies.web.service.documents import Documents
 from studies.web.service.folder import ServiceFolder

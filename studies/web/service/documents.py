@@ -17,11 +17,11 @@ import optuna
 import sqlalchemy
 
 from explainers.messages import one_line
-from studies.attributes import PICTURES
 from studies.dashboard import DEFAULTS_PICTURE, trial_picture
 from studies.records.jobs import Job
+from studies.results.attributes import PICTURES
+from studies.results.summary import image_document, studies_document
 from studies.storage import open_storage
-from studies.study_summary import image_document, studies_document
 from studies.web.service.folder import ServiceFolder
 
 __all__ = ["Documents", "state_of"]

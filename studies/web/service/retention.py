@@ -15,9 +15,9 @@ from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import FrozenTrial
 
 from explainers.errors import LimeTunerError
-from studies.artifacts import artifact_store
 from studies.records.jobs import Jobs
 from studies.storage import open_storage
+from studies.storage.artifacts import artifact_store
 from studies.web.service.folder import ServiceFolder
 
 __all__ = ["Retention"]

@@ -13,7 +13,6 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from PIL import Image
 
 from explainers.lime import LimeParameters, Regressor, Segmentation
-from studies.artifacts import ArtifactFolder, add_picture, artifact_store
 from studies.dashboard import (
     ScoredTrial,
     explanation_picture,
@@ -22,8 +21,9 @@ from studies.dashboard import (
     study_note,
 )
 from studies.export import parameter_code, plain_kwargs
+from studies.results.trial_record import TrialRecord
 from studies.storage import holds_studies
-from studies.trial_record import TrialRecord
+from studies.storage.artifacts import ArtifactFolder, add_picture, artifact_store
 
 WHITE, GREEN = (255, 255, 255), (50, 255, 80)
 

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from explainers.errors import InvalidInput, StorageError
 from explainers.lime import LimeParameters
 from explainers.metrics import Faithfulness
-from studies.attributes import DEFAULTS_ORIGIN, TRANSFER
-from studies.catalog_names import catalog_study
+from studies.catalog.names import catalog_study
 from studies.export import settings_digest
 from studies.records import add_comparison, add_verification
 from studies.report import draw, write_report
+from studies.results.attributes import DEFAULTS_ORIGIN, TRANSFER
+from studies.results.trial_record import TrialRecord
 from studies.storage import open_storage
-from studies.trial_record import TrialRecord
 from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
 

@@ -91,7 +91,7 @@ def test_from_asking_to_taking_away(client: TestClient, service: Service) -> Non
 
 
 def test_it_says_what_tune_says(reader: TestClient, tuned: Service) -> None:
-    from tuner.cli.tune_summary import summary_of
+    from tuner.cli.search.tune_summary import summary_of
 
     said = reader.get("/api/studies/mine").json()
     told = json.loads(json.dumps(summary_of(tuned.storage, "mine", ["i0", "i1"])))

@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy
 from starlette.testclient import TestClient
 
-from studies.artifacts import add_picture, artifact_store
 from studies.queries import overview
 from studies.records.jobs import Jobs, JobSettings
 from studies.records.tables import JobRow
 from studies.storage import artifact_folder, open_storage
+from studies.storage.artifacts import add_picture, artifact_store
 from studies.web.service import Service, ServiceFolder, ServiceLimits, create_app
 from studies.web.service.retention import Retention
 from tests.studies.study_samples import random_studies

@@ -1,0 +1,1 @@
+"""Commands that show, write or compare what was found."""

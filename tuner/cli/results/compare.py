@@ -1,0 +1,300 @@
+"""``lime-tuner compare``: class activation maps against LIME, measured and recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from dissection.joining import join_explanations
+from explainers.cam import check_method
+from explainers.engines import make_engine
+from explainers.errors import InvalidInput
+from explainers.lime import LimeParameters, PredictionCache
+from explainers.machine_load import LoadMeter
+from explainers.metrics import CAMS, LIME_TUNED
+from explainers.metrics import compare as compare_methods
+from explainers.references import parse_heat_map_rule
+from studies.catalog.assets import cache_folder
+from studies.export import FIRST_FRESH_SEED
+from studies.queries import best_parameters, study_attributes
+from studies.records import (
+    ComparedImage,
+    ComparisonRun,
+    add_compared_image,
+    begin_comparison,
+    finish_comparison,
+)
+from studies.report import gather
+from studies.storage import open_storage
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.options import (
+    AsJson,
+    CatalogOptions,
+    ClassifierOptions,
+    EngineOptions,
+    ReferenceOptions,
+    StudyOptions,
+    takes_groups,
+)
+from tuner.cli.output import console, errors, work_progress, write_json
+from tuner.cli.results.comparison_tables import (
+    comparison_document,
+    show_comparison,
+    show_constraint_costs,
+)
+from tuner.cli.results.objectives import compare_objectives, show_objectives
+from tuner.tuning import package_versions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from explainers.lime import LimeParameters
+    from studies.records import ComparedImage, ComparisonRun
+    from studies.results.constraint_cost import ConstraintCost
+
+__all__ = ["compare", "run_comparison"]
+
+
+@takes_groups
+def compare(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    engine: EngineOptions,
+    where: StudyOptions,
+    reference: ReferenceOptions,
+    rule: Annotated[
+        str, typer.Option(help="Makes masks of all heat maps: a fraction of the maximum, top10 ...")
+    ] = "0.3",
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="Heat maps; may be repeated.  [default: the usual three]"),
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(min=2, help="Explainer seeds that stability is measured on.")
+    ] = 3,
+    classes: Annotated[
+        int,
+        typer.Option(min=1, max=5, help="Explain so many of each image's likeliest classes."),
+    ] = 1,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            help="Prefix of studies of another objective: only show how far the two choose alike."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare Grad-CAM, Score-CAM, Ablation-CAM, LIME's defaults and tuned LIME on every image.
+
+    Seconds, deletion and insertion, held-out R², stability, localisation, and how far the masks
+    agree. Recorded beside the studies, for the report and anyone's SQL, image by image: an
+    interrupted comparison goes on with the same command.
+    """
+    methods = tuple(dict.fromkeys(method or CAMS))
+    for name in methods:
+        check_method(name)
+    parse_heat_map_rule(rule)
+    url = where.storage
+    open_storage(url).close()  # a storage that cannot be written is told before the work
+    place = open_workplace(catalog, classifier)
+    prefix = where.study or place.catalog.name
+    if other is not None:
+        document = compare_objectives(
+            place, url, (prefix, other), reference.reference, seeds, engine.engine
+        )
+        if as_json:
+            write_json(document)
+        else:
+            show_objectives(document)
+        return
+    run = run_comparison(
+        place,
+        url,
+        study=prefix,
+        reference=reference.reference,
+        rule=rule,
+        methods=methods,
+        seeds=seeds,
+        classes=classes,
+        engine=engine.engine,
+    )
+    joined = join_explanations(url, place.classifier)
+    costs = _constraint_costs(url, run)
+    if as_json:
+        write_json(comparison_document(run, costs))
+    else:
+        show_comparison(run)
+        show_constraint_costs(costs)
+        if joined:
+            console.print(f"joined with the units of the dissected network: {joined} images")
+
+
+def run_comparison(
+    place: Workplace,
+    storage: str,
+    *,
+    study: str,
+    reference: str | None,
+    rule: str,
+    methods: tuple[str, ...],
+    seeds: int,
+    classes: int,
+    engine: str,
+) -> ComparisonRun:
+    """Explain and measure every image of a workplace, and record each as soon as it is done.
+
+    Tuned parameters are those of the best trials of the studies ``STUDY/KEY``. What an interrupted
+    run has recorded is taken from there where picture, reference and parameters are still the same.
+    """
+    loaded = place.load_images()
+    tuned = _tuned(storage, study, place)
+    labels = {key: parameters.label for key, parameters in tuned.items()}
+    references = place.references(
+        loaded, reference, lambda image: labels.get(image.key), judged=True
+    )
+    parsed, classifier = parse_heat_map_rule(rule), place.classifier
+    run = ComparisonRun(
+        at=datetime.now(timezone.utc),
+        catalog=place.catalog.name,
+        study=study,
+        classifier=classifier.name,
+        classifier_sha256=classifier.fingerprint,
+        device=str(classifier.device),
+        seed=FIRST_FRESH_SEED,
+        arguments={
+            "images": [image.key for image in loaded],
+            "rule": rule,
+            "methods": list(methods),
+            "seeds": seeds,
+            "classes": classes,
+            "engine": engine,
+        },
+        package_versions=package_versions(),
+        images=(),
+    )
+    number, recorded = begin_comparison(storage, run)
+    compared: dict[str, ComparedImage] = {
+        image.key: recorded[image.key]
+        for image in loaded
+        if image.key in recorded
+        and _still_holds(
+            recorded[image.key], image.pixels, references[image.key].mask, tuned.get(image.key)
+        )
+    }
+    if compared:
+        errors.print(
+            f"lime-tuner: going on with an interrupted comparison: {len(compared)} of "
+            f"{len(loaded)} images are done"
+        )
+    cache = PredictionCache(cache_folder() / "bank")
+    load = LoadMeter()
+    try:
+        with work_progress("comparing") as advance:
+            for position, image in enumerate(loaded):
+                if image.key in compared:
+                    continue
+                known = references[image.key]
+
+                def told(what: str, position: int = position, key: str = image.key) -> None:
+                    advance(f"{key}, {what}", position, len(loaded))
+
+                found = compare_methods(
+                    classifier,
+                    image.pixels,
+                    known.mask,
+                    tuned.get(image.key),
+                    source=make_engine(
+                        classifier, engine, image=image.pixels, cache=cache_folder() / "engines"
+                    ),
+                    cache=cache,
+                    rule=parsed,
+                    seed=FIRST_FRESH_SEED,
+                    stability_seeds=seeds - 1,
+                    classes=classes,
+                    cams=methods,
+                    at_scale=image.at_scale,
+                    told=told,
+                )
+                judged = known.reliability
+                compared[image.key] = ComparedImage(
+                    key=image.key,
+                    type=image.entry.type,
+                    catalog_class=image.entry.class_name,
+                    pixels=image.pixels,
+                    class_names=tuple(
+                        classifier.class_name(index) for index, _ in found.facts.top_classes
+                    ),
+                    reference=known.mask,
+                    reference_rule=known.rule,
+                    comparison=found,
+                    reliability=None if judged is None else judged.score,
+                    doubt="" if judged is None else judged.doubt,
+                    class_name=classifier.class_name(found.explanations[0].explanation.class_index),
+                )
+                add_compared_image(storage, number, position, compared[image.key])
+                advance(image.key, position + 1, len(loaded))
+    finally:
+        cache.close()
+    others = load.others_share()
+    finish_comparison(storage, number, others)
+    return replace(
+        run,
+        images=tuple(compared[image.key] for image in loaded),
+        arguments={**run.arguments, "others_share": others},
+    )
+
+
+def _still_holds(
+    recorded: ComparedImage,
+    pixels: NDArray[np.uint8],
+    reference: NDArray[np.bool_],
+    tuned: LimeParameters | None,
+) -> bool:
+    """Whether an image was compared as it would be now."""
+    was_tuned = [
+        each.explanation.surrogate.parameters
+        for each in recorded.comparison.explanations
+        if each.explanation.method == LIME_TUNED and each.explanation.surrogate is not None
+    ]
+    return (
+        was_tuned == [parameters for parameters in (tuned,) if parameters is not None]
+        and np.array_equal(recorded.pixels, pixels)
+        and np.array_equal(recorded.reference, reference)
+    )
+
+
+def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParameters]:
+    """The best parameters by key; images without are told."""
+    names = {key: f"{study}/{key}" for key in place.catalog.keys}
+    found = best_parameters(storage, study)
+    facts = study_attributes(storage, names.values())
+    fingerprint = place.classifier.fingerprint
+    for key in found:
+        made_with = facts.get(f"{study}/{key}", {}).get("classifier", {})
+        if key in names and made_with.get("sha256", fingerprint) != fingerprint:
+            raise InvalidInput(
+                f"study '{study}/{key}' was made with another classifier "
+                f"({made_with.get('name')}): give its --model and --weights, or another --study"
+            )
+    missing = [key for key in names if key not in found]
+    if missing:
+        errors.print(
+            f"lime-tuner: no tuned parameters in study '{study}' for {', '.join(missing)}: "
+            "compared without; run lime-tuner tune to have them"
+        )
+    return {key: LimeParameters.from_json(found[key]) for key in names if key in found}
+
+
+def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
+    """What the studies' constraint costs, by key; of those that have one."""
+    keys = {image.key for image in run.images}
+    known = study_attributes(storage, [f"{run.study}/{key}" for key in keys])
+    if not any(attributes.get("constraints") for attributes in known.values()):
+        return {}  # gathering reads every trial and the whole comparison
+    found = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
+    return {key: cost for key, cost in found.items() if cost is not None}

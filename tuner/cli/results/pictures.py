@@ -1,0 +1,233 @@
+"""``lime-tuner reference``, ``cam`` and ``explain``: pictures of a catalogue in folders."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from lime.lime_image import LimeImageExplainer
+
+from explainers.cam import HEAT_MAP_METHODS, check_method, heat_map
+from explainers.errors import InvalidInput
+from explainers.images import heat_overlay, mask_overlay, save_png, superpixel_overlay
+from explainers.lime import LimeParameters, explained_label, explanation_mask
+from explainers.masks import intersection_over_union
+from studies.export import check_kwargs, explained_class, read_pickle
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.options import (
+    AsJson,
+    CatalogOptions,
+    ClassifierOptions,
+    ReferenceOptions,
+    takes_groups,
+)
+from tuner.cli.output import console, steps_within, table, work_progress, write_json
+
+if TYPE_CHECKING:
+    from explainers.references import Reference
+    from studies.catalog.assets import StudyImage
+
+__all__ = ["cam", "explain", "reference", "write_explanations"]
+
+OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")]
+
+
+@takes_groups
+def reference(
+    output: OutputFolder,
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    reference: ReferenceOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Write the reference masks (KEY.png) and overlays (overlays/KEY.png).
+
+    Masks made from maps are judged: how far they can be trusted, in [0, 1], and why not.
+    """
+    check_folder(output)
+    place = open_workplace(catalog, classifier)
+    loaded = place.load_images()
+    _check_apart(output, place, loaded)
+    found = place.references(loaded, reference.reference, judged=True)
+    _check_apart(output, place, loaded, found.values())
+    for image in loaded:
+        mask = found[image.key].mask
+        save_png(mask, output / f"{image.key}.png")
+        save_png(mask_overlay(image.pixels, mask), output / "overlays" / f"{image.key}.png")
+    if as_json:
+        write_json(
+            {
+                key: {
+                    "rule": r.rule, "sha256": r.sha256, "share": round(r.coverage, 4),
+                    "reliability": None if r.reliability is None else r.reliability.to_json(),
+                    "doubt": "" if r.reliability is None else r.reliability.doubt,
+                }
+                for key, r in found.items()
+            }
+        )  # fmt: skip
+        return
+    shown = table(f"masks and overlays in {output}", "image", "share", "reliability", "doubt")
+    for key, r in found.items():
+        judged = ("", "") if r.reliability is None else (
+            f"{r.reliability.score:.2f}", r.reliability.doubt
+        )  # fmt: skip
+        shown.add_row(key, f"{r.coverage:.2f}", *judged)
+    console.print(shown)
+
+
+@takes_groups
+def cam(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="gradcam, scorecam, ...; may be repeated, or all."),
+    ] = None,
+    output: OutputFolder = Path("heatmaps"),
+    as_json: AsJson = False,
+) -> None:
+    """Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.
+
+    Score-CAM asks the classifier once per channel: some seconds an image.
+    """
+    methods = list(HEAT_MAP_METHODS) if method == ["all"] else (method or ["gradcam"])
+    for name in methods:
+        check_method(name)
+    check_folder(output)
+    place = open_workplace(catalog, classifier)
+    loaded = place.load_images()
+    written: list[str] = []
+    total = len(methods) * len(loaded)
+    with work_progress("heat maps") as advance:
+        for name in methods:
+            for image in loaded:
+                done = len(written)
+                found = heat_map(
+                    place.classifier,
+                    image.pixels,
+                    name,
+                    progress=steps_within(advance, f"{name} {image.key}", done, total),
+                    at_scale=image.at_scale,
+                )
+                path = output / name / f"{image.key}.png"
+                save_png(heat_overlay(image.pixels, found), path)
+                np.save(path.with_suffix(".npy"), found)
+                written.append(str(path))
+                advance(f"{name} {image.key}", len(written), total)
+    if as_json:
+        write_json({"files": written})
+    else:
+        console.print(f"wrote {len(written)} heat maps to {output}")
+
+
+@takes_groups
+def explain(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    reference: ReferenceOptions,
+    params: Annotated[
+        Path | None,
+        typer.Option("--params", help="A pickle of parameters; lime's defaults without it."),
+    ] = None,
+    output: OutputFolder = Path("explanations"),
+    seed: Annotated[int, typer.Option(help="Seed of the explainer.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.
+
+    With --reference its outline is drawn in white and the IoU is told.
+    """
+    document = None if params is None else read_pickle(params)
+    check_folder(output)
+    place = open_workplace(catalog, classifier)
+    facts = write_explanations(place, document, output, seed, reference.reference)
+    if as_json:
+        write_json(facts)
+    else:
+        console.print(f"wrote {len(facts)} explanations to {output}")
+
+
+def write_explanations(
+    place: Workplace,
+    document: dict[str, dict[str, Any]] | None,
+    output: Path,
+    seed: int,
+    reference: str | None,
+) -> dict[str, Any]:
+    """Explain every image and write its pictures; facts by key."""
+    if document is not None:
+        fatal = [c for c in check_kwargs(document, place.catalog.keys, graded=False) if c.fatal]
+        if fatal:
+            raise InvalidInput(f"the parameters cannot be used: {fatal[0]}")
+    loaded = place.load_images()
+    _check_apart(output, place, loaded)
+    known = {} if reference is None else place.references(
+        loaded, reference, lambda image: explained_class((document or {}).get(image.key, {}))
+    )  # fmt: skip
+    _check_apart(output, place, loaded, known.values())
+    facts: dict[str, Any] = {}
+    with work_progress("explaining") as advance:
+        for number, image in enumerate(loaded):
+            advance(image.key, number, len(loaded))
+            kwargs = LimeParameters().as_kwargs() if document is None else document[image.key]
+            start = time.perf_counter()
+            explanation = LimeImageExplainer(random_state=seed).explain_instance(
+                image.pixels, place.classifier.predict_proba, **kwargs
+            )
+            seconds = time.perf_counter() - start
+            label = explained_label(explanation)
+            mask = explanation_mask(explanation)
+            shown = known[image.key].mask if image.key in known else None
+            save_png(mask_overlay(image.pixels, mask, reference=shown), output / f"{image.key}.png")
+            save_png(
+                superpixel_overlay(image.pixels, explanation.segments, mask),
+                output / "superpixels" / f"{image.key}.png",
+            )
+            np.save(output / f"{image.key}.npy", mask)
+            weights = [[int(s), float(w)] for s, w in explanation.local_exp[label]]
+            facts[image.key] = {
+                "label": place.classifier.class_name(label),
+                "superpixels": len(np.unique(explanation.segments)),
+                "surrogate_r2": float(explanation.score),
+                "seconds": round(seconds, 3),
+                "weights": weights,
+            }
+            if shown is not None:
+                facts[image.key]["iou"] = intersection_over_union(mask, shown)
+            (output / f"{image.key}.json").write_text(json.dumps(facts[image.key], indent=2))
+    return facts
+
+
+def check_folder(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise InvalidInput(f"{output} is a file: give a folder with -o")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"folder {output} cannot be made ({error.strerror})") from error
+
+
+def _check_apart(
+    output: Path, place: Workplace, images: Sequence[StudyImage], masks: Iterable[Reference] = ()
+) -> None:
+    """Refuse to write pictures by their keys among photographs, or over masks.
+
+    Among photographs they would overwrite some, or be taken for photographs the next time.
+    """
+    home = place.catalog.folder or Path()
+    photographs = [image.path for image in images if image.path is not None]
+    read = [Path(mask.rule) for mask in masks]
+    read += [home / image.entry.mask for image in images if image.entry.mask is not None]
+    keys = {image.key for image in images}
+    over = [path for path in read if path.stem in keys and path.is_file()]
+    for what, files in (("photographs", photographs), ("masks", over)):
+        if any(file.parent.samefile(output) for file in files):
+            raise InvalidInput(
+                f"{output} is the folder of the {what}, where what is written would overwrite "
+                "them or be mixed with them: give another folder with -o"
+            )

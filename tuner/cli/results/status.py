@@ -1,0 +1,213 @@
+"""``lime-tuner status``."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from explainers.errors import InvalidInput, LimeTunerError
+from studies.queries import activity, overview
+from studies.results.explained_class import classes_line
+from studies.results.front import front_document
+from studies.results.runtime_doubt import doubtful_seconds
+from studies.results.stagnation import is_stagnant
+from studies.storage import describe
+from tuner.cli.options import AsJson, StorageOptions, takes_groups
+from tuner.cli.output import console, table, write_json
+from tuner.cli.results.front import shown_front
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from explainers.metrics import Faithfulness
+    from studies.queries import StudyActivity, StudyOverview
+
+__all__ = ["status"]
+
+_EVERY = 2.0  # seconds between two looks
+_IN_BOTH = "IoU, or R² and insertion − deletion; "
+
+
+@takes_groups
+def status(
+    where: StorageOptions,
+    study: Annotated[
+        str | None, typer.Option("--study", help="Only studies with this prefix.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep the table up to date until Ctrl-C.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What each study has: trials, best against default, who works on it, and what failed.
+
+    Seconds are modelled, times are UTC. A study is stagnant when its best is so many trials
+    old that others need the time more. A worker that has given no sign of life for a while is
+    silent: what it was at is tried again.
+    """
+    url = where.storage
+    if watch and as_json:
+        raise InvalidInput("--watch shows a table that changes, --json one document: give one")
+    if watch and not console.is_terminal:
+        raise InvalidInput("--watch needs a terminal: leave it out, or ask again with --json")
+    if watch:
+        _watch(url, study)
+        return
+    rows, found = _look(url, study)
+    if as_json:
+        write_json({row.study: _document(row, found[row.study]) for row in rows})
+    else:
+        console.print(_view(url, study, rows, found))
+
+
+def _look(url: str, study: str | None) -> tuple[list[StudyOverview], dict[str, StudyActivity]]:
+    rows = overview(url, study)
+    return rows, activity(url, rows)
+
+
+def _watch(url: str, study: str | None) -> None:
+    """Look again and again; a database that is away is said, and asked again."""
+    view = _view(url, study, *_look(url, study))
+    with Live(view, console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                live.refresh()
+                time.sleep(_EVERY)
+                try:
+                    view = _view(url, study, *_look(url, study))
+                except LimeTunerError as error:
+                    live.update(Group(view, str(error)))
+                else:
+                    live.update(view)
+        except KeyboardInterrupt:  # the way to end it
+            return
+
+
+def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
+    return {
+        "trials": row.trials,
+        "best": {
+            "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
+            "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
+            **_faithful(row.best_faithful),
+        },
+        "default": {
+            "iou": row.default_iou, "runtime_seconds": row.default_seconds,
+            **_faithful(row.default_faithful),
+        },
+        "front": None if row.front is None else front_document(row.front),
+        "reliability": row.reliability,
+        "runtime_doubt": row.runtime_doubt,
+        "class": row.explained and row.explained.to_json(),
+        "coverage": row.coverage,
+        "last_activity": row.last_activity and str(row.last_activity),
+        "last_improvement": {
+            "trial": row.best_number,
+            "at": found.improved and str(found.improved),
+            "trials_since": found.since_best,
+            "stagnant": is_stagnant(row.finished, row.best_number),
+        },
+        "workers": list(found.workers),
+        "running": [
+            {
+                "trial": each.number, "worker": each.worker, "heard_seconds": each.heard,
+                "silent": each.silent,
+            }
+            for each in found.running
+        ],
+        "failures": [
+            {
+                "trial": each.number, "worker": each.worker, "reason": each.reason,
+                "at": each.at and str(each.at),
+            }
+            for each in found.failures
+        ],
+    }  # fmt: skip
+
+
+def _view(
+    url: str, study: str | None, rows: list[StudyOverview], found: dict[str, StudyActivity]
+) -> RenderableType:
+    if not rows:
+        scope = "" if study is None else f" named {study}/…"
+        return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
+    fronts = any(row.front is not None for row in rows)
+    faithful = any(row.best_faithful is not None for row in rows)
+    of_reference = [
+        (title, values)
+        for title, values in (
+            ("share", [row.coverage for row in rows]),
+            ("reliability", [row.reliability for row in rows]),
+        )
+        if any(value is not None for value in values)
+    ]
+    # A study has one or the other, and there is no room for both.
+    what, more = ("", _IN_BOTH) if faithful else (" IoU", "")
+    shown = table(
+        f"{describe(url)} ({more}modelled seconds, UTC)",
+        "study", "finished", "running", "failed", f"default{what}", f"best{what}", "default s",
+        "best s", *(title for title, _ in of_reference), "best since", "last activity",
+        *(["front"] if fronts else []),
+    )  # fmt: skip
+    for number, row in enumerate(rows):
+        shown.add_row(
+            row.study,
+            str(row.finished),
+            str(row.trials.get("RUNNING", 0)),
+            str(row.trials.get("FAIL", 0)),
+            _measured(row.default_iou, row.default_faithful),
+            _measured(row.best_iou, row.best_faithful),
+            _number(row.default_seconds, 2),
+            _number(row.best_seconds, 2),
+            *(_number(values[number], 2) for _, values in of_reference),
+            _since(row, found[row.study]),
+            "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
+            *([shown_front(row.front)] if fronts else []),
+        )
+    return Group(shown, *(Text(line) for line in _lines(rows, found)))
+
+
+def _since(row: StudyOverview, found: StudyActivity) -> str:
+    if found.improved is None:
+        return ""
+    stagnant = ", stagnant" * is_stagnant(row.finished, row.best_number)
+    return f"#{row.best_number}, {found.improved:%m-%d %H:%M}, {found.since_best} ago{stagnant}"
+
+
+def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[str]:
+    """What is explained, who runs what, and the last failure of each study."""
+    classes = classes_line({row.study: row.explained for row in rows})
+    lines = [classes] if classes else []
+    for row in rows:
+        for trial in found[row.study].running:
+            who = trial.worker or "a worker"
+            if trial.heard is None:
+                heard = "silent from the start"
+            else:
+                heard = f"{'silent, ' * trial.silent}heard {trial.heard:.0f} s ago"
+            lines.append(f"{who}: {row.study} trial {trial.number}, {heard}")
+    for row in rows:
+        failures = found[row.study].failures
+        if failures:
+            last = failures[-1]
+            lines.append(
+                f"{row.study}: {len(failures)} failed, the last, trial {last.number}: {last.reason}"
+            )
+    return lines + doubtful_seconds({row.study: row.runtime_doubt for row in rows})
+
+
+def _faithful(found: Faithfulness | None) -> dict[str, Any]:
+    return {} if found is None else {"faithful": found.to_json()}
+
+
+def _measured(iou: float | None, found: Faithfulness | None) -> str:
+    return _number(iou, 3) if found is None else f"{found.r2:.3f}, {found.gain:.3f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

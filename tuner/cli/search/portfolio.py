@@ -1,0 +1,280 @@
+"""``lime-tuner portfolio``: the few parameter sets that serve many images."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import optuna
+import typer
+
+from explainers.engines import make_engine
+from explainers.errors import InvalidInput
+from explainers.lime import PredictionCache
+from explainers.masks import MaskRule
+from explainers.references import Reference
+from studies.catalog import load_catalog
+from studies.catalog.assets import cache_folder
+from studies.catalog.names import CATALOG_KEY
+from studies.queries import overview
+from studies.results.attributes import LABEL, LABELS
+from studies.results.statistics import mean
+from studies.storage import open_storage
+from tuner.cli.context import Workplace, open_workplace
+from tuner.cli.options import (
+    AsJson,
+    CatalogOptions,
+    ClassifierOptions,
+    EngineOptions,
+    StudyOptions,
+    takes_groups,
+)
+from tuner.cli.output import console, table, work_progress, write_json
+from tuner.portfolio import (
+    PORTFOLIO,
+    Portfolio,
+    distinct,
+    probed_candidates,
+    score_candidates,
+    stored_candidates,
+)
+from tuner.problem import CatalogTask, TuningTask
+from tuner.runtime.model import RuntimeModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import optuna
+
+    from tuner.portfolio import Portfolio, ScoredContenders
+    from tuner.problem import TuningTask
+
+__all__ = ["portfolio"]
+
+_FIRST_FRESH_SEED = 3_000_017  # none that trials or verifications spend
+
+
+@takes_groups
+def portfolio(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    engine: EngineOptions,
+    where: StudyOptions,
+    studies: Annotated[
+        str | None,
+        typer.Option(
+            "--studies", help="Prefix of the studies to learn from.  [default: the catalogue]"
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(min=1, help="How many parameter sets.")] = 5,
+    most_samples: Annotated[
+        int, typer.Option(min=16, help="Samples of any of them; a portfolio must be cheap to try.")
+    ] = 96,
+    each: Annotated[int, typer.Option(min=1, help="Candidates that each study brings.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Fresh explainer seeds that candidates are scored on.")
+    ] = 2,
+    folds: Annotated[
+        int, typer.Option(min=2, help="Of the images, to be scored on what others chose.")
+    ] = 5,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File for tune --portfolio.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the few parameter sets of which the best per image loses least.
+
+    Candidates are what stored studies found; each is explained on every image with fresh seeds,
+    from banked answers where there are some. They are chosen greedily, and once more without each
+    fold of the images, to see what they give on images that had no say.
+    """
+    prefix = studies or where.study or load_catalog(catalog.catalog).name
+    found = _stored(
+        where.storage, prefix
+    )  # what is not there is told before a classifier is loaded
+    place = open_workplace(catalog, classifier)
+    scored, facts = _scored(place, found, most_samples, each, seeds, engine.engine)
+    folds = min(folds, len(scored.keys))
+    if folds < 2:
+        raise InvalidInput("a portfolio needs studies of at least two images: tune more")
+    made = _made(scored, size, folds, facts)
+    _keep(found, made)
+    if output is not None:
+        output.write_text(made.to_json(), "utf-8")
+    if as_json:
+        write_json(json.loads(made.to_json()))
+    else:
+        _show(made, prefix)
+
+
+def _stored(url: str, prefix: str) -> dict[str, optuna.Study]:
+    """Studies ``PREFIX/KEY`` by key."""
+    names = [row.study for row in overview(url, prefix) if row.study.startswith(f"{prefix}/")]
+    if not names:
+        raise InvalidInput(f"there are no studies named {prefix}/…: check --studies and --storage")
+    opened = open_storage(url)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return {
+        name[len(prefix) + 1 :]: optuna.load_study(study_name=name, storage=opened)
+        for name in names
+    }
+
+
+def _scored(
+    place: Workplace,
+    studies: Mapping[str, optuna.Study],
+    most_samples: int,
+    each: int,
+    seeds: int,
+    engine: str,
+) -> tuple[ScoredContenders, dict[str, Any]]:
+    cache = PredictionCache(cache_folder() / "bank")
+    try:
+        tasks = _tasks(place, studies, cache, engine)
+        # Images that were left out with --images have no say, by what their studies found either.
+        studies = {key: found for key, found in studies.items() if key in {*tasks, CATALOG_KEY}}
+        candidates = stored_candidates(studies, most_samples, each)
+        everywhere = studies.get(CATALOG_KEY)
+        best = {key: studies[key].best_value for key in tasks if key in studies}
+        weight = float(next(iter(studies.values())).user_attrs["runtime_weight"])
+        with work_progress("candidates") as advance:
+            if everywhere is not None:
+                count = each * len(tasks)
+                more = probed_candidates(
+                    CatalogTask(tasks), everywhere, most_samples, count, advance
+                )
+                candidates = distinct([*candidates, *more])
+            scored = score_candidates(
+                candidates, tasks, best, weight,
+                range(_FIRST_FRESH_SEED, _FIRST_FRESH_SEED + seeds), advance,
+            )  # fmt: skip
+    finally:
+        cache.close()
+    facts = {
+        "images": {key: task.digest for key, task in tasks.items()},
+        "classifier": {
+            "name": place.classifier.name, "sha256": place.classifier.fingerprint,
+        },
+        "reference": next(iter(tasks.values())).reference.rule,
+        "runtime_weight": weight,
+        "seeds": seeds,
+    }  # fmt: skip
+    return scored, facts
+
+
+def _tasks(
+    place: Workplace,
+    studies: Mapping[str, optuna.Study],
+    cache: Any,
+    engine: str,
+) -> dict[str, TuningTask]:
+    """The images that have a study, and all of the catalogue's where it has one itself."""
+    loaded = place.load_images()
+    everywhere = studies.get(CATALOG_KEY)
+    wanted = [image for image in loaded if image.key in studies or everywhere is not None]
+    facts = next(iter(studies.values())).user_attrs
+    if facts["classifier"]["sha256"] != place.classifier.fingerprint:
+        raise InvalidInput(
+            f"the studies were made with another classifier ({facts['classifier']['name']}): give "
+            "its --model and --weights"
+        )
+    if not wanted:
+        raise InvalidInput(
+            f"none of the catalogue's images has a study here ({', '.join(studies)}): check "
+            "--catalog and --studies"
+        )
+    source = make_engine(
+        place.classifier, engine, image=wanted[0].pixels, cache=cache_folder() / "engines"
+    )
+    references = {
+        image.key: Reference.from_json(studies[image.key].user_attrs["reference"])
+        for image in wanted
+        if image.key in studies
+    }
+    labels = {} if everywhere is None else dict(everywhere.user_attrs.get(LABELS, {}))
+    labels |= {key: study.user_attrs.get(LABEL) for key, study in studies.items()}
+    missing = [image for image in wanted if image.key not in references]
+    if missing:
+        references |= place.references(
+            missing, facts["reference"]["rule"], lambda image: labels.get(image.key)
+        )
+    return {
+        image.key: TuningTask(
+            image=image.pixels,
+            source=source,
+            reference=references[image.key],
+            cache=cache,
+            runtime_model=RuntimeModel.from_json(facts["runtime_model"]),
+            mask_rule=MaskRule(**facts["mask_rule"]),
+            class_index=labels.get(image.key),
+        )
+        for image in wanted
+    }
+
+
+def _made(scored: ScoredContenders, size: int, folds: int, facts: dict[str, Any]) -> Portfolio:
+    members = scored.chosen(size)
+    reached = scored.scores[members].max(axis=0)
+    return Portfolio(
+        tuple(scored.contenders[n].parameters for n in members),
+        {
+            "command": " ".join(["lime-tuner", *sys.argv[1:]]),
+            "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+            **facts,
+            "candidates": len(scored.contenders),
+            "scores": {
+                "best known of each image": asdict(mean(list(scored.best))),
+                "best of the portfolio": asdict(mean(list(reached))),
+                f"the same on images left out, {folds} folds": asdict(
+                    mean(list(scored.left_out(size, folds)))
+                ),
+                "one after the other": [
+                    round(float(scored.scores[members[: n + 1]].max(axis=0).mean()), 4)
+                    for n in range(len(members))
+                ],
+            },
+        },
+    )
+
+
+def _keep(studies: Mapping[str, optuna.Study], made: Portfolio) -> None:
+    """For ``--portfolio PREFIX``: with the first study, without touching any other."""
+    for study in studies.values():
+        if PORTFOLIO in study.user_attrs:
+            study.set_user_attr(PORTFOLIO, made.to_json())
+            return
+    next(iter(studies.values())).set_user_attr(PORTFOLIO, made.to_json())
+
+
+def _show(made: Portfolio, prefix: str) -> None:
+    scores = dict(made.made["scores"])
+    steps = scores.pop("one after the other")
+    shown = table(
+        f"{prefix}: portfolio from {made.made['candidates']} candidates on "
+        f"{len(made.made['images'])} images",
+        "superpixels", "hide", "features", "samples", "regressor", "distance", "score so far",
+    )  # fmt: skip
+    for member, so_far in zip(made.members, steps, strict=True):
+        algorithm = member.segmentation
+        described = (
+            "lime's own"
+            if algorithm is None
+            else f"{algorithm.algorithm} "
+            + ", ".join(f"{name} {value:g}" for name, value in algorithm.parameters)
+        )
+        shown.add_row(
+            described,
+            "mean" if member.hide_color is None else str(member.hide_color),
+            str(member.num_features) if member.num_features < 1000 else "all",
+            str(member.num_samples),
+            "lime's" if member.regressor is None else member.regressor.name,
+            member.distance_metric,
+            f"{so_far:.3f}",
+        )
+    console.print(shown)
+    for name, found in scores.items():
+        console.print(f"{name}: {found['mean']:.3f} ({found['low']:.3f} to {found['high']:.3f})")

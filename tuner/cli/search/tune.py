@@ -1,0 +1,84 @@
+"""``lime-tuner tune``: search LIME's parameters for the images of a catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from tuner.cli.context import open_workplace
+from tuner.cli.job import Job, log_path, notified, notify_address
+from tuner.cli.options import (
+    AsJson,
+    Calibrated,
+    CatalogOptions,
+    ClassifierOptions,
+    JobOptions,
+    MachineOptions,
+    Portfolio,
+    ReferenceOptions,
+    StudyOptions,
+    takes_groups,
+)
+from tuner.cli.output import write_json
+from tuner.cli.search.catalog_scope import show_catalog_summary
+from tuner.cli.search.tune_run import TuneRequest, run_tuning
+from tuner.cli.search.tune_summary import show_summary
+from tuner.portfolio import load_portfolio
+from tuner.problem.settings import TuningSettings
+
+__all__ = ["tune"]
+
+
+@takes_groups
+def tune(
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    where: StudyOptions,
+    reference: ReferenceOptions,
+    settings: TuningSettings,
+    machine: MachineOptions,
+    job: JobOptions,
+    min_reliability: Annotated[
+        float,
+        typer.Option(help="Leave out images whose reference can be trusted less, 0 to 1."),
+    ] = 0.0,
+    target: Annotated[
+        str, typer.Option(help="Class the reference is made for: top1, or catalog.")
+    ] = "top1",
+    portfolio: Portfolio = None,
+    calibrated: Calibrated = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search LIME's parameters: one study per image, created or resumed.
+
+    Lime's defaults are always among the trials: the ninth, or the last of fewer (the first with
+    --sampler tpe and random). Interrupting keeps every finished trial; the same command goes on.
+    --trials counts what a study has in total.
+    """
+    address = notify_address(job.notify)
+    # What is written wrong is told before weights are downloaded.
+    place = open_workplace(catalog, classifier)
+    if portfolio is not None:
+        members = load_portfolio(portfolio, where.storage).members
+        settings = replace(settings, portfolio=tuple(member.to_json() for member in members))
+    request = TuneRequest(
+        storage=where.storage,
+        study=where.study or place.catalog.name,
+        reference=reference.reference,
+        settings=settings,
+        machine=machine,
+        min_reliability=min_reliability,
+        target=target,
+        calibrated=calibrated,
+        log=log_path(job.log, where.storage),
+    )
+    with notified(Job("tune", request.storage, request.study), address):
+        summary = run_tuning(place, request)
+    if as_json:
+        write_json(summary)
+    elif settings.of_catalog:
+        show_catalog_summary(summary)
+    else:
+        show_summary(summary)

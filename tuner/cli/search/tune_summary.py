@@ -1,0 +1,97 @@
+"""What ``lime-tuner tune`` shows at its end: the best of every image beside lime's defaults."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+
+from explainers.errors import InvalidInput
+from studies.results.explained_class import ExplainedClass, classes_line
+from studies.results.runtime_doubt import doubtful_seconds
+from studies.results.summary import image_document, studies_document
+from studies.storage import open_storage
+from tuner.cli.output import console, table
+
+__all__ = ["show_summary", "summary_of"]
+
+_AGREEMENT: dict[str, Callable[[dict[str, Any]], float]] = {"IoU": lambda found: found["iou"]}
+_FAITHFUL: dict[str, Callable[[dict[str, Any]], float]] = {
+    "R²": lambda found: _measured(found["faithful"]["r2"]),
+    "ins − del": lambda found: _measured(found["faithful"]["gain"]),
+}
+"""What is shown of a trial's summary beside its seconds; more would be too wide for terminals."""
+
+
+def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
+    """The document of ``tune --json`` from what is stored."""
+    opened = open_storage(storage, write=False)
+    images: dict[str, dict[str, Any]] = {}
+    for key in keys:
+        found = image_document(optuna.load_study(study_name=f"{prefix}/{key}", storage=opened))
+        if found["best"] is None:
+            raise InvalidInput(f"study '{prefix}/{key}' has no finished trial yet")
+        images[key] = found | {"default": found["default"] or found["best"]}
+    return studies_document(prefix, images)
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """The same as a table; tuning seeds, modelled seconds."""
+    images = summary["images"].values()
+    faithful = bool(images) and all(
+        "faithful" in found["best"] and "faithful" in found["default"] for found in images
+    )
+    of_reference = [
+        (title, field)
+        for title, field in (("share", "coverage"), ("reliability", "reliability"))
+        if any(found.get(field) is not None for found in images)
+    ]
+    measures = _FAITHFUL if faithful else _AGREEMENT
+    shown = table(
+        f"{summary['study']}: best against lime's defaults (tuning seeds, modelled seconds)",
+        "image", "trials",
+        *(f"{which} {name}" for name in measures for which in ("default", "best")),
+        "default s", "best s", *(title for title, _ in of_reference),
+    )  # fmt: skip
+    rows = []
+    for key, found in summary["images"].items():
+        pair = (found["default"], found["best"])
+        values = [read(each) for read in measures.values() for each in pair]
+        rows.append([*values, *(each["runtime_seconds"] for each in pair)])
+        shown.add_row(
+            key, str(found["trials"]), *_cells(rows[-1]),
+            *(_number(found.get(field)) for _, field in of_reference),
+        )  # fmt: skip
+    shown.add_section()
+    means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    shown.add_row("mean", "", *_cells(means))
+    console.print(shown)
+    for line in doubtful_seconds({k: i["runtime_doubt"] for k, i in summary["images"].items()}):
+        console.print(line)
+    console.print(
+        classes_line(
+            {
+                key: None if found["class"] is None else ExplainedClass(**found["class"])
+                for key, found in summary["images"].items()
+            }
+        ),
+        markup=False,
+    )
+
+
+def _measured(value: float | None) -> float:
+    """A classifier that always answers the same has no R²."""
+    return math.nan if value is None else value
+
+
+def _cells(values: list[float]) -> list[str]:
+    """The last two are seconds."""
+    digits = [3] * (len(values) - 2) + [2] * 2
+    pairs = zip(values, digits, strict=False)
+    return ["" if math.isnan(value) else f"{value:.{places}f}" for value, places in pairs]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

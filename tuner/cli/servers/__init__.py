@@ -1,0 +1,1 @@
+"""Commands around grading servers and the service."""
