@@ -14,8 +14,9 @@ from typing import Any
 import sqlalchemy
 
 from studies.attributes import FAILURE, WORKER
+from studies.heartbeats import grace_seconds
 from studies.overview import StudyOverview
-from studies.storage import GRACE_SECONDS, opened_tables
+from studies.storage import opened_tables
 
 __all__ = ["FailedTrial", "RunningTrial", "StudyActivity", "activity", "running_trials"]
 
@@ -41,7 +42,7 @@ class RunningTrial:
     @property
     def silent(self) -> bool:
         """Whether its worker seems to be dead."""
-        return self.heard is None or self.heard > GRACE_SECONDS
+        return self.heard is None or self.heard > grace_seconds()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from explainers.errors import InvalidInput, StorageAway, StorageError
 from explainers.foreign_text import one_line
 from studies.full_disk import is_full, no_space
+from studies.heartbeats import grace_seconds, heartbeat_seconds
 from studies.passwords import HIDDEN, is_secret_name, without_passwords
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ __all__ = [
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
 _SQLITE_BUSY_SECONDS = 60
-HEARTBEAT_SECONDS = 5
-GRACE_SECONDS = 20
 _OPTUNA_TABLES = {"studies", "trials", "version_info"}
 _OUR_TABLES = "lime_tuner_"
 _CHECK_THE_URL = "check the URL given with --storage or LIME_TUNER_STORAGE"
@@ -333,8 +332,8 @@ def open_storage(url: str, *, write: bool = True) -> PatientStorage:
                 engine_kwargs={"connect_args": {"timeout": _SQLITE_BUSY_SECONDS}}
                 if is_sqlite
                 else {"pool_pre_ping": True},
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=GRACE_SECONDS,
+                heartbeat_interval=heartbeat_seconds(),
+                grace_period=grace_seconds(),
                 heartbeat_stale_trial_callback=again_elsewhere,
             )
         except RuntimeError as error:  # a schema of another Optuna version

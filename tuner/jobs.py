@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studies.heartbeats import grace_seconds, heartbeat_seconds
 from tuner.crew import Crew
 from tuner.freed_memory import keep_freed_memory
 from tuner.loading import kept_classifier, kept_engine, load_catalog_image
@@ -304,9 +305,9 @@ def settle(url: str, studies: Collection[str]) -> None:
     """Wait until trials of workers that were lost are known to be dead, and fail them."""
     from studies.overview import overview
     from studies.patient_storage import bury_dead
-    from studies.storage import GRACE_SECONDS, HEARTBEAT_SECONDS, open_storage
+    from studies.storage import open_storage
 
-    deadline = time.monotonic() + GRACE_SECONDS + 2 * HEARTBEAT_SECONDS
+    deadline = time.monotonic() + grace_seconds() + 2 * heartbeat_seconds()
     with closing(open_storage(url)) as storage:
         while time.monotonic() < deadline:
             rows = [row for row in overview(url, None) if row.study in studies]

@@ -16,7 +16,8 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from explainers.errors import LimeTunerError, StorageError
-from studies.records.jobs import BEAT_SECONDS, Job, Jobs
+from studies.heartbeats import grace_seconds, heartbeat_seconds
+from studies.records.jobs import Job, Jobs
 
 if TYPE_CHECKING:
     from explainers.reference import Reference
@@ -108,9 +109,8 @@ class ServiceWorker:
     def _give_up(self, jobs: Jobs, job: Job, pause: Callable[[float], object]) -> None:
         """Put a job back for no fault of its own, when its last trial is known to be dead, too."""
         from studies.patient_storage import UNREACHABLE, until_reachable
-        from studies.storage import GRACE_SECONDS
 
-        pause(GRACE_SECONDS)
+        pause(grace_seconds())
         with contextlib.suppress(*UNREACHABLE):  # the server ends; its heartbeat has ended, too
             until_reachable(
                 lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause
@@ -156,7 +156,7 @@ class ServiceWorker:
             return not lost.is_set()
 
         def beat() -> None:
-            while not over.wait(BEAT_SECONDS):
+            while not over.wait(heartbeat_seconds()):
                 is_mine()
 
         thread = threading.Thread(target=beat, daemon=True)

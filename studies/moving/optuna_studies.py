@@ -15,9 +15,10 @@ import sqlalchemy
 from sqlalchemy import Column, Connection, MetaData, Table
 
 from explainers.errors import StorageError
+from studies.heartbeats import grace_seconds
 from studies.moving.dashboard_paths import Attribute, RowNumbers, without_numbers
 from studies.moving.row_trees import Branch, Node, read_nodes, shape, text_of
-from studies.storage import GRACE_SECONDS, describe
+from studies.storage import describe
 
 __all__ = [
     "ATTRIBUTE_TABLES", "ContentDigest", "StudyTables", "artifact_owners", "attribute_nodes",
@@ -156,10 +157,10 @@ def check_at_rest(
     now, utc = now.replace(tzinfo=None), datetime.now(timezone.utc).replace(tzinfo=None)
     for number, started, beat in rows:
         age = utc - (started or datetime.min) if beat is None else now - beat
-        if age <= timedelta(seconds=GRACE_SECONDS):
+        if age <= timedelta(seconds=grace_seconds()):
             raise StorageError(
                 f"study '{name}' in {describe(url)} is at work (trial {number}): stop it, wait "
-                f"{GRACE_SECONDS} seconds, and copy again; nothing was copied"
+                f"{grace_seconds()} seconds, and copy again; nothing was copied"
             )
 
 

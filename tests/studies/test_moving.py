@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from explainers.errors import InvalidInput, StorageError
 from studies.artifacts import Artifacts, artifact_store
+from studies.heartbeats import grace_seconds
 from studies.moving import Copied, CopiedRows, copy_storage
 from studies.overview import overview
 from studies.patient_storage import PatientStorage
@@ -44,7 +45,7 @@ from studies.records.tables import (
     SubmissionRow,
     UnitRow,
 )
-from studies.storage import GRACE_SECONDS, artifact_folder, holds_studies, open_storage
+from studies.storage import artifact_folder, holds_studies, open_storage
 from tests.studies.any_studies import AnyStudy, any_studies, told_of
 from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
@@ -307,7 +308,7 @@ def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here
         with storage.engine.begin() as connection:
             connection.execute(sqlalchemy.update(trials).values(datetime_start=long_ago))
         storage.record_heartbeat(trial._trial_id)
-        with pytest.raises(StorageError, match=f"wait {GRACE_SECONDS} seconds"):
+        with pytest.raises(StorageError, match=f"wait {grace_seconds()} seconds"):
             copy_storage(any_database, here)
         with storage.engine.begin() as connection:
             connection.execute(sqlalchemy.update(beats).values(heartbeat=long_ago))
