@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from explainers.classifier import Classifier
+from studies.heartbeats import VARIABLE as HEARTBEAT
 from tests.tuner import tiny
 from tests.tuner.command_line import Cli
 
@@ -31,6 +32,12 @@ def tiny_catalogue(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ``tests.tuner.tiny``."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     return tiny.write_catalogue(here)
+
+
+@pytest.fixture
+def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed is found dead after four seconds instead of twenty."""
+    monkeypatch.setenv(HEARTBEAT, "1")
 
 
 @pytest.fixture(scope="session")

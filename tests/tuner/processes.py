@@ -1,38 +1,31 @@
 """``lime-tuner`` in processes of its own, which begin at once.
 
 Python takes seconds of a core to import torch, Optuna and the rest. These processes are forked from
-one that has done so, by ``multiprocessing``'s fork server; from there on they do what
+one that has done so, see ``tests.tuner.fork_server``; from there on they do what
 ``python -m tuner`` does. What a command starts is started as ever.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import atexit
+import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import requests
 
-__all__ = ["ROOT", "Command", "forking", "until"]
+__all__ = ["ROOT", "Command", "until"]
 
 ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 120.0
-
-forking = multiprocessing.get_context("forkserver")
-forking.set_forkserver_preload(
-    [
-        "torch", "optuna", "lime.lime_image", "skimage.segmentation", "sklearn.gaussian_process",
-        "alembic.command", "fastapi", "uvicorn", "optuna_dashboard", "explainers.engines",
-        "studies.patient_storage", "studies.service.app", "tuner.cli", "tuner.tuning",
-        "tuner.study_notes", "tuner.worker",
-    ]
-)  # fmt: skip
 
 
 def until(condition: Callable[[], bool], seconds: float = _SECONDS) -> None:
@@ -47,6 +40,17 @@ def until(condition: Callable[[], bool], seconds: float = _SECONDS) -> None:
         time.sleep(0.05)
 
 
+@cache
+def _fork_server() -> subprocess.Popen[str]:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.tuner.fork_server"], cwd=ROOT, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    atexit.register(server.kill)
+    return server
+
+
 class Command:
     """A command that runs, in a session of its own; it is killed where the ``with`` is left.
 
@@ -56,63 +60,59 @@ class Command:
         environment: what differs from this process's.
     """
 
-    def __init__(
-        self, *arguments: str, folder: Path | None = None, **environment: str
-    ) -> None:
-        self.arguments = arguments
+    def __init__(self, *arguments: str, folder: Path | None = None, **environment: str) -> None:
         self._said = tempfile.TemporaryDirectory(prefix="lime-tuner-said-")
-        self._files = tuple(Path(self._said.name) / name for name in ("out", "err"))
-        for file in self._files:
-            file.touch()
-        self._kept: tuple[str, ...] | None = None
-        self._process = forking.Process(
-            target=_run,
-            args=(arguments, folder or Path.cwd(), {**os.environ, **environment}, self._files),
-        )
-        self._process.start()
+        self._kept: dict[str, str] = {}
+        asked = {
+            "arguments": arguments, "folder": str(folder or Path.cwd()), "said": self._said.name,
+            "environment": {**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        }  # fmt: skip
+        server = _fork_server()
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(asked) + "\n")
+        server.stdin.flush()
+        self.pid = int(server.stdout.readline())
 
     def __enter__(self) -> Command:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
-        self._kept = self._read()
+        self.kill()
+        self._kept = {name: self._read(name) for name in ("out", "err", "status")}
         self._said.cleanup()
 
-    def _read(self) -> tuple[str, ...]:
-        return self._kept or tuple(file.read_text() for file in self._files)
-
-    @property
-    def pid(self) -> int:
-        """Of the process, and of its session."""
-        assert self._process.pid is not None
-        return self._process.pid
+    def _read(self, name: str) -> str:
+        file = Path(self._said.name) / name
+        return self._kept.get(name) or (file.read_text() if file.exists() else "")
 
     @property
     def out(self) -> str:
         """What it has written on stdout."""
-        return self._read()[0]
+        return self._read("out")
 
     @property
     def err(self) -> str:
         """What it has written on stderr."""
-        return self._read()[1]
+        return self._read("err")
 
     def poll(self) -> int | None:
         """Its exit status; ``None`` while it runs."""
-        return self._process.exitcode
+        text = self._read("status")
+        return int(text) if text else None
 
-    def wait(self, seconds: float = 400) -> int:
+    def wait(self, seconds: float = 300) -> int:
         """Its exit status, when it has ended."""
-        self._process.join(seconds)
-        status = self.poll()
-        assert status is not None, f"it does not end: {self.err}"
+        deadline = time.monotonic() + seconds
+        while (status := self.poll()) is None:
+            assert time.monotonic() < deadline, f"it does not end: {self.err}"
+            time.sleep(0.02)
         return status
 
     def send_signal(self, number: signal.Signals) -> None:
         """To the process, not to what it has started."""
-        os.kill(self.pid, number)
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
     def kill(self, *, all_of_it: bool = False) -> None:
         """SIGKILL, and wait.
@@ -120,10 +120,9 @@ class Command:
         Args:
             all_of_it: with what it has started.
         """
-        if all_of_it:
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.join()
+        if self.poll() is None:
+            (os.killpg if all_of_it else os.kill)(self.pid, signal.SIGKILL)
+        self.wait(20)
 
     def address(self, path: str = "/") -> str:
         """Where the server listens that this is; returns when it answers there.
@@ -146,21 +145,3 @@ class Command:
 
         until(answers)
         return found[0]
-
-
-def _run(
-    arguments: tuple[str, ...], folder: Path, environment: dict[str, str], said: tuple[Path, ...]
-) -> None:
-    os.setsid()
-    for number, file in enumerate(said, start=1):
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.path[:0] = [str(folder), *filter(None, environment.get("PYTHONPATH", "").split(":"))]
-    sys.argv = ["lime-tuner", *arguments]
-    from tuner.cli import main
-
-    main()

@@ -5,10 +5,6 @@ Nothing finished is lost, nothing corrupt, nothing done twice.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -22,19 +18,13 @@ from studies.storage import open_storage
 from tests.tuner.command_line import Cli
 from tests.tuner.killed_service import Killed
 from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
+from tests.tuner.processes import Command, until
 from tests.tuner.tiny import TUNE_TINY
 from tuner.plan import PLAN, StudyPlan
 
 _STUDIES = ("demo/house", "demo/key")
 
-pytestmark = pytest.mark.usefixtures("tiny_catalogue")
-
-
-def _begun(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tuner", *command], env=dict(os.environ), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+pytestmark = pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
 
 
 def _killed_and_resumed(command: list[str], database: Path, bank: Path, tally: Tally) -> Finished:
@@ -42,24 +32,19 @@ def _killed_and_resumed(command: list[str], database: Path, bank: Path, tally: T
     kept = finished(database)
     tally.before = len(kept)
     while tally.goes_on:
-        process = _begun(command)
-        start, deadline = len(kept), time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            if len(finished(database)) > start:
-                break
-            time.sleep(0.05)
-        time.sleep(tally.chance.uniform(0, 0.3))
-        tally.count(at_work=process.poll() is None and len(finished(database)) > start)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        start = len(kept)
+        with Command(*command) as running:
+            until(lambda: running.poll() is not None or len(finished(database)) > start)  # noqa: B023
+            time.sleep(tally.chance.uniform(0, 0.3))
+            tally.count(at_work=running.poll() is None and len(finished(database)) > start)
+            running.kill(all_of_it=True)
         time.sleep(0.2)
         now = finished(database)
         assert kept.items() <= now.items()
         sound_chunks(bank)
         kept = now
-    done = subprocess.run([sys.executable, "-m", "tuner", *command], capture_output=True,
-                          text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    with Command(*command) as running:
+        assert running.wait() == 0, running.err
     last = finished(database)
     assert kept.items() <= last.items()
     assert sound_chunks(bank) > 0
@@ -102,7 +87,7 @@ def test_a_worker_is_killed_and_followed(
         assert plan is not None
         study.set_user_attr(PLAN, replace(plan, trials=trials).to_json())
     # Until the last trials that were cut off are known to be, and done again.
-    command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "30"]
+    command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "10"]
     bank = demo_measured / "bank" / "answers.sqlite3"
     found = _killed_and_resumed(command, database, bank, Tally("worker", kills))
     _assert_counts(found, trials, more=1 + kills)
