@@ -60,21 +60,21 @@ def _assert_counts(found: Finished, trials: int, *, more: int) -> None:
 
 
 @pytest.mark.parametrize("kills", numbers_of("tune"))
-def test_tune_is_killed_and_resumed(tmp_path: Path, demo_measured: Path, kills: int) -> None:
+def test_tune_is_killed_and_resumed(tmp_path: Path, cache: Path, kills: int) -> None:
     database, trials = tmp_path / "tuning.db", max(8, 2 * kills)
     command = [
         *TUNE_TINY, "--images", "house,key", "--trials", str(trials),
         "--seeds", "3", "--workers", "2", "--fix", "segmentation=slic",
         "--storage", f"sqlite:///{database}",
     ]  # fmt: skip
-    bank = demo_measured / "bank" / "answers.sqlite3"
+    bank = cache / "bank" / "answers.sqlite3"
     found = _killed_and_resumed(command, database, bank, Tally("tune", kills))
     _assert_counts(found, trials, more=2)
 
 
 @pytest.mark.parametrize("kills", numbers_of("worker"))
 def test_a_worker_is_killed_and_followed(
-    here: Path, demo_measured: Path, cli: Cli, kills: int
+    here: Path, cache: Path, cli: Cli, kills: int
 ) -> None:
     database, trials = here / "tuning.db", max(8, 2 * kills)
     url = f"sqlite:///{database}"
@@ -88,7 +88,7 @@ def test_a_worker_is_killed_and_followed(
         study.set_user_attr(PLAN, replace(plan, trials=trials).to_json())
     # Until the last trials that were cut off are known to be, and done again.
     command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "10"]
-    bank = demo_measured / "bank" / "answers.sqlite3"
+    bank = cache / "bank" / "answers.sqlite3"
     found = _killed_and_resumed(command, database, bank, Tally("worker", kills))
     _assert_counts(found, trials, more=1 + kills)
     for name in _STUDIES:
@@ -100,8 +100,7 @@ def test_a_worker_is_killed_and_followed(
 
 
 @pytest.mark.parametrize("kills", numbers_of("serve"))
-def test_a_service_is_killed_and_started_again(here: Path, demo_measured: Path, kills: int) -> None:
-    del demo_measured
+def test_a_service_is_killed_and_started_again(here: Path, kills: int) -> None:
     tally = Tally("serve", kills)
     with Killed(here, tally, workers=2) as service:
         while tally.goes_on:

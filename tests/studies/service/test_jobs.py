@@ -11,6 +11,7 @@ import sqlalchemy
 
 from studies.heartbeats import grace_seconds, heartbeat_seconds, job_grace_seconds
 from studies.records.jobs import Job, Jobs, JobSettings, NameTaken
+from studies.records.tables import JobRow
 
 SETTINGS = JobSettings(trials=5, timeout=60.0, reference="gradcam@0.3")
 
