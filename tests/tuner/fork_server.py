@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def _become(asked: dict[str, Any]) -> None:
     path = asked["environment"].get("PYTHONPATH", "")
     sys.path[:0] = [asked["folder"], *filter(None, path.split(os.pathsep))]
     sys.argv = ["lime-tuner", *asked["arguments"]]
+    tempfile.tempdir = None  # it may be another's
 
 
 if __name__ == "__main__":

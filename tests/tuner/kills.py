@@ -10,15 +10,20 @@ import logging
 import random
 import sqlite3
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
-__all__ = ["Finished", "Tally", "finished", "numbers_of", "sound_chunks"]
+from studies.storage import open_storage
+from tuner.plan import PLAN, StudyPlan
+
+__all__ = ["Finished", "Tally", "finished", "numbers_of", "plan_trials", "sound_chunks"]
 
 Finished = Mapping[tuple[int, int], tuple[str, float | None]]
 """(study, number) → (state, value) of every trial with a result."""
@@ -85,6 +90,16 @@ class Tally:
             "%-24s %3d kills, %3d in the middle of the work; finished: %d before, %d after",
             self.scenario, self.kills, self.at_work, self.before, self.after,
         )  # fmt: skip
+
+
+def plan_trials(url: str, trials: int, names: Iterable[str]) -> None:
+    """Let studies that are begun want so many trials."""
+    with closing(open_storage(url)) as storage:
+        for name in names:
+            study = optuna.load_study(study_name=name, storage=storage)
+            plan = StudyPlan.of(study.user_attrs)
+            assert plan is not None
+            study.set_user_attr(PLAN, replace(plan, trials=trials).to_json())
 
 
 def finished(database: Path) -> Finished:

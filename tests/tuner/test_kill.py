@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -17,10 +16,9 @@ from studies.export import read_pickle
 from studies.storage import open_storage
 from tests.tuner.command_line import Cli
 from tests.tuner.killed_service import Killed
-from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
+from tests.tuner.kills import Finished, Tally, finished, numbers_of, plan_trials, sound_chunks
 from tests.tuner.processes import Command, until
 from tests.tuner.tiny import TUNE_TINY
-from tuner.plan import PLAN, StudyPlan
 
 _STUDIES = ("demo/house", "demo/key")
 
@@ -80,17 +78,13 @@ def test_a_worker_is_killed_and_followed(
     url = f"sqlite:///{database}"
     cli.ok(*TUNE_TINY, "--images", "house,key", "--trials", "1", "--seeds", "3",
            "--fix", "segmentation=slic", "--storage", url)  # fmt: skip
-    storage = open_storage(url)
-    for name in _STUDIES:
-        study = optuna.load_study(study_name=name, storage=storage)
-        plan = StudyPlan.of(study.user_attrs)
-        assert plan is not None
-        study.set_user_attr(PLAN, replace(plan, trials=trials).to_json())
+    plan_trials(url, trials, _STUDIES)
     # Until the last trials that were cut off are known to be, and done again.
     command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "10"]
     bank = cache / "bank" / "answers.sqlite3"
     found = _killed_and_resumed(command, database, bank, Tally("worker", kills))
     _assert_counts(found, trials, more=1 + kills)
+    storage = open_storage(url)
     for name in _STUDIES:
         trials_of = optuna.load_study(study_name=name, storage=storage).get_trials()
         again = {n for t in trials_of for n in t.system_attrs.get("retry_history", ())}

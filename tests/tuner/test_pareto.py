@@ -22,6 +22,7 @@ from studies.demo_scenes import DEMO_SEEDS, draw_scene
 from studies.front import FrontPoint, pareto_front
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
+from tests.tuner.dashboards import asked
 from tests.tuner.scenes import (
     IMAGE,
     MASK,
@@ -31,7 +32,6 @@ from tests.tuner.scenes import (
     tiny_task,
     tune_house,
 )
-from tests.tuner.test_dashboard import asked
 from tests.tuner.tiny import TUNE_TINY
 from tuner.fidelity_constraint import default_fidelity, fidelity_of
 from tuner.front_sampler import front_weights

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -18,8 +17,8 @@ from studies.patient_storage import PatientStorage, again_elsewhere, until_reach
 from studies.storage import open_storage
 from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
+from tests.tuner.kills import plan_trials
 from tests.tuner.tiny import TUNE_TINY
-from tuner.plan import StudyPlan
 from tuner.search_space import SearchSpace
 from tuner.worker import Machine, Mismatch, Worker
 
@@ -82,11 +81,7 @@ def planned(here: Path, cli: Cli, tiny_catalogue: Path) -> str:
     cli.ok(*TUNE_TINY, "--images", "house,key", "--trials", "1", "--seeds", "2",
            "--fix", "segmentation=slic")  # fmt: skip
     url = f"sqlite:///{here / 'lime-tuner.db'}"
-    for name in ("demo/house", "demo/key"):
-        study = optuna.load_study(study_name=name, storage=open_storage(url))
-        plan = StudyPlan.of(study.user_attrs)
-        assert plan is not None
-        study.set_user_attr("plan", replace(plan, trials=4).to_json())
+    plan_trials(url, 4, ("demo/house", "demo/key"))
     return url
 
 
@@ -124,9 +119,7 @@ def test_what_is_not_the_same_is_refused(planned: str, cli: Cli) -> None:
     for name in ("demo/house", "demo/key"):
         each = optuna.load_study(study_name=name, storage=open_storage(planned))
         each.set_user_attr("package_versions", {"lime": "9.9"})
-        plan = StudyPlan.of(each.user_attrs)
-        assert plan is not None
-        each.set_user_attr("plan", replace(plan, trials=9).to_json())
+    plan_trials(planned, 9, ("demo/house", "demo/key"))
     code, out, err = cli("worker", "--storage", planned)
     assert (code, out) == (2, "")
     lines = err.strip().splitlines()
