@@ -249,15 +249,12 @@ def test_pictures_are_drawn_once(tiny_classifier: Classifier, tmp_path: Path) ->
     run_study(study, task, settings, notes.on_trial, (), notes.on_score)
     notes.write()
     per_trial = [
-        len(optuna.artifacts.get_all_artifact_meta(t, storage=storage))
-        for t in study.trials
+        len(optuna.artifacts.get_all_artifact_meta(t, storage=storage)) for t in study.trials
     ]
     front = {point.number for point in pareto_front(points_of(study.trials))}
     assert set(per_trial) == {0, 1}
     shown = {n for n, count in enumerate(per_trial) if count}
-    defaults = {
-        t.number for t in study.trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN
-    }
+    defaults = {t.number for t in study.trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN}
     assert front - defaults <= shown
     names = sorted(meta.filename for meta in optuna.artifacts.get_all_artifact_meta(study))
     assert names == ["lime-defaults.png", "photograph.png"]

@@ -12,7 +12,6 @@ import optuna
 import pytest
 import sqlalchemy
 
-from studies import damage
 from studies.damage import damage_in
 from studies.overview import overview
 from studies.storage import open_storage
@@ -110,7 +109,6 @@ def test_damaged_attributes_are_named(
     assert said in found
     assert ("study 't/a', trial 0" if table == "trial" else "study 't/a':") in found
     if table == "trial":
-        damage._tell.cache_clear()
         code, _, err = cli("status", "--storage", URL)
         assert code == 0
         (line,) = err.splitlines()
