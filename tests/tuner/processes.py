@@ -25,7 +25,7 @@ import requests
 __all__ = ["ROOT", "Command", "until"]
 
 ROOT = Path(__file__).resolve().parents[2]
-_SECONDS = 120.0
+_SECONDS = 300.0
 
 
 def until(condition: Callable[[], bool], seconds: float = _SECONDS) -> None:
