@@ -1,13 +1,15 @@
 """A process that has imported torch and the rest, and becomes ``lime-tuner`` again and again.
 
 ``python -m tests.tuner.fork_server`` reads a JSON document a line: ``arguments``, ``folder``,
-``environment`` and ``said``, a folder where the command's stdout and stderr go, to ``out`` and
-``err``. It answers with the command's process number; when the command has ended, its exit status
-is in the folder, in ``status``. It ends with its input.
+``environment``, ``said``, a folder where the command's stdout and stderr go, to ``out`` and
+``err``, and whether it obeys the modes of files, ``modest``. It answers with the command's process
+number; when the command has ended, its exit status is in the folder, in ``status``. It ends with
+its input.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -54,6 +56,19 @@ def _note_endings(begun: dict[int, Path]) -> None:
             partly.rename(folder / "status")
 
 
+def _obey_modes() -> None:
+    """Root may do to a file what its mode forbids; take that away from this process."""
+    # capset(2), version 3: effective, permitted and inheritable, the lower and the upper 32.
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capget(header, sets):
+        raise OSError(ctypes.get_errno(), "capget")
+    for place in range(3):
+        sets[place] &= ~0b1110  # DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER
+    if libc.capset(header, sets):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
 def _become(asked: dict[str, Any]) -> None:
     os.setsid()
     os.write(1, b"%d\n" % os.getpid())
@@ -63,6 +78,8 @@ def _become(asked: dict[str, Any]) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.chdir(asked["folder"])
+    if asked["modest"]:
+        _obey_modes()
     os.environ.clear()
     os.environ.update(asked["environment"])
     path = asked["environment"].get("PYTHONPATH", "")

@@ -57,14 +57,18 @@ class Command:
     Args:
         arguments: after ``lime-tuner``.
         folder: its working folder; by default this process's.
+        modest: it obeys the modes of files also where it is root's.
         environment: what differs from this process's.
     """
 
-    def __init__(self, *arguments: str, folder: Path | None = None, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, folder: Path | None = None, modest: bool = False, **environment: str
+    ) -> None:
         self._said = tempfile.TemporaryDirectory(prefix="lime-tuner-said-")
         self._kept: dict[str, str] = {}
         asked = {
             "arguments": arguments, "folder": str(folder or Path.cwd()), "said": self._said.name,
+            "modest": modest,
             "environment": {**os.environ, "PYTHONPATH": str(ROOT), **environment},
         }  # fmt: skip
         server = _fork_server()

@@ -16,9 +16,10 @@ import torch
 
 from explainers.classifier import Classifier
 from tests.studies.clusters import private_cluster
-from tests.tuner.chaos import FINISHED, ROOT, Witness, trials_of
+from tests.tuner.chaos import FINISHED, Witness, trials_of
 from tests.tuner.command_line import Cli
 from tests.tuner.kills import plan_trials
+from tests.tuner.processes import ROOT
 from tests.tuner.tiny import MODEL, TUNE_TINY, write_catalogue
 
 KEYS, TRIALS = ("house", "key"), 10
