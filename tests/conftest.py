@@ -39,6 +39,27 @@ settings.register_profile("suite", deadline=None, database=None)
 settings.load_profile("suite")
 
 
+# What takes longest begins first, so that no process is left alone with it at the end.
+_FIRST = (
+    "test_serve.py", "test_chaos.py", "test_full_disk.py", "test_cli.py", "test_kill.py",
+    "test_workers.py", "test_machines.py", "test_pareto.py", "test_cluster.py",
+    "test_calibrate.py", "test_compare.py", "test_grade.py", "test_dashboard_open.py",
+    "test_engines.py", "test_copying.py",
+)  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let xdist keep our order of files; its own begins with those that have many tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long first."""
+    ranks = {name: rank for rank, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
 def pytest_runtest_setup() -> None:
     """One thread for torch, without importing it for tests that do without."""
     torch = sys.modules.get("torch")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from explainers.errors import InvalidImage, InvalidInput, MissingAsset
 from explainers.images import Geometry, array_digest, enlarged, prepare, read_image
-from studies.catalog import Catalog, CatalogImage
+from studies.catalog.catalog import Catalog, CatalogImage
 from studies.catalog.demo import DEMO_SEEDS, SCENE_SIZE, draw_scene
 
 __all__ = [

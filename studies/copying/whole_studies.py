@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from explainers.errors import StorageError
 from studies.copying.dashboard_paths import RowNumbers, renumbered
-from studies.storage import GRACE_SECONDS, connected, database_reason, describe
+from studies.storage import connected, database_reason, describe, grace_seconds
 from studies.storage.optuna_tables import STUDIES, running_trials
 
 __all__ = ["WholeStudy", "check_at_rest", "read_study", "study_names", "write_study"]
@@ -156,10 +156,10 @@ def check_at_rest(url: str, study: WholeStudy) -> None:
         age = heard.get((study.name, trial.number), 0.0)  # it has ended since
         if age is None and trial.datetime_start is not None:
             age = (datetime.now().astimezone() - trial.datetime_start.astimezone()).total_seconds()
-        if age is not None and age <= GRACE_SECONDS:
+        if age is not None and age <= grace_seconds():
             raise StorageError(
                 f"study '{study.name}' in {describe(url)} is at work (trial {trial.number}): stop "
-                f"it, wait {GRACE_SECONDS} seconds, and copy again; nothing was copied"
+                f"it, wait {grace_seconds()} seconds, and copy again; nothing was copied"
             )
 
 

@@ -19,13 +19,10 @@ from explainers.errors import InvalidInput
 from studies.records.schema import records
 from studies.records.tables import JobRow
 from studies.storage import sqlite_path
+from studies.storage.heartbeats import job_grace_seconds
 
-__all__ = ["BEAT_SECONDS", "GRACE_SECONDS", "Job", "JobSettings", "Jobs", "NameTaken"]
+__all__ = ["Job", "JobSettings", "Jobs", "NameTaken"]
 
-BEAT_SECONDS = 5.0
-# Longer than the grace of a trial's own heartbeat (studies.storage) and a beat of it: who takes a
-# job over finds the dead worker's trial to be dead, too.
-GRACE_SECONDS = 30.0
 _MOST_ATTEMPTS = 3
 _SQLITE_BUSY_SECONDS = 60
 
@@ -160,7 +157,7 @@ class Jobs:
 
     def claim(self, worker: str) -> Job | None:
         """Take the next job, if there is one; one study does not hold up all others."""
-        late = _now() - timedelta(seconds=GRACE_SECONDS)
+        late = _now() - timedelta(seconds=job_grace_seconds())
         query = (
             sqlalchemy.select(JobRow)
             .where(JobRow.state.in_(("queued", "running")))

@@ -17,8 +17,8 @@ from studies.storage.errors import (
     is_away,
     trouble_of,
 )
+from studies.storage.heartbeats import grace_seconds, heartbeat_seconds, job_grace_seconds
 from studies.storage.one_host import this_host, this_worker
-from studies.storage.optuna_tables import GRACE_SECONDS
 from studies.storage.urls import (
     DEFAULT_STORAGE,
     absolute_url,
@@ -32,9 +32,24 @@ if TYPE_CHECKING:
     from studies.storage.reconnecting import ReconnectingStorage
 
 __all__ = [
-    "DEFAULT_STORAGE", "GRACE_SECONDS", "absolute_url", "artifact_folder", "check_storage",
-    "connected", "database_reason", "describe", "errors_told", "holds_studies", "is_away",
-    "open_storage", "parse_url", "sqlite_path", "this_host", "this_worker",
+    "DEFAULT_STORAGE",
+    "absolute_url",
+    "artifact_folder",
+    "check_storage",
+    "connected",
+    "database_reason",
+    "describe",
+    "errors_told",
+    "grace_seconds",
+    "heartbeat_seconds",
+    "holds_studies",
+    "is_away",
+    "job_grace_seconds",
+    "open_storage",
+    "parse_url",
+    "sqlite_path",
+    "this_host",
+    "this_worker",
     "trouble_of",
 ]  # fmt: skip
 

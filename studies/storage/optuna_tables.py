@@ -17,15 +17,13 @@ import sqlalchemy
 from sqlalchemy import Column, Connection, DateTime, Enum, Float, Integer, String, Table
 
 from studies.results.attributes import WORKER
+from studies.storage.heartbeats import grace_seconds
 
 __all__ = [
-    "GRACE_SECONDS", "STUDIES", "STUDY_ATTRIBUTES", "STUDY_DIRECTIONS", "TABLES", "TRIALS",
+    "STUDIES", "STUDY_ATTRIBUTES", "STUDY_DIRECTIONS", "TABLES", "TRIALS",
     "TRIAL_ATTRIBUTES", "TRIAL_SYSTEM_ATTRIBUTES", "TRIAL_VALUES", "RunningTrial",
     "add_attributes", "add_study", "attribute_of", "running_trials",
 ]  # fmt: skip
-
-GRACE_SECONDS = 20
-"""Without a sign of life for so long, the worker of a running trial counts as dead."""
 
 TABLES = sqlalchemy.MetaData()
 # Of PostgreSQL's own types for them, by the names that Optuna's classes give them.
@@ -88,7 +86,7 @@ class RunningTrial:
     @property
     def silent(self) -> bool:
         """Whether its worker seems to be dead."""
-        return self.heard is None or self.heard > GRACE_SECONDS
+        return self.heard is None or self.heard > grace_seconds()
 
 
 def running_trials(connection: Connection) -> list[RunningTrial]:

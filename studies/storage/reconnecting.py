@@ -23,15 +23,15 @@ from studies.full_disk import is_full
 from studies.results.attributes import DEFAULTS_ORIGIN, FAILURE, RETRIES
 from studies.storage import optuna_tables
 from studies.storage.errors import database_reason, is_away, trouble_of
-from studies.storage.optuna_tables import GRACE_SECONDS, RunningTrial
+from studies.storage.heartbeats import grace_seconds, heartbeat_seconds
+from studies.storage.optuna_tables import RunningTrial
 from studies.storage.urls import describe, sqlite_path
 
 __all__ = [
-    "HEARTBEAT_SECONDS", "UNREACHABLE", "ReconnectingStorage", "fail_stale_trials",
+    "UNREACHABLE", "ReconnectingStorage", "fail_stale_trials",
     "trouble_told", "unreachable_reason", "until_reachable",
 ]  # fmt: skip
 
-HEARTBEAT_SECONDS = 5.0
 UNREACHABLE = (
     optuna.exceptions.StorageInternalError, sqlalchemy.exc.DBAPIError,
     sqlalchemy.exc.TimeoutError, StorageAway,
@@ -104,8 +104,8 @@ class ReconnectingStorage(BaseStorage):
         url: str,
         *,
         wal: bool = True,
-        heartbeat: float = HEARTBEAT_SECONDS,
-        grace: float = GRACE_SECONDS,
+        heartbeat: float | None = None,
+        grace: float | None = None,
     ) -> None:
         is_sqlite = sqlite_path(url) is not None
         sqlite_arguments = {"timeout": _SQLITE_BUSY_SECONDS, "factory": _SqliteConnection}
@@ -117,7 +117,8 @@ class ReconnectingStorage(BaseStorage):
         )
         # With the cache that Optuna itself puts before a database.
         self._storage = optuna.storages.get_storage(self._database)
-        self._heartbeat, self._grace = heartbeat, grace
+        self._heartbeat = heartbeat_seconds() if heartbeat is None else heartbeat
+        self._grace = grace_seconds() if grace is None else grace
         self._beating: dict[int, _Heartbeat] = {}
         self._cut_off: float | None = None  # when this process last found the database away
         if is_sqlite and wal:

@@ -10,7 +10,7 @@ import sqlalchemy
 
 from studies.queries import activity, overview
 from studies.results.attributes import FAILURE, WORKER
-from studies.storage import GRACE_SECONDS, open_storage
+from studies.storage import grace_seconds, open_storage
 from tests.studies.study_samples import random_studies
 
 
@@ -30,7 +30,7 @@ def test_runners_failures_and_the_last_improvement(any_database: str) -> None:
     failed = study.ask()
     failed.set_user_attr(FAILURE, "ValueError: nothing left")
     study.tell(failed, state=optuna.trial.TrialState.FAIL)
-    _age(any_database, silent._trial_id, GRACE_SECONDS + 40)
+    _age(any_database, silent._trial_id, grace_seconds() + 40)
 
     rows = overview(any_database, None)
     found = activity(any_database, rows)
@@ -42,7 +42,7 @@ def test_runners_failures_and_the_last_improvement(any_database: str) -> None:
         silent.number: ("there:2", True),
         unborn.number: (None, True),
     }
-    assert one.running[1].heard == pytest.approx(GRACE_SECONDS + 40, abs=3)
+    assert one.running[1].heard == pytest.approx(grace_seconds() + 40, abs=3)
     (failure,) = one.failures
     assert (failure.number, failure.reason) == (failed.number, "ValueError: nothing left")
     assert failure.at is not None
@@ -58,11 +58,11 @@ def test_a_dead_worker_is_the_reason(any_database: str) -> None:
     trial = study.ask()
     trial.set_user_attr(WORKER, "there:2")
     storage.close()
-    _age(any_database, trial._trial_id, GRACE_SECONDS + 40)
+    _age(any_database, trial._trial_id, grace_seconds() + 40)
     storage.fail_stale_trials("p/a")
     (failure,) = activity(any_database, overview(any_database, None))["p/a"].failures
     assert failure.worker == "there:2"
-    assert failure.reason == f"there:2 gave no sign of life for {GRACE_SECONDS} s"
+    assert failure.reason == f"there:2 gave no sign of life for {grace_seconds()} s"
 
 
 def _age(url: str, trial: int, seconds: int) -> None:

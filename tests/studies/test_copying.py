@@ -43,7 +43,7 @@ from studies.records.tables import (
     SubmissionRow,
     UnitRow,
 )
-from studies.storage import GRACE_SECONDS, artifact_folder, holds_studies, open_storage
+from studies.storage import artifact_folder, grace_seconds, holds_studies, open_storage
 from studies.storage.artifacts import Artifacts, artifact_store
 from studies.storage.reconnecting import ReconnectingStorage
 from tests.studies.any_studies import AnyStudy, any_studies, told_of
@@ -325,7 +325,7 @@ def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here
         with storage.engine.begin() as connection:
             connection.execute(sqlalchemy.update(trials).values(datetime_start=long_ago))
         storage.record_heartbeat(trial._trial_id)
-        with pytest.raises(StorageError, match=f"wait {GRACE_SECONDS} seconds"):
+        with pytest.raises(StorageError, match=f"wait {grace_seconds()} seconds"):
             copy_storage(any_database, here)
         with storage.engine.begin() as connection:
             connection.execute(sqlalchemy.update(beats).values(heartbeat=long_ago))

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,14 +17,12 @@ import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
 from studies.storage import open_storage
+from tests.tuner.processes import Command
 from tuner.problem import SearchSpace
 
 __all__ = ["FINISHED", "Crew", "Witness", "enqueue_random", "read_only"]
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-ROOT = Path(__file__).resolve().parents[2]
-# Root may write whatever a folder's mode says; without these it may not.
-_PLAIN_ROOT = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--"]
 _MEMORY = """
 CREATE TABLE seen_states (number bigserial, trial_id int, state text, worker text);
 CREATE TABLE seen_values (number bigserial, trial_id int, value float8);
@@ -120,6 +114,7 @@ class Crew:
     chance: random.Random
     killed: int = 0
     _places: list[_Place] = field(default_factory=list)
+    _started: list[tuple[str, Command]] = field(default_factory=list)
 
     def __enter__(self) -> Crew:
         for number in range(self.size):
@@ -128,24 +123,19 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for place in self._places:
-            place.process.kill()
-            place.process.wait()
+        for _name, command in self._started:
+            command.__exit__()
 
     def _start(self, place: _Place) -> None:
         place.lives += 1
         name = f"worker-{place.number}-{place.lives}"
         place.name = name
         place.dies_after = self.chance.randint(1, 5) if place.lives <= self.kills else None
-        plain = _PLAIN_ROOT if os.geteuid() == 0 and shutil.which("setpriv") else []
-        with (self.folder / f"{name}.err").open("w") as errors:
-            place.process = subprocess.Popen(
-                [*plain, sys.executable, "-m", "tuner", "worker", "--storage", self.url,
-                 "--device", "cpu"],
-                cwd=self.folder, stdout=subprocess.DEVNULL, stderr=errors,
-                env={**os.environ, "PGAPPNAME": name, "PYTHONPATH": str(ROOT),
-                     "LIME_TUNER_CACHE": str(self.folder / "cache")},
-            )  # fmt: skip
+        place.process = Command(
+            "worker", "--storage", self.url, "--device", "cpu", folder=self.folder, modest=True,
+            PGAPPNAME=name, LIME_TUNER_CACHE=str(self.folder / "cache"),
+        )  # fmt: skip
+        self._started.append((name, place.process))
 
     def kill_some(self, ended: Counter[str]) -> None:
         """Kill who has run its trials, in the middle of the next; somebody else takes its place."""
@@ -154,8 +144,7 @@ class Crew:
             assert code is None, f"{place.name}: {code}\n{self.said(place.name)}"
             if place.dies_after is not None and ended[place.name] >= place.dies_after:
                 time.sleep(self.chance.uniform(0, 0.2))
-                place.process.send_signal(signal.SIGKILL)
-                place.process.wait()
+                place.process.kill()
                 self.killed += 1
                 self._start(place)
 
@@ -172,7 +161,7 @@ class Crew:
 
     def said(self, name: str = "worker") -> str:
         """What workers have written on stderr."""
-        return "".join(path.read_text() for path in sorted(self.folder.glob(f"{name}*.err")))
+        return "".join(each.err for other, each in self._started if other.startswith(name))
 
 
 @dataclass(eq=False)
@@ -181,7 +170,7 @@ class _Place:
     lives: int = 0
     name: str = ""
     dies_after: int | None = None
-    process: subprocess.Popen[bytes] = field(init=False)
+    process: Command = field(init=False)
 
 
 @contextmanager

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from explainers.classifiers import Classifier
+from studies.storage.heartbeats import VARIABLE as HEARTBEAT
 from tests.tuner import tiny
 from tests.tuner.command_line import Cli
+from tests.tuner.processes import ROOT
+from tuner.runtime.calibration import runtime_model_for
 
 
 @pytest.fixture
@@ -26,11 +29,21 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def tiny_catalogue(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """``demo.toml`` in the working folder, and its network where other processes find it; see
-    ``tests.tuner.tiny``."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+def tiny_catalogue(
+    here: Path, cache: Path, tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """``demo.toml`` in the working folder, and its network where other processes find it; its
+    seconds are measured. See ``tests.tuner.tiny``."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    runtime_model_for(tiny_classifier, tiny.tiny_picture("house")[0])
+    assert list((cache / "runtime").iterdir())
     return tiny.write_catalogue(here)
+
+
+@pytest.fixture
+def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is killed is found dead after eight seconds instead of twenty."""
+    monkeypatch.setenv(HEARTBEAT, "2")
 
 
 @pytest.fixture(scope="session")

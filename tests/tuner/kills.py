@@ -10,15 +10,20 @@ import logging
 import random
 import sqlite3
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 
-__all__ = ["Finished", "Tally", "finished", "numbers_of", "sound_chunks"]
+from studies.storage import open_storage
+from tuner.problem import PLAN
+
+__all__ = ["Finished", "Tally", "finished", "numbers_of", "plan_trials", "sound_chunks"]
 
 Finished = Mapping[tuple[int, int], tuple[str, float | None]]
 """(study, number) → (state, value) of every trial with a result."""
@@ -28,7 +33,7 @@ _logger = logging.getLogger(__name__)
 # Kills of the short form in the ordinary suite, where there is one, and of the long form. Another
 # 56 are those of workers on PostgreSQL.
 _KILLS: dict[str, tuple[int | None, int]] = {
-    "tune": (3, 60),
+    "tune": (2, 60),
     "worker": (None, 50),
     "serve": (None, 40),
     "export": (3, 60),
@@ -85,6 +90,14 @@ class Tally:
             "%-24s %3d kills, %3d in the middle of the work; finished: %d before, %d after",
             self.scenario, self.kills, self.at_work, self.before, self.after,
         )  # fmt: skip
+
+
+def plan_trials(url: str, trials: int, names: Iterable[str]) -> None:
+    """Let studies that are begun want so many trials."""
+    with closing(open_storage(url)) as storage:
+        for name in names:
+            study = optuna.load_study(study_name=name, storage=storage)
+            study.set_user_attr(PLAN, {**study.user_attrs[PLAN], "trials": trials})
 
 
 def finished(database: Path) -> Finished:

@@ -21,8 +21,8 @@ from studies.storage import open_storage
 from tests.studies.clusters import Cluster, private_cluster
 from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only, trials_of
 from tests.tuner.command_line import Cli
+from tests.tuner.kills import plan_trials
 from tests.tuner.tiny import TUNE_TINY, write_catalogue
-from tuner.problem.spec import PLAN
 from tuner.workers.worker import Machine, Worker
 
 _logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Night:
     seconds: float
 
 
-SHORT = Night(("house",), ("key",), 30, 4, 1, 1, 480)
+SHORT = Night(("house",), ("key",), 18, 3, 1, 1, 480)
 LONG = Night(
     ("house", "key", "boat", "mug", "umbrella"), ("cat", "bird", "fish", "snail", "butterfly"),
     40, 8, 7, 2, 3000,
@@ -72,12 +72,12 @@ def _begin(url: str, night: Night, cli: Cli) -> dict[str, str]:
     for keys, sampler in ((night.searched, "ceiling"), (night.drawn, "random")):
         cli.ok(*TUNE, "--images", ",".join(keys), "--sampler", sampler, "--storage", url)
     storage = open_storage(url)
-    for number, key in enumerate((*night.searched, *night.drawn)):
+    for number, key in enumerate(night.drawn):
         study = optuna.load_study(study_name=f"demo/{key}", storage=storage)
-        if key in night.drawn:
-            enqueue_random(study, night.trials - 1, seed=number)
-        study.set_user_attr(PLAN, {**study.user_attrs[PLAN], "trials": night.trials})
-    return {key: f"demo/{key}" for key in (*night.searched, *night.drawn)}
+        enqueue_random(study, night.trials - 1, seed=number)
+    names = {key: f"demo/{key}" for key in (*night.searched, *night.drawn)}
+    plan_trials(url, night.trials, names.values())
+    return names
 
 
 def _say(start: float, text: str) -> None:
@@ -91,7 +91,7 @@ def _best_of(trials: list[FrozenTrial]) -> tuple[float, dict[str, object]]:
     return best.values[0], best.params
 
 
-@pytest.mark.usefixtures("tiny_catalogue")
+@pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
 @pytest.mark.parametrize("night", [SHORT, pytest.param(LONG, marks=pytest.mark.chaos)],
                          ids=["short", "long"])  # fmt: skip
 def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import optuna
@@ -15,38 +12,37 @@ from studies.queries import overview
 from studies.storage import holds_studies, open_storage
 from tests.tuner.command_line import Cli
 from tests.tuner.dask_cluster import dask_cluster
+from tests.tuner.processes import Command, until
 from tests.tuner.tiny import TUNE_TINY
 
-KEYS, TRIALS = ("house", "key", "umbrella"), 12
+KEYS, TRIALS = ("house", "key"), 10
 _TUNE = (
     *TUNE_TINY, "--images", ",".join(KEYS), "--trials", str(TRIALS), "--seeds",
     "3", "--fix", "segmentation=slic", "--device", "cpu",
 )  # fmt: skip
-_SECONDS = 400
 
-pytestmark = pytest.mark.usefixtures("tiny_catalogue")
+pytestmark = pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
 
 
 def _finished(url: str) -> int:
     return sum(row.finished for row in overview(url, None)) if holds_studies(url) else 0
 
 
-def test_a_worker_that_is_killed_costs_nothing_but_time(here: Path) -> None:
+def test_a_worker_that_is_killed_costs_nothing_but_time(here: Path, cli: Cli) -> None:
     url = f"sqlite:///{here / 'lime-tuner.db'}"
     with dask_cluster(here) as cluster:
+        assert "has no workers" in cli.refused(*_TUNE, "--cluster", cluster.address)
+        cluster.add_worker("--nthreads", "2", "--no-nanny")
+        assert "--nthreads 1" in cli.refused(*_TUNE, "--cluster", cluster.address)
+        assert not list(here.glob("*.db"))
+        cluster.kill_worker(0)
         for _ in range(2):
             cluster.add_worker("--nthreads", "1")
-        with subprocess.Popen(
-            [sys.executable, "-m", "tuner", *_TUNE, "--cluster", cluster.address],
-            cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        ) as tune:  # fmt: skip
-            deadline = time.monotonic() + _SECONDS
-            while _finished(url) < 4 and tune.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.1)
-            cluster.kill_worker(0)
+        with Command(*_TUNE, "--cluster", cluster.address) as tune:
+            until(lambda: _finished(url) >= 4 or tune.poll() is not None)
+            cluster.kill_worker(1)
             assert tune.poll() is None, "it was done before anything was killed"
-            _, said = tune.communicate(timeout=_SECONDS)
-        assert tune.returncode == 0, said
+            assert tune.wait() == 0, tune.err
     for key in KEYS:
         study = optuna.load_study(study_name=f"demo/{key}", storage=open_storage(url))
         states = [trial.state for trial in study.trials]
@@ -59,8 +55,4 @@ def test_a_cluster_that_will_not_do_is_one_line(here: Path, cli: Cli) -> None:
     nobody = "tcp://127.0.0.1:9"
     assert "dask scheduler" in cli.refused(*_TUNE, "--cluster", nobody, status=(1,))
     assert "tcp://" in cli.refused(*_TUNE, "--cluster", "here")
-    with dask_cluster(here) as cluster:
-        assert "has no workers" in cli.refused(*_TUNE, "--cluster", cluster.address)
-        cluster.add_worker("--nthreads", "2", "--no-nanny")
-        assert "--nthreads 1" in cli.refused(*_TUNE, "--cluster", cluster.address)
     assert not list(here.glob("*.db"))

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from wsgiref.util import setup_testing_defaults
 
 import numpy as np
 import optuna
@@ -30,6 +25,8 @@ from studies.storage import artifact_folder, open_storage
 from studies.storage.artifacts import ArtifactFolder, artifact_store
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 from tests.tuner.command_line import FEW_MAPS, Cli
+from tests.tuner.dashboards import ask, asked
+from tests.tuner.processes import Command
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE
 from tests.tuner.tiny import TUNE_TINY
 from tuner.problem import TuningTask
@@ -41,32 +38,6 @@ TUNE = (*TUNE_TINY, "--images", "house", "--seeds", "2", *FEW_MAPS, "--trials")
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.usefixtures("tiny_catalogue")
-
-
-def ask(
-    app: Any, path: str, method: str = "GET", document: Any = None
-) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body, without a socket."""
-    sent = b"" if document is None else json.dumps(document).encode()
-    environ: dict[str, Any] = {
-        "PATH_INFO": path, "REQUEST_METHOD": method, "wsgi.input": io.BytesIO(sent),
-        "CONTENT_LENGTH": str(len(sent)), "CONTENT_TYPE": "application/json",
-    }  # fmt: skip
-    setup_testing_defaults(environ)
-    told: list[Any] = []
-    body = app(environ, lambda status, headers, *_: told.extend((status, dict(headers))))
-    try:
-        content = b"".join(body)
-    finally:
-        if hasattr(body, "close"):
-            body.close()
-    return int(told[0].split()[0]), told[1], content
-
-
-def asked(app: Any, path: str) -> Any:
-    status, _, body = ask(app, path)
-    assert status == 200, body
-    return json.loads(body)
 
 
 def note_of(app: Any) -> str:
@@ -289,21 +260,13 @@ def test_it_warns_where_others_can_reach_it_and_opens_a_browser(
 
 def test_served_until_interrupted(here: Path) -> None:
     open_storage(URL)
-    with subprocess.Popen(
-        [sys.executable, "-m", "tuner", "dashboard", "--port", "0"], cwd=here, text=True,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as started:  # fmt: skip
-        assert started.stderr is not None
-        line = started.stderr.readline()
-        address = re.search(r"http://127\.0\.0\.1:\d+", line)
-        assert address, line
-        page = requests.get(address[0], timeout=20)
+    with Command("dashboard", "--port", "0", folder=here) as started:
+        address = started.address()
+        assert address.startswith("http://127.0.0.1:")
+        page = requests.get(address, timeout=20)
         assert "optuna" in page.text.lower()
-        assert requests.get(f"{address[0]}/api/studies", timeout=20).json() == {
-            "study_summaries": []
-        }
+        assert requests.get(f"{address}/api/studies", timeout=20).json() == {"study_summaries": []}
         started.send_signal(signal.SIGINT)
-        said = started.stderr.read()
-    assert started.returncode == 130
-    assert len(said.splitlines()) == 1
-    assert "Traceback" not in said
+        assert started.wait() == 130
+    assert len(started.err.splitlines()) == 2  # where it is, and that it was interrupted
+    assert "Traceback" not in started.err

@@ -6,10 +6,7 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +19,13 @@ import requests
 
 from studies.storage import open_storage
 from tests.tuner.command_line import Cli
+from tests.tuner.processes import Command, until
 from tests.tuner.tiny import TUNE_TINY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 URL = "sqlite:///lime-tuner.db"
-ROOT = Path(__file__).resolve().parents[2]
 TUNE = (*TUNE_TINY, "--images", "house", "--fix", "segmentation=slic")
 _PATIENCE = 60_000  # milliseconds
 
@@ -38,21 +35,12 @@ pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 @contextmanager
 def _served(folder: Path) -> Iterator[str]:
     """Its address."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tuner", "dashboard", "--port", "0"], cwd=folder, text=True,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    ) as started:  # fmt: skip
-        try:
-            assert started.stderr is not None
-            address = re.search(r"http://127\.0\.0\.1:\d+", started.stderr.readline())
-            assert address
-            yield address[0]
-            started.send_signal(signal.SIGINT)
-            said = started.stderr.read()
-        finally:
-            started.kill()
-    assert "Traceback" not in said
-    assert "locked" not in said
+    with Command("dashboard", "--port", "0", folder=folder) as started:
+        yield started.address()
+        started.send_signal(signal.SIGINT)
+        assert started.wait() == 130
+    assert "Traceback" not in started.err
+    assert "locked" not in started.err
 
 
 def _keep(page: Page, name: str) -> None:
@@ -105,18 +93,12 @@ def test_a_browser_shows_studies_notes_pictures_and_plots(
 
 @pytest.mark.chaos
 def test_it_stays_open_while_five_hundred_trials_run(here: Path) -> None:
-    command = [
-        sys.executable, "-m", "tuner", *TUNE, "--trials", "500", "--seeds", "1", "--sampler",
-        "random", "--fix", "num_samples=16", "--fix", "slic.n_segments=6",
-    ]  # fmt: skip
-    tuning = subprocess.Popen(
-        command, cwd=here, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    command = (
+        *TUNE, "--trials", "500", "--seeds", "1", "--sampler", "random", "--fix",
+        "num_samples=16", "--fix", "slic.n_segments=6",
     )  # fmt: skip
-    try:
-        while not (here / "lime-tuner.db").exists():
-            assert tuning.poll() is None
-            time.sleep(0.2)
+    with Command(*command) as tuning:
+        until((here / "lime-tuner.db").exists)
         answered: dict[str, int] = {}
         with _served(here) as address:
             while tuning.poll() is None:
@@ -128,11 +110,7 @@ def test_it_stays_open_while_five_hundred_trials_run(here: Path) -> None:
                         assert answer.status_code == 200, (path, answer.text[:300])
                         answered[path] = answered.get(path, 0) + 1
                 time.sleep(1)
-        assert tuning.stderr is not None
-        assert tuning.returncode == 0, tuning.stderr.read()
-    finally:
-        tuning.kill()
-        tuning.wait()
+        assert tuning.wait() == 0, tuning.err
     assert min(answered.values()) >= 10
     trials = optuna.load_study(study_name="demo/house", storage=open_storage(URL)).get_trials()
     assert {t.state.name for t in trials} <= {"COMPLETE", "PRUNED"}

@@ -5,10 +5,6 @@ Nothing finished is lost, nothing corrupt, nothing done twice.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,20 +16,13 @@ from studies.export import read_pickle
 from studies.storage import open_storage
 from tests.tuner.command_line import Cli
 from tests.tuner.killed_service import Killed
-from tests.tuner.kills import Finished, Tally, finished, numbers_of, sound_chunks
+from tests.tuner.kills import Finished, Tally, finished, numbers_of, plan_trials, sound_chunks
+from tests.tuner.processes import Command, until
 from tests.tuner.tiny import TUNE_TINY
-from tuner.problem.spec import PLAN
 
 _STUDIES = ("demo/house", "demo/key")
 
-pytestmark = pytest.mark.usefixtures("tiny_catalogue")
-
-
-def _begun(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tuner", *command], env=dict(os.environ), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+pytestmark = pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
 
 
 def _killed_and_resumed(command: list[str], database: Path, cache: Path, tally: Tally) -> Finished:
@@ -41,24 +30,19 @@ def _killed_and_resumed(command: list[str], database: Path, cache: Path, tally: 
     kept = finished(database)
     tally.before = len(kept)
     while tally.goes_on:
-        process = _begun(command)
-        start, deadline = len(kept), time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            if len(finished(database)) > start:
-                break
-            time.sleep(0.05)
-        time.sleep(tally.chance.uniform(0, 0.3))
-        tally.count(at_work=process.poll() is None and len(finished(database)) > start)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        start = len(kept)
+        with Command(*command) as running:
+            until(lambda: running.poll() is not None or len(finished(database)) > start)  # noqa: B023
+            time.sleep(tally.chance.uniform(0, 0.3))
+            tally.count(at_work=running.poll() is None and len(finished(database)) > start)
+            running.kill(all_of_it=True)
         time.sleep(0.2)
         now = finished(database)
         assert kept.items() <= now.items()
         sound_chunks(cache)
         kept = now
-    done = subprocess.run([sys.executable, "-m", "tuner", *command], capture_output=True,
-                          text=True, check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    with Command(*command) as running:
+        assert running.wait() == 0, running.err
     last = finished(database)
     assert kept.items() <= last.items()
     assert sound_chunks(cache) > 0
@@ -74,35 +58,31 @@ def _assert_counts(found: Finished, trials: int, *, more: int) -> None:
 
 
 @pytest.mark.parametrize("kills", numbers_of("tune"))
-def test_tune_is_killed_and_resumed(tmp_path: Path, demo_measured: Path, kills: int) -> None:
+def test_tune_is_killed_and_resumed(tmp_path: Path, cache: Path, kills: int) -> None:
     database, trials = tmp_path / "tuning.db", max(8, 2 * kills)
     command = [
         *TUNE_TINY, "--images", "house,key", "--trials", str(trials),
         "--seeds", "3", "--workers", "2", "--fix", "segmentation=slic",
         "--storage", f"sqlite:///{database}",
     ]  # fmt: skip
-    cache = demo_measured / "bank" / "answers.sqlite3"
-    found = _killed_and_resumed(command, database, cache, Tally("tune", kills))
+    prediction_cache = cache / "bank" / "answers.sqlite3"
+    found = _killed_and_resumed(command, database, prediction_cache, Tally("tune", kills))
     _assert_counts(found, trials, more=2)
 
 
 @pytest.mark.parametrize("kills", numbers_of("worker"))
-def test_a_worker_is_killed_and_followed(
-    here: Path, demo_measured: Path, cli: Cli, kills: int
-) -> None:
+def test_a_worker_is_killed_and_followed(here: Path, cache: Path, cli: Cli, kills: int) -> None:
     database, trials = here / "tuning.db", max(8, 2 * kills)
     url = f"sqlite:///{database}"
     cli.ok(*TUNE_TINY, "--images", "house,key", "--trials", "1", "--seeds", "3",
            "--fix", "segmentation=slic", "--storage", url)  # fmt: skip
-    storage = open_storage(url)
-    for name in _STUDIES:
-        study = optuna.load_study(study_name=name, storage=storage)
-        study.set_user_attr(PLAN, {**study.user_attrs[PLAN], "trials": trials})
+    plan_trials(url, trials, _STUDIES)
     # Until the last trials that were cut off are known to be, and done again.
-    command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "30"]
-    cache = demo_measured / "bank" / "answers.sqlite3"
-    found = _killed_and_resumed(command, database, cache, Tally("worker", kills))
+    command = ["worker", "--storage", url, "--device", "cpu", "--idle-exit", "10"]
+    prediction_cache = cache / "bank" / "answers.sqlite3"
+    found = _killed_and_resumed(command, database, prediction_cache, Tally("worker", kills))
     _assert_counts(found, trials, more=1 + kills)
+    storage = open_storage(url)
     for name in _STUDIES:
         trials_of = optuna.load_study(study_name=name, storage=storage).get_trials()
         again = {n for t in trials_of for n in t.system_attrs.get("retry_history", ())}
@@ -112,8 +92,7 @@ def test_a_worker_is_killed_and_followed(
 
 
 @pytest.mark.parametrize("kills", numbers_of("serve"))
-def test_a_service_is_killed_and_started_again(here: Path, demo_measured: Path, kills: int) -> None:
-    del demo_measured
+def test_a_service_is_killed_and_started_again(here: Path, kills: int) -> None:
     tally = Tally("serve", kills)
     with Killed(here, tally, workers=2) as service:
         while tally.goes_on:

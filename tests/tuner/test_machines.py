@@ -11,27 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import optuna
 import pytest
 import torch
 
-from explainers.classifiers import load_demo_network
-from studies.storage import open_storage
+from explainers.classifiers import Classifier
 from tests.studies.clusters import private_cluster
-from tests.tuner.chaos import FINISHED, ROOT, Witness, trials_of
+from tests.tuner.chaos import FINISHED, Witness, trials_of
 from tests.tuner.command_line import Cli
-from tuner.problem.spec import PLAN
+from tests.tuner.kills import plan_trials
+from tests.tuner.processes import ROOT
+from tests.tuner.tiny import MODEL, TUNE_TINY, write_catalogue
 
 KEYS, TRIALS = ("house", "key"), 10
 _BRIDGE, _NETWORK = "ltbridge", "10.213.77"
-_MODEL = """
-from explainers.classifiers import DemoNetwork
-from explainers.classifiers import load_classifier
-from dataclasses import replace
-
-def make():
-    return replace(load_classifier("demo", device="cpu"), module=DemoNetwork().eval())
-"""
 
 
 @dataclass(frozen=True)
@@ -85,28 +77,29 @@ def _network(names: tuple[str, ...], folder: Path) -> Iterator[list[Place]]:
     os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("unshare") is None,
     reason="network namespaces need root, and the programs ip and unshare",
 )
-def test_machines_that_share_a_database_finish_a_catalogue(here: Path, cli: Cli) -> None:
+@pytest.mark.usefixtures("tiny_catalogue")
+def test_machines_that_share_a_database_finish_a_catalogue(
+    here: Path, cli: Cli, tiny_classifier: Classifier
+) -> None:
     names = ("lime-lab-a", "lime-lab-b", "lime-lab-c")
     with (
         _network(names, here) as (first, second, third),
         private_cluster("postgresql", (f"{_NETWORK}.1",)) as cluster,
     ):
         url = cluster.url
-        cli.ok("tune", "--catalog", "demo", "--images", ",".join(KEYS), "--trials", "1", "--seeds",
-               "2", "--fix", "segmentation=slic", "--storage", url)  # fmt: skip
+        cli.ok(*TUNE_TINY, "--images", ",".join(KEYS), "--trials", "1", "--seeds", "2", "--fix",
+               "segmentation=slic", "--storage", url)  # fmt: skip
+        for place in (first, second, third):
+            write_catalogue(place.folder)
         studies = [f"demo/{key}" for key in KEYS]
-        for name in studies:
-            study = optuna.load_study(study_name=name, storage=open_storage(url))
-            study.set_user_attr(PLAN, {**study.user_attrs[PLAN], "trials": TRIALS})
+        plan_trials(url, TRIALS, studies)
         witness = Witness(url)
 
         # Weights that differ in one number are other weights.
-        state = load_demo_network().state_dict()
-        state["fc.bias"][0] += 1e-3
-        torch.save(state, third.folder / "other.pth")
-        (third.folder / "network.py").write_text(_MODEL)
-        stranger = third.start("worker", "--storage", url, "--model", "network:make", "--weights",
-                               "other.pth", "--device", "cpu")  # fmt: skip
+        state = tiny_classifier.module.state_dict()
+        torch.save({**state, "head.bias": state["head.bias"] + 1e-3}, third.folder / "other.pth")
+        stranger = third.start("worker", "--storage", url, *MODEL, "--weights", "other.pth",
+                               "--device", "cpu")  # fmt: skip
         out, err = stranger.communicate(timeout=120)
         assert (stranger.returncode, out) == (2, ""), err
         assert all("sha256" in line for line in err.strip().splitlines())

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tuner.chaos import ROOT
 from tests.tuner.command_line import FEW_MAPS
+from tests.tuner.processes import ROOT
 from tests.tuner.watched_network import Seen, watched, why_not
 
 

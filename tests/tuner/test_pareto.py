@@ -22,6 +22,8 @@ from studies.results.best_trial import point_of
 from studies.results.front import FrontPoint, pareto_front
 from studies.storage import open_storage
 from tests.tuner.command_line import FEW_MAPS, Cli
+from tests.tuner.dashboards import asked
+from tests.tuner.kills import plan_trials
 from tests.tuner.scenes import (
     IMAGE,
     MASK,
@@ -31,7 +33,6 @@ from tests.tuner.scenes import (
     tiny_task,
     tune_house,
 )
-from tests.tuner.test_dashboard import asked
 from tests.tuner.tiny import TUNE_TINY
 from tuner.objectives import default_fidelity, fidelity_of
 from tuner.problem import TuningSettings
@@ -154,7 +155,8 @@ def front_of(status: dict[str, Any], name: str) -> list[tuple[float, float]]:
 
 @pytest.mark.usefixtures("tiny_catalogue")
 def test_from_a_front_to_pickles_for_every_budget(here: Path, cli: Cli) -> None:
-    tuned = json.loads(cli.ok(*TUNE, "--pareto", "--trials", "12", "--json"))
+    search = (*TUNE, "--sampler", "ceiling")
+    tuned = json.loads(cli.ok(*search, "--pareto", "--trials", "8", "--json"))
     house = tuned["images"]["house"]
     assert set(house["front"][0]) == {"number", "iou", "runtime_seconds", "runtime_ratio"}
     status = json.loads(cli.ok("status", "--json"))
@@ -190,33 +192,29 @@ def test_from_a_front_to_pickles_for_every_budget(here: Path, cli: Cli) -> None:
     assert f"trial {ends[0]['number']}" in line or "demo/key" in line
     line = cli.refused("export", "--budget", "1", "--weight", "1", status=(2,))
     assert "one of them" in line
-    assert len(study.trials) == len(study.get_trials(deepcopy=False)) == 12
+    assert len(study.trials) == len(study.get_trials(deepcopy=False)) == 8
 
     # What was made with it cannot go on without it, done or not, and the other way round.
-    for trials in ("12", "13"):
-        assert "with --pareto" in cli.refused(*TUNE, "--trials", trials, status=(2,))
-    cli.ok(*TUNE, "--trials", "2", "--study", "one")
-    line = cli.refused(*TUNE, "--trials", "2", "--study", "one", "--pareto", status=(2,))
+    for trials in ("8", "9"):
+        assert "with --pareto" in cli.refused(*search, "--trials", trials, status=(2,))
+    cli.ok(*search, "--trials", "2", "--study", "one")
+    line = cli.refused(*search, "--trials", "2", "--study", "one", "--pareto", status=(2,))
     assert "without --pareto" in line
-    again = json.loads(cli.ok(*TUNE, "--pareto", "--trials", "12", "--json"))
+    again = json.loads(cli.ok(*search, "--pareto", "--trials", "8", "--json"))
     assert again == tuned
-    more = json.loads(cli.ok(*TUNE, "--pareto", "--trials", "14", "--json"))
-    assert more["images"]["key"]["trials"] == 14
+    more = json.loads(cli.ok(*search, "--pareto", "--trials", "10", "--json"))
+    assert more["images"]["key"]["trials"] == 10
     assert json.loads(cli.ok("status", "--json"))["one/house"]["front"] is None
 
 
 @pytest.mark.usefixtures("tiny_catalogue")
 def test_others_join_copy_look_and_report(here: Path, cli: Cli) -> None:
     cli.ok(*TUNE, "--pareto", "--trials", "1")
-    for name in ("demo/house", "demo/key"):
-        study = optuna.load_study(study_name=name, storage=open_storage(URL))
-        plan = study.user_attrs["plan"]
-        assert plan["pareto"]
-        study.set_user_attr("plan", {**plan, "trials": 11})
-    assert cli.ok("worker", "--storage", URL, "--idle-exit", "0").strip() == "20 trials"
+    plan_trials(URL, 7, ("demo/house", "demo/key"))
+    assert cli.ok("worker", "--storage", URL, "--idle-exit", "0").strip() == "12 trials"
     study = optuna.load_study(study_name="demo/house", storage=open_storage(URL))
     assert {len(t.values) for t in study.trials if t.state == TrialState.COMPLETE} == {2}
-    cli.ok(*TUNE, "--pareto", "--trials", "12")  # writes note and plot
+    cli.ok(*TUNE, "--pareto", "--trials", "8")  # writes note and plot
 
     found = asked(dashboard_app(URL), "/api/studies/1")
     assert found["objective_names"] == ["IoU", "seconds"]
@@ -243,13 +241,14 @@ def test_pictures_are_drawn_once(tiny_classifier: Classifier, tmp_path: Path) ->
     from tuner.study import StudyNotes
 
     task = tiny_task(tiny_classifier)
-    study = open_study("a/house", open_storage(f"sqlite:///{tmp_path / 's.db'}"), {}, pareto=True)
+    storage = open_storage(f"sqlite:///{tmp_path / 's.db'}")
+    study = open_study("a/house", storage, {}, pareto=True)
     notes = StudyNotes(study, task, ArtifactFolder(tmp_path / "artifacts"))
     settings = TuningSettings(trials=20, seeds=2, space=SMALL_SPACE, pareto=True)
     run_study(study, task, settings, notes.on_trial, (), notes.on_score)
     notes.write()
     per_trial = [
-        len(optuna.artifacts.get_all_artifact_meta(t, storage=study._storage)) for t in study.trials
+        len(optuna.artifacts.get_all_artifact_meta(t, storage=storage)) for t in study.trials
     ]
     front = {point.number for point in pareto_front(points_of(study.trials))}
     assert set(per_trial) == {0, 1}

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import sqlite3
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,62 +14,35 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from PIL import Image
 from playwright.sync_api import Browser
 
 from tests.pages import for_everybody, opened
 from tests.tuner.command_line import Cli
-from tests.tuner.tiny import MODEL, tiny_picture
+from tests.tuner.processes import Command, until
+from tests.tuner.tiny import MODEL
 
 KEYS = ("house", "key", "umbrella")
-_WORDS = (*MODEL, "--device", "cpu", "--seeds", "1", "--port", "0")
+_WORDS = (*MODEL, "--device", "cpu", "--seeds", "1", "--threads", "1", "--port", "0")
 
 
-@pytest.fixture(autouse=True)
-def _network_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+pytestmark = pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
 
 
 @contextmanager
 def _server(
-    *options: str, ended_by: signal.Signals = signal.SIGINT
-) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    *, ended_by: signal.Signals = signal.SIGINT
+) -> Iterator[tuple[str, Command]]:
     """Its URL and its process, in the working folder."""
-    started = subprocess.Popen(
-        [sys.executable, "-m", "tuner", "serve", *_WORDS, *options],
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-    )  # fmt: skip
-    assert started.stderr is not None
-    with started, started.stderr:
-        line = started.stderr.readline()
-        found = re.search(r"http://[\d.]+:\d+", line)
-        assert found is not None, line + started.stderr.read()
-        threading.Thread(target=started.stderr.read, daemon=True).start()
-        for _ in range(600):
-            try:
-                requests.get(f"{found[0]}/healthz", timeout=5)
-            except requests.ConnectionError:
-                time.sleep(0.05)
-            else:
-                break
-        try:
-            yield found[0], started
-            if started.poll() is None:
-                started.send_signal(ended_by)
-            started.wait(40)
-        finally:
-            started.kill()
+    with Command("serve", *_WORDS) as started:
+        yield started.address("/healthz"), started
+        started.send_signal(ended_by)
+        started.wait(40)
 
 
 @pytest.fixture
 def scenes(here: Path) -> list[Path]:
     """Pictures as files."""
-    paths = []
-    for key in KEYS:
-        paths.append(here / f"{key}.png")
-        Image.fromarray(tiny_picture(key)[0]).save(paths[-1])
-    return paths
+    return [here / f"{key}.png" for key in KEYS]
 
 
 def _post(url: str, scenes: list[Path], **fields: str) -> str:
@@ -127,7 +95,7 @@ def test_a_browser_takes_a_pickle_away(
         assert [w for w in wrong if "verbose" not in w] == []
         page.close()
         (worker,) = psutil.Process(process.pid).children()
-    assert process.returncode == 130
+    assert process.poll() == 130
     assert not worker.is_running()
     catalog = here / "lime-tuner-service" / study / "catalog.toml"
     said = json.loads(
@@ -149,13 +117,6 @@ def _trials(database: Path) -> dict[str, list[str]]:
     return found
 
 
-def _until(condition: Any, seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_killed_and_started_again_it_finishes_and_nothing_is_twice(
     here: Path, scenes: list[Path]
 ) -> None:
@@ -168,15 +129,14 @@ def test_killed_and_started_again_it_finishes_and_nothing_is_twice(
 
     with _server() as (url, process):
         study = _post(url, scenes[:2], trials="3", study="kept")
-        _until(lambda: finished() >= 1)
+        until(lambda: finished() >= 1)
         (worker,) = psutil.Process(process.pid).children()
         worker.kill()  # another one takes its place
-        _until(lambda: [w.pid for w in psutil.Process(process.pid).children()] != [worker.pid])
+        until(lambda: [w.pid for w in psutil.Process(process.pid).children()] != [worker.pid])
         before = finished()
-        _until(lambda: finished() > before)
+        until(lambda: finished() > before)
         (worker,) = psutil.Process(process.pid).children()
         process.kill()
-        process.wait()
         worker.kill()
         psutil.wait_procs([worker], timeout=20)
     kept = finished()
@@ -215,10 +175,10 @@ def test_what_a_worker_finds_out_fails_the_study_with_its_reason(
         _wait(url, study, "running")
         cancelled = requests.delete(f"{url}/api/studies/{study}", timeout=30).json()
         assert cancelled["state"] == "cancelled"
-        _until(lambda: requests.get(f"{url}/healthz", timeout=30).json()["running"] == 0)
+        until(lambda: requests.get(f"{url}/healthz", timeout=30).json()["running"] == 0)
         workers = psutil.Process(process.pid).children()
         assert len(workers) == 1
-    assert process.returncode == -signal.SIGTERM
+    assert process.poll() == -signal.SIGTERM
     assert psutil.wait_procs(workers, timeout=5)[1] == []
 
 

@@ -14,8 +14,8 @@ import sqlalchemy
 
 from studies.queries import damage_in, overview
 from studies.storage import open_storage
-from tests.tuner.chaos import ROOT
 from tests.tuner.command_line import Cli
+from tests.tuner.processes import ROOT
 from tuner.workers.pool import LocalCrew
 
 URL = "sqlite:///t.db"

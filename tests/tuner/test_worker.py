@@ -17,6 +17,7 @@ from studies.storage import open_storage
 from studies.storage.reconnecting import ReconnectingStorage, until_reachable
 from tests.studies.clusters import private_cluster
 from tests.tuner.command_line import Cli
+from tests.tuner.kills import plan_trials
 from tests.tuner.tiny import TUNE_TINY
 from tuner.problem import SearchSpace
 from tuner.workers.worker import Machine, Mismatch, Worker
@@ -77,9 +78,7 @@ def planned(here: Path, cli: Cli, tiny_catalogue: Path) -> str:
     cli.ok(*TUNE_TINY, "--images", "house,key", "--trials", "1", "--seeds", "2",
            "--fix", "segmentation=slic")  # fmt: skip
     url = f"sqlite:///{here / 'lime-tuner.db'}"
-    for name in ("demo/house", "demo/key"):
-        study = optuna.load_study(study_name=name, storage=open_storage(url))
-        study.set_user_attr("plan", {**study.user_attrs["plan"], "trials": 4})
+    plan_trials(url, 4, ("demo/house", "demo/key"))
     return url
 
 
@@ -117,7 +116,7 @@ def test_what_is_not_the_same_is_refused(planned: str, cli: Cli) -> None:
     for name in ("demo/house", "demo/key"):
         each = optuna.load_study(study_name=name, storage=open_storage(planned))
         each.set_user_attr("package_versions", {"lime": "9.9"})
-        each.set_user_attr("plan", {**each.user_attrs["plan"], "trials": 9})
+    plan_trials(planned, 9, ("demo/house", "demo/key"))
     code, out, err = cli("worker", "--storage", planned)
     assert (code, out) == (2, "")
     lines = err.strip().splitlines()
@@ -139,6 +138,16 @@ def test_wrong_calls_are_one_line(
 ) -> None:
     assert says in cli.refused("worker", *arguments)
     assert list(here.iterdir()) == []
+
+
+def test_a_heartbeat_that_is_none_is_one_line(
+    planned: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for text in ("soon", "0", "-5", "2.5", "601", "٣"):
+        monkeypatch.setenv("LIME_TUNER_HEARTBEAT", text)
+        for command in (("worker", "--storage", planned), (*TUNE_TINY, "--images", "house")):
+            line = cli.refused(*command, status=(2,))
+            assert f"LIME_TUNER_HEARTBEAT is {text!r}: give a whole number of seconds" in line
 
 
 def test_it_may_be_started_before_its_database(

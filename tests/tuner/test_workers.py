@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import optuna
@@ -17,35 +14,15 @@ import pytest
 from optuna.trial import TrialState
 
 from studies.storage import open_storage
-from tests.studies.databases import cut_connections
+from tests.studies.databases import cut_connections, fresh_database
 from tests.tuner.command_line import Cli
+from tests.tuner.kills import plan_trials
+from tests.tuner.processes import Command
 from tests.tuner.tiny import TUNE_TINY
-from tuner.problem.spec import PLAN
 
 KEYS = ("house", "key")
-TRIALS, WORKERS = 25, 3
+TRIALS, WORKERS = 16, 3
 _SECONDS = 400
-
-
-@contextmanager
-def _workers(url: str, folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tuner", "worker", "--storage", url, "--idle-exit", "30",
-             "--device", "cpu"],
-            cwd=folder, text=True, stderr=(folder / f"worker-{number}.err").open("w"),
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "LIME_TUNER_CACHE": str(folder / f"cache-{number}"),
-                 "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        )
-        for number in range(WORKERS)
-    ]  # fmt: skip
-    try:
-        yield started
-    finally:
-        for each in started:
-            each.kill()
-            each.wait()
 
 
 def _trials(url: str) -> dict[str, list[optuna.trial.FrozenTrial]]:
@@ -61,23 +38,33 @@ def _finished(url: str) -> int:
     return sum(t.state in done for trials in _trials(url).values() for t in trials)
 
 
-@pytest.mark.usefixtures("tiny_catalogue")
-def test_killed_and_cut_off_they_finish_every_study(
-    server_database: str, here: Path, cli: Cli
-) -> None:
-    url = server_database
+@pytest.fixture
+def mysql() -> Iterator[str]:
+    """An empty database; on PostgreSQL worse things happen in ``test_chaos``."""
+    with fresh_database("mysql") as url:
+        yield url
+
+
+@pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
+def test_killed_and_cut_off_they_finish_every_study(mysql: str, here: Path, cli: Cli) -> None:
+    url = mysql
     cli.ok(*TUNE_TINY, "--images", ",".join(KEYS), "--trials", "1", "--seeds",
            "2", "--fix", "segmentation=slic", "--storage", url)  # fmt: skip
-    for key in KEYS:
-        study = optuna.load_study(study_name=f"demo/{key}", storage=open_storage(url))
-        study.set_user_attr(PLAN, {**study.user_attrs[PLAN], "trials": TRIALS})
+    plan_trials(url, TRIALS, [f"demo/{key}" for key in KEYS])
     chance = random.Random(3)
     deadline = time.monotonic() + _SECONDS
-    with _workers(url, here) as workers:
-        while _finished(url) < 8 and time.monotonic() < deadline:
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(
+                Command("worker", "--storage", url, "--device", "cpu",
+                        LIME_TUNER_CACHE=str(here / f"cache-{number}"))
+            )
+            for number in range(WORKERS)
+        ]  # fmt: skip
+        while _finished(url) < 6 and time.monotonic() < deadline:
             time.sleep(0.2)
-        chance.choice(workers).send_signal(signal.SIGKILL)
-        while _finished(url) < 16 and time.monotonic() < deadline:
+        chance.choice(workers).kill()
+        while _finished(url) < 12 and time.monotonic() < deadline:
             time.sleep(0.2)
         cut_connections(url)
         while time.monotonic() < deadline:
@@ -89,9 +76,9 @@ def test_killed_and_cut_off_they_finish_every_study(
             ]
             if min(done) >= TRIALS and TrialState.RUNNING not in states:
                 break
-            time.sleep(1)
+            time.sleep(0.3)
         alive = [each for each in workers if each.poll() is None]
-        assert len(alive) == WORKERS - 1, [f.read_text() for f in here.glob("worker-*.err")]
+        assert len(alive) == WORKERS - 1, [each.err for each in workers]
         alive[0].send_signal(signal.SIGTERM)
         assert alive[0].wait(30) == 0
     assert TrialState.RUNNING not in states

@@ -27,7 +27,8 @@ MODEL = ("--model", "tests.tuner.tiny:make")
 TINY = ("--catalog", "demo.toml", *MODEL)
 """For the command line, in a folder with :func:`write_catalogue`'s files."""
 
-TUNE_TINY = ("tune", *TINY, "--engine", "torch")
+TUNE_TINY = ("tune", *TINY, "--engine", "torch", "--threads", "1", "--sampler", "random")
+"""A search whose proposals cost nothing; a later ``--sampler`` counts."""
 
 
 class _RedOrGreen(nn.Module):

@@ -11,8 +11,7 @@ from datetime import datetime
 from functools import partial
 
 from studies.queries import overview
-from studies.storage import GRACE_SECONDS, open_storage
-from studies.storage.reconnecting import HEARTBEAT_SECONDS
+from studies.storage import grace_seconds, heartbeat_seconds, open_storage
 from tuner.log_file import join_log
 from tuner.problem.spec import Machine, StudySpec
 from tuner.study.opening import OpenedStudy, opened_study
@@ -98,7 +97,7 @@ def _work_until(machine: Machine, studies: frozenset[str], until: datetime) -> i
 
 def settle(url: str, studies: Collection[str]) -> None:
     """Wait until trials of workers that were lost are known to be dead, and fail them."""
-    deadline = time.monotonic() + GRACE_SECONDS + 2 * HEARTBEAT_SECONDS
+    deadline = time.monotonic() + grace_seconds() + 2 * heartbeat_seconds()
     with closing(open_storage(url)) as storage:
         while time.monotonic() < deadline:
             rows = [row for row in overview(url, None) if row.study in studies]

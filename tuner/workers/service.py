@@ -24,8 +24,8 @@ from explainers.references import Reference, parse_reference
 from studies.catalog import Catalog
 from studies.catalog.assets import StudyImage
 from studies.dashboard import photograph_picture
-from studies.records.jobs import BEAT_SECONDS, Job, Jobs
-from studies.storage import GRACE_SECONDS
+from studies.records.jobs import Job, Jobs
+from studies.storage import grace_seconds, heartbeat_seconds
 from studies.storage.reconnecting import UNREACHABLE, until_reachable
 from studies.web.service import ServiceFolder
 from tuner.problem.references import own_mask
@@ -131,7 +131,7 @@ class ServiceWorker:
 
     def _give_up(self, jobs: Jobs, job: Job, pause: Callable[[float], object]) -> None:
         """Put a job back for no fault of its own, when its last trial is known to be dead, too."""
-        pause(GRACE_SECONDS)
+        pause(grace_seconds())
         with contextlib.suppress(*UNREACHABLE):  # the server ends; its heartbeat has ended, too
             until_reachable(lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause)
 
@@ -173,7 +173,7 @@ class ServiceWorker:
             return not lost.is_set()
 
         def beat() -> None:
-            while not over.wait(BEAT_SECONDS):
+            while not over.wait(heartbeat_seconds()):
                 is_mine()
 
         thread = threading.Thread(target=beat, daemon=True)

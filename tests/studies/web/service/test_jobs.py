@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 import sqlalchemy
 
-from studies.records import jobs as module
 from studies.records.jobs import Job, Jobs, JobSettings, NameTaken
+from studies.records.tables import JobRow
+from studies.storage.heartbeats import grace_seconds, heartbeat_seconds, job_grace_seconds
 
 SETTINGS = JobSettings(trials=5, timeout=60.0, reference="gradcam@0.3")
 
@@ -21,11 +22,13 @@ def _claimed(jobs: Jobs, worker: str) -> Job:
     return found
 
 
-def _silence(jobs: Jobs) -> None:
+def _silence(url: str) -> None:
     """Let every heartbeat be too old."""
     long_ago = datetime(2020, 1, 1)
-    with jobs._engine.begin() as connection:
-        connection.execute(sqlalchemy.update(module.JobRow).values(heartbeat_at=long_ago))
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.update(JobRow).values(heartbeat_at=long_ago))
+    engine.dispose()
 
 
 def test_every_job_goes_to_one_worker(any_database: str) -> None:
@@ -58,7 +61,7 @@ def test_the_job_of_a_silent_worker_is_taken_over(any_database: str) -> None:
     first = _claimed(jobs, "first")
     assert jobs.beat(first.id, "first", 12.5)
     assert jobs.claim("second") is None
-    _silence(jobs)
+    _silence(any_database)
     again = _claimed(jobs, "second")
     assert (again.id, again.attempts, again.seconds) == (first.id, 2, 12.5)
     # What the first one still says does not count.
@@ -66,9 +69,9 @@ def test_the_job_of_a_silent_worker_is_taken_over(any_database: str) -> None:
     jobs.end(first.id, "first", "failed", "nonsense")
     jobs.release(first.id, "first")
     assert jobs.beat(first.id, "second", 13.0)
-    _silence(jobs)
+    _silence(any_database)
     _claimed(jobs, "third")
-    _silence(jobs)
+    _silence(any_database)
     assert jobs.claim("fourth") is None
     (job,) = jobs.of("study")
     assert job.state == "failed"
@@ -124,7 +127,4 @@ def test_names_are_taken_in_whatever_case(any_database: str) -> None:
 
 
 def test_takeover_waits_until_the_trial_is_dead_too() -> None:
-    from studies import storage
-
-    least = storage.GRACE_SECONDS + module.BEAT_SECONDS
-    assert timedelta(seconds=module.GRACE_SECONDS) > timedelta(seconds=least)
+    assert job_grace_seconds() > grace_seconds() + heartbeat_seconds()

@@ -1,0 +1,41 @@
+"""How often whoever works says that it is alive, and how long it may say nothing."""
+
+from __future__ import annotations
+
+import os
+
+from explainers.errors import InvalidInput
+
+__all__ = ["VARIABLE", "grace_seconds", "heartbeat_seconds", "job_grace_seconds"]
+
+VARIABLE = "LIME_TUNER_HEARTBEAT"
+_USUAL, _MOST = 5, 600
+
+
+def heartbeat_seconds() -> int:
+    """Seconds between two heartbeats of a trial, and of a service's job.
+
+    Everybody who works on a database must have the same, or finds others dead that are alive.
+
+    Raises:
+        InvalidInput: the environment variable is no whole number of seconds.
+    """
+    text = os.environ.get(VARIABLE) or str(_USUAL)
+    seconds = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= seconds <= _MOST:
+        raise InvalidInput(f"{VARIABLE} is {text!r}: give a whole number of seconds, 1 to {_MOST}")
+    return seconds
+
+
+def grace_seconds() -> int:
+    """Seconds without a heartbeat after which a trial is taken for dead."""
+    return 4 * heartbeat_seconds()
+
+
+def job_grace_seconds() -> int:
+    """Seconds without a heartbeat after which a service's job is taken over.
+
+    Longer than a trial's grace and a beat of it: who takes a job over finds the dead worker's
+    trial to be dead, too.
+    """
+    return 6 * heartbeat_seconds()
