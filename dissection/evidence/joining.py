@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 
-from dissection.compare import best_rule, counted_units
-from dissection.evidence import MaskEvidence, mask_evidence
-from dissection.layers import has_feature_maps
-from dissection.records import Dissection, add_evidence, latest_dissections
+import sqlalchemy
+from sqlalchemy.orm import Session
+
+from dissection.evidence.mask_evidence import MaskEvidence, mask_evidence
+from dissection.labels import Dissection, best_rule, counted_units, latest_dissections
+from dissection.probing import has_feature_maps
 from explainers.classifier import Classifier
 from explainers.comparison import LIME_TUNED
-from studies.records import ComparedImage, compared_images
+from studies.records import ComparedImage, compared_images, records
+from studies.records.tables import DissectedLayerRow, DissectionRow, EvidenceRow
 
 __all__ = ["join_explanations"]
 
+_UNITS = 20  # of an image whose numbers are kept
 
-def join_explanations(
-    storage: str,
-    classifier: Classifier,
-    *,
-    told: Callable[[str, float], None] = lambda what, share: None,
-) -> int:
-    """Which units, and so which concepts, speak for the class inside the mask of every tuned
-    explanation, in the newest comparison by a network that is dissected too. Recorded.
 
-    Counted as labels are those that survive, where there are p-values.
+def join_explanations(storage: str, classifier: Classifier) -> int:
+    """Record, for each tuned explanation in the newest comparison by a dissected network, which
+    units and concepts speak for the class inside its mask.
+
+    Labels that survive count, where there are p-values, else all.
 
     Returns:
         How many images were joined; 0 where there is no comparison, or no dissection.
@@ -41,42 +42,77 @@ def join_explanations(
     joined = set()
     for dissection in dissected:
         labels = _labels(classifier, dissection) if images else {}
-        found: dict[int, list[MaskEvidence]] = {}
-        for done, (number, image) in enumerate(images.items()):
-            evidence = _of_image(classifier, labels, image)
-            if evidence:
-                found[number] = evidence
-                joined.add(number)
-            told(f"evidence of {image.key}", (done + 1) / len(images))
-        add_evidence(storage, dissection.model, found)
+        evidence = {row: _of_image(classifier, labels, image) for row, image in images.items()}
+        joined |= {row for row, of_layers in evidence.items() if of_layers}
+        _record(storage, dissection.model, evidence)
     return len(joined)
 
 
 def _labels(classifier: Classifier, dissection: Dissection) -> dict[str, list[str | None]]:
     """Concepts of the units that count, for every layer with feature maps."""
     rule = best_rule(dissection.layers)
-    found = {}
+    labels = {}
     for layer in dissection.layers:
         if has_feature_maps(classifier, layer.layer):
             counted = {unit.number: unit.concept for unit in counted_units(layer, rule)}
-            found[layer.layer] = [counted.get(unit.number) for unit in layer.units]
-    return found
+            labels[layer.layer] = [counted.get(unit.number) for unit in layer.units]
+    return labels
 
 
 def _of_image(
     classifier: Classifier, labels: Mapping[str, Sequence[str | None]], image: ComparedImage
 ) -> list[MaskEvidence]:
-    tuned = [
-        each.explanation
-        for each in image.comparison.explanations
-        if each.explanation.method == LIME_TUNED
-    ]
-    if not tuned or not tuned[0].mask.any() or tuned[0].mask.all():
+    """One for each layer; none where the image has no tuned explanation with a proper mask."""
+    explanations = (each.explanation for each in image.comparison.explanations)
+    tuned = next((each for each in explanations if each.method == LIME_TUNED), None)
+    if tuned is None or not tuned.mask.any() or tuned.mask.all():
         return []
     return [
         mask_evidence(
-            classifier, image.pixels, tuned[0].mask, layer, tuned[0].class_index,
+            classifier, image.pixels, tuned.mask, layer, tuned.class_index,
             key=image.key, concepts=concepts,
         )
         for layer, concepts in labels.items()
     ]  # fmt: skip
+
+
+def _record(storage: str, model: str, evidence: Mapping[int, Sequence[MaskEvidence]]) -> None:
+    """Record evidence beside the newest dissection of a network.
+
+    Args:
+        evidence: by the number of the image's row, one for each layer. What was recorded of the
+            same layer and image is replaced.
+    """
+    newest = sqlalchemy.select(sqlalchemy.func.max(DissectionRow.id)).where(
+        DissectionRow.model == model
+    )
+    query = sqlalchemy.select(DissectedLayerRow).where(
+        DissectedLayerRow.dissection_id == newest.scalar_subquery()
+    )
+    with records(storage) as engine, Session(engine) as session:
+        for layer in session.scalars(query).all():
+            rows = [
+                _row(image, each)
+                for image, of_layers in evidence.items()
+                for each in of_layers
+                if each.layer == layer.layer
+            ]
+            replaced = {row.image_id for row in rows}
+            layer.evidence = [row for row in layer.evidence if row.image_id not in replaced]
+            session.flush()  # deletes, before rows of the same images are added
+            layer.evidence += rows
+        session.commit()
+
+
+def _row(image: int, evidence: MaskEvidence) -> EvidenceRow:
+    units = [
+        (u.unit, u.concept, u.inside, u.outside, u.effect, u.evidence_inside, u.evidence_outside)
+        for u in evidence.units[:_UNITS]
+    ]
+    return EvidenceRow(
+        image_id=image,
+        inside_share=evidence.inside_share,
+        sentence=evidence.sentence,
+        concepts=json.dumps(dict(evidence.concept_shares)),
+        units=json.dumps(units),
+    )

@@ -1,45 +1,179 @@
-"""Labels by everything they depend on, so that the same question is computed once."""
+"""Units of a layer → concepts, with how sure each label is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
 import torch
 
-from dissection.class_truth import ClassTruth
-from dissection.describe import LayerDescription, Unit
-from dissection.feature_cache import FeatureCache
-from dissection.similarity import Probing
+from dissection.labelling.significance import false_discovery_rates, p_values
+from dissection.labelling.stability import agreement_by_size, bootstrap_labels
+from dissection.labels import ClassTruth, LayerDescription, Unit
+from dissection.probing import NO_CACHE, FeatureCache
+from dissection.progress import StepProgress
+from dissection.similarity import Probing, Similarity, UnitSimilarity, similarity_method
+from explainers.errors import InvalidInput
 
-__all__ = ["cached_description"]
+__all__ = ["Labelling", "class_truth", "describe_layer"]
 
-_VERSION = 1  # of what the labels are computed by
+_VERSION = 1  # of what the labels are computed by; a part of their key in the cache
 
 
-def cached_description(
-    cache: FeatureCache | None,
+@dataclass(frozen=True)
+class Labelling:
+    """How units are labelled.
+
+    Attributes:
+        top: concepts kept of each unit.
+        permutations: random orders of the images drawn for the p-values; 0: none.
+        bootstrap: samples of the images drawn for the stability and, once, for how labels change
+            with the number of images; 0: none.
+        level: of false discoveries, in (0, 1).
+
+    Raises:
+        InvalidInput: a value that makes no sense.
+    """
+
+    method: Similarity = field(default_factory=lambda: similarity_method("soft_wpmi"))
+    top: int = 5
+    permutations: int = 1000
+    bootstrap: int = 20
+    level: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise InvalidInput(f"level {self.level}: give a share between 0 and 1, e.g. 0.05")
+        if self.top < 1 or self.permutations < 0 or self.bootstrap < 0:
+            raise InvalidInput(
+                f"top={self.top}, permutations={self.permutations}, bootstrap={self.bootstrap}: "
+                "top must be at least 1, the others not below 0"
+            )
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """For the record."""
+        names = ("top", "permutations", "bootstrap", "level", "seed")
+        return {"similarity": self.method.name, **{name: getattr(self, name) for name in names}}
+
+
+def describe_layer(
+    model: str,
+    layer: str,
     probing: Probing,
     concepts: Sequence[str],
-    settings: object,
-    compute: Callable[[], LayerDescription],
+    labelling: Labelling,
+    *,
+    class_names: Sequence[str] = (),
+    cache: FeatureCache = NO_CACHE,
+    on_progress: StepProgress = lambda step, share: None,
 ) -> LayerDescription:
-    """From the cache, or computed and kept; the layer's marginal is not kept.
+    """Label every unit of a layer, or read the labels from the cache.
 
     Args:
-        settings: whatever else decides the labels; its ``repr`` is part of the key.
+        probing: of the layer's units and of ``concepts``.
+        class_names: of the network, to compare with where the layer has a unit for each.
+
+    Raises:
+        InvalidInput: names of concepts and their features differ in number; too few images.
     """
-    if cache is None:
-        return compute()
-    key = _key(probing, concepts, settings)
-    known = cache.read_document(key)
-    if known is None:
-        found = compute()
-        cache.write_document(key, _packed(found))
-        return found
-    return _unpacked(known)
+    if len(concepts) != len(probing.texts):
+        raise InvalidInput(
+            f"{len(concepts)} concepts have {len(probing.texts)} text features: both must come "
+            "from the same list"
+        )
+
+    def compute() -> bytes:
+        described = _described(model, layer, probing, concepts, labelling, class_names, on_progress)
+        return json.dumps(described.to_json()).encode()
+
+    # What is computed and what is read have taken the same way, so they are equal.
+    key = _key(probing, concepts, (model, layer, labelling, tuple(class_names)))
+    return LayerDescription.from_json(json.loads(cache.document(key, compute)))
+
+
+def class_truth(
+    scores: UnitSimilarity, concepts: Sequence[str], class_names: Sequence[str]
+) -> ClassTruth | None:
+    """Compare labels with class names.
+
+    Args:
+        scores: of a layer with a unit for every class, in order.
+
+    Returns:
+        ``None`` where no class of a living unit is among the concepts.
+    """
+    place = {concept.casefold(): number for number, concept in enumerate(concepts)}
+    known = {
+        unit: place[name.casefold()]
+        for unit, name in enumerate(class_names)
+        if name.casefold() in place and not bool(scores.dead[unit])
+    }
+    ranks = []
+    for unit, concept in known.items():
+        row = scores.similarity[unit]
+        better = (row > row[concept]).sum() + (row[:concept] == row[concept]).sum()
+        ranks.append(1 + int(better))
+    if not ranks:
+        return None
+    rank = np.array(ranks)
+    return ClassTruth(
+        len(ranks), float((rank <= 1).mean()), float((rank <= 5).mean()), float(rank.mean())
+    )
+
+
+def _described(
+    model: str,
+    layer: str,
+    probing: Probing,
+    concepts: Sequence[str],
+    labelling: Labelling,
+    class_names: Sequence[str],
+    on_progress: StepProgress,
+) -> LayerDescription:
+    method, seed = labelling.method, labelling.seed
+    scores, numbers, marginal = method.top_concepts(
+        probing, labelling.top, on_progress=partial(on_progress, "similarity")
+    )
+    labels = numbers[:, 0]
+    p = q = stability = np.full(len(labels), np.nan)
+    if labelling.permutations:
+        p = p_values(
+            method, probing, scores[:, 0], labels, marginal=marginal, seed=seed,
+            permutations=labelling.permutations, on_progress=partial(on_progress, "p-values"),
+        )  # fmt: skip
+        q = false_discovery_rates(p)
+    by_size: tuple[tuple[int, float], ...] = ()
+    if labelling.bootstrap:
+        drawn = bootstrap_labels(
+            method, probing, rounds=labelling.bootstrap, seed=seed + 1,
+            on_progress=partial(on_progress, "stability"),
+        )  # fmt: skip
+        stability = (drawn == labels.cpu().numpy()).mean(axis=0)
+        by_size = agreement_by_size(method, probing, labels, seed=seed + 2)
+    units = []
+    for number, best in enumerate(numbers.tolist()):
+        if best[0] < 0:
+            units.append(Unit(number))
+            continue
+        measures = [None if np.isnan(each[number]) else float(each[number]) for each in (p, q)]
+        survives = None if measures[1] is None else measures[1] <= labelling.level
+        stable = float(stability[number]) if labelling.bootstrap else None
+        units.append(
+            Unit(
+                number, tuple(concepts[index] for index in best), tuple(scores[number].tolist()),
+                *measures, stable, survives,
+            )
+        )  # fmt: skip
+    truth = None
+    if len(class_names) == len(units):
+        truth = class_truth(method.score(probing, marginal=marginal), concepts, class_names)
+    return LayerDescription(model, layer, tuple(units), labelling.level, by_size, truth)
 
 
 def _key(probing: Probing, concepts: Sequence[str], settings: object) -> str:
@@ -50,31 +184,3 @@ def _key(probing: Probing, concepts: Sequence[str], settings: object) -> str:
         plain = table.detach().cpu().contiguous().view(torch.uint8)
         digest.update(plain.numpy().data)
     return digest.hexdigest()
-
-
-def _packed(found: LayerDescription) -> bytes:
-    document = {
-        "model": found.model,
-        "layer": found.layer,
-        "level": found.level,
-        "by_size": found.by_size,
-        "truth": None if found.truth is None else asdict(found.truth),
-        "units": [asdict(unit) for unit in found.units],
-    }
-    return json.dumps(document).encode()
-
-
-def _unpacked(content: bytes) -> LayerDescription:
-    document = json.loads(content)
-    lists = ("concepts", "scores")
-    return LayerDescription(
-        document["model"],
-        document["layer"],
-        tuple(
-            Unit(**{**unit, **{name: tuple(unit[name]) for name in lists}})
-            for unit in document["units"]
-        ),
-        document["level"],
-        by_size=tuple((int(size), float(share)) for size, share in document["by_size"]),
-        truth=None if document["truth"] is None else ClassTruth(**document["truth"]),
-    )

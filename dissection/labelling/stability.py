@@ -1,31 +1,48 @@
-"""How labels change with the number of probing images."""
+"""How labels change with other, or fewer, probing images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import fields, replace
-from typing import Any
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from dissection.similarity import Probing, SimilarityMethod, top_concepts
-from explainers.errors import InvalidInput
+from dissection.progress import Progress
+from dissection.similarity import Probing, Similarity
 
-__all__ = ["SIZES", "agreement_by_size"]
+__all__ = ["agreement_by_size", "bootstrap_labels"]
 
-SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
+_SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
+
+
+@torch.inference_mode()
+def bootstrap_labels(
+    method: Similarity,
+    probing: Probing,
+    *,
+    rounds: int,
+    seed: int,
+    on_progress: Progress = lambda share: None,
+) -> NDArray[np.int64]:
+    """Labels from probing images drawn with replacement.
+
+    Returns:
+        (rounds, U) numbers of concepts; -1 where the unit is dead on those images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    images = len(probing.images)
+    labels = np.empty((rounds, probing.activations.shape[1]), dtype=np.int64)
+    for number in range(rounds):
+        sample = probing.chosen_images(torch.randint(images, (images,), generator=generator))
+        labels[number] = method.top_concepts(sample, 1)[1][:, 0].cpu().numpy()
+        on_progress((number + 1) / rounds)
+    return labels
 
 
 @torch.inference_mode()
 def agreement_by_size(
-    method: SimilarityMethod,
-    probing: Probing,
-    labels: torch.Tensor,
-    *,
-    sizes: Iterable[int] = SIZES,
-    seed: int = 0,
+    method: Similarity, probing: Probing, labels: torch.Tensor, *, seed: int
 ) -> tuple[tuple[int, float], ...]:
-    """Share of the layer's labels that fewer images, drawn by chance, give already.
+    """Share of the layer's labels that fewer, randomly drawn images give already.
 
     A similarity of the ``top_k`` most activating images compares at most half of a small set.
 
@@ -40,21 +57,10 @@ def agreement_by_size(
     images = len(probing.images)
     order = torch.randperm(images, generator=torch.Generator().manual_seed(seed))
     found = []
-    for size in sorted(sizes):
-        if size >= images or not bool(living.any()):
-            break
-        sample = probing.chosen_images(order[:size].to(probing.images.device))
-        try:
-            numbers = top_concepts(_for_size(method, size), sample, 1)[1][:, 0]
-        except InvalidInput:
-            continue
-        found.append((size, float((numbers == labels)[living].double().mean())))
+    for size in _SIZES:
+        sized = method.for_images(size)
+        if size < images and sized.least_images <= size and bool(living.any()):
+            sample = probing.chosen_images(order[:size])
+            numbers = sized.top_concepts(sample, 1)[1][:, 0]
+            found.append((size, float((numbers == labels)[living].double().mean())))
     return tuple(found)
-
-
-def _for_size(method: Any, images: int) -> SimilarityMethod:
-    if "top_k" not in {field.name for field in fields(method)}:
-        adapted: SimilarityMethod = method
-    else:
-        adapted = replace(method, top_k=max(1, min(method.top_k, images // 2)))
-    return adapted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -11,18 +11,21 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy.orm import Session
 
-from dissection.class_truth import ClassTruth
-from dissection.describe import LayerDescription, Unit
-from dissection.evidence import MaskEvidence
+from dissection.labels.units import ClassTruth, LayerDescription, Unit
 from studies.records import records
-from studies.records.tables import DissectedLayerRow, DissectionRow, EvidenceRow, UnitRow
+from studies.records.tables import DissectedLayerRow, DissectionRow, UnitRow
 
-__all__ = [
-    "Dissection", "RecordedEvidence", "add_dissection", "add_evidence", "latest_dissections",
-]  # fmt: skip
+__all__ = ["Dissection", "RecordedEvidence", "add_dissection", "latest_dissections"]
 
 _LONGEST = 255  # of a concept in the table; the list beside it has all of it
-_UNITS = 20  # of an image whose numbers are kept
+
+# Columns of the same name and value as an attribute.
+_DISSECTION = (
+    "model", "classifier_sha256", "probe", "probe_sha256", "images", "concept_list", "concepts",
+    "similarity",
+)  # fmt: skip
+_DOCUMENTS = ("settings", "package_versions")  # JSON objects
+_LABEL = ("p", "q", "stability", "survives")
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Dissection:
 
     Attributes:
         at: UTC.
-        model: what the network is called, and told from others by.
+        model: what the network is called, and distinguished from others by.
         layers: in the order they were asked for.
         probe: name of the folder of probing images.
         concept_list: name of the list; ``concepts`` is its length.
@@ -78,18 +81,11 @@ def add_dissection(storage: str, dissection: Dissection) -> None:
     Raises:
         StorageError: the database cannot be written.
     """
+    documents = {
+        name: json.dumps(dict(getattr(dissection, name)), sort_keys=True) for name in _DOCUMENTS
+    }
     row = DissectionRow(
         at=dissection.at.astimezone(timezone.utc).replace(tzinfo=None),
-        model=dissection.model,
-        classifier_sha256=dissection.classifier_sha256,
-        probe=dissection.probe,
-        probe_sha256=dissection.probe_sha256,
-        images=dissection.images,
-        concept_list=dissection.concept_list,
-        concepts=dissection.concepts,
-        similarity=dissection.similarity,
-        settings=json.dumps(dict(dissection.settings), sort_keys=True),
-        package_versions=json.dumps(dict(dissection.package_versions), sort_keys=True),
         layers=[
             DissectedLayerRow(
                 position=position,
@@ -104,40 +100,11 @@ def add_dissection(storage: str, dissection: Dissection) -> None:
             )
             for position, layer in enumerate(dissection.layers)
         ],
+        **_same(dissection, _DISSECTION),
+        **documents,
     )
     with records(storage) as engine, Session(engine) as session:
         session.add(row)
-        session.commit()
-
-
-def add_evidence(storage: str, model: str, found: Mapping[int, Sequence[MaskEvidence]]) -> None:
-    """Record what units of the newest dissection of a network say inside masks.
-
-    Args:
-        found: by the number of the image's row (:func:`studies.records.compared_images`), one for
-            each layer. What was recorded of the same layer and image is replaced.
-
-    Raises:
-        StorageError: the database cannot be written.
-    """
-    newest = sqlalchemy.select(sqlalchemy.func.max(DissectionRow.id)).where(
-        DissectionRow.model == model
-    )
-    query = sqlalchemy.select(DissectedLayerRow).where(
-        DissectedLayerRow.dissection_id == newest.scalar_subquery()
-    )
-    with records(storage) as engine, Session(engine) as session:
-        for layer in session.scalars(query).all():
-            mine = {
-                image: each
-                for image, several in found.items()
-                for each in several
-                if each.layer == layer.layer
-            }
-            for row in [row for row in layer.evidence if row.image_id in mine]:
-                layer.evidence.remove(row)
-            session.flush()  # before rows of the same images are added
-            layer.evidence += [_evidence_row(image, each) for image, each in mine.items()]
         session.commit()
 
 
@@ -154,48 +121,40 @@ def latest_dissections(storage: str) -> list[Dissection]:
         return [_dissection(row) for row in rows]
 
 
+def _same(source: object, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in names}
+
+
 def _unit_row(unit: Unit, sheet: bytes | None) -> UnitRow:
     return UnitRow(
         unit=unit.number,
         concept=None if unit.concept is None else unit.concept[:_LONGEST],
         similarity=unit.similarity,
         gap=unit.gap,
-        p=unit.p,
-        q=unit.q,
-        stability=unit.stability,
-        survives=unit.survives,
         concepts=json.dumps(list(zip(unit.concepts, unit.scores, strict=True))),
         sheet_jpeg=sheet,
+        **_same(unit, _LABEL),
     )
+
+
+def _unit(row: UnitRow) -> Unit:
+    pairs = json.loads(row.concepts)
+    concepts = tuple(str(concept) for concept, _ in pairs)
+    scores = tuple(float(score) for _, score in pairs)
+    return Unit(row.unit, concepts, scores, **_same(row, _LABEL))
+
+
+def _layer(model: str, row: DissectedLayerRow) -> LayerDescription:
+    by_size = tuple((int(size), float(share)) for size, share in json.loads(row.by_size or "[]"))
+    truth = None if row.truth is None else ClassTruth(**json.loads(row.truth))
+    units = tuple(_unit(unit) for unit in row.units)
+    return LayerDescription(model, row.layer, units, row.level, by_size, truth)
 
 
 def _dissection(row: DissectionRow) -> Dissection:
     return Dissection(
         at=row.at.replace(tzinfo=timezone.utc),
-        model=row.model,
-        layers=tuple(
-            LayerDescription(
-                row.model,
-                layer.layer,
-                tuple(_unit(unit) for unit in layer.units),
-                layer.level,
-                by_size=tuple(
-                    (int(images), float(share))
-                    for images, share in json.loads(layer.by_size or "[]")
-                ),
-                truth=None if layer.truth is None else ClassTruth(**json.loads(layer.truth)),
-            )
-            for layer in row.layers
-        ),
-        probe=row.probe,
-        concept_list=row.concept_list,
-        similarity=row.similarity,
-        settings=json.loads(row.settings),
-        package_versions=json.loads(row.package_versions),
-        classifier_sha256=row.classifier_sha256,
-        probe_sha256=row.probe_sha256,
-        images=row.images,
-        concepts=row.concepts,
+        layers=tuple(_layer(row.model, layer) for layer in row.layers),
         sheets={
             (layer.layer, unit.unit): unit.sheet_jpeg
             for layer in row.layers
@@ -204,37 +163,12 @@ def _dissection(row: DissectionRow) -> Dissection:
         },
         evidence=tuple(
             RecordedEvidence(
-                found.image.key, layer.layer, found.inside_share, found.sentence,
-                json.loads(found.concepts),
+                each.image.key, layer.layer, each.inside_share, each.sentence,
+                json.loads(each.concepts),
             )
             for layer in row.layers
-            for found in layer.evidence
+            for each in layer.evidence
         ),
+        **_same(row, _DISSECTION),
+        **{name: json.loads(getattr(row, name)) for name in _DOCUMENTS},
     )  # fmt: skip
-
-
-def _evidence_row(image: int, found: MaskEvidence) -> EvidenceRow:
-    units = [
-        (u.unit, u.concept, u.inside, u.outside, u.effect, u.evidence_inside, u.evidence_outside)
-        for u in found.units[:_UNITS]
-    ]
-    return EvidenceRow(
-        image_id=image,
-        inside_share=found.inside_share,
-        sentence=found.sentence,
-        concepts=json.dumps(dict(found.concept_shares)),
-        units=json.dumps(units),
-    )
-
-
-def _unit(row: UnitRow) -> Unit:
-    found = json.loads(row.concepts)
-    return Unit(
-        row.unit,
-        tuple(str(concept) for concept, _ in found),
-        tuple(float(score) for _, score in found),
-        row.p,
-        row.q,
-        row.stability,
-        row.survives,
-    )

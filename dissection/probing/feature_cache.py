@@ -1,21 +1,25 @@
-"""Rows of numbers by content, on disk: what a network or an encoder said about one input.
+"""Rows of numbers by content, on disk: what a network or an encoder gives for one input.
 
 Beside them, documents: what was computed from many rows.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FeatureCache"]
+from dissection.progress import Progress
+
+__all__ = ["NO_CACHE", "FeatureCache", "Rows", "space_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -29,23 +33,28 @@ CREATE TABLE IF NOT EXISTS document (
     key TEXT PRIMARY KEY, crc INTEGER NOT NULL, content BLOB NOT NULL);
 """
 
+Rows = tuple[Sequence[str], Mapping[str, NDArray[np.float32]]]
+"""Keys of n inputs, and tables (n, W) by name."""
+
 
 class FeatureCache:
-    """float32 rows by (space, key).
+    """float32 rows by (space, key), and documents by key.
 
     A *space* stands for everything that decides a row but the input itself (network, layer,
     pooling, geometry), a *key* for the input (sha256 of a picture or of a text). What has changed
     is therefore computed anew, and nothing else is.
 
-    A file that cannot be used never stops the work: it is told once, and nothing is kept.
+    A file that cannot be used never stops the work: a warning is logged once, and nothing is kept.
 
     Args:
-        path: the database file; its folder is made.
+        path: the database file; its folder is made. ``None``: nothing is kept.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None = None) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        if path is None:
+            return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
@@ -55,8 +64,57 @@ class FeatureCache:
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
 
-    def read(self, space: str, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """The rows that are known, by key."""
+    def rows(
+        self,
+        spaces: Mapping[str, str],
+        keys: Sequence[str],
+        compute: Callable[[Sequence[str]], Iterable[Rows]],
+        on_progress: Progress,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Rows that are known, and the others computed.
+
+        A batch is kept as soon as it is computed, so that an interrupted run goes on from its last
+        one.
+
+        Args:
+            spaces: by the names of the tables.
+            keys: of N inputs; equal ones are computed once.
+            compute: gives the rows of the missing keys, batch by batch.
+
+        Returns:
+            (N, W) float32 by name.
+        """
+        known = {name: self._read(space, keys) for name, space in spaces.items()}
+        missing = [
+            key for key in dict.fromkeys(keys) if any(key not in rows for rows in known.values())
+        ]
+        done = len(keys) - len(missing)
+        on_progress(done / len(keys))
+        for some, tables in compute(missing):
+            for name, table in tables.items():
+                known[name].update(zip(some, table, strict=True))
+                self._write(spaces[name], some, table)
+            done += len(some)
+            on_progress(done / len(keys))
+        return {name: np.stack([rows[key] for key in keys]) for name, rows in known.items()}
+
+    def document(self, key: str, compute: Callable[[], bytes]) -> bytes:
+        """What is kept under a key that stands for everything it depends on, or computed."""
+        for crc, content in self._run("SELECT crc, content FROM document WHERE key = ?", [key]):
+            if zlib.crc32(content) == crc:
+                return bytes(content)
+        content = compute()
+        values = [(key, zlib.crc32(content), content)]
+        self._insert("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", values)
+        return content
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _read(self, space: str, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         found: dict[str, NDArray[np.float32]] = {}
         for start in range(0, len(keys), _AT_ONCE):
             some = list(keys[start : start + _AT_ONCE])
@@ -67,29 +125,11 @@ class FeatureCache:
                     found[key] = np.frombuffer(numbers, dtype="<f4")
         return found
 
-    def write(self, space: str, keys: Sequence[str], rows: NDArray[np.float32]) -> None:
-        """Keep (n, W) rows; all of them or, after a crash, none."""
-        packed = [row.astype("<f4").tobytes() for row in rows]
+    def _write(self, space: str, keys: Sequence[str], table: NDArray[np.float32]) -> None:
+        """All of the rows or, after a crash, none."""
+        packed = [row.astype("<f4").tobytes() for row in table]
         values = [(space, key, zlib.crc32(row), row) for key, row in zip(keys, packed, strict=True)]
         self._insert("INSERT OR REPLACE INTO feature VALUES (?, ?, ?, ?)", values)
-
-    def read_document(self, key: str) -> bytes | None:
-        """What was kept under a key that stands for everything it depends on."""
-        for crc, content in self._run("SELECT crc, content FROM document WHERE key = ?", [key]):
-            if zlib.crc32(content) == crc:
-                return bytes(content)
-        return None
-
-    def write_document(self, key: str, content: bytes) -> None:
-        """Keep a document."""
-        values = [(key, zlib.crc32(content), content)]
-        self._insert("INSERT OR REPLACE INTO document VALUES (?, ?, ?)", values)
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _insert(self, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
         if self._connection is None:
@@ -111,7 +151,13 @@ class FeatureCache:
             return []
 
     def _give_up(self, error: Exception) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self.close()
         _logger.warning("features are not kept: %s cannot be used (%s)", self.path, error)
+
+
+NO_CACHE = FeatureCache()
+
+
+def space_of(facts: object) -> str:
+    """Sha256 of a JSON value: everything that decides a row but its input."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Features and activations that were computed elsewhere, or before."""
+"""Features and activations that were computed elsewhere, or before: tables in one ``.npz`` file."""
 
 from __future__ import annotations
 
@@ -36,19 +36,13 @@ class SavedFeatures:
     concepts: tuple[str, ...]
     activations: Mapping[tuple[str, str], torch.Tensor]
 
-    def probing(self, model: str, layer: str, device: torch.device | None = None) -> Probing:
-        """Of one layer.
+    def probing(self, model: str, layer: str) -> Probing:
+        """The tables of one layer.
 
         Raises:
             InvalidInput: tables that do not belong together.
         """
-        if len(self.concepts) != len(self.text_features):
-            raise InvalidInput(
-                f"{len(self.concepts)} concepts have {len(self.text_features)} text features: "
-                "both must come from the same list"
-            )
-        tables = (self.image_features, self.text_features, self.activations[model, layer])
-        return Probing.of(*(table.to(device) for table in tables))
+        return Probing.of(self.image_features, self.text_features, self.activations[model, layer])
 
 
 def read_features(path: Path) -> SavedFeatures:
@@ -81,10 +75,10 @@ def read_features(path: Path) -> SavedFeatures:
             raise InvalidInput(
                 f"features {path}: table '{name}' must be named MODEL_LAYER, as in resnet18_layer4"
             )
-        activations[model, layer] = _table(path, name, tables[name])
+        activations[model, layer] = _tensor(path, name, tables[name])
     return SavedFeatures(
-        _table(path, "image_features", tables["image_features"]),
-        _table(path, "text_features", tables["text_features"]),
+        _tensor(path, "image_features", tables["image_features"]),
+        _tensor(path, "text_features", tables["text_features"]),
         tuple(str(word) for word in tables["concepts"]),
         activations,
     )
@@ -92,18 +86,13 @@ def read_features(path: Path) -> SavedFeatures:
 
 def write_features(path: Path, features: SavedFeatures) -> None:
     """Write what :func:`read_features` reads."""
-    tables = {
-        "image_features": features.image_features.cpu().numpy(),
-        "text_features": features.text_features.cpu().numpy(),
-        "concepts": np.array(features.concepts),
-    } | {
-        f"{model}_{layer}": table.cpu().numpy()
-        for (model, layer), table in features.activations.items()
-    }
-    np.savez(path, allow_pickle=False, **tables)
+    tables = {"image_features": features.image_features, "text_features": features.text_features}
+    tables |= {f"{model}_{layer}": table for (model, layer), table in features.activations.items()}
+    arrays = {name: table.cpu().numpy() for name, table in tables.items()}
+    np.savez(path, allow_pickle=False, concepts=np.array(features.concepts), **arrays)
 
 
-def _table(path: Path, name: str, table: NDArray[np.generic]) -> torch.Tensor:
+def _tensor(path: Path, name: str, table: NDArray[np.generic]) -> torch.Tensor:
     if not np.issubdtype(table.dtype, np.floating):
         raise InvalidInput(
             f"features {path}: table '{name}' holds {table.dtype}; floating-point numbers are "

@@ -1,38 +1,23 @@
-"""What every similarity is computed from, checked once, and what it gives."""
+"""The three tables that every similarity is computed from, checked once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import cached_property
 
+import numpy as np
 import torch
 
 from explainers.errors import InvalidInput
 
-__all__ = ["Block", "Probing", "SimilarityMethod", "Told", "UnitSimilarity", "concept_blocks"]
-
-Told = Callable[[float], None]
-"""Called with the share that is done, in [0, 1]."""
+__all__ = ["Probing", "concept_blocks", "top_images"]
 
 # Working memory of one block of concepts; a table of all images and concepts is never held.
 _BLOCK_BYTES = 48 * 2**20
 _MOST_CONCEPTS = 256  # so that what is done to a block happens in the processor's cache
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Scores of all units for the concepts ``start`` to ``start + B``.
-
-    Attributes:
-        scores: (U, B) float32; a buffer that the next block overwrites.
-        marginal: (B,) float64, of similarities that have one: log p(concept's evidence) over the
-            layer's living units.
-    """
-
-    start: int
-    scores: torch.Tensor
-    marginal: torch.Tensor | None = None
+_UNITS = 256  # transposed at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,21 +30,15 @@ class Probing:
         images: (N, D) float32, rows of length 1.
         texts: (C, D), as given; see :meth:`concepts`.
         activations: (N, U), as given.
-        dead: (U,) bool: units that answer the same to every image. They have nothing to be
-            labelled by.
     """
 
     images: torch.Tensor
     texts: torch.Tensor
     activations: torch.Tensor
-    dead: torch.Tensor
 
     @classmethod
     def of(
-        cls,
-        image_features: torch.Tensor,
-        text_features: torch.Tensor,
-        activations: torch.Tensor,
+        cls, image_features: torch.Tensor, text_features: torch.Tensor, activations: torch.Tensor
     ) -> Probing:
         """Check and normalise.
 
@@ -72,16 +51,13 @@ class Probing:
             InvalidInput: shapes that do not belong together, nothing in them, values that are not
                 finite, or a feature without direction.
         """
-        named = {
-            "image features": image_features,
-            "text features": text_features,
-            "activations": activations,
-        }
-        for name, tensor in named.items():
-            if tensor.ndim != 2 or not tensor.is_floating_point() or 0 in tensor.shape:
+        tables = {"image": image_features, "text": text_features, "activations": activations}
+        titles = {name: name if name == "activations" else f"{name} features" for name in tables}
+        for name, table in tables.items():
+            if table.ndim != 2 or not table.is_floating_point() or 0 in table.shape:
                 raise InvalidInput(
-                    f"{name} have shape {tuple(tensor.shape)} and type {tensor.dtype}: a table of "
-                    "floating-point numbers with at least one row and column is needed"
+                    f"{titles[name]} have shape {tuple(table.shape)} and type {table.dtype}: a "
+                    "table of floating-point numbers with at least one row and column is needed"
                 )
         if image_features.shape[1] != text_features.shape[1]:
             raise InvalidInput(
@@ -93,31 +69,32 @@ class Probing:
                 f"{len(image_features)} images have features, {len(activations)} have "
                 "activations: both must be of the same images in the same order"
             )
-        lengths = torch.linalg.vector_norm(image_features, dim=1, dtype=torch.float32)
-        text_lengths = torch.linalg.vector_norm(text_features, dim=1, dtype=torch.float32)
-        lowest, highest = activations.aminmax(dim=0)
-        for name, summary in {
-            "image features": lengths,
-            "text features": text_lengths,
-            "activations": torch.stack((lowest, highest)),
-        }.items():
+        lengths = {
+            name: torch.linalg.vector_norm(tables[name], dim=1, dtype=torch.float32)
+            for name in ("image", "text")
+        }
+        extremes = torch.stack(activations.aminmax(dim=0))
+        for name, summary in (lengths | {"activations": extremes}).items():
             if not bool(torch.isfinite(summary).all()):
                 raise InvalidInput(
-                    f"{name} hold values that are not finite (NaN or infinite): compute them anew"
+                    f"{titles[name]} hold values that are not finite (NaN or infinite): compute "
+                    "them anew"
                 )
-        for name, summary in {"image": lengths, "text": text_lengths}.items():
+        for name, summary in lengths.items():
             if not bool((summary > 0).all()):
                 empty = int((summary == 0).nonzero()[0, 0])
                 raise InvalidInput(
                     f"{name} feature {empty} is zero everywhere: it has no direction; compute it "
                     "anew or leave it out"
                 )
-        return cls(
-            image_features.to(torch.float32) / lengths[:, None],
-            text_features,
-            activations,
-            lowest == highest,
-        )
+        images = image_features.to(torch.float32) / lengths["image"][:, None]
+        return cls(images, text_features, activations)
+
+    @cached_property
+    def dead(self) -> torch.Tensor:
+        """(U,) bool: units with the same activation for every image, which nothing can label."""
+        lowest, highest = self.activations.aminmax(dim=0)
+        return lowest == highest
 
     def concepts(self, start: int, stop: int) -> torch.Tensor:
         """(B, D) float32: text features of some concepts, rows of length 1."""
@@ -129,87 +106,14 @@ class Probing:
         """The same layer seen through some of the images, in that order; they may repeat.
 
         Args:
-            indices: (M,) int64.
+            indices: (M,) int64, on any device.
         """
-        activations = self.activations[indices]
-        lowest, highest = activations.aminmax(dim=0)
-        return replace(
-            self, images=self.images[indices], activations=activations, dead=lowest == highest
-        )
-
-    def chosen_units(self, indices: torch.Tensor) -> Probing:
-        """Some units of the layer.
-
-        Args:
-            indices: (M,) int64.
-        """
-        return replace(self, activations=self.activations[:, indices], dead=self.dead[indices])
+        indices = indices.to(self.images.device)
+        return replace(self, images=self.images[indices], activations=self.activations[indices])
 
     def with_units(self, activations: torch.Tensor) -> Probing:
         """The same images and concepts with other units, (N, M)."""
-        lowest, highest = activations.aminmax(dim=0)
-        return replace(self, activations=activations, dead=lowest == highest)
-
-
-@dataclass(frozen=True, eq=False)
-class UnitSimilarity:
-    """How much each unit looks like each concept; higher is better.
-
-    Scores of different concept lists, probing images or similarities cannot be compared.
-
-    Attributes:
-        similarity: (U, C) float32; rows of dead units are NaN.
-        dead: (U,) bool: the unit answers the same to all images that are compared, so that there
-            is nothing to label it by.
-        marginal: (C,) float64 for similarities that have one: hand it to the same function to
-            score other units of the layer with the same numbers.
-    """
-
-    similarity: torch.Tensor
-    dead: torch.Tensor
-    marginal: torch.Tensor | None = None
-
-    def top(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores and numbers of the best concepts, (U, count) float32 and int64, best first.
-
-        Equal scores are in the order of the concepts. Dead units have NaN and -1.
-        """
-        filled = self.similarity.nan_to_num(nan=-torch.inf)
-        scores, concepts = torch.sort(filled, dim=1, descending=True, stable=True)
-        scores, concepts = scores[:, :count].clone(), concepts[:, :count].clone()
-        scores[self.dead], concepts[self.dead] = torch.nan, -1
-        return scores, concepts
-
-
-class SimilarityMethod(Protocol):
-    """A similarity with its settings.
-
-    Attributes:
-        name: as the command line and tables call it.
-        by_ranks: only the order of a unit's activations counts, not their values.
-        least_images: probing images that it needs.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def by_ranks(self) -> bool: ...
-
-    @property
-    def least_images(self) -> int: ...
-
-    def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """Scores of every unit, block of concepts by block.
-
-        Args:
-            marginal: (C,) float64 of the layer that the units belong to, where it was computed
-                before; ignored by similarities without one.
-
-        Raises:
-            InvalidInput: too few images for it.
-        """
-        ...
+        return replace(self, activations=activations)
 
 
 def concept_blocks(probing: Probing) -> Iterator[tuple[int, int]]:
@@ -219,3 +123,43 @@ def concept_blocks(probing: Probing) -> Iterator[tuple[int, int]]:
     size = max(16, min(_MOST_CONCEPTS, fitting))
     for start in range(0, concepts, size):
         yield start, min(start + size, concepts)
+
+
+def top_images(activations: torch.Tensor, count: int) -> torch.Tensor:
+    """Numbers of the most activating images of each unit, strongest first.
+
+    Images with equal activations are put in a random order, the same whenever the unit's
+    activations are the same. With a fixed order all units that fire rarely would share the first
+    images of the folder, and with them a concept.
+
+    Args:
+        activations: (N, U).
+        count: how many.
+
+    Returns:
+        (count, U) int64, on the device of the activations.
+
+    Raises:
+        InvalidInput: there are fewer images than that.
+    """
+    images, units = activations.shape
+    if images < count:
+        raise InvalidInput(
+            f"{images} probing images are fewer than the {count} most activating ones that are "
+            "compared: give more images, or a similarity with a smaller top_k"
+        )
+    found = torch.empty((count, units), dtype=torch.int64, device=activations.device)
+    for start in range(0, units, _UNITS):
+        rows = activations[:, start : start + _UNITS].to(torch.float32).t().contiguous()
+        values, indices = rows.topk(min(count + 1, images), dim=1)
+        tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+        for row in tied.nonzero()[:, 0].tolist():
+            indices[row, :count] = _ties_by_chance(rows[row], count).to(indices.device)
+        found[:, start : start + _UNITS] = indices[:, :count].t()
+    return found
+
+
+def _ties_by_chance(row: torch.Tensor, count: int) -> torch.Tensor:
+    values = row.cpu().numpy()
+    chance = np.random.default_rng(zlib.crc32(values.tobytes())).permutation(len(values))
+    return torch.from_numpy(np.lexsort((chance, -values))[:count])

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from dissection.probing_images import ProbingSet, probing_images
+from dissection.probing import ProbingSet, probing_images
 from explainers.classifier import Classifier
 from explainers.demo_network import DEMO_CLASS_NAMES
 from explainers.images import Geometry

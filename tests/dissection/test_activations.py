@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from dissection.activations import activation_maps, unit_activations
-from dissection.feature_cache import FeatureCache
-from dissection.layers import check_layers, default_layers
-from dissection.probing_images import ProbingSet, probing_images
+from dissection.probing import activation_maps, unit_activations
+from dissection.probing import FeatureCache
+from dissection.probing import check_layers, default_layers
+from dissection.probing import ProbingSet, probing_images
 from explainers.classifier import Classifier
 from explainers.errors import InvalidImage, InvalidInput
 from explainers.images import Geometry

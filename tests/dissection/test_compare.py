@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from dissection.categories import CATEGORIES, OTHER, category
-from dissection.compare import (
+from dissection.labels import CATEGORIES, OTHER, category
+from dissection.labels import (
     best_rule,
     category_shares,
     concept_counts,
@@ -15,7 +15,7 @@ from dissection.compare import (
     layer_concepts,
     overlap,
 )
-from dissection.describe import LayerDescription, Unit
+from dissection.labels import LayerDescription, Unit
 from explainers.errors import InvalidInput
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dissection.concepts import ConceptList, concept_list, read_concepts
+from dissection.encoders import ConceptList, concept_list, read_concepts
 from explainers.errors import InvalidInput
 
 

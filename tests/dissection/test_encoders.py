@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from dissection.encoders import ClipModel, image_features, text_features
-from dissection.feature_cache import FeatureCache
-from dissection.probing_images import ProbingSet, probing_images
+from dissection.probing import FeatureCache
+from dissection.probing import ProbingSet, probing_images
 from explainers.errors import InvalidInput, MissingAsset
 from tests.dissection.tiny_clip import write_tiny_clip
 

@@ -9,17 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from dissection.describe import LayerDescription, Unit
-from dissection.reference_files import (
-    SavedNames,
-    find_saved,
-    read_arguments,
-    read_descriptions,
-    read_saved,
-    write_descriptions,
-    write_saved,
-)
-from dissection.saved_features import SavedFeatures, read_features, write_features
+from dissection.labels import LayerDescription, Unit
+from dissection.labels import read_arguments, read_descriptions, write_descriptions
+from dissection.probing import SavedNames, find_saved, read_saved, write_saved
+from dissection.probing import SavedFeatures, read_features, write_features
 from explainers.errors import InvalidInput
 
 FEATURES = SavedFeatures(

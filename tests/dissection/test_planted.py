@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dissection.activations import unit_activations
-from dissection.describe import describe_layer
+from dissection.probing import unit_activations
+from dissection.labelling import describe_layer
 from dissection.similarity import Probing, similarity_method
 from tests.dissection.planted_network import (
     CLASSES,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dissection.describe import describe_layer
-from dissection.significance import false_discovery_rates, p_values
+from dissection.labelling import describe_layer
+from dissection.labelling import false_discovery_rates, p_values
 from dissection.similarity import Probing, similarity_method, top_concepts
 from explainers.errors import InvalidInput
 

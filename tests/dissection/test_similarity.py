@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dissection import similarity as room
-from dissection.saved_features import read_features
+from dissection.probing import read_features
 from dissection.similarity import (
     SIMILARITIES,
     Probing,

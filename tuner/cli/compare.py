@@ -70,7 +70,7 @@ def compare(
     agree. Recorded beside the studies, for the report and anyone's SQL, image by image: an
     interrupted comparison goes on with the same command.
     """
-    from dissection.joining import join_explanations
+    from dissection.evidence import join_explanations
     from explainers.comparison import CAMS
     from explainers.heat_map_rules import parse_heat_map_rule
     from explainers.heat_maps import check_method

@@ -30,8 +30,8 @@ def report(
     """
     import optuna
 
-    from dissection.records import latest_dissections
-    from dissection.report_part import dissection_part
+    from dissection.labels import latest_dissections
+    from dissection.report import dissection_part
     from studies.catalog import load_catalog
     from studies.report import write_report
     from studies.storage import DEFAULT_STORAGE, check_storage

@@ -83,8 +83,8 @@ def serve(
         raise InvalidInput(
             f"serve needs {', '.join(missing)}: pip install -e '.[serve]' installs what it needs"
         )
-    from dissection.records import latest_dissections
-    from dissection.report_part import dissection_part
+    from dissection.labels import latest_dissections
+    from dissection.report import dissection_part
     from explainers.reference import parse_reference
     from studies.http.connections import connection_limits
     from studies.http.guard import is_loopback
