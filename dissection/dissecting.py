@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -13,31 +13,29 @@ from typing import Any
 
 import torch
 
-from dissection.encoders import ClipModel, ConceptList, image_features, text_features
 from dissection.labelling import Labelling, describe_layer
 from dissection.labels import Dissection, LayerDescription, read_arguments, read_descriptions
 from dissection.probing import (
     NO_CACHE,
+    ClipModel,
+    ConceptList,
     FeatureCache,
     ProbingSet,
     SavedFeatures,
-    SavedNames,
     check_layers,
     contact_sheets,
     default_layers,
-    find_saved,
-    read_features,
-    read_saved,
+    image_features,
+    text_features,
     unit_activations,
     write_saved,
 )
 from dissection.progress import StepProgress
+from dissection.similarity import Probing
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput
 
-__all__ = [
-    "Probe", "dissect_features", "dissect_networks", "dissect_saved", "imported_dissection",
-]  # fmt: skip
+__all__ = ["Probe", "dissect_networks", "dissect_tables", "imported_dissection"]
 
 _SHEETS = 12  # contact sheets of a layer
 _PACKAGES = ("torch", "torchvision", "numpy", "open_clip_torch")
@@ -71,61 +69,49 @@ class Probe:
         }
 
 
-def dissect_features(
-    path: Path,
+def dissect_tables(
+    tables: SavedFeatures,
     labelling: Labelling,
     *,
-    layers: Sequence[str] = (),
+    class_names: Mapping[str, Sequence[str]] | None = None,
     cache: FeatureCache = NO_CACHE,
     on_progress: StepProgress = lambda step, share: None,
 ) -> list[Dissection]:
-    """Every network in a file of saved features.
+    """Label every layer of every network in the tables.
 
     Args:
-        layers: only these.
+        class_names: of networks whose last layer has a unit for each.
 
     Raises:
-        InvalidInput: see :func:`dissection.probing.read_features`; a layer it does not have.
+        InvalidInput: tables that do not belong together; too few images.
     """
-    tables = read_features(path)
-    wanted = _wanted(path, layers, tables.activations)
+    by_model: dict[str, list[LayerDescription]] = {}
+    for (model, layer), activations in tables.activations.items():
+
+        def report(step: str, share: float, what: str = f"{model} {layer}") -> None:
+            on_progress(f"{what}, {step}", share)
+
+        described = describe_layer(
+            model, layer,
+            Probing.of(tables.image_features, tables.text_features, activations),
+            tables.concepts, labelling, class_names=(class_names or {}).get(model, ()),
+            cache=cache, on_progress=report,
+        )  # fmt: skip
+        by_model.setdefault(model, []).append(described)
     return [
-        _dissection(model, described, tables, labelling, path.name, path.name, {})
-        for model, described in _described(
-            tables, wanted, labelling, {}, cache, on_progress
-        ).items()
-    ]
-
-
-def dissect_saved(
-    folder: Path,
-    concepts: ConceptList,
-    labelling: Labelling,
-    *,
-    clip: str | None = None,
-    pooling: str = "mean",
-    layers: Sequence[str] = (),
-    cache: FeatureCache = NO_CACHE,
-    on_progress: StepProgress = lambda step, share: None,
-) -> list[Dissection]:
-    """Every network in a folder of activations that the reference implementation has saved.
-
-    Args:
-        clip: which vision-language model, where the folder has features of several.
-        layers: only these.
-
-    Raises:
-        InvalidInput: see :func:`dissection.probing.find_saved`; a layer it does not have.
-    """
-    names, saved = find_saved(folder, concepts.name, clip=clip, pooling=pooling)
-    wanted = _wanted(folder, layers, saved)
-    tables = read_saved(folder, names, concepts.words, wanted)
-    further = {"clip_model": names.clip, "pooling": pooling, "concepts_sha256": concepts.sha256}
-    return [
-        _dissection(model, described, tables, labelling, names.probe, concepts.name, further)
-        for model, described in _described(
-            tables, wanted, labelling, {}, cache, on_progress
-        ).items()
+        Dissection(
+            at=datetime.now(timezone.utc),
+            model=model,
+            layers=tuple(layers),
+            probe=tables.probe,
+            concept_list=tables.concept_list,
+            similarity=labelling.method.name,
+            settings={**labelling.settings, **tables.settings},
+            package_versions=_package_versions(),
+            images=len(tables.image_features),
+            concepts=len(tables.concepts),
+        )
+        for model, layers in by_model.items()
     ]
 
 
@@ -159,36 +145,29 @@ def dissect_networks(
         )
     tables = _probed(networks, probe, layers, cache, on_progress)
     if save is not None:
-        clip = Path(probe.clip.name).name.removesuffix(".json").replace("/", "")
-        names = SavedNames(probe.images.name, clip, probe.concepts.name, probe.pooling)
-        write_saved(save, names, tables)
+        clip = Path(probe.clip.name).name.removesuffix(".json")
+        write_saved(save, tables, clip=clip, pooling=probe.pooling)
     class_names = {name: classifier.class_names for name, classifier in networks.items()}
-    labelled = _described(
-        tables, list(tables.activations), labelling, class_names, cache, on_progress
-    )
     found = []
-    for model, described in labelled.items():
-        classifier = networks[model]
+    for dissection in dissect_tables(
+        tables, labelling, class_names=class_names, cache=cache, on_progress=on_progress
+    ):
+        classifier = networks[dissection.model]
         sheets: dict[tuple[str, int], bytes] = {}
-        for layer in described:
+        for layer in dissection.layers:
             units = sorted(layer.living, key=lambda u: (not u.survives, -(u.similarity or 0.0)))
             sheets |= contact_sheets(
                 classifier, layer.layer, probe.images.images,
-                tables.activations[model, layer.layer], [u.number for u in units[:_SHEETS]],
+                tables.activations[layer.model, layer.layer],
+                [unit.number for unit in units[:_SHEETS]],
                 cache=cache, on_progress=partial(on_progress, f"{layer.layer}, activating images"),
             )  # fmt: skip
-        dissection = _dissection(
-            model, described, tables, labelling, probe.images.name, probe.concepts.name,
-            probe.settings,
-        )  # fmt: skip
         found.append(
             replace(
-                dissection,
-                probe_sha256=probe.images.sha256,
+                dissection, probe_sha256=probe.images.sha256, sheets=sheets,
                 classifier_sha256=classifier.fingerprint,
-                sheets=sheets,
             )
-        )
+        )  # fmt: skip
     return found
 
 
@@ -213,18 +192,6 @@ def imported_dissection(name: str, descriptions: Path) -> Dissection:
         settings={**arguments, "read_from": descriptions.name},
         package_versions=_package_versions(),
     )
-
-
-def _wanted(
-    path: Path, layers: Sequence[str], tables: Iterable[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """(model, layer) of the tables that have been asked for; all where no layer is named."""
-    tables = list(tables)
-    known = sorted({layer for _, layer in tables})
-    for layer in layers:
-        if layer not in known:
-            raise InvalidInput(f"{path} has no layer '{layer}'; it has {', '.join(known)}")
-    return [(model, layer) for model, layer in tables if not layers or layer in layers]
 
 
 def _probed(
@@ -255,55 +222,9 @@ def _probed(
         )  # fmt: skip
         activations |= {(name, layer): torch.from_numpy(t) for layer, t in by_layer.items()}
     return SavedFeatures(
-        torch.from_numpy(images), torch.from_numpy(texts), probe.concepts.words, activations
-    )
-
-
-def _described(
-    tables: SavedFeatures,
-    wanted: Sequence[tuple[str, str]],
-    labelling: Labelling,
-    class_names: Mapping[str, Sequence[str]],
-    cache: FeatureCache,
-    on_progress: StepProgress,
-) -> dict[str, list[LayerDescription]]:
-    """Labelled layers by network."""
-    by_model: dict[str, list[LayerDescription]] = {}
-    for model, layer in wanted:
-
-        def report(step: str, share: float, what: str = f"{model} {layer}") -> None:
-            on_progress(f"{what}, {step}", share)
-
-        described = describe_layer(
-            model, layer, tables.probing(model, layer), tables.concepts, labelling,
-            class_names=class_names.get(model, ()), cache=cache, on_progress=report,
-        )  # fmt: skip
-        by_model.setdefault(model, []).append(described)
-    return by_model
-
-
-def _dissection(
-    model: str,
-    layers: Sequence[LayerDescription],
-    tables: SavedFeatures,
-    labelling: Labelling,
-    probe: str,
-    concept_list: str,
-    settings: Mapping[str, Any],
-) -> Dissection:
-    """With the labelling's settings and further ones."""
-    return Dissection(
-        at=datetime.now(timezone.utc),
-        model=model,
-        layers=tuple(layers),
-        probe=probe,
-        concept_list=concept_list,
-        similarity=labelling.method.name,
-        settings={**labelling.settings, **settings},
-        package_versions=_package_versions(),
-        images=len(tables.image_features),
-        concepts=len(tables.concepts),
-    )
+        torch.from_numpy(images), torch.from_numpy(texts), probe.concepts.words, activations,
+        probe.images.name, probe.concepts.name, probe.settings,
+    )  # fmt: skip
 
 
 def _package_versions() -> dict[str, str]:

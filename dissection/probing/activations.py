@@ -17,7 +17,7 @@ from dissection.probing.layers import check_layers
 from dissection.progress import Progress
 from explainers.classifier import Classifier
 from explainers.errors import InvalidInput, NotFinite
-from explainers.images import load_image, prepare
+from explainers.images import Geometry, load_image, prepare
 from explainers.layer_outputs import layer_outputs
 
 __all__ = ["activation_maps", "unit_activations"]
@@ -61,8 +61,14 @@ def unit_activations(
     by_key = {image.sha256: image for image in images}
 
     def compute(keys: Sequence[str]) -> Iterator[Rows]:
-        for some, pixels in _batches(classifier, [by_key[key] for key in keys]):
-            tables = _pooled_outputs(classifier, pixels, layers, pooling, tokens)
+        loader: torch.utils.data.DataLoader[ProbingImage] = torch.utils.data.DataLoader(
+            [by_key[key] for key in keys],  # type: ignore[arg-type]  # a sequence will do
+            batch_size=_BATCH,
+            collate_fn=partial(_prepared, classifier.geometry),
+            num_workers=_DECODERS if classifier.device.type == "cuda" else 0,
+        )
+        for some, pixels in loader:
+            tables = _pooled_outputs(classifier, pixels.numpy(), layers, pooling, tokens)
             for layer, table in tables.items():
                 if not np.isfinite(table).all():
                     raise InvalidInput(
@@ -99,16 +105,9 @@ def activation_maps(
         The pictures as the network saw them, (n, H, W, 3) uint8, and the maps, (n, h, w) float32;
         ``None`` where the layer has no feature maps.
     """
-    pixels, maps = [], []
-    for start in range(0, len(images), _BATCH):
-        some = images[start : start + _BATCH]
-        pixels.append(
-            np.stack([prepare(load_image(image.path), classifier.geometry) for image in some])
-        )
-        cells = layer_outputs(classifier, pixels[-1], [layer]).get(layer)
-        if cells is not None:
-            maps.append(cells[np.arange(len(some)), list(units[start : start + _BATCH])])
-    return np.concatenate(pixels), np.concatenate(maps) if maps else None
+    _, pixels = _prepared(classifier.geometry, images)
+    maps = layer_outputs(classifier, pixels.numpy(), [layer]).get(layer)
+    return pixels.numpy(), None if maps is None else maps[np.arange(len(images)), list(units)]
 
 
 def _pooled_outputs(
@@ -166,28 +165,9 @@ def _pooled(
     )
 
 
-class _Pictures(torch.utils.data.Dataset[torch.Tensor]):
-    """Prepared pictures, (H, W, 3) uint8."""
-
-    def __init__(self, classifier: Classifier, images: Sequence[ProbingImage]) -> None:
-        self._geometry = classifier.geometry
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return torch.from_numpy(prepare(load_image(self._images[index].path), self._geometry))
-
-
-def _batches(
-    classifier: Classifier, images: Sequence[ProbingImage]
-) -> Iterator[tuple[Sequence[ProbingImage], NDArray[np.uint8]]]:
-    """(images, (n, H, W, 3) uint8) batch by batch."""
-    loader = torch.utils.data.DataLoader(
-        _Pictures(classifier, images),
-        batch_size=_BATCH,
-        num_workers=_DECODERS if classifier.device.type == "cuda" else 0,
-    )
-    for number, pixels in enumerate(loader):
-        yield images[number * _BATCH : (number + 1) * _BATCH], pixels.numpy()
+def _prepared(
+    geometry: Geometry, images: Sequence[ProbingImage]
+) -> tuple[Sequence[ProbingImage], torch.Tensor]:
+    """The images, and (n, H, W, 3) uint8 of them."""
+    pixels = np.stack([prepare(load_image(image.path), geometry) for image in images])
+    return images, torch.from_numpy(pixels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +16,6 @@ from tuner.cli.output import console, table, work_progress, write_json
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from dissection.dissecting import Probe
     from dissection.labels import Dissection
     from explainers.classifier import Classifier
 
@@ -111,16 +110,24 @@ def dissect(
     Recorded beside the studies, for the report and anyone's SQL.
     """
     from dissection.dissecting import (
-        dissect_features,
+        Probe,
         dissect_networks,
-        dissect_saved,
+        dissect_tables,
         imported_dissection,
     )
-    from dissection.encoders import concept_list
     from dissection.evidence import join_explanations
     from dissection.labelling import Labelling
     from dissection.labels import add_dissection, dissection_document, write_descriptions
-    from dissection.probing import FeatureCache
+    from dissection.probing import (
+        DEFAULT_CLIP,
+        DEFAULT_CLIP_WEIGHTS,
+        ClipModel,
+        FeatureCache,
+        concept_list,
+        probing_images,
+        read_features,
+        read_saved,
+    )
     from dissection.similarity import similarity_method
     from studies.assets import cache_folder
     from studies.storage import DEFAULT_STORAGE, check_storage, open_storage
@@ -151,20 +158,28 @@ def dissect(
         if descriptions:
             found = [imported_dissection(*_named(each)) for each in descriptions]
         elif features is not None:
-            found = dissect_features(
-                features, labelling, layers=wanted, cache=cache, on_progress=on_progress
-            )
+            tables = read_features(features, wanted)
+            found = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
         elif saved is not None:
             if concepts is None:
                 raise InvalidInput("--saved needs the list of its text features: --concepts")
-            found = dissect_saved(
-                saved, concept_list(concepts), labelling, clip=clip, pooling=pooling,
-                layers=wanted, cache=cache, on_progress=on_progress,
-            )  # fmt: skip
+            tables = read_saved(
+                saved, concept_list(concepts), clip=clip, pooling=pooling, layers=wanted
+            )
+            found = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
         else:
             assert probe is not None
             networks = _networks(model or (), weights or (), setting("device", device))
-            asked = _probe(probe, concepts, clip, clip_weights, prompt, pooling, tokens, networks)
+            classes = [name for network in networks.values() for name in network.class_names]
+            on = str(next(iter(networks.values())).device)
+            asked = Probe(
+                images=probing_images(probe),
+                concepts=concept_list(concepts or "english:20000", class_names=classes),
+                clip=ClipModel(clip or DEFAULT_CLIP, clip_weights or DEFAULT_CLIP_WEIGHTS, on),
+                templates=tuple(prompt or ("{}",)),
+                pooling=pooling,
+                tokens=tokens,
+            )
             found = dissect_networks(
                 networks, asked, labelling, layers=wanted, cache=cache, save=save,
                 on_progress=on_progress,
@@ -225,32 +240,6 @@ def _labelled(weights: str | None) -> tuple[str, str | None]:
     if label and file:
         return label, None if file == "imagenet" else file
     return Path(weights).name.split(".")[0], weights
-
-
-def _probe(
-    folder: Path,
-    concepts: str | None,
-    clip: str | None,
-    clip_weights: str | None,
-    prompt: Sequence[str] | None,
-    pooling: str,
-    tokens: str,
-    networks: Mapping[str, Classifier],
-) -> Probe:
-    from dissection.dissecting import Probe
-    from dissection.encoders import DEFAULT_CLIP, DEFAULT_CLIP_WEIGHTS, ClipModel, concept_list
-    from dissection.probing import probing_images
-
-    names = [name for c in networks.values() for name in c.class_names]
-    device = str(next(iter(networks.values())).device)
-    return Probe(
-        images=probing_images(folder),
-        concepts=concept_list(concepts or "english:20000", class_names=names),
-        clip=ClipModel(clip or DEFAULT_CLIP, clip_weights or DEFAULT_CLIP_WEIGHTS, device),
-        templates=tuple(prompt or ("{}",)),
-        pooling=pooling,
-        tokens=tokens,
-    )
 
 
 def _named(spec: str) -> tuple[str, Path]:

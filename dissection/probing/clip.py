@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dissection.probing import NO_CACHE, FeatureCache, ProbingImage, Rows, space_of
+from dissection.probing.feature_cache import NO_CACHE, FeatureCache, Rows, space_of
+from dissection.probing.images import ProbingImage
 from dissection.progress import Progress
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import load_image
