@@ -90,7 +90,6 @@ class Similarity(ABC):
         probing: Probing,
         *,
         marginal: torch.Tensor | None = None,
-        on_progress: Progress = lambda share: None,
     ) -> UnitSimilarity:
         """Every unit's similarity to every concept.
 
@@ -104,7 +103,6 @@ class Similarity(ABC):
             stop = block.start + block.scores.shape[1]
             similarity[:, block.start : stop] = block.scores
             marginals += [] if block.marginal is None else [block.marginal]
-            on_progress(stop / concepts)
         return UnitSimilarity(
             similarity, similarity[:, 0].isnan(), torch.cat(marginals) if marginals else None
         )

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from dissection.similarity import SIMILARITIES, Probing, score_units, similarity_method
+from dissection.similarity import SIMILARITIES, Probing, similarity_method
 from explainers.errors import LimeTunerError
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say
 from tests.benchmarks.memory_child import status_kilobytes
@@ -69,7 +69,7 @@ def _child(options: argparse.Namespace) -> dict[str, Any]:
             found = plain_soft_wpmi(images, texts, activations)
         else:
             probing = Probing.of(images, texts, activations)
-            found = score_units(similarity_method(options.child), probing).similarity
+            found = similarity_method(options.child).score(probing).similarity
         seconds = time.perf_counter() - start
     return {
         "seconds": round(seconds, 2),

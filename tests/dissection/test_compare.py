@@ -6,16 +6,19 @@ import math
 
 import pytest
 
-from dissection.labels import CATEGORIES, OTHER, category
 from dissection.labels import (
+    CATEGORIES,
+    OTHER,
+    LayerDescription,
+    Unit,
     best_rule,
+    category,
     category_shares,
     concept_counts,
     counted_units,
     layer_concepts,
     overlap,
 )
-from dissection.labels import LayerDescription, Unit
 from explainers.errors import InvalidInput
 
 

@@ -6,9 +6,14 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dissection.labels import ClassTruth
-from dissection.labels import LayerDescription, Unit
-from dissection.labels import Dissection, add_dissection, latest_dissections
+from dissection.labels import (
+    ClassTruth,
+    Dissection,
+    LayerDescription,
+    Unit,
+    add_dissection,
+    latest_dissections,
+)
 from dissection.report import dissection_part
 from studies.report.blocks import Chart, Picture, Table, Text
 from studies.storage import open_storage
