@@ -161,13 +161,12 @@ def _described(
         if best[0] < 0:
             units.append(Unit(number))
             continue
-        measures = [None if np.isnan(each[number]) else float(each[number]) for each in (p, q)]
-        survives = None if measures[1] is None else measures[1] <= labelling.level
-        stable = float(stability[number]) if labelling.bootstrap else None
+        measures = (float(each[number]) for each in (p, q, stability))
+        p_value, rate, stable = (None if np.isnan(value) else value for value in measures)
         units.append(
             Unit(
                 number, tuple(concepts[index] for index in best), tuple(scores[number].tolist()),
-                *measures, stable, survives,
+                p_value, rate, stable, None if rate is None else rate <= labelling.level,
             )
         )  # fmt: skip
     truth = None

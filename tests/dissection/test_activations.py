@@ -128,10 +128,8 @@ def test_only_what_has_changed_is_asked_again(
 def test_an_interrupted_run_goes_on(probe: ProbingSet, cache: FeatureCache) -> None:
     folder = probe.images[0].path.parent
     for number in range(37):  # two batches
-        Image.new("RGB", (SIDE, SIDE), (number, 0, 0)).save(
-            probe.images[0].path.parent / f"{number}.png"
-        )
-    images = probing_images(probe.images[0].path.parent).images
+        Image.new("RGB", (SIDE, SIDE), (number, 0, 0)).save(folder / f"{number}.png")
+    images = probing_images(folder).images
     shares: list[float] = []
 
     def interrupt(share: float) -> None:

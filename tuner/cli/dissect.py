@@ -219,8 +219,8 @@ def _networks(
             "in the same order (imagenet for torchvision's own)"
         )
     networks: dict[str, Classifier] = {}
-    for model, given in zip(models, weights or [None] * len(models), strict=True):
-        label, file = _labelled(given)
+    for number, model in enumerate(models):
+        label, file = _labelled(weights[number]) if weights else ("", None)
         name = " ".join(part for part in (model, label) if part)
         if name in networks:
             raise InvalidInput(
@@ -230,10 +230,8 @@ def _networks(
     return networks
 
 
-def _labelled(weights: str | None) -> tuple[str, str | None]:
+def _labelled(weights: str) -> tuple[str, str | None]:
     """(what the weights are called, what the loader is given)."""
-    if weights is None:
-        return "", None
     if weights == "imagenet" and not Path(weights).is_file():
         return weights, None
     label, _, file = weights.partition("=")
