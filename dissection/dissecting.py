@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -37,6 +39,7 @@ from explainers.errors import InvalidInput
 
 __all__ = ["Probe", "dissect_networks", "dissect_tables", "imported_dissection"]
 
+_VERSION = 1  # of how labels are computed
 _SHEETS = 12  # contact sheets of a layer
 _PACKAGES = ("torch", "torchvision", "numpy", "open_clip_torch")
 
@@ -91,13 +94,15 @@ def dissect_tables(
         def report(step: str, share: float, what: str = f"{model} {layer}") -> None:
             on_progress(f"{what}, {step}", share)
 
-        described = describe_layer(
-            model, layer,
-            Probing.of(tables.image_features, tables.text_features, activations),
-            tables.concepts, labelling, class_names=(class_names or {}).get(model, ()),
-            cache=cache, on_progress=report,
+        probing = Probing.of(tables.image_features, tables.text_features, activations)
+        names = tuple((class_names or {}).get(model, ()))
+        describe = partial(
+            describe_layer, model, layer, probing, tables.concepts, labelling,
+            class_names=names, on_progress=report,
         )  # fmt: skip
-        by_model.setdefault(model, []).append(described)
+        key = _labels_key(probing, tables.concepts, (model, layer, labelling, names))
+        document = cache.document(key, partial(_packed, describe))
+        by_model.setdefault(model, []).append(LayerDescription.from_json(json.loads(document)))
     return [
         Dissection(
             at=datetime.now(timezone.utc),
@@ -225,6 +230,21 @@ def _probed(
         torch.from_numpy(images), torch.from_numpy(texts), probe.concepts.words, activations,
         probe.images.name, probe.concepts.name, probe.settings,
     )  # fmt: skip
+
+
+def _packed(describe: Callable[[], LayerDescription]) -> bytes:
+    return json.dumps(describe().to_json()).encode()
+
+
+def _labels_key(probing: Probing, concepts: Sequence[str], settings: object) -> str:
+    """Stands for everything that the labels of a layer depend on."""
+    digest = hashlib.sha256(f"labels {_VERSION} {settings!r}".encode())
+    digest.update(json.dumps(list(concepts)).encode())
+    for table in (probing.images, probing.texts, probing.activations):
+        digest.update(f"{tuple(table.shape)} {table.dtype}".encode())
+        plain = table.detach().cpu().contiguous().view(torch.uint8)
+        digest.update(plain.numpy().data)
+    return digest.hexdigest()
 
 
 def _package_versions() -> dict[str, str]:

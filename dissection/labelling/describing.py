@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 
 from dissection.labelling.significance import false_discovery_rates, p_values
 from dissection.labelling.stability import agreement_by_size, bootstrap_labels
 from dissection.labels import ClassTruth, LayerDescription, Unit
-from dissection.probing import NO_CACHE, FeatureCache
 from dissection.progress import StepProgress
 from dissection.similarity import Probing, Similarity, UnitSimilarity, similarity_method
 from explainers.errors import InvalidInput
 
 __all__ = ["Labelling", "class_truth", "describe_layer"]
-
-_VERSION = 1  # of what the labels are computed by; a part of their key in the cache
 
 
 @dataclass(frozen=True)
@@ -70,10 +64,9 @@ def describe_layer(
     labelling: Labelling,
     *,
     class_names: Sequence[str] = (),
-    cache: FeatureCache = NO_CACHE,
     on_progress: StepProgress = lambda step, share: None,
 ) -> LayerDescription:
-    """Label every unit of a layer, or read the labels from the cache.
+    """Label every unit of a layer.
 
     Args:
         probing: of the layer's units and of ``concepts``.
@@ -87,55 +80,6 @@ def describe_layer(
             f"{len(concepts)} concepts have {len(probing.texts)} text features: both must come "
             "from the same list"
         )
-
-    def compute() -> bytes:
-        described = _described(model, layer, probing, concepts, labelling, class_names, on_progress)
-        return json.dumps(described.to_json()).encode()
-
-    # What is computed and what is read have taken the same way, so they are equal.
-    key = _key(probing, concepts, (model, layer, labelling, tuple(class_names)))
-    return LayerDescription.from_json(json.loads(cache.document(key, compute)))
-
-
-def class_truth(
-    scores: UnitSimilarity, concepts: Sequence[str], class_names: Sequence[str]
-) -> ClassTruth | None:
-    """Compare labels with class names.
-
-    Args:
-        scores: of a layer with a unit for every class, in order.
-
-    Returns:
-        ``None`` where no class of a living unit is among the concepts.
-    """
-    place = {concept.casefold(): number for number, concept in enumerate(concepts)}
-    known = {
-        unit: place[name.casefold()]
-        for unit, name in enumerate(class_names)
-        if name.casefold() in place and not bool(scores.dead[unit])
-    }
-    ranks = []
-    for unit, concept in known.items():
-        row = scores.similarity[unit]
-        better = (row > row[concept]).sum() + (row[:concept] == row[concept]).sum()
-        ranks.append(1 + int(better))
-    if not ranks:
-        return None
-    rank = np.array(ranks)
-    return ClassTruth(
-        len(ranks), float((rank <= 1).mean()), float((rank <= 5).mean()), float(rank.mean())
-    )
-
-
-def _described(
-    model: str,
-    layer: str,
-    probing: Probing,
-    concepts: Sequence[str],
-    labelling: Labelling,
-    class_names: Sequence[str],
-    on_progress: StepProgress,
-) -> LayerDescription:
     method, seed = labelling.method, labelling.seed
     scores, numbers, marginal = method.top_concepts(
         probing, labelling.top, on_progress=partial(on_progress, "similarity")
@@ -175,11 +119,31 @@ def _described(
     return LayerDescription(model, layer, tuple(units), labelling.level, by_size, truth)
 
 
-def _key(probing: Probing, concepts: Sequence[str], settings: object) -> str:
-    digest = hashlib.sha256(f"labels {_VERSION} {settings!r}".encode())
-    digest.update(json.dumps(list(concepts)).encode())
-    for table in (probing.images, probing.texts, probing.activations):
-        digest.update(f"{tuple(table.shape)} {table.dtype}".encode())
-        plain = table.detach().cpu().contiguous().view(torch.uint8)
-        digest.update(plain.numpy().data)
-    return digest.hexdigest()
+def class_truth(
+    scores: UnitSimilarity, concepts: Sequence[str], class_names: Sequence[str]
+) -> ClassTruth | None:
+    """Compare labels with class names.
+
+    Args:
+        scores: of a layer with a unit for every class, in order.
+
+    Returns:
+        ``None`` where no class of a living unit is among the concepts.
+    """
+    place = {concept.casefold(): number for number, concept in enumerate(concepts)}
+    known = {
+        unit: place[name.casefold()]
+        for unit, name in enumerate(class_names)
+        if name.casefold() in place and not bool(scores.dead[unit])
+    }
+    ranks = []
+    for unit, concept in known.items():
+        row = scores.similarity[unit]
+        better = (row > row[concept]).sum() + (row[:concept] == row[concept]).sum()
+        ranks.append(1 + int(better))
+    if not ranks:
+        return None
+    rank = np.array(ranks)
+    return ClassTruth(
+        len(ranks), float((rank <= 1).mean()), float((rank <= 5).mean()), float(rank.mean())
+    )

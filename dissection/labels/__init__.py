@@ -1,6 +1,6 @@
 """Labels of units: what they are, how they are counted and compared, files and records of them.
 
-Nothing here needs torch.
+No module here imports torch.
 """
 
 from __future__ import annotations
