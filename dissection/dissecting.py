@@ -2,127 +2,122 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dissection.concepts import ConceptList
-from dissection.describe import LayerDescription, describe_layer
-from dissection.description_cache import cached_description
-from dissection.feature_cache import FeatureCache
-from dissection.networks import Probe, contact_sheets, probe_networks
-from dissection.records import Dissection
-from dissection.reference_files import (
-    SavedNames,
-    find_saved,
-    read_arguments,
-    read_descriptions,
-    read_saved,
+import torch
+
+from dissection.labelling import Labelling, describe_layer
+from dissection.labels import Dissection, LayerDescription, read_arguments, read_descriptions
+from dissection.probing import (
+    NO_CACHE,
+    ClipModel,
+    ConceptList,
+    FeatureCache,
+    ProbingSet,
+    SavedFeatures,
+    check_layers,
+    contact_sheets,
+    default_layers,
+    image_features,
+    text_features,
+    unit_activations,
     write_saved,
 )
-from dissection.saved_features import SavedFeatures, read_features
-from dissection.similarity import SimilarityMethod, similarity_method
+from dissection.progress import StepProgress
+from dissection.similarity import Probing
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 
-__all__ = [
-    "Labelling", "dissect_features", "dissect_networks", "dissect_saved", "imported_dissection",
-]  # fmt: skip
+__all__ = ["Probe", "dissect_networks", "dissect_tables", "imported_dissection"]
 
-Told = Callable[[str, float], None]
-"""Called with what is done and the share that is."""
-
-_SHEET_UNITS, _SHEET_IMAGES = 12, 8
+_VERSION = 1  # of how labels are computed
+_SHEETS = 12  # contact sheets of a layer
 _PACKAGES = ("torch", "torchvision", "numpy", "open_clip_torch")
 
 
 @dataclass(frozen=True)
-class Labelling:
-    """How units are labelled; see :func:`dissection.describe.describe_layer`.
+class Probe:
+    """What networks are probed with.
 
-    Raises:
-        InvalidInput: a level that is no share.
+    Attributes:
+        templates: prompts with ``{}`` for the concept.
+        pooling, tokens: see :func:`dissection.probing.unit_activations`.
     """
 
-    method: SimilarityMethod = field(default_factory=lambda: similarity_method("soft_wpmi"))
-    top: int = 5
-    permutations: int = 1000
-    bootstrap: int = 20
-    level: float = 0.05
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise InvalidInput(f"level {self.level}: give a share between 0 and 1, e.g. 0.05")
+    images: ProbingSet
+    concepts: ConceptList
+    clip: ClipModel
+    templates: tuple[str, ...] = ("{}",)
+    pooling: str = "mean"
+    tokens: str = "cls"
 
     @property
     def settings(self) -> dict[str, Any]:
         """For the record."""
-        names = ("top", "permutations", "bootstrap", "level", "seed")
-        return {"similarity": self.method.name, **{name: getattr(self, name) for name in names}}
+        return {
+            "clip_model": self.clip.short_name,
+            "concepts_sha256": self.concepts.sha256,
+            "templates": list(self.templates),
+            "pooling": self.pooling,
+            "tokens": self.tokens,
+        }
 
 
-def dissect_features(
-    path: Path,
+def dissect_tables(
+    tables: SavedFeatures,
     labelling: Labelling,
     *,
-    layers: Sequence[str] = (),
-    cache: FeatureCache | None = None,
-    told: Told = lambda what, share: None,
+    class_names: Mapping[str, Sequence[str]] | None = None,
+    cache: FeatureCache = NO_CACHE,
+    on_progress: StepProgress = lambda step, share: None,
 ) -> list[Dissection]:
-    """Every network in a file of saved features.
+    """Label every layer of every network in the tables.
 
     Args:
-        layers: only these.
+        class_names: of networks whose last layer has a unit for each.
 
     Raises:
-        InvalidInput: see :func:`dissection.saved_features.read_features`; a layer it does not have.
+        InvalidInput: tables that do not belong together; too few images.
     """
-    tables = read_features(path)
-    known = sorted({layer for _, layer in tables.activations})
-    _check_layers(path, layers, known)
-    found = _described(tables, labelling, layers or known, {}, cache, told)
-    return [replace(each, probe=path.name, concept_list=path.name) for each in found]
+    by_model: dict[str, list[LayerDescription]] = {}
+    for (model, layer), activations in tables.activations.items():
 
+        def report(step: str, share: float, what: str = f"{model} {layer}") -> None:
+            on_progress(f"{what}, {step}", share)
 
-def dissect_saved(
-    folder: Path,
-    concepts: ConceptList,
-    labelling: Labelling,
-    *,
-    clip: str | None = None,
-    pooling: str = "mean",
-    layers: Sequence[str] = (),
-    cache: FeatureCache | None = None,
-    told: Told = lambda what, share: None,
-) -> list[Dissection]:
-    """Every network in a folder of activations that the reference implementation has saved.
-
-    Args:
-        clip: which vision-language model, where the folder has features of several.
-        layers: only these.
-
-    Raises:
-        InvalidInput: see :func:`dissection.reference_files.find_saved`; a layer it does not have.
-    """
-    names, tables = find_saved(folder, concepts.name, clip=clip, pooling=pooling)
-    known = sorted({layer for _, layer in tables})
-    _check_layers(folder, layers, known)
-    wanted = [(model, layer) for model, layer in tables if not layers or layer in layers]
-    features = read_saved(folder, names, concepts.words, wanted)
-    found = _described(features, labelling, layers or known, {}, cache, told)
-    further = {"clip_model": names.clip, "pooling": pooling, "concepts_sha256": concepts.sha256}
+        probing = Probing.of(tables.image_features, tables.text_features, activations)
+        names = tuple((class_names or {}).get(model, ()))
+        describe = partial(
+            describe_layer, model, layer, probing, tables.concepts, labelling,
+            class_names=names, on_progress=report,
+        )  # fmt: skip
+        key = _labels_key(probing, tables.concepts, (model, layer, labelling, names))
+        document = cache.document(key, partial(_packed, describe))
+        by_model.setdefault(model, []).append(LayerDescription.from_json(json.loads(document)))
     return [
-        replace(
-            each, probe=names.probe, concept_list=concepts.name,
-            settings={**each.settings, **further},
+        Dissection(
+            at=datetime.now(timezone.utc),
+            model=model,
+            layers=tuple(layers),
+            probe=tables.probe,
+            concept_list=tables.concept_list,
+            similarity=labelling.method.name,
+            settings={**labelling.settings, **tables.settings},
+            package_versions=_package_versions(),
+            images=len(tables.image_features),
+            concepts=len(tables.concepts),
         )
-        for each in found
-    ]  # fmt: skip
+        for model, layers in by_model.items()
+    ]
 
 
 def dissect_networks(
@@ -131,9 +126,9 @@ def dissect_networks(
     labelling: Labelling,
     *,
     layers: Sequence[str] = (),
-    cache: FeatureCache | None = None,
+    cache: FeatureCache = NO_CACHE,
     save: Path | None = None,
-    told: Told = lambda what, share: None,
+    on_progress: StepProgress = lambda step, share: None,
 ) -> list[Dissection]:
     """Networks by name, with the pictures that activate their units.
 
@@ -142,8 +137,10 @@ def dissect_networks(
         save: folder for features and activations as the reference implementation saves them.
 
     Raises:
-        InvalidInput, InvalidImage, MissingAsset: see
-            :func:`dissection.networks.probe_networks`.
+        InvalidInput: too few pictures; a layer that a network does not have, and what
+            :func:`dissection.probing.unit_activations` and the CLIP model refuse.
+        InvalidImage: a file that is no picture.
+        MissingAsset: the CLIP model cannot be loaded.
     """
     images, least = len(probe.images.images), labelling.method.least_images
     if images < least:
@@ -151,40 +148,31 @@ def dissect_networks(
             f"{probe.images.name} has {images} pictures, {labelling.method.name} needs at least "
             f"{least}: give more of them, or another --similarity"
         )
-    tables = probe_networks(networks, probe, layers, cache=cache, told=told)
+    tables = _probed(networks, probe, layers, cache, on_progress)
     if save is not None:
-        clip = Path(probe.clip.name).name.removesuffix(".json").replace("/", "")
-        write_saved(
-            save, SavedNames(probe.images.name, clip, probe.concepts.name, probe.pooling), tables
-        )
-    names = {name: classifier.class_names for name, classifier in networks.items()}
-    wanted = {layer for _, layer in tables.activations}
+        clip = Path(probe.clip.name).name.removesuffix(".json")
+        write_saved(save, tables, clip=clip, pooling=probe.pooling)
+    class_names = {name: classifier.class_names for name, classifier in networks.items()}
     found = []
-    for each in _described(tables, labelling, wanted, names, cache, told):
+    for dissection in dissect_tables(
+        tables, labelling, class_names=class_names, cache=cache, on_progress=on_progress
+    ):
+        classifier = networks[dissection.model]
         sheets: dict[tuple[str, int], bytes] = {}
-        for layer in each.layers:
+        for layer in dissection.layers:
+            units = sorted(layer.living, key=lambda u: (not u.survives, -(u.similarity or 0.0)))
             sheets |= contact_sheets(
-                networks[each.model], probe, layer, tables.activations[each.model, layer.layer],
-                units=_SHEET_UNITS, images=_SHEET_IMAGES, cache=cache, told=told,
+                classifier, layer.layer, probe.images.images,
+                tables.activations[layer.model, layer.layer],
+                [unit.number for unit in units[:_SHEETS]],
+                cache=cache, on_progress=partial(on_progress, f"{layer.layer}, activating images"),
             )  # fmt: skip
         found.append(
             replace(
-                each,
-                probe=probe.images.name,
-                probe_sha256=probe.images.sha256,
-                concept_list=probe.concepts.name,
-                classifier_sha256=networks[each.model].fingerprint,
-                settings={
-                    **each.settings,
-                    "clip_model": probe.clip.short_name,
-                    "concepts_sha256": probe.concepts.sha256,
-                    "templates": list(probe.templates),
-                    "pooling": probe.pooling,
-                    "tokens": probe.tokens,
-                },
-                sheets=sheets,
+                dissection, probe_sha256=probe.images.sha256, sheets=sheets,
+                classifier_sha256=classifier.fingerprint,
             )
-        )
+        )  # fmt: skip
     return found
 
 
@@ -195,7 +183,7 @@ def imported_dissection(name: str, descriptions: Path) -> Dissection:
         name: what the network is called.
 
     Raises:
-        InvalidInput: see :func:`dissection.reference_files.read_descriptions`.
+        InvalidInput: see :func:`dissection.labels.read_descriptions`.
     """
     layers = read_descriptions(descriptions, name)
     arguments = read_arguments(descriptions)
@@ -211,60 +199,57 @@ def imported_dissection(name: str, descriptions: Path) -> Dissection:
     )
 
 
-def _check_layers(path: Path, layers: Sequence[str], known: Sequence[str]) -> None:
-    for layer in layers:
-        if layer not in known:
-            raise InvalidInput(f"{path} has no layer '{layer}'; it has {', '.join(known)}")
-
-
-def _described(
-    tables: SavedFeatures,
-    labelling: Labelling,
-    layers: Sequence[str] | set[str],
-    class_names: Mapping[str, Sequence[str]],
-    cache: FeatureCache | None,
-    told: Told,
-) -> list[Dissection]:
-    """Label the layers of every network in the tables."""
-    by_model: dict[str, list[LayerDescription]] = {}
-    for model, layer in tables.activations:
-        if layer not in layers:
-            continue
-
-        def now(what: str, share: float, model: str = model, layer: str = layer) -> None:
-            told(f"{model} {layer}, {what}", share)
-
-        probing, names = tables.probing(model, layer), class_names.get(model, ())
-        compute = partial(
-            describe_layer, model, layer, probing, tables.concepts, labelling.method,
-            top=labelling.top, level=labelling.level, permutations=labelling.permutations,
-            bootstrap=labelling.bootstrap, seed=labelling.seed, class_names=names, told=now,
+def _probed(
+    networks: Mapping[str, Classifier],
+    probe: Probe,
+    layers: Sequence[str],
+    cache: FeatureCache,
+    on_progress: StepProgress,
+) -> SavedFeatures:
+    """Features and activations of the pictures, features of the concepts."""
+    for classifier in networks.values():  # before any work
+        check_layers(classifier, layers)
+    chosen = {name: tuple(layers) or default_layers(c) for name, c in networks.items()}
+    pictures = probe.images.images
+    # First, so that a missing CLIP model is an error before the networks are asked.
+    texts = text_features(
+        probe.clip, probe.concepts.words, templates=probe.templates, cache=cache,
+        on_progress=partial(on_progress, "CLIP, concepts"),
+    )  # fmt: skip
+    images = image_features(
+        probe.clip, pictures, cache=cache, on_progress=partial(on_progress, "CLIP, images")
+    )
+    activations: dict[tuple[str, str], torch.Tensor] = {}
+    for name, classifier in networks.items():
+        by_layer = unit_activations(
+            classifier, pictures, chosen[name], pooling=probe.pooling, tokens=probe.tokens,
+            cache=cache, on_progress=partial(on_progress, name),
         )  # fmt: skip
-        question = (model, layer, labelling, tuple(names))
-        described = cached_description(cache, probing, tables.concepts, question, compute)
-        by_model.setdefault(model, []).append(described)
-    return [
-        Dissection(
-            at=datetime.now(timezone.utc),
-            model=model,
-            layers=tuple(described_layers),
-            probe="",
-            concept_list="",
-            similarity=labelling.method.name,
-            settings=labelling.settings,
-            package_versions=_package_versions(),
-            images=len(tables.image_features),
-            concepts=len(tables.concepts),
-        )
-        for model, described_layers in by_model.items()
-    ]
+        activations |= {(name, layer): torch.from_numpy(t) for layer, t in by_layer.items()}
+    return SavedFeatures(
+        torch.from_numpy(images), torch.from_numpy(texts), probe.concepts.words, activations,
+        probe.images.name, probe.concepts.name, probe.settings,
+    )  # fmt: skip
+
+
+def _packed(describe: Callable[[], LayerDescription]) -> bytes:
+    return json.dumps(describe().to_json()).encode()
+
+
+def _labels_key(probing: Probing, concepts: Sequence[str], settings: object) -> str:
+    """Stands for everything that the labels of a layer depend on."""
+    digest = hashlib.sha256(f"labels {_VERSION} {settings!r}".encode())
+    digest.update(json.dumps(list(concepts)).encode())
+    for table in (probing.images, probing.texts, probing.activations):
+        digest.update(f"{tuple(table.shape)} {table.dtype}".encode())
+        plain = table.detach().cpu().contiguous().view(torch.uint8)
+        digest.update(plain.numpy().data)
+    return digest.hexdigest()
 
 
 def _package_versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions

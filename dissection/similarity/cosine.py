@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import torch
 
-from dissection.similarity.probing import Block, Probing, concept_blocks
+from dissection.similarity.interface import Block, Similarity
+from dissection.similarity.tables import Probing, concept_blocks
 from explainers.errors import InvalidInput
 
 __all__ = ["CosSimilarity", "CosSimilarityCubed"]
@@ -22,7 +23,7 @@ _UNITS = 256  # cubed at a time
 
 
 @dataclass(frozen=True)
-class CosSimilarity:
+class CosSimilarity(Similarity):
     """cos(A[:, u], P[:, c]) with P the (N, C) cosines of images and texts.
 
     P is never made: A^T P = (A^T I) T^T, and the length of a column of P follows from the Gram
@@ -34,7 +35,7 @@ class CosSimilarity:
     least_images: int = 2
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :class:`SimilarityMethod`."""
+        """See :meth:`Similarity.blocks`."""
         lengths = torch.linalg.vector_norm(probing.activations, dim=0, dtype=torch.float32)
         summed = _transposed_product(probing.activations, probing.images) / lengths[:, None]
         gram = torch.zeros(
@@ -53,7 +54,7 @@ class CosSimilarity:
 
 
 @dataclass(frozen=True)
-class CosSimilarityCubed:
+class CosSimilarityCubed(Similarity):
     """Cosine of centred and cubed vectors; ``min_norm`` is the smallest length divided by.
 
     With few images the cubes of a concept's similarities are so small that the floor is met, and
@@ -70,7 +71,7 @@ class CosSimilarityCubed:
             raise InvalidInput(f"min_norm={self.min_norm} must be above 0")
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :class:`SimilarityMethod`."""
+        """See :meth:`Similarity.blocks`."""
         activations = probing.activations
         means = activations.mean(dim=0, dtype=torch.float32)
         units = activations.shape[1]

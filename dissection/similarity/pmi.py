@@ -9,7 +9,7 @@ evidence for concept c in the top images i_1 .. i_k of unit u is
 
 and the score is L(u, c) - lam × log p(c), where p(c) is the mean of exp L(u, c) over the units of
 the layer. That mean depends on which units are scored together, so it is computed once per layer
-and handed on when some of its units are scored again.
+and passed on when some of its units are scored again.
 
 Both sums are evaluated relative to a constant that does not depend on unit or concept (every q
 zero, every q equal): what is summed is then small, and single precision is enough.
@@ -18,19 +18,17 @@ zero, every q equal): what is summed is then small, and single precision is enou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 
-from dissection.similarity.probing import Block, Probing, concept_blocks
-from dissection.similarity.top_images import top_images
+from dissection.similarity.interface import Block, Similarity
+from dissection.similarity.tables import Probing, concept_blocks, top_images
 from explainers.errors import InvalidInput
 
 __all__ = ["SoftWpmi", "Wpmi"]
-
-_Evidence = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], None]
-"""(answers (N, B), top images (k, U), scores (U, B)): fills the last; may overwrite the first."""
 
 _IMAGES = 4096  # of the softmax's normaliser at a time
 _CACHED = 2**16  # numbers of a product that stay in the processor's cache
@@ -38,33 +36,30 @@ _LARGEST_LOG = 80.0  # of a product in single precision, just below overflow
 
 
 @dataclass(frozen=True)
-class SoftWpmi:
-    """Soft WPMI: a top image shows what the unit detects only with a probability.
+class _PointwiseMutualInformation(Similarity):
+    """L - lam × marginal.
 
     Attributes:
         top_k: images compared.
         a: inverse temperature of the softmax.
         lam: weight of the marginal.
         min_prob: m in the formula.
-        p_start, p_end: probability for the most activating image, and where it would fall to
-            after ``top_k`` images: p_r = p_start - (p_start - p_end) r / top_k.
     """
 
     top_k: int = 100
     a: float = 10.0
     lam: float = 1.0
     min_prob: float = 1e-7
-    p_start: float = 0.998
-    p_end: float = 0.97
-    name: str = "soft_wpmi"
-    by_ranks: bool = True
 
     def __post_init__(self) -> None:
-        _check(self.top_k, self.a, self.min_prob)
-        if not 0 <= self.p_end <= self.p_start <= 1:
+        if (
+            self.top_k < 1
+            or not (math.isfinite(self.a) and self.a > 0)
+            or not 0 < self.min_prob < 1
+        ):
             raise InvalidInput(
-                f"soft_wpmi probabilities from {self.p_start} to {self.p_end}: both must be in "
-                "[0, 1], the first not below the second"
+                f"top_k={self.top_k}, a={self.a}, min_prob={self.min_prob}: top_k must be at "
+                "least 1, a above 0 and min_prob between 0 and 1"
             )
 
     @property
@@ -72,102 +67,129 @@ class SoftWpmi:
         """As many as are compared."""
         return self.top_k
 
+    def for_images(self, count: int) -> Similarity:
+        """At most half of the images are compared."""
+        return replace(self, top_k=max(1, min(self.top_k, count // 2)))
+
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :class:`SimilarityMethod`."""
-        ranks = [
-            self.p_start - (self.p_start - self.p_end) * rank / self.top_k
-            for rank in range(self.top_k)
-        ]
-        # 1 + p (q - 1) + m = (1 - p + m) (1 + q p / (1 - p + m))
-        rest = [1 - p + self.min_prob for p in ranks]
-        weights = [p / r for p, r in zip(ranks, rest, strict=True)]
-        constant = math.fsum(math.log(r) for r in rest)
-        together = max(1, int(_LARGEST_LOG / math.log1p(max(weights))))
+        """See :meth:`Similarity.blocks`."""
+        if marginal is not None and marginal.shape != (len(probing.texts),):
+            raise InvalidInput(
+                f"the layer's marginal has shape {tuple(marginal.shape)}, there are "
+                f"{len(probing.texts)} concepts: use the marginal of the same concepts"
+            )
+        images, top = _only_used(probing.images, top_images(probing.activations, self.top_k))
+        normalisers = _log_normalisers(images, probing, self.a)
+        constant = self._constant(len(probing.texts))
+        living = ~probing.dead
+        units = top.shape[1]
+        scores = probabilities = torch.empty(0)
+        for start, stop in concept_blocks(probing):
+            if scores.shape != (units, stop - start):
+                scores = torch.empty((units, stop - start), device=images.device)
+                probabilities = torch.empty((len(images), stop - start), device=images.device)
+            torch.mm(images, probing.concepts(start, stop).t(), out=probabilities)
+            probabilities.mul_(self.a).sub_(normalisers[:, None]).exp_()
+            self._evidence(probabilities, top, len(probing.texts), scores)
+            if marginal is not None:
+                common = marginal[start:stop].to(images.device, torch.float64)
+            else:
+                common = _log_mean(scores, living) + constant
+            scores.add_((constant - self.lam * common).to(torch.float32))
+            scores[probing.dead] = torch.nan
+            yield Block(start, scores, common)
 
-        def evidence(answers: torch.Tensor, top: torch.Tensor, found: torch.Tensor) -> None:
-            _sum_of_logs(answers, top, weights, together, found)
+    @abstractmethod
+    def _constant(self, concepts: int) -> float:
+        """What :meth:`_evidence` leaves out of L, the same for every unit and concept."""
 
-        return _pmi_blocks(probing, self.top_k, self.a, self.lam, constant, evidence, marginal)
+    @abstractmethod
+    def _evidence(
+        self, probabilities: torch.Tensor, top: torch.Tensor, concepts: int, found: torch.Tensor
+    ) -> None:
+        """L without the constant.
+
+        Args:
+            probabilities: (N, B) q(c|i) of a block of concepts; may be overwritten.
+            top: (k, U) rows of the top images.
+            concepts: in all blocks.
+            found: (U, B) float32, filled.
+        """
 
 
 @dataclass(frozen=True)
-class Wpmi:
-    """WPMI: every top image shows what the unit detects; see :class:`SoftWpmi`."""
+class SoftWpmi(_PointwiseMutualInformation):
+    """Soft WPMI: a top image shows what the unit detects only with a probability.
+
+    Attributes:
+        p_start, p_end: probability for the most activating image, and where it would fall to
+            after ``top_k`` images: p_r = p_start - (p_start - p_end) r / top_k.
+    """
+
+    p_start: float = 0.998
+    p_end: float = 0.97
+    name: str = "soft_wpmi"
+    by_ranks: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.p_end <= self.p_start <= 1:
+            raise InvalidInput(
+                f"soft_wpmi probabilities from {self.p_start} to {self.p_end}: both must be in "
+                "[0, 1], the first not below the second"
+            )
+
+    def _ranks(self) -> list[tuple[float, float]]:
+        """p_r and 1 - p_r + m; 1 + p (q - 1) + m = (1 - p + m) (1 + q p / (1 - p + m))."""
+        fall = self.p_start - self.p_end
+        ranks = [self.p_start - fall * rank / self.top_k for rank in range(self.top_k)]
+        return [(p, 1 - p + self.min_prob) for p in ranks]
+
+    def _constant(self, concepts: int) -> float:
+        return math.fsum(math.log(rest) for _, rest in self._ranks())
+
+    def _evidence(
+        self, probabilities: torch.Tensor, top: torch.Tensor, concepts: int, found: torch.Tensor
+    ) -> None:
+        """A logarithm costs more than the rest, so several factors are multiplied before one is
+        taken."""
+        weights = [p / rest for p, rest in self._ranks()]
+        together = max(1, int(_LARGEST_LOG / math.log1p(max(weights))))
+        size = _units_at_once(probabilities)
+        for start in range(0, top.shape[1], size):
+            places, target = top[:, start : start + size], found[start : start + size]
+            target.zero_()
+            gathered, product = torch.empty_like(target), torch.ones_like(target)
+            for rank, weight in enumerate(weights):
+                torch.index_select(probabilities, 0, places[rank], out=gathered)
+                product.addcmul_(product, gathered, value=weight)
+                if (rank + 1) % together == 0 or rank + 1 == len(weights):
+                    target.add_(product.log_())
+                    product.fill_(1.0)
+
+
+@dataclass(frozen=True)
+class Wpmi(_PointwiseMutualInformation):
+    """WPMI: every top image shows what the unit detects."""
 
     top_k: int = 28
     a: float = 2.0
     lam: float = 0.6
-    min_prob: float = 1e-7
     name: str = "wpmi"
     by_ranks: bool = True
 
-    def __post_init__(self) -> None:
-        _check(self.top_k, self.a, self.min_prob)
+    def _constant(self, concepts: int) -> float:
+        return -self.top_k * math.log(concepts)
 
-    @property
-    def least_images(self) -> int:
-        """As many as are compared."""
-        return self.top_k
-
-    def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :class:`SimilarityMethod`."""
-        concepts = len(probing.texts)
-        constant = -self.top_k * math.log(concepts)
-
-        def evidence(answers: torch.Tensor, top: torch.Tensor, found: torch.Tensor) -> None:
-            answers.add_(self.min_prob).mul_(concepts).log_()
-            for start in range(0, top.shape[1], _units_at_once(answers)):
-                some = slice(start, start + _units_at_once(answers))
-                found[some] = torch.nn.functional.embedding_bag(
-                    top[:, some].t(), answers, mode="sum"
-                )
-
-        return _pmi_blocks(probing, self.top_k, self.a, self.lam, constant, evidence, marginal)
-
-
-def _check(top_k: int, a: float, min_prob: float) -> None:
-    if top_k < 1 or not (math.isfinite(a) and a > 0) or not 0 < min_prob < 1:
-        raise InvalidInput(
-            f"top_k={top_k}, a={a}, min_prob={min_prob}: top_k must be at least 1, a above 0 and "
-            "min_prob between 0 and 1"
-        )
-
-
-def _pmi_blocks(
-    probing: Probing,
-    top_k: int,
-    a: float,
-    lam: float,
-    constant: float,
-    evidence: _Evidence,
-    marginal: torch.Tensor | None,
-) -> Iterator[Block]:
-    """L - lam × marginal, block by block; ``evidence`` leaves out ``constant``."""
-    if marginal is not None and marginal.shape != (len(probing.texts),):
-        raise InvalidInput(
-            f"the layer's marginal has shape {tuple(marginal.shape)}, there are "
-            f"{len(probing.texts)} concepts: use the marginal of the same concepts"
-        )
-    top = top_images(probing.activations, top_k)
-    images, top = _only_used(probing.images, top)
-    normalisers = _log_normalisers(images, probing, a)
-    living = ~probing.dead
-    units = top.shape[1]
-    scores = answers = torch.empty(0)
-    for start, stop in concept_blocks(probing):
-        if scores.shape != (units, stop - start):
-            scores = torch.empty((units, stop - start), device=images.device)
-            answers = torch.empty((len(images), stop - start), device=images.device)
-        torch.mm(images, probing.concepts(start, stop).t(), out=answers)
-        answers.mul_(a).sub_(normalisers[:, None]).exp_()
-        evidence(answers, top, scores)
-        if marginal is not None:
-            common = marginal[start:stop].to(images.device, torch.float64)
-        else:
-            common = _log_mean(scores, living) + constant
-        scores.add_((constant - lam * common).to(torch.float32))
-        scores[probing.dead] = torch.nan
-        yield Block(start, scores, common)
+    def _evidence(
+        self, probabilities: torch.Tensor, top: torch.Tensor, concepts: int, found: torch.Tensor
+    ) -> None:
+        probabilities.add_(self.min_prob).mul_(concepts).log_()
+        size = _units_at_once(probabilities)
+        for start in range(0, top.shape[1], size):
+            found[start : start + size] = torch.nn.functional.embedding_bag(
+                top[:, start : start + size].t(), probabilities, mode="sum"
+            )
 
 
 def _only_used(images: torch.Tensor, top: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -195,36 +217,11 @@ def _log_normalisers(images: torch.Tensor, probing: Probing, a: float) -> torch.
     return (highest + total.log()).to(torch.float32)
 
 
-def _units_at_once(answers: torch.Tensor) -> int:
+def _units_at_once(probabilities: torch.Tensor) -> int:
     """On a processor what a step works on should stay in the cache; a GPU takes all."""
-    if answers.is_cuda:
+    if probabilities.is_cuda:
         return 2**13
-    return max(16, _CACHED // answers.shape[1])
-
-
-def _sum_of_logs(
-    answers: torch.Tensor,
-    top: torch.Tensor,
-    weights: list[float],
-    together: int,
-    found: torch.Tensor,
-) -> None:
-    """found[u, c] = sum_r log(1 + weights[r] × answers[top[r, u], c]).
-
-    A logarithm costs more than the rest, so that ``together`` factors are multiplied before one is
-    taken.
-    """
-    size = _units_at_once(answers)
-    for start in range(0, top.shape[1], size):
-        places, target = top[:, start : start + size], found[start : start + size]
-        target.zero_()
-        gathered, product = torch.empty_like(target), torch.ones_like(target)
-        for rank, weight in enumerate(weights):
-            torch.index_select(answers, 0, places[rank], out=gathered)
-            product.addcmul_(product, gathered, value=weight)
-            if (rank + 1) % together == 0 or rank + 1 == len(weights):
-                target.add_(product.log_())
-                product.fill_(1.0)
+    return max(16, _CACHED // probabilities.shape[1])
 
 
 def _log_mean(scores: torch.Tensor, living: torch.Tensor) -> torch.Tensor:

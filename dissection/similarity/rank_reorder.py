@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
-from dissection.similarity.probing import Block, Probing, concept_blocks
-from dissection.similarity.top_images import top_images
+from dissection.similarity.interface import Block, Similarity
+from dissection.similarity.tables import Probing, concept_blocks, top_images
 from explainers.errors import InvalidInput
 
 __all__ = ["RankReorder"]
@@ -24,7 +24,7 @@ _SORTED = 32  # concepts whose images are sorted at a time
 
 
 @dataclass(frozen=True)
-class RankReorder:
+class RankReorder(Similarity):
     """-(mean |a - reordered a|^p / baseline) / (mean similarity of the top images)^scale_p.
 
     Attributes:
@@ -32,7 +32,7 @@ class RankReorder:
         top_fraction: share of the probing images that is compared, in (0, 1].
         scale_p: power of the mean similarity.
         shuffles: 0: the baseline is the exact mean over all orders. Otherwise it is the mean over
-            so many orders drawn by chance, as the reference does with 5.
+            so many random orders, as the reference does with 5.
         seed: of these.
     """
 
@@ -58,7 +58,7 @@ class RankReorder:
         return math.ceil(2 / self.top_fraction)
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :class:`SimilarityMethod`."""
+        """See :meth:`Similarity.blocks`."""
         images, units = probing.activations.shape
         count = int(images * self.top_fraction)
         if count < 2:
@@ -69,7 +69,7 @@ class RankReorder:
         top = top_images(probing.activations, count)
         strongest = probing.activations.gather(0, top).to(torch.float32).t().contiguous()
         baseline = self._baseline(strongest)
-        # A unit that answers its top images equally cannot be reordered.
+        # A unit with equal activations for its top images cannot be reordered.
         level = probing.dead | (baseline <= 0)
         # The mean similarity of the top images is that of their mean feature.
         mean_features = torch.stack([probing.images[top[:, unit]].mean(0) for unit in range(units)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from dissection.probing_images import ProbingSet, probing_images
+from dissection.probing import ProbingSet, probing_images
 from explainers.classifiers import DEMO_CLASS_NAMES, Classifier, load_classifier
 from explainers.images import Geometry
 from studies.catalog.demo import draw_scene

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
-from dissection.activations import activation_maps, unit_activations
-from dissection.feature_cache import FeatureCache
-from dissection.layers import check_layers, default_layers
-from dissection.probing_images import ProbingSet, probing_images
+from dissection.probing import (
+    FeatureCache,
+    ProbingSet,
+    activation_maps,
+    check_layers,
+    default_layers,
+    probing_images,
+    unit_activations,
+)
 from explainers.classifiers import Classifier, load_classifier
 from explainers.errors import InvalidImage, InvalidInput
 from explainers.images import Geometry
@@ -118,25 +124,24 @@ def test_only_what_has_changed_is_asked_again(
     assert asked == [3, 1, 3, 3]
 
 
-def test_an_interrupted_run_goes_on(
-    probe: ProbingSet, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("dissection.activations._BATCH", 1)
-    told: list[tuple[int, int]] = []
+def test_an_interrupted_run_goes_on(probe: ProbingSet, cache: FeatureCache) -> None:
+    folder = probe.images[0].path.parent
+    for number in range(37):  # two batches
+        Image.new("RGB", (SIDE, SIDE), (number, 0, 0)).save(folder / f"{number}.png")
+    images = probing_images(folder).images
+    shares: list[float] = []
 
-    def interrupt(done: int, total: int) -> None:
-        told.append((done, total))
-        if done == 2:
+    def interrupt(share: float) -> None:
+        shares.append(share)
+        if share > 0:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        unit_activations(colours(), probe.images, ["cells"], cache=cache, told=interrupt)
-    assert told == [(0, 3), (1, 3), (2, 3)]
-    told.clear()
-    unit_activations(
-        colours(), probe.images, ["cells"], cache=cache, told=lambda d, t: told.append((d, t))
-    )
-    assert told == [(2, 3), (3, 3)]
+        unit_activations(colours(), images, ["cells"], cache=cache, on_progress=interrupt)
+    assert shares == [0, 32 / 40]
+    shares.clear()
+    unit_activations(colours(), images, ["cells"], cache=cache, on_progress=shares.append)
+    assert shares == [32 / 40, 1]
 
 
 def test_the_network_is_left_as_it_was(probe: ProbingSet) -> None:
@@ -189,7 +194,8 @@ def test_a_cache_that_cannot_be_used_is_done_without(
 
 def test_a_damaged_row_is_asked_again(probe: ProbingSet, cache: FeatureCache) -> None:
     first = unit_activations(colours(), probe.images, ["cells"], cache=cache)
-    assert cache._connection is not None
-    cache._connection.execute("UPDATE feature SET numbers = zeroblob(12)")
+    assert cache.path is not None
+    with sqlite3.connect(cache.path) as connection:
+        connection.execute("UPDATE feature SET numbers = zeroblob(12)")
     again = unit_activations(colours(), probe.images, ["cells"], cache=cache)
     np.testing.assert_array_equal(first["cells"], again["cells"])

@@ -6,16 +6,19 @@ import math
 
 import pytest
 
-from dissection.categories import CATEGORIES, OTHER, category
-from dissection.compare import (
+from dissection.labels import (
+    CATEGORIES,
+    OTHER,
+    LayerDescription,
+    Unit,
     best_rule,
+    category,
     category_shares,
     concept_counts,
     counted_units,
     layer_concepts,
     overlap,
 )
-from dissection.describe import LayerDescription, Unit
 from explainers.errors import InvalidInput
 
 

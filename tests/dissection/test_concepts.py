@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from dissection.concepts import ConceptList, concept_list, read_concepts
+from dissection.probing import ConceptList, concept_list
 from explainers.errors import InvalidInput
 
 
 def test_blank_and_repeated_lines_shift_nothing(tmp_path: Path) -> None:
     path = tmp_path / "my.words.txt"
     path.write_bytes("\ufeffdog\r\n\r\n  cat \r\ndog\r\n\tred  car\r\n".encode())
-    found = read_concepts(path)
+    found = concept_list(str(path))
     assert found == ConceptList("my", ("dog", "cat", "red  car"))
     assert found.sha256 != ConceptList("my", ("cat", "dog", "red  car")).sha256
 
@@ -36,7 +36,7 @@ def test_files_without_concepts(content: bytes, told: str, tmp_path: Path) -> No
     path = tmp_path / "words.txt"
     path.write_bytes(content)
     with pytest.raises(InvalidInput, match=told):
-        read_concepts(path)
+        concept_list(str(path))
 
 
 def test_wrong_calls(tmp_path: Path) -> None:

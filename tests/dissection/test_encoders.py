@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dissection.encoders import ClipModel, image_features, text_features
-from dissection.feature_cache import FeatureCache
-from dissection.probing_images import ProbingSet, probing_images
+from dissection.probing import (
+    ClipModel,
+    FeatureCache,
+    ProbingSet,
+    image_features,
+    probing_images,
+    text_features,
+)
 from explainers.errors import InvalidInput, MissingAsset
 from tests.dissection.tiny_clip import write_tiny_clip
 
@@ -54,7 +59,7 @@ def test_only_what_has_changed_is_encoded_again(
     images, texts = ClipModel.encode_images, ClipModel.encode_texts
     monkeypatch.setattr(
         ClipModel, "encode_images",
-        lambda self, some: encoded.extend(i.path.name for i in some) or images(self, some),
+        lambda self, some: encoded.extend(path.name for path in some) or images(self, some),
     )  # fmt: skip
     monkeypatch.setattr(
         ClipModel, "encode_texts", lambda self, some: encoded.extend(some) or texts(self, some)

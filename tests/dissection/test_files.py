@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from dissection.describe import LayerDescription, Unit
-from dissection.reference_files import (
-    SavedNames,
-    find_saved,
+from dissection.labels import (
+    LayerDescription,
+    Unit,
     read_arguments,
     read_descriptions,
-    read_saved,
     write_descriptions,
+)
+from dissection.probing import (
+    SavedFeatures,
+    concept_list,
+    read_features,
+    read_saved,
+    write_features,
     write_saved,
 )
-from dissection.saved_features import SavedFeatures, read_features, write_features
 from explainers.errors import InvalidInput
 
 FEATURES = SavedFeatures(
@@ -27,6 +31,8 @@ FEATURES = SavedFeatures(
     torch.arange(6.0).reshape(2, 3),
     ("dog", "polar bear"),
     {("net", "layer4.1.conv2"): torch.eye(4), ("net", "fc"): torch.ones(4, 2)},
+    "broden",
+    "20k",
 )
 UNITS = (
     Unit(0, ("dog", "cat"), (0.5, 0.25), 0.01, 0.02, 0.9, True),
@@ -46,46 +52,42 @@ def same(one: SavedFeatures, other: SavedFeatures) -> bool:
 
 
 def test_saved_activations_of_the_reference(tmp_path: Path) -> None:
-    names = SavedNames("broden", "ViT-B16", "20k", "max")
-    files = write_saved(tmp_path, names, FEATURES)
+    files = write_saved(tmp_path, FEATURES, clip="ViT-B/16", pooling="max")
     assert [file.name for file in files] == [
         "broden_ViT-B16.pt", "20k_ViT-B16.pt", "broden_net_layer4.1.conv2_max.pt",
         "broden_net_fc_max.pt", "20k.txt",
     ]  # fmt: skip
-    found, layers = find_saved(tmp_path, "20k", clip="ViT-B/16", pooling="max")
-    assert (found, layers) == (names, [("net", "fc"), ("net", "layer4.1.conv2")])
-    assert same(read_saved(tmp_path, found, FEATURES.concepts, layers), FEATURES)
+    concepts = concept_list(str(tmp_path / "20k.txt"))
+    found = read_saved(tmp_path, concepts, clip="ViT-B/16", pooling="max")
+    assert same(found, FEATURES)
+    assert (found.probe, found.concept_list) == ("broden", "20k")
+    assert found.settings["clip_model"] == "ViT-B16"
     torch.save(FEATURES.text_features, tmp_path / "3k_ViT-B16.pt")  # another list is no obstacle
-    assert find_saved(tmp_path, "20k", pooling="max")[0] == names
+    only = read_saved(tmp_path, concepts, pooling="max", layers=["fc"])
+    assert list(only.activations) == [("net", "fc")]
     for folder, options, told in (
         (tmp_path / "none", {}, "of no model"),
         (tmp_path, {"clip": "RN50"}, "of no model"),
         (tmp_path, {}, "no activations broden_MODEL_LAYER"),
+        (tmp_path, {"pooling": "max", "layers": ["b"]}, "no layer 'b'; it has fc, layer4"),
     ):
         with pytest.raises(InvalidInput, match=told):
-            find_saved(folder, "20k", **options)
+            read_saved(folder, concepts, **options)
 
 
 def test_saved_files_that_are_no_tables(tmp_path: Path) -> None:
-    names = SavedNames("broden", "ViT-B16", "20k")
-    write_saved(tmp_path, names, FEATURES)
+    write_saved(tmp_path, FEATURES, clip="ViT-B16")
     path = tmp_path / "broden_net_fc.pt"
-
-    def read() -> SavedFeatures:
-        return read_saved(tmp_path, names, FEATURES.concepts, [("net", "fc")])
-
-    torch.save({"a": torch.ones(2)}, path)
-    with pytest.raises(InvalidInput, match="hold a dict"):
-        read()
-    torch.save(Path("no tensor"), path)
-    with pytest.raises(InvalidInput, match="something other than a tensor"):
-        read()
-    path.write_bytes(b"cut")
-    with pytest.raises(InvalidInput, match="damaged"):
-        read()
-    path.unlink()
-    with pytest.raises(InvalidInput, match=r"broden_net_fc\.pt: no such file"):
-        read()
+    for content, told in (
+        ({"a": torch.ones(2)}, "hold a dict"),
+        (Path("no tensor"), "something other than a tensor"),
+        (None, "damaged"),
+    ):
+        torch.save(content, path)
+        if content is None:
+            path.write_bytes(b"cut")
+        with pytest.raises(InvalidInput, match=told):
+            read_saved(tmp_path, concept_list(str(tmp_path / "20k.txt")))
 
 
 def test_features_in_one_file(tmp_path: Path) -> None:

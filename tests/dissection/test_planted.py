@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dissection.activations import unit_activations
-from dissection.describe import describe_layer
-from dissection.similarity import Probing, similarity_method
+from dissection.labelling import Labelling, describe_layer
+from dissection.probing import unit_activations
+from dissection.similarity import Probing
 from tests.dissection.planted_network import (
     CLASSES,
     NOISE,
@@ -35,7 +35,7 @@ def test_planted_units_get_their_concept_and_nothing_else_does(
         images, texts, concepts = planted_features(classes, further=20, seed=seed)
         units = describe_layer(
             "planted", "units", Probing.of(images, texts, activations), concepts,
-            similarity_method("soft_wpmi"), permutations=400, bootstrap=0, seed=seed,
+            Labelling(permutations=400, bootstrap=0, seed=seed),
         ).units  # fmt: skip
         assert [unit.concept for unit in units[: len(CLASSES)]] == list(CLASSES)
         assert all(unit.survives for unit in units[: len(CLASSES)])
@@ -51,7 +51,7 @@ def test_labels_settle_with_more_images(planted: tuple[torch.Tensor, list[int]])
     seeing = activations[:, : len(CLASSES)]
     found = describe_layer(
         "planted", "units", Probing.of(images, texts, seeing), concepts,
-        similarity_method("soft_wpmi"), permutations=0, bootstrap=5, class_names=CLASSES,
+        Labelling(permutations=0, bootstrap=5), class_names=CLASSES,
     )  # fmt: skip
     assert [size for size, _ in found.by_size] == [20, 50, 100]
     assert found.by_size[-1][1] >= 0.8

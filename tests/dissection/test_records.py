@@ -6,10 +6,15 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from dissection.class_truth import ClassTruth
-from dissection.describe import LayerDescription, Unit
-from dissection.records import Dissection, add_dissection, latest_dissections
-from dissection.report_part import dissection_part
+from dissection.labels import (
+    ClassTruth,
+    Dissection,
+    LayerDescription,
+    Unit,
+    add_dissection,
+    latest_dissections,
+)
+from dissection.report import dissection_part
 from studies.report import Chart, Picture, Table, Text
 from studies.storage import open_storage
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 
-from dissection.describe import describe_layer
-from dissection.significance import false_discovery_rates, p_values
-from dissection.similarity import Probing, similarity_method, top_concepts
+from dissection.labelling import Labelling, describe_layer, false_discovery_rates, p_values
+from dissection.labels import Unit
+from dissection.similarity import Probing, similarity_method
 from explainers.errors import InvalidInput
 
 CONCEPTS = tuple(f"concept {number}" for number in range(25))
 IMAGES, PLANTED, NOISE = 500, 12, 40
+
+
+def labelled(probing: Probing, name: str = "soft_wpmi", **settings: int) -> Sequence[Unit]:
+    labelling = Labelling(similarity_method(name), **settings)
+    return describe_layer("net", "layer", probing, CONCEPTS, labelling).units
 
 
 def planted(seed: int) -> Probing:
@@ -34,10 +41,7 @@ def planted(seed: int) -> Probing:
 def test_false_discoveries_stay_within_the_level(name: str) -> None:
     found = wrong = right_label = surviving_planted = 0
     for seed in range(20):
-        units = describe_layer(
-            "net", "layer", planted(seed), CONCEPTS, similarity_method(name),
-            permutations=400, bootstrap=0, seed=seed,
-        ).units  # fmt: skip
+        units = labelled(planted(seed), name, permutations=400, bootstrap=0, seed=seed)
         assert units[-1].dead
         assert units[-1].survives is None
         right_label += sum(units[n].concept == CONCEPTS[n] for n in range(PLANTED))
@@ -51,9 +55,7 @@ def test_false_discoveries_stay_within_the_level(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cos_similarity", "cos_similarity_cubed"])
 def test_similarities_of_values_have_a_null_for_each_unit(name: str) -> None:
-    units = describe_layer(
-        "net", "layer", planted(0), CONCEPTS, similarity_method(name), permutations=200, bootstrap=0
-    ).units
+    units = labelled(planted(0), name, permutations=200, bootstrap=0)
     assert [unit.concept for unit in units[:PLANTED]] == list(CONCEPTS[:PLANTED])
     assert all(unit.survives for unit in units[:PLANTED])
     assert sum(bool(unit.survives) for unit in units[PLANTED:]) <= 2
@@ -64,7 +66,7 @@ def test_p_values_of_noise_are_no_smaller_than_chance() -> None:
     probing = planted(1)
     noise = probing.with_units(torch.randn((IMAGES, 600), generator=generator))
     method = similarity_method("soft_wpmi")
-    scores, numbers, marginal = top_concepts(method, noise, 1)
+    scores, numbers, marginal = method.top_concepts(noise, 1)
     p = p_values(
         method, noise, scores[:, 0], numbers[:, 0], marginal=marginal, permutations=600, seed=2
     )
@@ -80,18 +82,12 @@ def test_units_that_fire_rarely_are_judged_like_others() -> None:
     generator = torch.Generator().manual_seed(3)
     for unit in range(200):
         rare[torch.randperm(IMAGES, generator=generator)[:5], unit] = 1.0
-    units = describe_layer(
-        "net", "l", probing.with_units(rare), CONCEPTS, similarity_method("soft_wpmi"),
-        permutations=400, bootstrap=0,
-    ).units  # fmt: skip
+    units = labelled(probing.with_units(rare), permutations=400, bootstrap=0)
     assert sum(bool(unit.survives) for unit in units) <= 2
 
 
 def test_stability_tells_planted_units_from_noise() -> None:
-    units = describe_layer(
-        "net", "layer", planted(4), CONCEPTS, similarity_method("soft_wpmi"),
-        permutations=0, bootstrap=10,
-    ).units  # fmt: skip
+    units = labelled(planted(4), permutations=0, bootstrap=10)
     stable = [unit.stability for unit in units if unit.stability is not None]
     assert min(stable[:PLANTED]) >= 0.9
     assert np.mean(stable[PLANTED:]) < 0.6
@@ -107,8 +103,8 @@ def test_false_discovery_rates_by_hand() -> None:
 
 
 def test_wrong_calls() -> None:
-    method = similarity_method("soft_wpmi")
     with pytest.raises(InvalidInput, match="24 concepts have 25 text features"):
-        describe_layer("net", "layer", planted(0), CONCEPTS[:-1], method)
-    with pytest.raises(InvalidInput, match="level=2"):
-        describe_layer("net", "layer", planted(0), CONCEPTS, method, level=2)
+        describe_layer("net", "layer", planted(0), CONCEPTS[:-1], Labelling())
+    for wrong, told in (({"level": 2}, "level 2"), ({"top": 0}, "top=0")):
+        with pytest.raises(InvalidInput, match=told):
+            Labelling(**wrong)

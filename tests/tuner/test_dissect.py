@@ -11,8 +11,7 @@ import pytest
 import sqlalchemy
 import torch
 
-from dissection.encoders import ClipModel
-from dissection.saved_features import SavedFeatures, write_features
+from dissection.probing import ClipModel, SavedFeatures, write_features
 from explainers.classifiers import Classifier
 from tests.dissection.planted_network import draw_scenes
 from tests.dissection.tiny_clip import write_tiny_clip

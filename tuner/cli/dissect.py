@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import closing
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +16,7 @@ from tuner.cli.output import console, table, work_progress, write_json
 from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
-    from dissection.networks import Probe
-    from dissection.records import Dissection
+    from dissection.labels import Dissection
     from explainers.classifiers import Classifier
 
 __all__ = ["dissect"]
@@ -108,18 +109,20 @@ def dissect(
     CLIP-Dissect: a unit is called what its most activating pictures look like to a CLIP model.
     Recorded beside the studies, for the report and anyone's SQL.
     """
-    from dissection.concepts import concept_list
-    from dissection.dissecting import (
-        Labelling,
-        dissect_features,
-        dissect_networks,
-        dissect_saved,
-        imported_dissection,
+    from dissection.dissecting import Probe, dissect_networks, dissect_tables, imported_dissection
+    from dissection.evidence import join_explanations
+    from dissection.labelling import Labelling
+    from dissection.labels import add_dissection, dissection_document, write_descriptions
+    from dissection.probing import (
+        DEFAULT_CLIP,
+        DEFAULT_CLIP_WEIGHTS,
+        ClipModel,
+        FeatureCache,
+        concept_list,
+        probing_images,
+        read_features,
+        read_saved,
     )
-    from dissection.feature_cache import FeatureCache
-    from dissection.joining import join_explanations
-    from dissection.records import add_dissection
-    from dissection.reference_files import write_descriptions
     from dissection.similarity import similarity_method
     from studies.catalog.assets import cache_folder
     from studies.storage import DEFAULT_STORAGE, check_storage, open_storage
@@ -135,38 +138,47 @@ def dissect(
         )
     labelling = Labelling(similarity_method(similarity), top, permutations, bootstrap, level, seed)
     url = setting("storage", storage, DEFAULT_STORAGE)
-    check_storage(url, write=True)  # told before the work; nothing is made yet
+    check_storage(url, write=True)  # an error before the work; nothing is made yet
     networks: dict[str, Classifier] = {}
-    wanted = _wanted(layers)
-    with work_progress("dissecting") as advance:
+    names = (name.strip() for name in (layers or "").split(","))
+    wanted = tuple(dict.fromkeys(name for name in names if name))
+    with (
+        work_progress("dissecting") as advance,
+        closing(FeatureCache(cache_folder() / "features.db")) as cache,
+    ):
 
-        def told(what: str, share: float) -> None:
-            advance(what, share, 1.0)
+        def on_progress(step: str, share: float) -> None:
+            advance(step, share, 1.0)
 
-        cache = FeatureCache(cache_folder() / "features.db")
-        try:
-            if descriptions:
-                found = [imported_dissection(*_named(each)) for each in descriptions]
-            elif features is not None:
-                found = dissect_features(features, labelling, layers=wanted, cache=cache, told=told)
-            elif saved is not None:
-                if concepts is None:
-                    raise InvalidInput("--saved needs the list of its text features: --concepts")
-                found = dissect_saved(
-                    saved, concept_list(concepts), labelling, clip=clip, pooling=pooling,
-                    layers=wanted, cache=cache, told=told,
-                )  # fmt: skip
-            else:
-                assert probe is not None
-                networks = _networks(model, weights, setting("device", device))
-                asked = _probe(
-                    probe, concepts, clip, clip_weights, prompt, pooling, tokens, networks
-                )
-                found = dissect_networks(
-                    networks, asked, labelling, layers=wanted, cache=cache, save=save, told=told
-                )
-        finally:
-            cache.close()
+        if descriptions:
+            found = [imported_dissection(*_named(each)) for each in descriptions]
+        elif features is not None:
+            tables = read_features(features, wanted)
+            found = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
+        elif saved is not None:
+            if concepts is None:
+                raise InvalidInput("--saved needs the list of its text features: --concepts")
+            tables = read_saved(
+                saved, concept_list(concepts), clip=clip, pooling=pooling, layers=wanted
+            )
+            found = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
+        else:
+            assert probe is not None
+            networks = _networks(model or (), weights or (), setting("device", device))
+            classes = [name for network in networks.values() for name in network.class_names]
+            on = str(next(iter(networks.values())).device)
+            asked = Probe(
+                images=probing_images(probe),
+                concepts=concept_list(concepts or "english:20000", class_names=classes),
+                clip=ClipModel(clip or DEFAULT_CLIP, clip_weights or DEFAULT_CLIP_WEIGHTS, on),
+                templates=tuple(prompt or ("{}",)),
+                pooling=pooling,
+                tokens=tokens,
+            )
+            found = dissect_networks(
+                networks, asked, labelling, layers=wanted, cache=cache, save=save,
+                on_progress=on_progress,
+            )  # fmt: skip
     open_storage(url).close()
     for dissection in found:
         add_dissection(url, dissection)
@@ -178,32 +190,22 @@ def dissect(
             facts = {**each.settings, "target_model": each.model, "d_probe": each.probe}
             files.append(write_descriptions(folder, each.layers, facts))
     if as_json:
-        write_json(
-            {
-                "models": {dissection.model: _document(dissection) for dissection in found},
-                "joined": joined,
-                "files": [str(file) for file in files],
-            }
-        )
-    else:
-        _show(found)
-        if joined:
-            console.print(f"joined with {joined} tuned explanations; lime-tuner report shows them")
-        for file in files:
-            console.print(f"wrote {file}")
-
-
-def _wanted(layers: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in (layers or "").split(",") if name.strip()))
+        models = {dissection.model: dissection_document(dissection) for dissection in found}
+        write_json({"models": models, "joined": joined, "files": [str(file) for file in files]})
+        return
+    _show(found)
+    if joined:
+        console.print(f"joined with {joined} tuned explanations; lime-tuner report shows them")
+    for file in files:
+        console.print(f"wrote {file}")
 
 
 def _networks(
-    models: Sequence[str] | None, weights: Sequence[str] | None, device: str | None
+    models: Sequence[str], weights: Sequence[str], device: str | None
 ) -> dict[str, Classifier]:
     """Classifiers by the names that their labels are recorded under."""
     from explainers.classifiers import load_classifier
 
-    models, weights = list(models or ()), list(weights or ())
     if not models:
         raise InvalidInput("--probe needs a network: give --model, and --weights where it has some")
     if weights and len(weights) != len(models):
@@ -211,104 +213,39 @@ def _networks(
             f"{len(models)} --model and {len(weights)} --weights: give each network its weights, "
             "in the same order (imagenet for torchvision's own)"
         )
-    found: dict[str, Classifier] = {}
+    networks: dict[str, Classifier] = {}
     for number, model in enumerate(models):
-        given = weights[number] if weights else None
-        label, file = _labelled(given)
+        label, file = _labelled(weights[number]) if weights else ("", None)
         name = " ".join(part for part in (model, label) if part)
-        if name in found:
+        if name in networks:
             raise InvalidInput(
                 f"two networks are called '{name}': tell them apart, --weights NAME=FILE"
             )
-        found[name] = load_classifier(model, weights=file, device=device)
-    return found
+        networks[name] = load_classifier(model, weights=file, device=device)
+    return networks
 
 
-def _labelled(weights: str | None) -> tuple[str, str | None]:
+def _labelled(weights: str) -> tuple[str, str | None]:
     """(what the weights are called, what the loader is given)."""
-    if weights is None:
-        return "", None
     if weights == "imagenet" and not Path(weights).is_file():
         return weights, None
-    label, equals, file = weights.partition("=")
-    if equals and label and file:
+    label, _, file = weights.partition("=")
+    if label and file:
         return label, None if file == "imagenet" else file
     return Path(weights).name.split(".")[0], weights
 
 
-def _probe(
-    folder: Path,
-    concepts: str | None,
-    clip: str | None,
-    clip_weights: str | None,
-    prompt: Sequence[str] | None,
-    pooling: str,
-    tokens: str,
-    networks: Mapping[str, Classifier],
-) -> Probe:
-    from dissection.concepts import concept_list
-    from dissection.encoders import DEFAULT_CLIP, DEFAULT_CLIP_WEIGHTS, ClipModel
-    from dissection.networks import Probe
-    from dissection.probing_images import probing_images
-
-    names = [name for c in networks.values() for name in c.class_names]
-    device = str(next(iter(networks.values())).device)
-    return Probe(
-        images=probing_images(folder),
-        concepts=concept_list(concepts or "english:20000", class_names=names),
-        clip=ClipModel(clip or DEFAULT_CLIP, clip_weights or DEFAULT_CLIP_WEIGHTS, device),
-        templates=tuple(prompt or ("{}",)),
-        pooling=pooling,
-        tokens=tokens,
-    )
-
-
 def _named(spec: str) -> tuple[str, Path]:
-    name, equals, file = spec.partition("=")
-    if not (name and equals and file):
+    name, _, file = spec.partition("=")
+    if not (name and file):
         raise InvalidInput(
             f"--descriptions {spec}: give NAME=FILE, where NAME is what the network is called"
         )
     return name, Path(file)
 
 
-def _document(dissection: Dissection) -> dict[str, Any]:
-    from dissection.compare import best_rule, concept_counts, layer_concepts
-
-    rule = best_rule(dissection.layers)
-    return {
-        "counted": rule,
-        "concepts": concept_counts(dissection.layers, rule),
-        "layers": {
-            layer.layer: {
-                "units": len(layer.units),
-                "dead": layer_concepts(layer, rule).dead,
-                "labelled": layer_concepts(layer, rule).units,
-                "distinct": layer_concepts(layer, rule).distinct,
-                "truth": None if layer.truth is None else vars(layer.truth),
-                "by_size": [list(pair) for pair in layer.by_size],
-                "labels": [
-                    {
-                        "unit": unit.number,
-                        "concepts": list(unit.concepts),
-                        "scores": list(unit.scores),
-                        "p": unit.p,
-                        "q": unit.q,
-                        "stability": unit.stability,
-                        "survives": unit.survives,
-                    }
-                    for unit in layer.units
-                ],
-            }
-            for layer in dissection.layers
-        },
-    }
-
-
 def _show(found: Sequence[Dissection]) -> None:
-    from itertools import combinations
-
-    from dissection.compare import best_rule, concept_counts, layer_concepts, overlap
+    from dissection.labels import best_rule, layer_concepts, overlap
 
     for dissection in found:
         rule = best_rule(dissection.layers)
@@ -318,17 +255,15 @@ def _show(found: Sequence[Dissection]) -> None:
         )  # fmt: skip
         for layer in dissection.layers:
             learned = layer_concepts(layer, rule)
-            counts = list(concept_counts([layer], rule).items())[:4]
             best = learned.highest
             shown.add_row(
                 layer.layer, str(len(layer.units)), str(learned.dead), str(learned.units),
-                str(learned.distinct), ", ".join(f"{name} ({count})" for name, count in counts),
+                str(learned.distinct), learned.most(4),
                 "" if best is None else f"unit {best.number}: {best.concept}",
             )  # fmt: skip
         console.print(shown)
         for layer in dissection.layers:
-            if layer.truth is not None:
-                truth = layer.truth
+            if (truth := layer.truth) is not None:
                 console.print(
                     f"{layer.layer}: of {truth.units} units that stand for a class, "
                     f"{truth.top1:.1%} are called by its name, {truth.top5:.1%} have it among "

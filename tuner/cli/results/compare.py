@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from dissection.joining import join_explanations
+from dissection.evidence import join_explanations
 from explainers.cam import check_method
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput

@@ -8,8 +8,8 @@ from typing import Annotated
 import optuna
 import typer
 
-from dissection.records import latest_dissections
-from dissection.report_part import dissection_part
+from dissection.labels import latest_dissections
+from dissection.report import dissection_part
 from studies.catalog import load_catalog
 from studies.report import write_report
 from studies.storage import check_storage

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import optuna
 import typer
 
-from dissection.records import latest_dissections
-from dissection.report_part import dissection_part
+from dissection.labels import latest_dissections
+from dissection.report import dissection_part
 from explainers.errors import InvalidInput
 from explainers.references import parse_reference
 from studies.storage import absolute_url, check_storage, open_storage

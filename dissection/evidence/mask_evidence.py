@@ -2,11 +2,12 @@
 
 For a feature map A (U, h, w) and the logit y of a class, with G = dy/dA:
 
-- a unit *fires* inside the mask by the mean of A over its cells, weighted by how much of each cell
-  the mask covers, and outside it by the mean over the rest;
-- its *effect* is the sum of G over cells: how the logit would change if the unit fired by one more
-  everywhere;
-- its *contrast* is (inside - outside) × effect: does what sets the mask apart speak for the class?
+- a unit's activation *inside* the mask is the mean of A over its cells, weighted by how much of
+  each cell the mask covers, *outside* it the mean over the rest;
+- its *effect* is the sum of G over cells: how the logit would change if the unit's activation were
+  one higher everywhere;
+- its *contrast* is (inside - outside) × effect: does what distinguishes the mask speak for the
+  class?
 - its *evidence* is A × G, summed over the cells inside and outside. Where the rest of the network
   is linear (the last stage of ResNet and MobileNet: average, then a linear layer) all evidence adds
   up to the logit without its bias; elsewhere that is a first-order approximation (gradient × input,
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dissection.layers import check_layers
+from dissection.probing import check_layers
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 
@@ -85,18 +86,18 @@ class MaskEvidence:
 
     @property
     def concept_shares(self) -> Mapping[str, float]:
-        """Share of it inside the mask by concept, of units that fire more inside than outside;
+        """Share of it inside the mask by concept, of units with positive contrast and evidence;
         the largest first."""
         total = self.for_the_class
-        found: dict[str, float] = {}
+        shares: dict[str, float] = {}
         for unit in self.units:
             if unit.concept is not None and unit.contrast > 0 and unit.evidence_inside > 0:
-                found[unit.concept] = found.get(unit.concept, 0.0) + unit.evidence_inside / total
-        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+                shares[unit.concept] = shares.get(unit.concept, 0.0) + unit.evidence_inside / total
+        return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """What the units say, for readers."""
         best = dict(list(self.concept_shares.items())[:_NAMED])
         if not best:
             return (

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dissection.categories import CATEGORIES
-from dissection.compare import category_shares, concept_counts, counted_units
-from dissection.records import Dissection
+from dissection.labels import (
+    CATEGORIES,
+    Dissection,
+    category_shares,
+    concept_counts,
+    counted_units,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

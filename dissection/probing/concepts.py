@@ -9,7 +9,7 @@ from pathlib import Path
 
 from explainers.errors import InvalidInput
 
-__all__ = ["ConceptList", "concept_list", "read_concepts"]
+__all__ = ["ConceptList", "concept_list"]
 
 _ENGLISH = "english"
 
@@ -52,10 +52,10 @@ def concept_list(spec: str, *, class_names: Sequence[str] = ()) -> ConceptList:
         return ConceptList("classes", _unique(class_names))
     if spec.startswith(f"{_ENGLISH}:"):
         return _english(spec)
-    return read_concepts(Path(spec))
+    return _read(Path(spec))
 
 
-def read_concepts(path: Path) -> ConceptList:
+def _read(path: Path) -> ConceptList:
     """One concept a line; blank lines and repeated ones are left out, space around is cut.
 
     Raises:

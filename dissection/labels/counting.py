@@ -1,4 +1,4 @@
-"""Between networks and layers: which concepts, how many units each, what is shared.
+"""Which concepts layers and networks have learned, how many units each, and what is shared.
 
 Everything counts *labelled units*, chosen by a rule that every table names:
 
@@ -12,16 +12,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest, entropy
 
-from dissection.categories import CATEGORIES, category
-from dissection.describe import LayerDescription, Unit
+from dissection.labels.categories import CATEGORIES, category
+from dissection.labels.records import Dissection
+from dissection.labels.units import LayerDescription, Unit
 from explainers.errors import InvalidInput
 
 __all__ = [
     "ALL", "SURVIVING", "LayerConcepts", "Overlap", "best_rule", "category_shares",
-    "concept_counts", "counted_units", "layer_concepts", "overlap",
+    "concept_counts", "counted_units", "dissection_document", "layer_concepts", "overlap",
 ]  # fmt: skip
 
 ALL, SURVIVING = "all", "surviving"
@@ -33,7 +36,7 @@ class LayerConcepts:
 
     Attributes:
         units: living and counted; ``dead`` ones are not among them.
-        distinct: different concepts of the counted units.
+        counts: counted units by concept, most units first.
         effective: exp of the entropy of units over concepts: as many concepts of equal weight
             would be as diverse.
         specialisation: counted units per distinct concept; 1 where each has its own.
@@ -43,10 +46,19 @@ class LayerConcepts:
     layer: str
     units: int
     dead: int
-    distinct: int
+    counts: Mapping[str, int]
     effective: float
     specialisation: float
     highest: Unit | None
+
+    @property
+    def distinct(self) -> int:
+        """Different concepts of the counted units."""
+        return len(self.counts)
+
+    def most(self, count: int) -> str:
+        """Concepts of most units with their numbers of units, as text."""
+        return ", ".join(f"{name} ({units})" for name, units in list(self.counts.items())[:count])
 
 
 @dataclass(frozen=True)
@@ -75,26 +87,25 @@ def counted_units(layer: LayerDescription, rule: str) -> list[Unit]:
     Raises:
         InvalidInput: no such rule, or the layer has no p-values and the rule needs them.
     """
-    living = [unit for unit in layer.units if not unit.dead]
     if rule == ALL:
-        return living
+        return layer.living
     if rule == SURVIVING:
-        if any(unit.survives is None for unit in living):
+        if any(unit.survives is None for unit in layer.living):
             raise InvalidInput(
                 f"layer '{layer.layer}' of {layer.model} has no p-values, so none of its labels "
                 "can be said to survive: count all units, or top:N"
             )
-        return [unit for unit in living if unit.survives]
+        return [unit for unit in layer.living if unit.survives]
     kind, _, count = rule.partition(":")
     if kind != "top" or not count.isdecimal() or int(count) < 1:
         raise InvalidInput(f"rule '{rule}' counts no units: use {ALL}, {SURVIVING} or top:N")
-    best = sorted(living, key=lambda unit: -(unit.similarity or 0.0))[: int(count)]
+    best = sorted(layer.living, key=lambda unit: -(unit.similarity or 0.0))[: int(count)]
     return sorted(best, key=lambda unit: unit.number)
 
 
 def best_rule(layers: Sequence[LayerDescription]) -> str:
     """``surviving`` where every layer has p-values, else ``all``."""
-    known = all(u.survives is not None for layer in layers for u in layer.units if not u.dead)
+    known = all(unit.survives is not None for layer in layers for unit in layer.living)
     return SURVIVING if known else ALL
 
 
@@ -108,50 +119,62 @@ def concept_counts(layers: Sequence[LayerDescription], rule: str = ALL) -> dict[
 
 def layer_concepts(layer: LayerDescription, rule: str = ALL) -> LayerConcepts:
     """What a layer has learned."""
-    counted = counted_units(layer, rule)
-    counts = np.array(list(concept_counts([layer], rule).values()), dtype=float)
-    shares = counts / counts.sum() if len(counts) else counts
+    counted, counts = counted_units(layer, rule), concept_counts([layer], rule)
     return LayerConcepts(
         layer=layer.layer,
         units=len(counted),
-        dead=sum(unit.dead for unit in layer.units),
-        distinct=len(counts),
-        effective=float(np.exp(-(shares * np.log(shares)).sum())) if len(counts) else 0.0,
-        specialisation=len(counted) / len(counts) if len(counts) else 0.0,
+        dead=len(layer.units) - len(layer.living),
+        counts=counts,
+        effective=float(np.exp(entropy(list(counts.values())))) if counts else 0.0,
+        specialisation=len(counted) / len(counts) if counts else 0.0,
         highest=max(counted, key=lambda unit: unit.similarity or 0.0, default=None),
     )
 
 
+def dissection_document(dissection: Dissection) -> dict[str, Any]:
+    """Labels and counts of a network as a JSON object."""
+    rule = best_rule(dissection.layers)
+    layers = {}
+    for layer in dissection.layers:
+        learned, described = layer_concepts(layer, rule), layer.to_json()
+        labels = [{"unit": unit.pop("number"), **unit} for unit in described["units"]]
+        layers[layer.layer] = {
+            "units": len(labels),
+            "dead": learned.dead,
+            "labelled": learned.units,
+            "distinct": learned.distinct,
+            "truth": described["truth"],
+            "by_size": described["by_size"],
+            "labels": labels,
+        }
+    counts = concept_counts(dissection.layers, rule)
+    return {"counted": rule, "concepts": counts, "layers": layers}
+
+
 def overlap(
-    first: Sequence[LayerDescription],
-    second: Sequence[LayerDescription],
-    rule: str = ALL,
+    first: Sequence[LayerDescription], second: Sequence[LayerDescription], rule: str = ALL
 ) -> Overlap:
     """Which concepts two networks, or parts of them, share."""
-    from scipy.stats import binomtest
-
-    one, other = concept_counts(first, rule), concept_counts(second, rule)
-    together = {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
-    order = sorted(together, key=lambda name: (-together[name], name))
+    one, other = Counter(concept_counts(first, rule)), Counter(concept_counts(second, rule))
+    order = sorted(one + other, key=lambda name: (-one[name] - other[name], name))
     shared = tuple(name for name in order if name in one and name in other)
-    low = high = estimate = 0.0
-    if together:
-        found = binomtest(len(shared), len(together))
-        estimate = float(found.statistic)
-        interval = found.proportion_ci(0.95, method="wilson")
-        low, high = float(interval.low), float(interval.high)
+    jaccard = low = high = 0.0
+    if order:
+        test = binomtest(len(shared), len(order))
+        interval = test.proportion_ci(0.95, method="wilson")
+        jaccard, low, high = float(test.statistic), float(interval.low), float(interval.high)
     return Overlap(
         shared,
         tuple(name for name in order if name not in other),
         tuple(name for name in order if name not in one),
-        estimate,
+        jaccard,
         low,
         high,
     )
 
 
 def category_shares(layer: LayerDescription, rule: str = ALL) -> Mapping[str, float]:
-    """Share of the counted units by :func:`dissection.categories.category`; they sum to 1."""
+    """Share of the counted units by :func:`~dissection.labels.category`; they sum to 1."""
     counted = counted_units(layer, rule)
-    found = Counter(category(unit.concept) for unit in counted if unit.concept)
-    return {name: found[name] / len(counted) if counted else 0.0 for name in CATEGORIES}
+    kinds = Counter(category(unit.concept) for unit in counted if unit.concept)
+    return {name: kinds[name] / len(counted) if counted else 0.0 for name in CATEGORIES}

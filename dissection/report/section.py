@@ -9,17 +9,18 @@ from itertools import combinations
 
 from PIL import Image
 
-from dissection import figures
-from dissection.categories import OTHER
-from dissection.compare import (
+from dissection.labels import (
+    OTHER,
     SURVIVING,
+    Dissection,
+    LayerDescription,
     best_rule,
     category_shares,
     concept_counts,
     layer_concepts,
     overlap,
 )
-from dissection.records import Dissection
+from dissection.report import figures
 from studies.report import Block, Chart, Picture, Supplement, Table, Text, draw
 
 __all__ = ["dissection_part"]
@@ -32,11 +33,44 @@ def dissection_part(found: Sequence[Dissection]) -> Supplement | None:
     """The section, and CSV tables; ``None`` where nothing is dissected."""
     if not found:
         return None
-    rule = best_rule([layer for dissection in found for layer in dissection.layers])
+    layers = [layer for dissection in found for layer in dissection.layers]
+    rule = best_rule(layers)
     blocks: list[Block] = [Text(_how(found, rule)), *(Text(_learned(d, rule)) for d in found)]
-    blocks.append(_layers(found, rule))
+    blocks += [_layers(layers, rule), *_charts(found, rule)]
+    for one, other in combinations(found, 2):
+        blocks += _shared(one, other, rule)
+    curves = {f"{each.model} {each.layer}": each.by_size for each in layers if each.by_size}
+    if curves:
+        blocks.append(
+            Chart(
+                draw("labels_by_images", figures.agreement_by_size, curves),
+                "Lines: share of labels that fewer probing images give already",
+                "How many probing images a label needs: share of the labels of all images that a "
+                "sample of them gives already.",
+            )
+        )
+    truths = [
+        [each.model, each.layer, str(t.units), f"{t.top1:.1%}", f"{t.top5:.1%}",
+         f"{t.mean_rank:.1f}"]
+        for each in layers
+        if (t := each.truth) is not None
+    ]  # fmt: skip
+    if truths:
+        header = ["network", "layer", "units", "first", "among five", "mean rank"]
+        blocks.append(
+            Table("Units that stand for a class: is its name the label?", header, truths, (1,))
+        )
+    for dissection in found:
+        blocks += _evidence(dissection)
+    for dissection in found:
+        blocks += _sheets(dissection)
+    return Supplement(blocks, _tables(layers, rule))
+
+
+def _charts(found: Sequence[Dissection], rule: str) -> list[Block]:
     names = " and ".join(dissection.model for dissection in found)
-    blocks += [
+    similarities = ", ".join(sorted({dissection.similarity for dissection in found} - {""}))
+    return [
         Chart(
             draw("concepts", figures.top_concepts, found, rule),
             f"Bars: the concepts of most units in {names}",
@@ -51,42 +85,9 @@ def dissection_part(found: Sequence[Dissection]) -> Supplement | None:
         Chart(
             draw("label_similarity", figures.similarity_histograms, found, rule),
             f"Histograms: similarity of labels by layer of {names}",
-            f"Similarity of unit and label{_named_similarities(found)}.",
+            f"Similarity of unit and label{f' ({similarities})' if similarities else ''}.",
         ),
     ]
-    for one, other in combinations(found, 2):
-        blocks += _shared(one, other, rule)
-    curves = {
-        f"{d.model} {layer.layer}": layer.by_size
-        for d in found
-        for layer in d.layers
-        if layer.by_size
-    }
-    if curves:
-        blocks.append(
-            Chart(
-                draw("labels_by_images", figures.agreement_by_size, curves),
-                "Lines: share of labels that fewer probing images give already",
-                "How many probing images a label needs: share of the labels of all images that a "
-                "sample of them gives already.",
-            )
-        )
-    truths = [
-        [d.model, layer.layer, str(t.units), f"{t.top1:.1%}", f"{t.top5:.1%}", f"{t.mean_rank:.1f}"]
-        for d in found
-        for layer in d.layers
-        if (t := layer.truth) is not None
-    ]
-    if truths:
-        header = ["network", "layer", "units", "first", "among five", "mean rank"]
-        blocks.append(
-            Table("Units that stand for a class: is its name the label?", header, truths, (1,))
-        )
-    for dissection in found:
-        blocks += _evidence(dissection)
-    for dissection in found:
-        blocks += _sheets(dissection)
-    return Supplement(blocks, _tables(found, rule))
 
 
 def _how(found: Sequence[Dissection], rule: str) -> str:
@@ -109,11 +110,6 @@ def _how(found: Sequence[Dissection], rule: str) -> str:
     )
 
 
-def _named_similarities(found: Sequence[Dissection]) -> str:
-    names = sorted({dissection.similarity for dissection in found} - {""})
-    return f" ({', '.join(names)})" if names else ""
-
-
 def _learned(dissection: Dissection, rule: str) -> str:
     counts = concept_counts(dissection.layers, rule)
     units = sum(counts.values())
@@ -126,22 +122,19 @@ def _learned(dissection: Dissection, rule: str) -> str:
     )
 
 
-def _layers(found: Sequence[Dissection], rule: str) -> Table:
+def _layers(layers: Sequence[LayerDescription], rule: str) -> Table:
     rows = []
-    for dissection in found:
-        for layer in dissection.layers:
-            learned = layer_concepts(layer, rule)
-            best = learned.highest
-            highest = "" if best is None else f"{best.concept} ({best.similarity:.3f})"
-            most = next(iter(concept_counts([layer], rule).items()), None)
-            rows.append(
-                [
-                    dissection.model, layer.layer, str(len(layer.units)), str(learned.dead),
-                    str(learned.units), str(learned.distinct), f"{learned.effective:.0f}",
-                    f"{learned.specialisation:.2f}",
-                    "" if most is None else f"{most[0]} ({most[1]})", highest,
-                ]
-            )  # fmt: skip
+    for layer in layers:
+        learned = layer_concepts(layer, rule)
+        best = learned.highest
+        highest = "" if best is None else f"{best.concept} ({best.similarity:.3f})"
+        rows.append(
+            [
+                layer.model, layer.layer, str(len(layer.units)), str(learned.dead),
+                str(learned.units), str(learned.distinct), f"{learned.effective:.0f}",
+                f"{learned.specialisation:.2f}", learned.most(1), highest,
+            ]
+        )  # fmt: skip
     header = [
         "network", "layer", "units", "dead", "labelled", "concepts", "effective",
         "units a concept", "most units", "most similar",
@@ -151,11 +144,18 @@ def _layers(found: Sequence[Dissection], rule: str) -> Table:
 
 def _shared(one: Dissection, other: Dissection, rule: str) -> list[Block]:
     both = overlap(one.layers, other.layers, rule)
-    rows = [["all layers", *_overlap_row(one, other, rule, None)]]
-    names = [layer.layer for layer in one.layers]
-    for name in names:
-        if name in {layer.layer for layer in other.layers}:
-            rows.append([name, *_overlap_row(one, other, rule, name)])
+    shared = {"all layers": both}
+    for layer in one.layers:
+        same = [each for each in other.layers if each.layer == layer.layer]
+        if same:
+            shared[layer.layer] = overlap([layer], same, rule)
+    rows = [
+        [
+            name, str(len(each.shared)), str(len(each.only_first)), str(len(each.only_second)),
+            f"{each.jaccard:.3f}", f"{each.low:.3f} to {each.high:.3f}",
+        ]
+        for name, each in shared.items()
+    ]  # fmt: skip
     header = [
         "", "shared", f"only {one.model}", f"only {other.model}", "Jaccard", "95 % interval",
     ]  # fmt: skip
@@ -181,28 +181,14 @@ def _difference(one: Dissection, other: Dissection, rule: str) -> str:
         (kind for kind in shares[0] if kind != OTHER),
         key=lambda kind: -abs(shares[0][kind] - shares[1][kind]),
     )
-    told = ", ".join(
+    named = ", ".join(
         f"{kind} ({shares[0][kind]:.1%} of the labels against {shares[1][kind]:.1%})"
         for kind in kinds[:2]
     )
     return (
         f"In their last layers ({last[0].layer}, {last[1].layer}) {one.model} and {other.model} "
-        f"differ most in {told}."
+        f"differ most in {named}."
     )
-
-
-def _overlap_row(
-    one: Dissection, other: Dissection, rule: str, layer: str | None
-) -> tuple[str, ...]:
-    sides = [
-        [each for each in side.layers if layer is None or each.layer == layer]
-        for side in (one, other)
-    ]
-    both = overlap(sides[0], sides[1], rule)
-    return (
-        str(len(both.shared)), str(len(both.only_first)), str(len(both.only_second)),
-        f"{both.jaccard:.3f}", f"{both.low:.3f} to {both.high:.3f}",
-    )  # fmt: skip
 
 
 def _evidence(dissection: Dissection) -> list[Block]:
@@ -249,29 +235,20 @@ def _sheets(dissection: Dissection) -> list[Block]:
 
 
 def _tables(
-    found: Sequence[Dissection], rule: str
+    layers: Sequence[LayerDescription], rule: str
 ) -> dict[str, tuple[Sequence[str], list[Sequence[object]]]]:
     units: list[Sequence[object]] = [
-        (
-            d.model, layer.layer, unit.number, unit.concept or "", unit.similarity, unit.gap,
-            unit.p, unit.q, unit.stability, "" if unit.survives is None else int(unit.survives),
-            "; ".join(unit.concepts[1:]),
-        )
-        for d in found
-        for layer in d.layers
-        for unit in layer.units
-    ]  # fmt: skip
+        (each.model, each.layer, *unit.table_row) for each in layers for unit in each.units
+    ]
     concepts: list[Sequence[object]] = [
-        (d.model, layer.layer, name, count)
-        for d in found
-        for layer in d.layers
-        for name, count in concept_counts([layer], rule).items()
+        (each.model, each.layer, name, count)
+        for each in layers
+        for name, count in concept_counts([each], rule).items()
     ]
     kinds: list[Sequence[object]] = [
-        (d.model, layer.layer, name, share)
-        for d in found
-        for layer in d.layers
-        for name, share in category_shares(layer, rule).items()
+        (each.model, each.layer, name, share)
+        for each in layers
+        for name, share in category_shares(each, rule).items()
     ]
     return {
         "units": (

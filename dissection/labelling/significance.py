@@ -1,9 +1,9 @@
-"""How sure a label is: a null distribution, false discoveries, and other probing images.
+"""How sure a label is: a null distribution, and false discoveries.
 
 **Null.** Under the hypothesis that a unit has nothing to do with what the images show, its
-activations could belong to the images in any order. Orders drawn by chance give, for every concept,
-the mean and the spread of the similarity under the hypothesis. The statistic of a unit is its
-label's similarity in these units, z = (s - mean) / spread; its p-value is the share of orders whose
+activations could belong to the images in any order. Random orders give, for every concept, the mean
+and the spread of the similarity under the hypothesis. The statistic of a unit is its label's
+similarity in these units, z = (s - mean) / spread; its p-value is the share of orders whose
 *highest* z over all concepts is at least as high (with one added to both counts, never zero:
 Phipson & Smyth 2010). So the choice among concepts is accounted for, whatever rule made it, and a
 concept that is similar to everything is worth no more than another.
@@ -15,8 +15,6 @@ Where a similarity uses nothing but the order of the activations, and ties are b
 the null is the same for every unit: one set of orders serves all. Otherwise each unit has its own.
 
 **False discoveries.** Benjamini & Hochberg (1995) over the living units of the layer.
-
-**Stability.** The share of bootstrap samples of the probing images that give the same label.
 """
 
 from __future__ import annotations
@@ -24,18 +22,20 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import false_discovery_control
 
-from dissection.similarity import Probing, SimilarityMethod, Told, top_concepts
+from dissection.progress import Progress
+from dissection.similarity import Probing, Similarity
 
-__all__ = ["bootstrap_labels", "false_discovery_rates", "p_values"]
+__all__ = ["false_discovery_rates", "p_values"]
 
-_COLUMNS = 2048  # activations in an order by chance, held at a time
+_COLUMNS = 2048  # activations in a random order, held at a time
 _LEAST_SPREAD = 1e-12
 
 
 @torch.inference_mode()
 def p_values(
-    method: SimilarityMethod,
+    method: Similarity,
     probing: Probing,
     scores: torch.Tensor,
     labels: torch.Tensor,
@@ -43,7 +43,7 @@ def p_values(
     marginal: torch.Tensor | None,
     permutations: int,
     seed: int,
-    told: Told = lambda share: None,
+    on_progress: Progress = lambda share: None,
 ) -> NDArray[np.float64]:
     """Of each unit's label.
 
@@ -65,7 +65,7 @@ def p_values(
         chance = torch.rand((images, permutations), generator=generator).to(device)
         null, observed = _standardised(
             method, probing.with_units(chance), scores[None, living], labels[None, living],
-            marginal, told,
+            marginal, on_progress,
         )  # fmt: skip
         found[living.cpu().numpy()] = _share_at_least(null[0], observed[0])
         return found
@@ -80,17 +80,17 @@ def p_values(
         )
         for unit, highest, value in zip(some.tolist(), null, observed, strict=True):
             found[unit] = _share_at_least(highest, value)[0]
-        told((start + len(some)) / len(living))
+        on_progress((start + len(some)) / len(living))
     return found
 
 
 def _standardised(
-    method: SimilarityMethod,
+    method: Similarity,
     null: Probing,
     scores: torch.Tensor,
     labels: torch.Tensor,
     marginal: torch.Tensor | None,
-    told: Told = lambda share: None,
+    on_progress: Progress = lambda share: None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """z of G groups, each with M orders of its own and L labels to be judged by them.
 
@@ -117,7 +117,7 @@ def _standardised(
         concept = labels[group, place] - block.start
         centred = scores[group, place] - mean[group, 0, concept]
         observed[group, place] = centred / spread[group, 0, concept]
-        told((block.start + size) / concepts)
+        on_progress((block.start + size) / concepts)
     return _numbers(highest), _numbers(observed)
 
 
@@ -139,35 +139,8 @@ def false_discovery_rates(p: NDArray[np.float64]) -> NDArray[np.float64]:
     Taking all units at or below a level as labelled, the expected share of wrong ones among them is
     at most that level.
     """
-    from scipy.stats import false_discovery_control
-
-    found = np.full(len(p), np.nan)
+    rates = np.full(len(p), np.nan)
     living = ~np.isnan(p)
     if living.any():
-        found[living] = false_discovery_control(p[living])
-    return found
-
-
-@torch.inference_mode()
-def bootstrap_labels(
-    method: SimilarityMethod,
-    probing: Probing,
-    *,
-    rounds: int,
-    seed: int,
-    told: Told = lambda share: None,
-) -> NDArray[np.int64]:
-    """Labels from probing images drawn with replacement.
-
-    Returns:
-        (rounds, U) numbers of concepts; -1 where the unit is dead on those images.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    images = len(probing.images)
-    found = np.empty((rounds, probing.activations.shape[1]), dtype=np.int64)
-    for number in range(rounds):
-        drawn = torch.randint(images, (images,), generator=generator)
-        sample = probing.chosen_images(drawn.to(probing.images.device))
-        found[number] = top_concepts(method, sample, 1)[1][:, 0].cpu().numpy()
-        told((number + 1) / rounds)
-    return found
+        rates[living] = false_discovery_control(p[living])
+    return rates

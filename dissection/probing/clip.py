@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -17,8 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dissection.feature_cache import FeatureCache
-from dissection.probing_images import ProbingImage
+from dissection.probing.feature_cache import NO_CACHE, FeatureCache, Rows, space_of
+from dissection.probing.images import ProbingImage
+from dissection.progress import Progress
 from explainers.classifiers import import_torchvision
 from explainers.errors import InvalidInput, LimeTunerError, MissingAsset
 from explainers.images import load_image
@@ -38,9 +38,6 @@ _NEEDED = (
     "features of images and concepts come from open_clip: pip install open_clip_torch, or "
     "give saved ones (--features FILE.npz, --saved DIR)"
 )
-
-Told = Callable[[int, int], None]
-"""Called with inputs done and inputs in all."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class ClipModel:
             "model": config.read_text() if self.name.endswith(".json") else self.name,
             "weights": _file_sha256(checkpoint) if checkpoint.is_file() else self.weights,
         }
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return space_of(facts)
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any, Any]:
@@ -116,13 +113,12 @@ class ClipModel:
             ) from error
         return model.eval(), prepare, tokens
 
-    def encode_images(self, images: Sequence[ProbingImage]) -> NDArray[np.float32]:
+    def encode_images(self, paths: Sequence[Path]) -> NDArray[np.float32]:
         """(n, D) rows of length 1."""
         model, prepare, _ = self._loaded
-        pictures = torch.stack([prepare(load_image(image.path)) for image in images])
+        pictures = torch.stack([prepare(load_image(path)) for path in paths])
         with torch.inference_mode():
-            found = model.encode_image(pictures.to(self.device))
-        return _unit_rows(found)
+            return _unit_rows(model.encode_image(pictures.to(self.device)))
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, D) rows of length 1.
@@ -140,16 +136,15 @@ class ClipModel:
                         f"{self.name} reads: shorten it"
                     )
         with torch.inference_mode():
-            found = model.encode_text(tokens(list(texts)).to(self.device))
-        return _unit_rows(found)
+            return _unit_rows(model.encode_text(tokens(list(texts)).to(self.device)))
 
 
 def image_features(
     model: ClipModel,
     images: Sequence[ProbingImage],
     *,
-    cache: FeatureCache | None = None,
-    told: Told = lambda done, total: None,
+    cache: FeatureCache = NO_CACHE,
+    on_progress: Progress = lambda share: None,
 ) -> NDArray[np.float32]:
     """(N, D) float32, rows of length 1, from the cache where they are known.
 
@@ -158,14 +153,13 @@ def image_features(
         InvalidImage: a file that is no picture.
     """
     by_key = {image.sha256: image for image in images}
-    found = _rows(
-        f"{model.fingerprint}-image",
-        list(by_key),
-        lambda keys: model.encode_images([by_key[key] for key in keys]),
-        cache,
-        told,
-    )
-    return np.stack([found[image.sha256] for image in images])
+
+    def compute(keys: Sequence[str]) -> Iterator[Rows]:
+        for some in _batches(keys):
+            yield some, {"images": model.encode_images([by_key[key].path for key in some])}
+
+    space = {"images": f"{model.fingerprint}-image"}
+    return cache.rows(space, [image.sha256 for image in images], compute, on_progress)["images"]
 
 
 def text_features(
@@ -173,8 +167,8 @@ def text_features(
     words: Sequence[str],
     *,
     templates: Sequence[str] = ("{}",),
-    cache: FeatureCache | None = None,
-    told: Told = lambda done, total: None,
+    cache: FeatureCache = NO_CACHE,
+    on_progress: Progress = lambda share: None,
 ) -> NDArray[np.float32]:
     """(C, D) float32, rows of length 1, from the cache where they are known.
 
@@ -192,56 +186,43 @@ def text_features(
                 f"prompt template '{template}' needs {{}} where the concept goes, once, as in "
                 "'a photo of a {}'"
             )
-
-    def encode(keys: Sequence[str]) -> NDArray[np.float32]:
-        each = [
-            model.encode_texts([template.replace("{}", by_key[key]) for key in keys])
-            for template in templates
-        ]
-        mean = np.mean(each, axis=0)
-        return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), dtype=np.float32)
-
     by_key = {hashlib.sha256(word.encode()).hexdigest(): word for word in words}
-    prompts = hashlib.sha256(json.dumps(list(templates)).encode()).hexdigest()
-    found = _rows(f"{model.fingerprint}-{prompts}", list(by_key), encode, cache, told)
-    return np.stack([found[hashlib.sha256(word.encode()).hexdigest()] for word in words])
+
+    def compute(keys: Sequence[str]) -> Iterator[Rows]:
+        for some in _batches(keys):
+            each = [
+                model.encode_texts([template.replace("{}", by_key[key]) for key in some])
+                for template in templates
+            ]
+            mean = np.mean(each, axis=0)
+            unit = np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True), np.float32)
+            yield some, {"texts": unit}
+
+    space = {"texts": f"{model.fingerprint}-{space_of(list(templates))}"}
+    keys = [hashlib.sha256(word.encode()).hexdigest() for word in words]
+    return cache.rows(space, keys, compute, on_progress)["texts"]
 
 
-def _rows(
-    space: str,
-    keys: Sequence[str],
-    encode: Callable[[Sequence[str]], NDArray[np.float32]],
-    cache: FeatureCache | None,
-    told: Told,
-) -> dict[str, NDArray[np.float32]]:
-    found = {} if cache is None else cache.read(space, keys)
-    missing = [key for key in keys if key not in found]
-    told(len(keys) - len(missing), len(keys))
-    for start in range(0, len(missing), _BATCH):
-        some = missing[start : start + _BATCH]
-        rows = encode(some)
-        if not np.isfinite(rows).all():
-            raise LimeTunerError(
-                "the CLIP model gives features that are not finite: its weights are damaged, or "
-                "belong to another model"
-            )
-        found.update(zip(some, rows, strict=True))
-        if cache is not None:
-            cache.write(space, some, rows)
-        told(len(keys) - len(missing) + start + len(some), len(keys))
-    return found
+def _batches(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _BATCH):
+        yield keys[start : start + _BATCH]
 
 
 def _unit_rows(features: torch.Tensor) -> NDArray[np.float32]:
     rows = features.to(torch.float32)
     unit: NDArray[np.float32] = (rows / rows.norm(dim=1, keepdim=True)).cpu().numpy()
+    if not np.isfinite(unit).all():
+        raise LimeTunerError(
+            "the CLIP model gives features that are not finite: its weights are damaged, or "
+            "belong to another model"
+        )
     return unit
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """What open_clip logs of a download that fails, or of random weights, is told by our error, or
-    is what was asked for."""
+    """Silence open_clip's log of a failed download, which our error tells, and of random weights,
+    which were asked for."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
