@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from dissection.labels import (
     CATEGORIES,
@@ -29,8 +30,6 @@ _CATEGORIES = (
 
 
 def _panels(count: int, height: float, **options: Any) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots(ncols=count, squeeze=False, **options)[0]
 

@@ -10,10 +10,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dissection.dissecting import Probe, dissect_networks, dissect_tables, imported_dissection
+from dissection.evidence import join_explanations
+from dissection.labelling import Labelling
+from dissection.labels import (
+    add_dissection,
+    best_rule,
+    dissection_document,
+    layer_concepts,
+    overlap,
+    write_descriptions,
+)
+from dissection.probing import (
+    DEFAULT_CLIP,
+    DEFAULT_CLIP_WEIGHTS,
+    ClipModel,
+    FeatureCache,
+    concept_list,
+    probing_images,
+    read_features,
+    read_saved,
+)
+from dissection.similarity import similarity_method
+from explainers.classifiers import load_classifier
 from explainers.errors import InvalidInput
-from tuner.cli import options
+from studies.catalog.assets import cache_folder
+from studies.storage import check_storage, open_storage
+from tuner.cli.options import AsJson, DeviceOption, StorageOptions, takes_groups
 from tuner.cli.output import console, table, work_progress, write_json
-from tuner.cli.settings import setting
 
 if TYPE_CHECKING:
     from dissection.labels import Dissection
@@ -22,7 +46,10 @@ if TYPE_CHECKING:
 __all__ = ["dissect"]
 
 
+@takes_groups
 def dissect(
+    where: StorageOptions,
+    run_on: DeviceOption,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", help="A classifier as in tune; may be repeated."),
@@ -100,33 +127,13 @@ def dissect(
         Path | None,
         typer.Option("-o", "--output", help="Folder for descriptions.csv and args.txt."),
     ] = None,
-    device: options.Device = None,
-    storage: options.Storage = None,
-    as_json: options.AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Label the units of networks by concepts, and say how sure the labels are.
 
     CLIP-Dissect: a unit is called what its most activating pictures look like to a CLIP model.
     Recorded beside the studies, for the report and anyone's SQL.
     """
-    from dissection.dissecting import Probe, dissect_networks, dissect_tables, imported_dissection
-    from dissection.evidence import join_explanations
-    from dissection.labelling import Labelling
-    from dissection.labels import add_dissection, dissection_document, write_descriptions
-    from dissection.probing import (
-        DEFAULT_CLIP,
-        DEFAULT_CLIP_WEIGHTS,
-        ClipModel,
-        FeatureCache,
-        concept_list,
-        probing_images,
-        read_features,
-        read_saved,
-    )
-    from dissection.similarity import similarity_method
-    from studies.catalog.assets import cache_folder
-    from studies.storage import DEFAULT_STORAGE, check_storage, open_storage
-
     sources = {
         "--features": features, "--saved": saved, "--descriptions": descriptions, "--probe": probe,
     }  # fmt: skip
@@ -137,7 +144,7 @@ def dissect(
             "--features FILE.npz, or --saved DIR, or --descriptions NAME=FILE"
         )
     labelling = Labelling(similarity_method(similarity), top, permutations, bootstrap, level, seed)
-    url = setting("storage", storage, DEFAULT_STORAGE)
+    url = where.storage
     check_storage(url, write=True)  # an error before the work; nothing is made yet
     networks: dict[str, Classifier] = {}
     names = (name.strip() for name in (layers or "").split(","))
@@ -164,7 +171,7 @@ def dissect(
             found = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
         else:
             assert probe is not None
-            networks = _networks(model or (), weights or (), setting("device", device))
+            networks = _networks(model or (), weights or (), run_on.device)
             classes = [name for network in networks.values() for name in network.class_names]
             on = str(next(iter(networks.values())).device)
             asked = Probe(
@@ -204,8 +211,6 @@ def _networks(
     models: Sequence[str], weights: Sequence[str], device: str | None
 ) -> dict[str, Classifier]:
     """Classifiers by the names that their labels are recorded under."""
-    from explainers.classifiers import load_classifier
-
     if not models:
         raise InvalidInput("--probe needs a network: give --model, and --weights where it has some")
     if weights and len(weights) != len(models):
@@ -245,8 +250,6 @@ def _named(spec: str) -> tuple[str, Path]:
 
 
 def _show(found: Sequence[Dissection]) -> None:
-    from dissection.labels import best_rule, layer_concepts, overlap
-
     for dissection in found:
         rule = best_rule(dissection.layers)
         shown = table(

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
+import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
+from PIL import Image
 
+from explainers.classifiers import import_torchvision, load_classifier
+from explainers.engines import ENGINES, make_engine
 from explainers.errors import LimeTunerError
+from explainers.images import prepare
+from studies.catalog import load_catalog
+from studies.catalog.assets import cache_folder, find_local_file
+from studies.catalog.demo import DEMO_SEEDS, draw_scene
+from studies.storage import check_storage, describe
 from tuner.cli.context import DEFAULT_CATALOG
 from tuner.cli.options import (
     AsJson,
@@ -92,16 +103,10 @@ def _packages() -> str:
 
 
 def _torchvision() -> str:
-    from explainers.classifiers import import_torchvision
-
     return f"{import_torchvision().__version__} imports"
 
 
 def _cache() -> str:
-    import tempfile
-
-    from studies.catalog.assets import cache_folder
-
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
@@ -111,16 +116,11 @@ def _cache() -> str:
 
 
 def _storage(url: str) -> str:
-    from studies.storage import check_storage, describe
-
     check_storage(url, write=True)
     return f"{describe(url)} can be used"
 
 
 def _photographs(assets: Path | None) -> str:
-    from studies.catalog import load_catalog
-    from studies.catalog.assets import find_local_file
-
     catalog = load_catalog(DEFAULT_CATALOG)
     here = [entry.key for entry in catalog.images if find_local_file(catalog, entry, assets)]
     if len(here) == len(catalog.images):
@@ -136,8 +136,6 @@ class _Speeds:
         self.milliseconds: dict[str, float] = {}
 
     def of_classifier(self, model: str, weights: str | None, device: str | None) -> str:
-        from explainers.classifiers import load_classifier
-
         classifier = load_classifier(model, weights=weights, device=device)
         each = _milliseconds(classifier.predict_proba, _scene(classifier), 10)
         self._classifier = classifier
@@ -149,14 +147,9 @@ class _Speeds:
         )
 
     def of_engines(self) -> str:
-        from explainers.engines import ENGINES
-
         return "\n".join(self._of_engine(name) for name in ENGINES if name != "auto")
 
     def _of_engine(self, name: str) -> str:
-        from explainers.engines import make_engine
-        from studies.catalog.assets import cache_folder
-
         try:
             says = f"{name} {metadata.version(name)}"
         except metadata.PackageNotFoundError:
@@ -201,11 +194,6 @@ def _taken_for(classifier: Classifier) -> str:
 
 def _scene(classifier: Classifier) -> NDArray[np.uint8]:
     """An image for the classifier; engines are checked on it too, so it must not be empty."""
-    from PIL import Image
-
-    from explainers.images import prepare
-    from studies.catalog.demo import DEMO_SEEDS, draw_scene
-
     scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
     return prepare(Image.fromarray(scene), classifier.geometry)
 
@@ -214,10 +202,6 @@ def _milliseconds(
     predict: Callable[[NDArray[np.uint8]], object], image: NDArray[np.uint8], batch: int
 ) -> float:
     """Least time an image, after a first call that may have to prepare something."""
-    import time
-
-    import numpy as np
-
     images = np.repeat(image[None], batch, axis=0)
     predict(images)
     taken: list[float] = []

@@ -41,6 +41,7 @@ __all__ = [
     "CatalogOptions",
     "ClassifierOptions",
     "CutoffOption",
+    "DeviceOption",
     "EngineOptions",
     "GradesOption",
     "JobOptions",
@@ -102,7 +103,14 @@ class CatalogOptions(AssetsOption, CatalogOption):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierOptions:
+class DeviceOption:
+    """Where networks run."""
+
+    device: Annotated[str | None, Option("auto, cpu, cuda, cuda:N or mps.", "auto")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions(DeviceOption):
     """Which classifier, and where."""
 
     model: Annotated[
@@ -116,7 +124,6 @@ class ClassifierOptions:
     weights: Annotated[str | None, Option("A state dict file, or a torchvision weights name.")] = (
         None
     )
-    device: Annotated[str | None, Option("auto, cpu, cuda, cuda:N or mps.", "auto")] = None
     cam_layer: Annotated[str | None, Option("Layer for class activation maps, e.g. layer4.")] = None
 
 
