@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from sklearn import linear_model
-
 from explainers.errors import InvalidParameters
 from explainers.lime.perturbation import HideColor
 from explainers.lime.segmentation import Segmentation
@@ -72,6 +70,8 @@ class Regressor:
 
     def as_sklearn(self) -> Any:
         """A fresh, unfitted scikit-learn regressor."""
+        from sklearn import linear_model  # which a status line can do without
+
         return getattr(linear_model, self.name)(**dict(self.parameters))
 
 

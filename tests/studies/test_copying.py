@@ -327,6 +327,7 @@ def test_a_study_at_work_stays_and_a_left_one_has_failed(any_database: str, here
         storage.record_heartbeat(trial._trial_id)
         with pytest.raises(StorageError, match=f"wait {grace_seconds()} seconds"):
             copy_storage(any_database, here)
+        storage.close()  # or it would go on sending heartbeats
         with storage.engine.begin() as connection:
             connection.execute(sqlalchemy.update(beats).values(heartbeat=long_ago))
         copied = copy_storage(any_database, here)

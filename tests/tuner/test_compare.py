@@ -67,7 +67,7 @@ def test_an_interrupted_comparison_goes_on(
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr("explainers.metrics.compare", interrupted)
+    monkeypatch.setattr("tuner.cli.results.compare.compare_methods", interrupted)
     code, out, err = cli("compare", *DEMO, *QUICK, "--json")
     assert (code, out) == (130, "")
     assert "tuned for 2 of 2 images" in report_text(here, cli)  # of one image, and no traceback
@@ -96,9 +96,9 @@ def test_what_has_changed_since_is_compared_again(
         asked.append(1)
         return real(*arguments, **options)
 
-    monkeypatch.setattr("explainers.metrics.compare", counted)
+    monkeypatch.setattr("tuner.cli.results.compare.compare_methods", counted)
     with monkeypatch.context() as interrupted:
-        interrupted.setattr("studies.records.finish_comparison", lambda *_: None)
+        interrupted.setattr("tuner.cli.results.compare.finish_comparison", lambda *_: None)
         cli.ok("compare", *DEMO, *QUICK)
     with sqlalchemy.create_engine("sqlite:///lime-tuner.db").begin() as connection:
         connection.exec_driver_sql(  # the key's study has found something else since

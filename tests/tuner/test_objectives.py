@@ -41,6 +41,12 @@ def _of(case: str, classifier: Classifier) -> tuple[SearchTask, TuningSettings, 
     return task, settings, optuna.create_study(study_name=f"s/{case}", directions=directions)
 
 
+def _run(task: SearchTask, settings: TuningSettings, study: optuna.Study) -> None:
+    runner = StudyRunner(study, task, settings)
+    runner.begin()
+    runner.run()
+
+
 def test_every_objective_is_held_to_this() -> None:
     assert {name for name, _ in CASES.values()} == set(OBJECTIVES)
     assert all(name == objective.name for name, objective in OBJECTIVES.items())
@@ -51,7 +57,7 @@ def test_a_study_has_its_defaults_and_says_why_others_were_stopped(
     tiny_classifier: Classifier, case: str
 ) -> None:
     task, settings, study = _of(case, tiny_classifier)
-    StudyRunner(study, task, settings).run()
+    _run(task, settings, study)
     assert len(study.trials) >= settings.trials
     for trial in study.trials:
         assert set(TRIAL_ATTRIBUTES) <= set(trial.user_attrs)
@@ -69,7 +75,7 @@ def test_a_study_has_its_defaults_and_says_why_others_were_stopped(
 def test_the_same_study_again_is_the_same(tiny_classifier: Classifier, case: str) -> None:
     def trials() -> list[tuple[Any, ...]]:
         task, settings, study = _of(case, tiny_classifier)
-        StudyRunner(study, task, replace(settings, trials=5)).run()
+        _run(task, replace(settings, trials=5), study)
         return [(t.state, t.values, t.params, t.user_attrs["iou_per_seed"]) for t in study.trials]
 
     assert trials() == trials()
@@ -135,8 +141,7 @@ def test_given_parameters_are_never_stopped(tiny_classifier: Classifier, case: s
     ("case", "changes"),
     [
         ("catalogue", {"pareto": True}), ("catalogue", {"constrain": "fidelity"}),
-        ("catalogue", {"objective": FAITHFUL}), ("faithful", {"pareto": True}),
-        ("faithful", {"constrain": "fidelity"}),
+        ("catalogue", {"objective": FAITHFUL}),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(

@@ -15,7 +15,7 @@ from explainers.lime import LimeParameters, Segmentation
 from explainers.machine_load import LoadMeter
 from studies.results.runtime_doubt import doubtful_seconds, runtime_doubt
 from tests.tuner.scenes import RUNTIME_MODEL
-from tuner import runtime_measurement
+from tuner.runtime import measurement
 from tuner.runtime.measurement import calibrate, ordered_by_batch
 from tuner.runtime.model import RuntimeModel
 
@@ -64,7 +64,7 @@ def test_a_busy_machine_is_measured_by_processor_time(
         asked.append({1: 0.01, 10: 0.005})
         return asked[-1]
 
-    monkeypatch.setattr(runtime_measurement, "_elsewhere", elsewhere)
+    monkeypatch.setattr(measurement, "_elsewhere", elsewhere)
     model = calibrate(demo_classifier, image)
     assert len(asked) == 1
     assert dict(model.predict) == pytest.approx(asked[0])
@@ -77,7 +77,7 @@ def test_where_processor_time_says_nothing_a_busy_machine_is_a_doubt(
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     by_hand = replace(demo_classifier, spec=None)  # no other process can load it
-    monkeypatch.setattr(runtime_measurement, "_predict_seconds", lambda *_: {1: 0.01, 10: 0.01})
+    monkeypatch.setattr(measurement, "_predict_seconds", lambda *_: {1: 0.01, 10: 0.01})
     doubt = calibrate(by_hand, image).doubt
     assert doubt is not None
     assert "60%" in doubt

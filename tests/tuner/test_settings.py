@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from explainers.errors import InvalidInput
+from tuner import objectives, samplers
 from tuner.cli.options import (
     ClassifierOptions,
     JobOptions,
@@ -17,6 +18,7 @@ from tuner.cli.options import (
     StorageOptions,
     takes_groups,
 )
+from tuner.problem import settings
 from tuner.problem.settings import TuningSettings
 
 
@@ -143,6 +145,5 @@ def test_what_follows_from_other_settings() -> None:
 
 
 def test_names_are_those_of_what_bears_them() -> None:
-    from tuner import samplers, tuning_settings
-
-    assert set(tuning_settings.SAMPLERS) == set(samplers.SAMPLERS)
+    assert set(settings.SAMPLERS) == set(samplers.SAMPLERS)
+    assert set(settings.OBJECTIVES) == set(objectives.OBJECTIVES)

@@ -264,7 +264,7 @@ def test_an_answer_that_cannot_be_recorded_is_shown(
     def full(*_: Any) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr("studies.records.add_submission", full)
+    monkeypatch.setattr("tuner.cli.servers.submit.add_submission", full)
     with scripted(found(0.375, 0.5)) as server:
         code, out, err = cli("submit", "--url", server.url, "--json")
         assert code == 1

@@ -69,7 +69,7 @@ def test_any_exception_is_one_line_and_a_log(
 ) -> None:  # fmt: skip
     if stored:
         (here / "t.db").touch()
-    monkeypatch.setattr("studies.queries.overview", _raising(error))
+    monkeypatch.setattr("tuner.cli.results.status.overview", _raising(error))
     line = cli.refused("status", "--storage", URL, status=(1,))
     assert said in line
     assert line.isprintable()
@@ -81,7 +81,7 @@ def test_any_exception_is_one_line_and_a_log(
 
 
 def test_an_interrupt_stays_one(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.queries.overview", _raising(KeyboardInterrupt()))
+    monkeypatch.setattr("tuner.cli.results.status.overview", _raising(KeyboardInterrupt()))
     assert cli("status", "--storage", URL)[0] == 130
 
 

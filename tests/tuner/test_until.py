@@ -44,7 +44,7 @@ def test_trials_are_a_total_here_too(here: Path, cli: Cli) -> None:
 def test_a_night_that_is_too_short_still_has_the_defaults(
     here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.cli.search.until_clock", lambda text, now: _in(seconds=-1))
+    monkeypatch.setattr("tuner.problem.settings.until_clock", lambda text, now: _in(seconds=-1))
     cli.ok(*_TUNE, "--until", "07:00")
     for key in ("house", "key"):
         study = optuna.load_study(

@@ -162,7 +162,7 @@ def test_it_may_be_started_before_its_database(
         assert "the database is away" in err
         assert "the database is back" in err
         cluster.stop()
-        monkeypatch.setattr("tuner.cli.worker._START_SECONDS", 1.0)
+        monkeypatch.setattr("tuner.cli.search.worker._START_SECONDS", 1.0)
         code, _, err = cli("worker", "--storage", cluster.url)
         assert code == 1
         assert "check the URL" in err.splitlines()[-1]

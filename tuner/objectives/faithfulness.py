@@ -11,8 +11,13 @@ from numpy.typing import NDArray
 
 from explainers.lime import LimeParameters, explained_label
 from explainers.masks import selected_superpixels
-from explainers.metrics import Faithfulness, mask_stability, superpixel_map, surrogate_r2
-from explainers.metrics.fidelity import insertion_minus_deletion
+from explainers.metrics import (
+    Faithfulness,
+    insertion_minus_deletion,
+    mask_stability,
+    superpixel_map,
+    surrogate_r2,
+)
 from tuner.problem import TuningTask
 
 __all__ = ["FaithfulnessMeter", "MeasuredSeed", "measure_seed"]
