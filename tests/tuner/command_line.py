@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tuner.cli import main
+from tuner.log_file import hush_warnings
 
 FEW_MAPS = (
     "--fix", "segmentation=slic", "--fix", "slic.sigma=0", "--fix", "slic.compactness=5",
@@ -32,6 +33,7 @@ class Cli:
         finally:  # a server logs to stderr for the rest of its process
             root.handlers[:] = before
             root.setLevel(level)
+            hush_warnings()
         out, err = self._capsys.readouterr()
         code = ended.value.code
         return (code if isinstance(code, int) else 0), out, err
