@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 # Kills of the short form in the ordinary suite, where there is one, and of the long form. Another
 # 56 are those of workers on PostgreSQL.
 _KILLS: dict[str, tuple[int | None, int]] = {
-    "tune": (2, 60),
+    "tune": (1, 60),
     "worker": (None, 50),
     "serve": (None, 40),
     "export": (3, 60),

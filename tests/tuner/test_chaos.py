@@ -172,5 +172,6 @@ def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) ->
         # How many seeds a trial is worth depends on who was best when it began; their IoU does not.
         alone = _iou_per_seed(trials)
         for text, ious in _iou_per_seed(found[name]).items():
-            assert all(a == b for a, b in zip(ious, alone[text], strict=False)), (name, text)
+            known = alone.get(text, [])  # several workers may run a trial more
+            assert all(a == b for a, b in zip(ious, known, strict=False)), (name, text)
         assert _best_of(found[name]) == pytest.approx(_best_of(trials), abs=0.05), name
