@@ -107,6 +107,9 @@ class ReconnectingStorage(BaseStorage):
         heartbeat: float | None = None,
         grace: float | None = None,
     ) -> None:
+        # What the environment says wrong is refused before a database is made.
+        self._heartbeat = heartbeat_seconds() if heartbeat is None else heartbeat
+        self._grace = grace_seconds() if grace is None else grace
         is_sqlite = sqlite_path(url) is not None
         sqlite_arguments = {"timeout": _SQLITE_BUSY_SECONDS, "factory": _SqliteConnection}
         self._database = optuna.storages.RDBStorage(
@@ -117,8 +120,6 @@ class ReconnectingStorage(BaseStorage):
         )
         # With the cache that Optuna itself puts before a database.
         self._storage = optuna.storages.get_storage(self._database)
-        self._heartbeat = heartbeat_seconds() if heartbeat is None else heartbeat
-        self._grace = grace_seconds() if grace is None else grace
         self._beating: dict[int, _Heartbeat] = {}
         self._cut_off: float | None = None  # when this process last found the database away
         if is_sqlite and wal:
