@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -84,14 +84,21 @@ class StudyOverview:
         return self.trials.get("COMPLETE", 0) + self.trials.get("PRUNED", 0)
 
 
-def overview(storage: str, prefix: str | None) -> list[StudyOverview]:
+def overview(
+    storage: str, prefix: str | None, *, only: Collection[str] | None = None
+) -> list[StudyOverview]:
     """All studies of a storage, or those named ``PREFIX/...``, in the order they were made.
+
+    Args:
+        only: the names of the studies that are wanted; ``None`` for all.
 
     Raises:
         StorageError: the storage does not exist, or is not ours.
     """
     check_storage(storage, write=False)
     query = sqlalchemy.select(STUDIES.c.study_id, STUDIES.c.study_name).order_by(STUDIES.c.study_id)
+    if only is not None:
+        query = query.where(STUDIES.c.study_name.in_(only))
     with connected(storage) as connection:
         return [
             _one(connection, study_id, name)

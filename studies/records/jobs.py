@@ -1,7 +1,9 @@
-"""What the service is asked to do: one job for each image, and the Optuna study is the work.
+"""What the service is asked to do: one job for each image.
 
-A job belongs to the worker whose update of its row won. While it works it sends heartbeats; the
-job of a worker that is silent for too long is taken over. Nothing else coordinates workers.
+Trials are handed out by the image's Optuna study, to any number of workers. What is kept here is
+what a person sees: state, reason, limits, seconds. Before its study exists a job is prepared by one
+worker, whose update of the row won; it sends heartbeats, and the job of a worker that is silent
+for too long is prepared by another.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy.orm import Session
@@ -19,12 +22,13 @@ from explainers.errors import InvalidInput
 from studies.records.schema import records
 from studies.records.tables import JobRow
 from studies.storage import sqlite_path
-from studies.storage.heartbeats import job_grace_seconds
+from studies.storage.heartbeats import grace_seconds
 
 __all__ = ["Job", "JobSettings", "Jobs", "NameTaken"]
 
 _MOST_ATTEMPTS = 3
 _SQLITE_BUSY_SECONDS = 60
+_RUNNING = JobRow.state == "running"
 
 
 class NameTaken(InvalidInput):
@@ -45,7 +49,7 @@ class JobSettings:
     reference: str
 
     def to_json(self) -> str:
-        """As it is stored."""
+        """A JSON object with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
@@ -55,7 +59,8 @@ class Job:
 
     Attributes:
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``; ``reason`` says why.
-        seconds: that were spent on it.
+        attempts: how often it was begun to be prepared.
+        seconds: that workers spent on it, all together.
         created_at: UTC.
     """
 
@@ -71,7 +76,7 @@ class Job:
 
     @property
     def study_name(self) -> str:
-        """Of its Optuna study."""
+        """The name of its Optuna study."""
         return f"{self.study}/{self.key}"
 
 
@@ -155,98 +160,79 @@ class Jobs:
             # Names that differ in case are the same to some databases.
             return [_job(row) for row in session.scalars(query)]
 
+    def at_work(self) -> list[Job]:
+        """The jobs whose studies exist and are not done, the oldest first."""
+        return self._select(_RUNNING & JobRow.heartbeat_at.is_(None))
+
     def claim(self, worker: str) -> Job | None:
-        """Take the next job, if there is one; one study does not hold up all others."""
-        late = _now() - timedelta(seconds=job_grace_seconds())
-        query = (
-            sqlalchemy.select(JobRow)
-            .where(JobRow.state.in_(("queued", "running")))
-            .order_by(JobRow.id)
-        )
-        # What was read stays as it was: a commit must not bring in what others have changed since.
+        """Take the next job that is to be prepared; one study does not hold up all others.
+
+        A job that is lost with its worker three times has failed.
+        """
+        late = _now() - timedelta(seconds=grace_seconds())
+        unfinished = sqlalchemy.select(JobRow).where(JobRow.finished.is_(False)).order_by(JobRow.id)
         with Session(self._engine, expire_on_commit=False) as session:
-            rows = list(session.scalars(query))
-            at_work = Counter(r.study for r in rows if not _is_free(r, late))
-            free = [row for row in rows if _is_free(row, late)]
-            for row in sorted(free, key=lambda row: (at_work[row.study], row.id)):
-                if row.state == "running" and row.attempts >= _MOST_ATTEMPTS:
-                    self._end(
-                        session, row.id, row.worker, "failed",
-                        f"its worker died {row.attempts} times: the server's log may say why",
-                    )  # fmt: skip
-                    continue
-                # The number of attempts is what tells who was first.
-                won = _changed(
-                    session,
-                    sqlalchemy.update(JobRow)
-                    .where(
-                        JobRow.id == row.id,
-                        JobRow.state == row.state,
-                        JobRow.attempts == row.attempts,
-                    )
-                    .values(
-                        state="running", worker=worker, attempts=row.attempts + 1,
-                        heartbeat_at=_now(), started_at=row.started_at or _now(),
-                    ),
+            rows = list(session.scalars(unfinished))
+        free = [row for row in rows if row.state == "queued" or _is_late(row, late)]
+        at_work = Counter(row.study for row in rows) - Counter(row.study for row in free)
+        for row in sorted(free, key=lambda row: (at_work[row.study], row.id)):
+            if row.state == "running" and row.attempts >= _MOST_ATTEMPTS:
+                self.end(
+                    row.id, "failed",
+                    f"its worker died {row.attempts} times: the server's log may say why",
                 )  # fmt: skip
-                session.commit()
-                if won:
-                    session.refresh(row)
-                    return _job(row)
+                continue
+            # The number of attempts is what tells who was first.
+            first = (JobRow.state == row.state) & (JobRow.attempts == row.attempts)
+            if self._change(
+                (JobRow.id == row.id) & first,
+                state="running", worker=worker, attempts=row.attempts + 1, heartbeat_at=_now(),
+                started_at=row.started_at or _now(),
+            ):  # fmt: skip
+                return replace(_job(row), state="running", attempts=row.attempts + 1)
         return None
 
-    def beat(self, job: int, worker: str, seconds: float) -> bool:
-        """Say that a job is being worked on; whether it still is this worker's."""
-        values = {"heartbeat_at": _now(), "seconds": seconds}
-        with Session(self._engine) as session:
-            mine = _changed(session, _mine(job, worker).values(**values))
-            session.commit()
-            return mine
+    def beat(self, job: int, worker: str) -> bool:
+        """Say that a job is being prepared; whether it still is this worker's."""
+        return self._change(_preparing(job, worker), heartbeat_at=_now())
 
-    def release(self, job: int, worker: str) -> None:
-        """Put a job back that is not finished. It does not count as an attempt."""
-        with Session(self._engine) as session:
-            attempts = JobRow.attempts - 1
-            _changed(
-                session, _mine(job, worker).values(state="queued", worker=None, attempts=attempts)
-            )
-            session.commit()
+    def prepared(self, job: int, worker: str) -> None:
+        """Open a job for trials, which any worker may run: its study exists."""
+        self._change(_preparing(job, worker), heartbeat_at=None)
 
-    def end(self, job: int, worker: str, state: str, reason: str = "") -> None:
-        """Finish a job, if it still is this worker's. With one that failed its study is over."""
-        with Session(self._engine) as session:
-            self._end(session, job, worker, state, reason)
+    def release(self, job: int) -> None:
+        """Put a job back that is to be prepared again. It does not count as an attempt."""
+        attempts = JobRow.attempts - 1
+        self._change((JobRow.id == job) & _RUNNING, state="queued", worker=None, attempts=attempts)
 
-    def _end(
-        self, session: Session, job: int, worker: str | None, state: str, reason: str
-    ) -> None:
-        over = {"ended_at": _now(), "finished": True}
-        ended = _changed(session, _mine(job, worker).values(state=state, reason=reason, **over))
+    def spend(self, job: int, seconds: float) -> None:
+        """Add to what was spent on a job."""
+        self._change(JobRow.id == job, seconds=JobRow.seconds + seconds)
+
+    def end(self, job: int, state: str, reason: str = "") -> None:
+        """Finish a job that is at work. With one that failed its study is over."""
+        ended = self._change(
+            (JobRow.id == job) & _RUNNING,
+            state=state, reason=reason, ended_at=_now(), finished=True,
+        )  # fmt: skip
         if ended and state == "failed":
-            study = session.execute(
-                sqlalchemy.select(JobRow.study).where(JobRow.id == job)
-            ).scalar_one()
-            _changed(
-                session,
-                sqlalchemy.update(JobRow)
-                .where(JobRow.study == study, JobRow.finished.is_(False))
-                .values(state="cancelled", reason="another image failed", **over),
-            )
-        session.commit()
+            study = sqlalchemy.select(JobRow.study).where(JobRow.id == job)
+            with Session(self._engine) as session:
+                name = session.scalars(study).one()
+            self.cancel(name, "another image failed")
 
-    def cancel(self, study: str) -> None:
+    def cancel(self, study: str, reason: str = "somebody has cancelled it") -> None:
         """Let a study end: what waits at once, what runs after the trial that is running."""
-        with Session(self._engine) as session:
-            _changed(
-                session,
-                sqlalchemy.update(JobRow)
-                .where(JobRow.study == study, JobRow.finished.is_(False))
-                .values(
-                    state="cancelled", reason="somebody has cancelled it", ended_at=_now(),
-                    finished=True,
-                ),
-            )  # fmt: skip
-            session.commit()
+        self._change(
+            (JobRow.study == study) & JobRow.finished.is_(False),
+            state="cancelled", reason=reason, ended_at=_now(), finished=True,
+        )  # fmt: skip
+
+    def _change(self, which: sqlalchemy.ColumnElement[bool], **values: Any) -> bool:
+        """Change rows; whether there were any."""
+        update = sqlalchemy.update(JobRow).where(which).values(**values)
+        with self._engine.begin() as connection:
+            return connection.execute(update).rowcount > 0
 
     def ended_for(self, kept: timedelta) -> list[str]:
         """The studies whose images have all ended, the last one longer ago than that."""
@@ -269,19 +255,13 @@ class Jobs:
             session.commit()
 
 
-def _mine(job: int, worker: str | None) -> sqlalchemy.Update:
-    return sqlalchemy.update(JobRow).where(
-        JobRow.id == job, JobRow.worker == worker, JobRow.state == "running"
-    )
+def _preparing(job: int, worker: str) -> sqlalchemy.ColumnElement[bool]:
+    mine = (JobRow.id == job) & (JobRow.worker == worker)
+    return mine & _RUNNING & JobRow.heartbeat_at.is_not(None)
 
 
-def _changed(session: Session, update: sqlalchemy.Update) -> bool:
-    found = session.execute(update.execution_options(synchronize_session=False))
-    return bool(getattr(found, "rowcount", 0))
-
-
-def _is_free(row: JobRow, late: datetime) -> bool:
-    return row.state == "queued" or row.heartbeat_at is None or row.heartbeat_at < late
+def _is_late(row: JobRow, late: datetime) -> bool:
+    return row.heartbeat_at is not None and row.heartbeat_at < late
 
 
 def _job(row: JobRow) -> Job:

@@ -346,7 +346,8 @@ class JobRow(Base):
     """An image that the service was asked to tune: the study ``STUDY/IMAGE_KEY`` is the work.
 
     ``settings`` is the JSON object of :class:`studies.records.jobs.JobSettings`. ``seconds`` is
-    what was spent on it so far; ``attempts`` how often a worker began with it.
+    what was spent on it so far; ``attempts`` how often a worker began to prepare it. Only while one
+    does there is a heartbeat.
     """
 
     __tablename__ = "lime_tuner_jobs"

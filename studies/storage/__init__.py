@@ -17,7 +17,7 @@ from studies.storage.errors import (
     is_away,
     trouble_of,
 )
-from studies.storage.heartbeats import grace_seconds, heartbeat_seconds, job_grace_seconds
+from studies.storage.heartbeats import grace_seconds, heartbeat_seconds
 from studies.storage.one_host import this_host, this_worker
 from studies.storage.urls import (
     DEFAULT_STORAGE,
@@ -44,7 +44,6 @@ __all__ = [
     "heartbeat_seconds",
     "holds_studies",
     "is_away",
-    "job_grace_seconds",
     "open_storage",
     "parse_url",
     "sqlite_path",

@@ -6,14 +6,14 @@ import os
 
 from explainers.errors import InvalidInput
 
-__all__ = ["VARIABLE", "grace_seconds", "heartbeat_seconds", "job_grace_seconds"]
+__all__ = ["VARIABLE", "grace_seconds", "heartbeat_seconds"]
 
 VARIABLE = "LIME_TUNER_HEARTBEAT"
 _USUAL, _MOST = 5, 600
 
 
 def heartbeat_seconds() -> int:
-    """Seconds between two heartbeats of a trial, and of a service's job.
+    """Seconds between two heartbeats of a trial, and of a service's job that is prepared.
 
     Everybody who works on a database must have the same, or finds others dead that are alive.
 
@@ -28,14 +28,5 @@ def heartbeat_seconds() -> int:
 
 
 def grace_seconds() -> int:
-    """Seconds without a heartbeat after which a trial is taken for dead."""
+    """Seconds without a heartbeat after which a worker is taken for dead."""
     return 4 * heartbeat_seconds()
-
-
-def job_grace_seconds() -> int:
-    """Seconds without a heartbeat after which a service's job is taken over.
-
-    Longer than a trial's grace and a beat of it: who takes a job over finds the dead worker's
-    trial to be dead, too.
-    """
-    return 6 * heartbeat_seconds()

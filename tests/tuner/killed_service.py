@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ import requests
 from PIL import Image
 
 from studies.records.jobs import Job, Jobs
+from studies.results.attributes import WORKER
 from tests.tuner.kills import Finished, Tally, finished
 from tests.tuner.tiny import MODEL, tiny_picture
 
@@ -28,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _KEYS = ("house", "key", "umbrella", "cat", "boat", "mug", "bird")
 _IMAGES = 3  # of a study
 _SECONDS = 120.0
-_LAST_ATTEMPT = 3  # a job whose worker dies in it has failed
+_LAST_ATTEMPT = 3  # a job whose worker dies while it prepares it has failed
 
 
 class Killed:
@@ -135,7 +137,7 @@ class Killed:
         kept, over = self.finished(), self._over()
         workers, busy = psutil.Process(server.pid).children(), self._busy()
         if not busy or self._in_last_attempt():
-            return  # somebody is between two jobs, or would be found to die of his job
+            return  # nobody runs a trial, or would be found to die of his job
         what = ("all", "server", "worker")[self._tally.kills % 3]
         victims = {
             "all": [psutil.Process(server.pid), *workers],
@@ -159,16 +161,15 @@ class Killed:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
     def _busy(self) -> set[int]:
-        """The processes of the workers whose job is at work and has a trial that runs."""
+        """The processes of workers that run a trial of a job."""
         with sqlite3.connect(self._database, timeout=30) as connection:
             rows = connection.execute(
-                "SELECT worker FROM lime_tuner_jobs AS jobs WHERE state = 'running' "
-                "AND EXISTS (SELECT 1 FROM studies JOIN trials USING (study_id) "
-                "WHERE study_name = jobs.study || '/' || image_key AND trials.state = 'RUNNING')"
-            ).fetchall()
+                "SELECT value_json FROM trial_user_attributes JOIN trials USING (trial_id) "
+                "WHERE key = ? AND state = 'RUNNING'", (WORKER,),
+            ).fetchall()  # fmt: skip
         assert self._process is not None
         alive = {worker.pid for worker in psutil.Process(self._process.pid).children()}
-        return alive & {int(worker.split(":")[1]) for (worker,) in rows}
+        return alive & {int(json.loads(worker).rpartition(":")[2]) for (worker,) in rows}
 
     def _in_last_attempt(self) -> bool:
         """Whether a job is at work for the last time, also where none of its trials runs."""

@@ -1,9 +1,10 @@
-"""What a worker process of the service does: it takes jobs and tunes one image after the other."""
+"""What a worker process of the service does: prepare jobs, and run trials of their studies."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import threading
@@ -11,11 +12,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from optuna.trial import TrialState
 
 from explainers.classifiers import Classifier
 from explainers.errors import LimeTunerError, StorageError
@@ -24,8 +27,9 @@ from explainers.references import Reference, parse_reference
 from studies.catalog import Catalog
 from studies.catalog.assets import StudyImage
 from studies.dashboard import photograph_picture
+from studies.queries import StudyOverview, overview
 from studies.records.jobs import Job, Jobs
-from studies.storage import grace_seconds, heartbeat_seconds
+from studies.storage import heartbeat_seconds
 from studies.storage.reconnecting import UNREACHABLE, until_reachable
 from studies.web.service import ServiceFolder
 from tuner.problem.references import own_mask
@@ -33,13 +37,28 @@ from tuner.problem.settings import TuningSettings
 from tuner.problem.spec import Machine, StudySpec
 from tuner.study.identity import read_studies, stored_reference, stored_runtime_model
 from tuner.study.loading import kept_classifier, kept_runtime_model, load_image
-from tuner.workers.jobs import run_to_end, settle
+from tuner.workers.jobs import create
+from tuner.workers.shared import SharedStudies
 
 __all__ = ["ServicePlan", "ServiceWorker"]
 
 _IDLE_SECONDS = 1.0
-_NO_TIME = 1e-9  # seconds
+_TROUBLE_SECONDS = 5.0
+_MOST_LOST = 6
 _logger = logging.getLogger(__name__)
+
+_Work: TypeAlias = Callable[[], None]
+
+
+class _Choice(NamedTuple):
+    """A job that can be gone on with; the least comes first."""
+
+    rank: int
+    is_new: bool
+    id: int
+    is_over: bool
+    job: Job
+
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,11 @@ class ServicePlan:
 
 
 class ServiceWorker:
-    """Takes jobs, one at a time, until it is told to stop.
+    """Does jobs until it is told to stop.
+
+    It runs trials of a job that nobody else works on, or else prepares the next one, or else helps
+    with what others work on. So two workers share a single photograph, and of many each has its
+    own.
 
     Args:
         stop: asked between trials.
@@ -95,6 +118,7 @@ class ServiceWorker:
     def __init__(self, plan: ServicePlan, stop: Callable[[], bool]) -> None:
         self._plan, self._stop = plan, stop
         self._name = f"{socket.gethostname()[:60]}:{os.getpid()}:{token_hex(3)}"
+        self._last: str | None = None
 
     def prepare(self) -> None:
         """Load what every job needs, so that what is wrong with it is told before the first.
@@ -115,93 +139,125 @@ class ServiceWorker:
     def run(self, pause: Callable[[float], object] = time.sleep) -> None:
         """Work until stopped; a database that is away is waited for."""
         jobs = until_reachable(lambda: Jobs(self._plan.storage), stop=self._stop, pause=pause)
+        studies = SharedStudies(self._plan.machine, _logger.warning)
         while not self._stop():
-            job = until_reachable(
-                lambda: jobs.claim(self._name), stop=self._stop, told=_logger.warning, pause=pause
-            )
-            if job is None:
-                pause(_IDLE_SECONDS)
-                continue
             try:
-                self._do(jobs, job)
+                found = until_reachable(
+                    lambda: self._next(jobs, studies),
+                    stop=self._stop, told=_logger.warning, pause=pause,
+                )  # fmt: skip
+                if found is None:
+                    pause(_IDLE_SECONDS)
+                else:
+                    work, job = found
+                    self._do(work, job, jobs)
             except (*UNREACHABLE, StorageError) as error:
-                _logger.warning("%s was given up for now (%s)", job.study_name, error)
-                self._give_up(jobs, job, pause)
+                _logger.warning("the work was given up for now (%s)", error)
+                studies.forget()
+                pause(_TROUBLE_SECONDS)
+        studies.close()
         jobs.close()
 
-    def _give_up(self, jobs: Jobs, job: Job, pause: Callable[[float], object]) -> None:
-        """Put a job back for no fault of its own, when its last trial is known to be dead, too."""
-        pause(grace_seconds())
-        with contextlib.suppress(*UNREACHABLE):  # the server ends; its heartbeat has ended, too
-            until_reachable(lambda: jobs.release(job.id, self._name), stop=self._stop, pause=pause)
-
-    def _do(self, jobs: Jobs, job: Job) -> None:
-        with self._beating(jobs, job) as is_mine:
-            try:
-                done = _tune(self._plan, job, lambda: self._stop() or not is_mine())
-            except StorageError:
-                raise  # nothing is wrong with the job
-            except LimeTunerError as error:
-                _logger.warning("%s failed: %s", job.study_name, error)
-                jobs.end(job.id, self._name, "failed", self._told(str(error)))
-                return
-            if done:
-                jobs.end(job.id, self._name, "done")
+    def _next(self, jobs: Jobs, studies: SharedStudies) -> tuple[_Work, Job] | None:
+        """What to do now, and for which job; jobs whose studies are in trouble are ended."""
+        at_work = {job.study_name: job for job in jobs.at_work()}
+        for name in studies.kept - at_work.keys():
+            studies.forget(name)
+        rows = overview(self._plan.storage, None, only=at_work.keys())
+        for name in at_work.keys() - {row.study for row in rows}:
+            jobs.release(at_work[name].id)  # somebody has deleted its study
+        wanted = {need.study for need in studies.needs(rows)}
+        alone: list[_Choice] = []
+        shared: list[_Choice] = []
+        for row in rows:
+            name, job, running = row.study, at_work[row.study], row.trials.get("RUNNING", 0)
+            trouble = studies.refused.get(name) or _crashing(studies, row)
+            timeout = job.settings.timeout
+            over = name not in wanted or (timeout is not None and job.seconds >= timeout)
+            if trouble is not None:
+                self._fail(jobs, job, trouble)
+            elif not running:
+                alone.append(_Choice(not over, name != self._last, job.id, over, job))
+            elif not over:
+                shared.append(_Choice(running, False, job.id, over, job))
             else:
-                jobs.release(job.id, self._name)
+                studies.fail_stale_trials([row])
+        claimed = None if alone else jobs.claim(self._name)
+        if claimed is not None:
+            return partial(self._make_study, jobs, claimed), claimed
+        if not alone and not shared:
+            return None
+        chosen = min(alone or shared)
+        self._last = chosen.job.study_name
+        work = self._finish if chosen.is_over else self._run_trial
+        return partial(work, jobs, studies, chosen.job), chosen.job
 
-    def _told(self, message: str) -> str:
-        """Where files lie on this machine is nobody's business."""
-        for folder in {self._plan.folder, str(Path(self._plan.folder).resolve())}:
-            message = message.replace(f"{folder}/", "")
-        return " ".join(message.split())
+    def _do(self, work: _Work, job: Job, jobs: Jobs) -> None:
+        begun = time.monotonic()
+        try:
+            work()
+        except StorageError:
+            raise  # nothing is wrong with the job
+        except LimeTunerError as error:
+            self._fail(jobs, job, str(error))
+        finally:
+            jobs.spend(job.id, time.monotonic() - begun)
+
+    def _run_trial(self, jobs: Jobs, studies: SharedStudies, job: Job) -> None:
+        del jobs
+        studies.run(job.study_name, most=1, seconds=math.inf, stop=self._stop)
+
+    def _finish(self, jobs: Jobs, studies: SharedStudies, job: Job) -> None:
+        studies.finish(job.study_name)
+        if job.study_name not in studies.refused:
+            jobs.end(job.id, "done")
+
+    def _make_study(self, jobs: Jobs, job: Job) -> None:
+        with self._beating(jobs, job):
+            try:
+                create(self._plan.machine, _spec(self._plan, job))
+            except (*UNREACHABLE, StorageError):
+                with contextlib.suppress(*UNREACHABLE):  # it is late soon, and claimed again
+                    jobs.release(job.id)
+                raise
+        jobs.prepared(job.id, self._name)
 
     @contextmanager
-    def _beating(self, jobs: Jobs, job: Job) -> Iterator[Callable[[], bool]]:
-        """Send heartbeats; gives a function that asks whether the job still is this worker's."""
-        begun = time.monotonic()
-        over, lost = threading.Event(), threading.Event()
-
-        def is_mine() -> bool:
-            spent = job.seconds + time.monotonic() - begun
-            try:
-                if not lost.is_set() and not jobs.beat(job.id, self._name, spent):
-                    lost.set()
-            except UNREACHABLE as error:
-                # Nobody else can take it now either.
-                _logger.warning("a heartbeat was not written (%s)", type(error).__name__)
-            return not lost.is_set()
+    def _beating(self, jobs: Jobs, job: Job) -> Iterator[None]:
+        """Send heartbeats of a job that is being prepared."""
+        over = threading.Event()
 
         def beat() -> None:
             while not over.wait(heartbeat_seconds()):
-                is_mine()
+                with contextlib.suppress(*UNREACHABLE):  # nobody else can take it now either
+                    jobs.beat(job.id, self._name)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
-            yield is_mine
+            yield
         finally:
             over.set()
             thread.join()
 
+    def _fail(self, jobs: Jobs, job: Job, reason: str) -> None:
+        _logger.warning("%s failed: %s", job.study_name, reason)
+        # Where files lie on this machine is nobody's business.
+        for folder in {self._plan.folder, str(Path(self._plan.folder).resolve())}:
+            reason = reason.replace(f"{folder}/", "")
+        jobs.end(job.id, "failed", " ".join(reason.split()))
 
-def _tune(plan: ServicePlan, job: Job, stop: Callable[[], bool]) -> bool:
-    """Tune a job's image; whether it is done.
 
-    Raises:
-        LimeTunerError: it cannot be; says why.
-    """
-    timeout = job.settings.timeout
-    begun = time.monotonic()
-    spec = _spec(plan, job)
-    if timeout is not None:
-        spent = job.seconds + time.monotonic() - begun
-        left = max(_NO_TIME, timeout - spent)
-        spec = replace(spec, settings=replace(spec.settings, timeout=left))
-    ended = run_to_end(plan.machine, spec, stop)
-    if ended:
-        settle(plan.storage, {spec.name})  # somebody may have been killed in the middle of it
-    return ended
+def _crashing(studies: SharedStudies, row: StudyOverview) -> str | None:
+    """Why a study is given up whose trials fail, or whose workers die, one after the other."""
+    if row.trials.get("FAIL", 0) < _MOST_LOST:
+        return None
+    storage = studies.storage
+    trials = storage.get_all_trials(storage.get_study_id_from_name(row.study), deepcopy=False)
+    ended = [trial.state for trial in trials if trial.state.is_finished()]
+    if any(state != TrialState.FAIL for state in ended[-_MOST_LOST:]):
+        return None
+    return f"{_MOST_LOST} trials in a row were lost: the server's log may say why"
 
 
 def _spec(plan: ServicePlan, job: Job) -> StudySpec:

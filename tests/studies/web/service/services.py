@@ -59,7 +59,7 @@ def work_off(service: Service, trials: int = 8) -> int:
     count = 0
     while (job := jobs.claim("made up")) is not None:
         random_studies(service.storage, job.study, (job.key,), trials)
-        jobs.end(job.id, "made up", "done")
+        jobs.end(job.id, "done")
         count += 1
     jobs.close()
     return count

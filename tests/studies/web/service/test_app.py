@@ -134,7 +134,7 @@ def test_a_failure_has_its_reason(client: TestClient, service: Service) -> None:
     jobs = Jobs(service.storage)
     job = jobs.claim("w")
     assert job is not None
-    jobs.end(job.id, "w", "failed", "broken <picture>")
+    jobs.end(job.id, "failed", "broken <picture>")
     jobs.close()
     found = client.get("/api/studies/mine").json()
     assert (found["state"], found["reason"]) == ("failed", "i0: broken <picture>")

@@ -1,4 +1,4 @@
-"""Jobs: each is one worker's, and none is lost."""
+"""Jobs: each is prepared by one worker, then open for all, and none is lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import sqlalchemy
 
 from studies.records.jobs import Job, Jobs, JobSettings, NameTaken
 from studies.records.tables import JobRow
-from studies.storage.heartbeats import grace_seconds, heartbeat_seconds, job_grace_seconds
 
 SETTINGS = JobSettings(trials=5, timeout=60.0, reference="gradcam@0.3")
 
@@ -23,11 +22,12 @@ def _claimed(jobs: Jobs, worker: str) -> Job:
 
 
 def _silence(url: str) -> None:
-    """Let every heartbeat be too old."""
+    """Let every heartbeat that there is be too old."""
     long_ago = datetime(2020, 1, 1)
     engine = sqlalchemy.create_engine(url)
+    beating = JobRow.heartbeat_at.is_not(None)
     with engine.begin() as connection:
-        connection.execute(sqlalchemy.update(JobRow).values(heartbeat_at=long_ago))
+        connection.execute(sqlalchemy.update(JobRow).where(beating).values(heartbeat_at=long_ago))
     engine.dispose()
 
 
@@ -55,20 +55,20 @@ def test_every_job_goes_to_one_worker(any_database: str) -> None:
     jobs.close()
 
 
-def test_the_job_of_a_silent_worker_is_taken_over(any_database: str) -> None:
+def test_what_a_silent_worker_was_preparing_is_prepared_by_another(any_database: str) -> None:
     jobs = Jobs(any_database)
     jobs.add("study", ["x"], SETTINGS)
     first = _claimed(jobs, "first")
-    assert jobs.beat(first.id, "first", 12.5)
+    assert jobs.beat(first.id, "first")
     assert jobs.claim("second") is None
     _silence(any_database)
     again = _claimed(jobs, "second")
-    assert (again.id, again.attempts, again.seconds) == (first.id, 2, 12.5)
+    assert (again.id, again.state, again.attempts) == (first.id, "running", 2)
     # What the first one still says does not count.
-    assert not jobs.beat(first.id, "first", 99.0)
-    jobs.end(first.id, "first", "failed", "nonsense")
-    jobs.release(first.id, "first")
-    assert jobs.beat(first.id, "second", 13.0)
+    assert not jobs.beat(first.id, "first")
+    jobs.prepared(first.id, "first")
+    assert jobs.at_work() == []
+    assert jobs.beat(first.id, "second")
     _silence(any_database)
     _claimed(jobs, "third")
     _silence(any_database)
@@ -79,16 +79,33 @@ def test_the_job_of_a_silent_worker_is_taken_over(any_database: str) -> None:
     jobs.close()
 
 
+def test_a_prepared_job_is_open_for_all_until_it_ends(any_database: str) -> None:
+    jobs = Jobs(any_database)
+    jobs.add("study", ["x"], SETTINGS)
+    job = _claimed(jobs, "me")
+    jobs.prepared(job.id, "me")
+    jobs.spend(job.id, 12.5)
+    jobs.spend(job.id, 0.5)
+    _silence(any_database)
+    assert jobs.claim("you") is None
+    assert not jobs.beat(job.id, "me")  # there is nothing to be prepared
+    assert [(each.id, each.seconds) for each in jobs.at_work()] == [(job.id, 13.0)]
+    jobs.end(job.id, "done")
+    jobs.end(job.id, "failed", "too late")
+    assert jobs.at_work() == []
+    assert [(each.state, each.reason) for each in jobs.of("study")] == [("done", "")]
+    jobs.close()
+
+
 def test_released_jobs_are_no_attempts(any_database: str) -> None:
     jobs = Jobs(any_database)
     jobs.add("study", ["x"], SETTINGS)
     for number in range(5):
         job = _claimed(jobs, f"worker {number}")
-        jobs.release(job.id, f"worker {number}")
-    job = _claimed(jobs, "last")
-    assert job.attempts == 1
-    jobs.end(job.id, "last", "done")
-    assert [job.state for job in jobs.of("study")] == ["done"]
+        if number % 2:
+            jobs.prepared(job.id, f"worker {number}")  # its study was deleted
+        jobs.release(job.id)
+    assert _claimed(jobs, "last").attempts == 1
     jobs.close()
 
 
@@ -99,11 +116,13 @@ def test_cancelling_and_failing_end_a_study(any_database: str) -> None:
     running = _claimed(jobs, "me")
     jobs.cancel("one")
     assert {job.state for job in jobs.of("one")} == {"cancelled"}
-    assert not jobs.beat(running.id, "me", 1.0)  # which its worker notices
+    assert not jobs.beat(running.id, "me")
     failing, other = _claimed(jobs, "me"), _claimed(jobs, "you")
-    jobs.end(failing.id, "me", "failed", "no picture")
+    jobs.prepared(failing.id, "me")
+    jobs.end(failing.id, "failed", "no picture")
     assert [job.state for job in jobs.of("two")] == ["failed", "cancelled", "cancelled"]
-    assert not jobs.beat(other.id, "you", 1.0)
+    assert not jobs.beat(other.id, "you")
+    assert jobs.at_work() == []
     assert jobs.claim("me") is None
     jobs.close()
 
@@ -124,7 +143,3 @@ def test_names_are_taken_in_whatever_case(any_database: str) -> None:
             jobs.add(name, ["y"], SETTINGS)
     assert [job.key for job in jobs.everything()] == ["x"]
     jobs.close()
-
-
-def test_takeover_waits_until_the_trial_is_dead_too() -> None:
-    assert job_grace_seconds() > grace_seconds() + heartbeat_seconds()

@@ -46,7 +46,7 @@ def test_a_study_has_ended_when_its_last_image_has(any_database: str) -> None:
         jobs.add(study, [f"i{n}" for n in range(images)], JobSettings(5, None, "masks"))
     while (job := jobs.claim("w")) is not None:
         if job.study_name not in ("half/i1", "waiting/i0"):
-            jobs.end(job.id, "w", "done")
+            jobs.end(job.id, "done")
     for study, days in (("old", 8), ("half", 8), ("new", 6)):
         _ended(any_database, study, timedelta(days=days))
     assert jobs.ended_for(_WEEK) == ["old"]
