@@ -118,6 +118,8 @@ class ServiceWorker:
     def __init__(self, plan: ServicePlan, stop: Callable[[], bool]) -> None:
         self._plan, self._stop = plan, stop
         self._name = f"{socket.gethostname()[:60]}:{os.getpid()}:{token_hex(3)}"
+        self._studies = SharedStudies(plan.machine, _logger.warning)
+        self._jobs: Jobs
         self._last: str | None = None
 
     def prepare(self) -> None:
@@ -138,99 +140,95 @@ class ServiceWorker:
 
     def run(self, pause: Callable[[float], object] = time.sleep) -> None:
         """Work until stopped; a database that is away is waited for."""
-        jobs = until_reachable(lambda: Jobs(self._plan.storage), stop=self._stop, pause=pause)
-        studies = SharedStudies(self._plan.machine, _logger.warning)
+        self._jobs = until_reachable(lambda: Jobs(self._plan.storage), stop=self._stop, pause=pause)
         while not self._stop():
             try:
                 found = until_reachable(
-                    lambda: self._next(jobs, studies),
-                    stop=self._stop, told=_logger.warning, pause=pause,
-                )  # fmt: skip
+                    self._next, stop=self._stop, told=_logger.warning, pause=pause
+                )
                 if found is None:
                     pause(_IDLE_SECONDS)
                 else:
-                    work, job = found
-                    self._do(work, job, jobs)
+                    self._do(*found)
             except (*UNREACHABLE, StorageError) as error:
                 _logger.warning("the work was given up for now (%s)", error)
-                studies.forget()
+                self._studies.forget()
                 pause(_TROUBLE_SECONDS)
-        studies.close()
-        jobs.close()
+        self._studies.close()
+        self._jobs.close()
 
-    def _next(self, jobs: Jobs, studies: SharedStudies) -> tuple[_Work, Job] | None:
+    def _next(self) -> tuple[_Work, Job] | None:
         """What to do now, and for which job; jobs whose studies are in trouble are ended."""
-        at_work = {job.study_name: job for job in jobs.at_work()}
-        for name in studies.kept - at_work.keys():
-            studies.forget(name)
+        at_work = {job.study_name: job for job in self._jobs.at_work()}
+        for name in self._studies.kept - at_work.keys():
+            self._studies.forget(name)
         rows = overview(self._plan.storage, None, only=at_work.keys())
         for name in at_work.keys() - {row.study for row in rows}:
-            jobs.release(at_work[name].id)  # somebody has deleted its study
-        wanted = {need.study for need in studies.needs(rows)}
+            self._jobs.release(at_work[name].id)  # somebody has deleted its study
+        wanted = {need.study for need in self._studies.needs(rows)}
         alone: list[_Choice] = []
         shared: list[_Choice] = []
         for row in rows:
             name, job, running = row.study, at_work[row.study], row.trials.get("RUNNING", 0)
-            trouble = studies.refused.get(name) or _crashing(studies, row)
+            trouble = self._studies.refused.get(name) or _crashing(self._studies, row)
             timeout = job.settings.timeout
             over = name not in wanted or (timeout is not None and job.seconds >= timeout)
             if trouble is not None:
-                self._fail(jobs, job, trouble)
+                self._fail(job, trouble)
             elif not running:
                 alone.append(_Choice(not over, name != self._last, job.id, over, job))
             elif not over:
                 shared.append(_Choice(running, False, job.id, over, job))
             else:
-                studies.fail_stale_trials([row])
-        claimed = None if alone else jobs.claim(self._name)
+                self._studies.fail_stale_trials([row])
+        claimed = None if alone else self._jobs.claim(self._name)
         if claimed is not None:
-            return partial(self._make_study, jobs, claimed), claimed
+            return partial(self._make_study, claimed), claimed
         if not alone and not shared:
             return None
         chosen = min(alone or shared)
         self._last = chosen.job.study_name
         work = self._finish if chosen.is_over else self._run_trial
-        return partial(work, jobs, studies, chosen.job), chosen.job
+        return partial(work, chosen.job), chosen.job
 
-    def _do(self, work: _Work, job: Job, jobs: Jobs) -> None:
+    def _do(self, work: _Work, job: Job) -> None:
         begun = time.monotonic()
         try:
             work()
         except StorageError:
             raise  # nothing is wrong with the job
         except LimeTunerError as error:
-            self._fail(jobs, job, str(error))
+            self._fail(job, str(error))
         finally:
-            jobs.spend(job.id, time.monotonic() - begun)
+            self._jobs.spend(job.id, time.monotonic() - begun)
 
-    def _run_trial(self, jobs: Jobs, studies: SharedStudies, job: Job) -> None:
-        del jobs
-        studies.run(job.study_name, most=1, seconds=math.inf, stop=self._stop)
+    def _run_trial(self, job: Job) -> None:
+        self._studies.run(job.study_name, most=1, seconds=math.inf, stop=self._stop)
 
-    def _finish(self, jobs: Jobs, studies: SharedStudies, job: Job) -> None:
-        studies.finish(job.study_name)
-        if job.study_name not in studies.refused:
-            jobs.end(job.id, "done")
+    def _finish(self, job: Job) -> None:
+        self._studies.finish(job.study_name)
+        if job.study_name not in self._studies.refused:
+            self._jobs.end(job.id, "done")
 
-    def _make_study(self, jobs: Jobs, job: Job) -> None:
-        with self._beating(jobs, job):
+    def _make_study(self, job: Job) -> None:
+        with self._beating(job):
             try:
                 create(self._plan.machine, _spec(self._plan, job))
             except (*UNREACHABLE, StorageError):
                 with contextlib.suppress(*UNREACHABLE):  # it is late soon, and claimed again
-                    jobs.release(job.id)
+                    self._jobs.release(job.id)
                 raise
-        jobs.prepared(job.id, self._name)
+        self._jobs.prepared(job.id, self._name)
 
     @contextmanager
-    def _beating(self, jobs: Jobs, job: Job) -> Iterator[None]:
+    def _beating(self, job: Job) -> Iterator[None]:
         """Send heartbeats of a job that is being prepared."""
         over = threading.Event()
 
         def beat() -> None:
             while not over.wait(heartbeat_seconds()):
                 with contextlib.suppress(*UNREACHABLE):  # nobody else can take it now either
-                    jobs.beat(job.id, self._name)
+                    self._jobs.beat(job.id, self._name)
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -240,12 +238,12 @@ class ServiceWorker:
             over.set()
             thread.join()
 
-    def _fail(self, jobs: Jobs, job: Job, reason: str) -> None:
+    def _fail(self, job: Job, reason: str) -> None:
         _logger.warning("%s failed: %s", job.study_name, reason)
         # Where files lie on this machine is nobody's business.
         for folder in {self._plan.folder, str(Path(self._plan.folder).resolve())}:
             reason = reason.replace(f"{folder}/", "")
-        jobs.end(job.id, "failed", " ".join(reason.split()))
+        self._jobs.end(job.id, "failed", " ".join(reason.split()))
 
 
 def _crashing(studies: SharedStudies, row: StudyOverview) -> str | None:
