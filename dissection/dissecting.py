@@ -1,4 +1,4 @@
-"""The whole job: tables or networks → labelled units with all that is recorded of them."""
+"""The whole dissection: from tables or networks to labelled units, ready to be recorded."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from explainers.errors import InvalidInput
 
 __all__ = ["Probe", "dissect_networks", "dissect_tables", "imported_dissection"]
 
-_VERSION = 1  # of how labels are computed
-_SHEETS = 12  # contact sheets of a layer
+_VERSION = 1  # of the computation of labels
+_SHEETS = 12  # contact sheets a layer
 _PACKAGES = ("torch", "torchvision", "numpy", "open_clip_torch")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What networks are probed with.
+    """Images, concepts and settings that networks are probed with.
 
     Attributes:
         templates: prompts with ``{}`` for the concept.
@@ -62,7 +62,7 @@ class Probe:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """For the record."""
+        """Settings that are recorded with a dissection, as JSON values."""
         return {
             "clip_model": self.clip.short_name,
             "concepts_sha256": self.concepts.sha256,
@@ -83,10 +83,10 @@ def dissect_tables(
     """Label every layer of every network in the tables.
 
     Args:
-        class_names: of networks whose last layer has a unit for each.
+        class_names: by network, for networks whose last layer has a unit for each class.
 
     Raises:
-        InvalidInput: tables that do not belong together; too few images.
+        InvalidInput: the tables do not belong together, or have too few images.
     """
     by_model: dict[str, list[LayerDescription]] = {}
     for (model, layer), activations in tables.activations.items():
@@ -130,16 +130,17 @@ def dissect_networks(
     save: Path | None = None,
     on_progress: StepProgress = lambda step, share: None,
 ) -> list[Dissection]:
-    """Networks by name, with the pictures that activate their units.
+    """Label every chosen layer of some networks, with the pictures that activate units most.
 
     Args:
-        layers: of every network; none: the last three stages of each.
+        networks: by name.
+        layers: of every network; if empty, the last three stages of each.
         save: folder for features and activations as the reference implementation saves them.
 
     Raises:
-        InvalidInput: too few pictures; a layer that a network does not have, and what
-            :func:`dissection.probing.unit_activations` and the CLIP model refuse.
-        InvalidImage: a file that is no picture.
+        InvalidInput: there are too few pictures, a network lacks a layer, or
+            :func:`dissection.probing.unit_activations` or the CLIP model refuse their input.
+        InvalidImage: a file is no picture.
         MissingAsset: the CLIP model cannot be loaded.
     """
     images, least = len(probe.images.images), labelling.method.least_images
@@ -177,10 +178,10 @@ def dissect_networks(
 
 
 def imported_dissection(name: str, descriptions: Path) -> Dissection:
-    """Labels that another program has found, with its ``args.txt`` where there is one.
+    """A dissection from another program's labels, with its ``args.txt`` where there is one.
 
     Args:
-        name: what the network is called.
+        name: of the network.
 
     Raises:
         InvalidInput: see :func:`dissection.labels.read_descriptions`.
@@ -207,11 +208,11 @@ def _probed(
     on_progress: StepProgress,
 ) -> SavedFeatures:
     """Features and activations of the pictures, features of the concepts."""
-    for classifier in networks.values():  # before any work
+    for classifier in networks.values():  # before anything is computed
         check_layers(classifier, layers)
     chosen = {name: tuple(layers) or default_layers(c) for name, c in networks.items()}
     pictures = probe.images.images
-    # First, so that a missing CLIP model is an error before the networks are asked.
+    # First, so that a missing CLIP model is an error before the networks are run.
     texts = text_features(
         probe.clip, probe.concepts.words, templates=probe.templates, cache=cache,
         on_progress=partial(on_progress, "CLIP, concepts"),
@@ -237,7 +238,7 @@ def _packed(describe: Callable[[], LayerDescription]) -> bytes:
 
 
 def _labels_key(probing: Probing, concepts: Sequence[str], settings: object) -> str:
-    """Stands for everything that the labels of a layer depend on."""
+    """Cache key: a hash of everything that the labels of a layer depend on."""
     digest = hashlib.sha256(f"labels {_VERSION} {settings!r}".encode())
     digest.update(json.dumps(list(concepts)).encode())
     for table in (probing.images, probing.texts, probing.activations):

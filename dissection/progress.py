@@ -1,4 +1,4 @@
-"""How the functions of this package report how far they are."""
+"""Types of the functions that this package reports its progress to."""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
 """The exceptions of lime-tuner.
 
-LimeTunerError              anything a user can be told in one line (exit status 1)
-├── InvalidInput            what was asked for is wrong: a name, a value, a file (exit status 2)
-│   ├── InvalidImage        a file that is no readable picture
-│   ├── InvalidParameters   keyword arguments that lime cannot be called with
-│   └── UnsafePickle        a pickle that asks for more than LIME parameters need
-├── MissingAsset            a photograph or a weights file is nowhere to be found
-├── NotFinite               a network that answers NaN or infinity
+LimeTunerError              any error that is shown as one line (exit status 1)
+├── InvalidInput            a wrong name, value or file was given (exit status 2)
+│   ├── InvalidImage        a file is no readable picture
+│   ├── InvalidParameters   lime cannot be called with these keyword arguments
+│   └── UnsafePickle        a pickle refers to more than LIME parameters need
+├── MissingAsset            a photograph or a weights file was not found
+├── NotFinite               a network returns NaN or infinity
 ├── UnusableReference       a reference mask without an object, or without a background
-├── StorageError            a database or folder that cannot be used
-│   └── StorageAway         a database that does not answer just now: restarted, or out of reach
+├── StorageError            a database or folder cannot be used
+│   └── StorageAway         a database is temporarily unreachable, e.g. while it restarts
 └── SubmissionError         a grading server refuses, cannot be reached, or answers without a result
 
 A message says what was received, what was allowed, and what to do next.
@@ -39,7 +39,7 @@ class LimeTunerError(Exception):
 
 
 class InvalidInput(LimeTunerError):
-    """The call itself was wrong."""
+    """A wrong name, value or file was given."""
 
     exit_status = 2
 
@@ -57,15 +57,15 @@ class UnsafePickle(InvalidInput):
 
 
 class MissingAsset(LimeTunerError):
-    """A file that was found in none of the places searched."""
+    """A photograph or a weights file that was not found."""
 
 
 class NotFinite(LimeTunerError):
-    """A network whose answers are no numbers."""
+    """A network that returns NaN or infinity."""
 
 
 class UnusableReference(LimeTunerError):
-    """A reference mask that nothing can be scored against."""
+    """A reference mask that is empty or covers the whole image."""
 
 
 class StorageError(LimeTunerError):
@@ -73,7 +73,7 @@ class StorageError(LimeTunerError):
 
 
 class StorageAway(StorageError):
-    """A database that does not answer just now."""
+    """A database that is temporarily unreachable."""
 
 
 class SubmissionError(LimeTunerError):

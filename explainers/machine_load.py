@@ -1,4 +1,4 @@
-"""How much of the machine others used while something was timed."""
+"""CPU use by other processes while something is timed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import psutil
 __all__ = ["BUSY", "LoadMeter", "busy_sentence"]
 
 BUSY = 0.1
-"""Share from which timings are not to be trusted: PyTorch's threads wait for each other after every
-layer, so one busy neighbour on a small machine makes it several times slower."""
+"""Share of the CPU used by others from which on timings are unreliable: PyTorch's threads wait for
+each other after every layer, so one busy core makes a small machine several times slower."""
 
 _Seconds = tuple[float, float, float]
 
 
 def busy_sentence(share: float | None) -> str | None:
-    """What to say beside seconds that were measured while others used the machine.
+    """The warning to show beside timings, if other processes used the machine meanwhile.
 
     Args:
-        share: :meth:`LoadMeter.others_share` of the time of measuring.
+        share: :meth:`LoadMeter.others_share` during the timing.
 
     Returns:
-        ``None`` where they may be trusted, as far as is known.
+        ``None`` where the share is unknown or below :data:`BUSY`.
     """
     if share is None or share < BUSY:
         return None
@@ -33,29 +33,29 @@ def busy_sentence(share: float | None) -> str | None:
 
 
 class LoadMeter:
-    """Counts from when it is made."""
+    """Measures the CPU use of other processes since the object was created."""
 
     def __init__(self) -> None:
         self._before = _cpu_seconds()
 
     def others_share(self) -> float | None:
-        """Share of all processors' time that other processes have used, in [0, 1].
+        """Share of the CPU time of all cores that other processes used, in [0, 1].
 
-        ``None`` before the processors' clocks have moved.
+        ``None`` before the system's CPU counters have advanced.
         """
         pairs = zip(self._before, _cpu_seconds(), strict=True)
         had, used, own = (late - early for early, late in pairs)
         return min(1.0, max(0.0, used - own) / had) if had > 0 else None
 
     def was_quiet(self) -> bool:
-        """Whether timings may be trusted, as far as is known."""
+        """Whether the share is unknown or below :data:`BUSY`."""
         share = self.others_share()
         return share is None or share < BUSY
 
 
 def _cpu_seconds() -> _Seconds:
-    """Seconds that the processors had, that anybody used, that we and our children used."""
+    """CPU seconds: of all cores, used by any process, used by this process and its children."""
     times = psutil.cpu_times()
-    had = sum(times[:8])  # what Linux lists after that, guests had, is counted before
+    had = sum(times[:8])  # the guest times that follow on Linux are part of these
     idle = times.idle + getattr(times, "iowait", 0.0)
     return had, had - idle, sum(os.times()[:4])

@@ -45,7 +45,7 @@ class MaskRule:
 
 
 MASK_RULE = MaskRule()
-"""What the grading protocol reads: the five heaviest positive superpixels of the top label."""
+"""The grading protocol's rule: the five heaviest positive superpixels of the top label."""
 
 
 def selected_superpixels(
@@ -143,10 +143,10 @@ def mask_to_text(mask: NDArray[np.bool_]) -> str:
 
 
 def mask_from_text(text: str) -> NDArray[np.bool_]:
-    """The inverse of :func:`mask_to_text`.
+    """The inverse of :func:`mask_to_text`, (H, W) bool.
 
     Raises:
-        StorageError: it is damaged.
+        StorageError: the text is no PNG in base64.
     """
     try:
         with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
@@ -164,7 +164,7 @@ def coverage(mask: NDArray[np.bool_]) -> float:
 def stored_coverage(reference: Mapping[str, Any] | None) -> float | None:
     """The coverage of a study's attribute ``reference``; ``None`` where it keeps no mask.
 
-    Also where that mask is damaged: whoever needs the mask itself says so.
+    Also ``None`` where that mask is damaged: code that reads the mask itself raises.
     """
     text = (reference or {}).get("mask_png")
     if text is None:
@@ -173,5 +173,5 @@ def stored_coverage(reference: Mapping[str, Any] | None) -> float | None:
         mask = mask_from_text(text)
     except StorageError:
         return None
-    # Without a reference an empty mask is kept.
+    # Studies without a reference store an empty mask.
     return round(coverage(mask), 4) if mask.any() else None

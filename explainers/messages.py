@@ -1,4 +1,4 @@
-"""Texts for people: foreign text made safe to show, warnings given once, lists shortened."""
+"""Texts for users: making foreign text safe to show, warning once, shortening lists."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = [
 ]
 
 _SHOWN = 3
-_MOST = 4096  # a service may run for months
+_MOST = 4096  # remembered lines: bounds the memory of a service that runs for months
 _warned: set[str] = set()
 
 
 def shortened(texts: Sequence[str], most: int = _SHOWN) -> str:
-    """The first few, and how many more there are."""
+    """The first ``most`` texts, and how many more there are."""
     more = len(texts) - most
     return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
 
@@ -28,8 +28,8 @@ def shortened(texts: Sequence[str], most: int = _SHOWN) -> str:
 def one_line(text: str, limit: int = 120) -> str:
     """The text in one line of at most ``limit`` characters.
 
-    Whatever a terminal could take for a command, what turns the direction of writing, and what no
-    encoding has (half a surrogate pair) becomes a space.
+    Control characters of terminals, characters that change the direction of writing, and halves of
+    surrogate pairs, which cannot be encoded, become spaces.
     """
     printable = "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(printable.split())
@@ -37,9 +37,9 @@ def one_line(text: str, limit: int = 120) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""The text with its line breaks; anything else that is not printable as ``\x1b``, ``\u202e``.
+    r"""The text with its line breaks; other unprintable characters as ``\x1b``, ``\u202e``.
 
-    For logs: a traceback stays readable, and what was sent can be told.
+    For logs: tracebacks stay readable, and the original characters can be recovered.
     """
     return "".join(
         each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text
@@ -47,7 +47,7 @@ def escaped(text: str) -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """Type and text of somebody else's exception, in one line of at most 200 characters."""
+    """Type and text of an exception, in one line of at most 200 characters."""
     kind, text = type(error).__name__, str(error)
     return one_line(f"{kind}: {text}" if text.strip() else kind, 200)
 
@@ -56,7 +56,7 @@ def warn_once(logger: logging.Logger, line: str, subject: str | None = None) -> 
     """Log a warning once in a process; as information in worker processes, whose parent warned.
 
     Args:
-        subject: equal for two lines of which the second says nothing new; by default the line.
+        subject: a line is logged only if its subject is new; by default the line itself.
     """
     subject = subject or line
     if subject not in _warned:

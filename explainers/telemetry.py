@@ -6,7 +6,7 @@ import os
 
 __all__ = ["switch_off_telemetry"]
 
-# ONNX Runtime looks at its own when it is imported, and from then on goes by what it was.
+# ONNX Runtime reads its variable once, when it is imported.
 _SWITCHES = {"ORT_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 

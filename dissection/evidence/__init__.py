@@ -1,4 +1,4 @@
-"""Which units, and so which concepts, speak for a class inside an explanation's mask."""
+"""Units and concepts with evidence for a class inside an explanation's mask."""
 
 from __future__ import annotations
 

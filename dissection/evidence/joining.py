@@ -1,4 +1,4 @@
-"""Tuned explanations in a storage, joined with the units of the network that they explain."""
+"""Joining a storage's tuned explanations with the units of the network that they explain."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from studies.records.tables import DissectedLayerRow, DissectionRow, EvidenceRow
 
 __all__ = ["join_explanations"]
 
-_UNITS = 20  # of an image whose numbers are kept
+_UNITS = 20  # of an image and layer that are recorded
 
 
 def join_explanations(storage: str, classifier: Classifier) -> int:
-    """Record, for each tuned explanation in the newest comparison by a dissected network, which
-    units and concepts speak for the class inside its mask.
+    """Record, for each tuned explanation in the newest comparison of a dissected network, the units
+    and concepts with evidence for the class inside its mask.
 
-    Labels that survive count, where there are p-values, else all.
+    Where there are p-values, only labels that survive count.
 
     Returns:
-        How many images were joined; 0 where there is no comparison, or no dissection.
+        Number of images that were joined; 0 where there is no comparison, or no dissection.
 
     Raises:
         StorageError: the storage cannot be read or written.
@@ -49,7 +49,7 @@ def join_explanations(storage: str, classifier: Classifier) -> int:
 
 
 def _labels(classifier: Classifier, dissection: Dissection) -> dict[str, list[str | None]]:
-    """Concepts of the units that count, for every layer with feature maps."""
+    """Label of every unit, ``None`` where it does not count, by layer with feature maps."""
     rule = best_rule(dissection.layers)
     labels = {}
     for layer in dissection.layers:
@@ -62,7 +62,7 @@ def _labels(classifier: Classifier, dissection: Dissection) -> dict[str, list[st
 def _of_image(
     classifier: Classifier, labels: Mapping[str, Sequence[str | None]], image: ComparedImage
 ) -> list[MaskEvidence]:
-    """One for each layer; none where the image has no tuned explanation with a proper mask."""
+    """Evidence in each layer; empty if the image has no tuned explanation with a usable mask."""
     explanations = (each.explanation for each in image.comparison.explanations)
     tuned = next((each for each in explanations if each.method == LIME_TUNED), None)
     if tuned is None or not tuned.mask.any() or tuned.mask.all():
@@ -80,8 +80,8 @@ def _record(storage: str, model: str, evidence: Mapping[int, Sequence[MaskEviden
     """Record evidence beside the newest dissection of a network.
 
     Args:
-        evidence: by the number of the image's row, one for each layer. What was recorded of the
-            same layer and image is replaced.
+        evidence: by number of the image's row, one for each layer. It replaces earlier records of
+            the same layer and image.
     """
     newest = sqlalchemy.select(sqlalchemy.func.max(DissectionRow.id)).where(
         DissectionRow.model == model

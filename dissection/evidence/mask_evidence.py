@@ -1,4 +1,4 @@
-"""Which units, and so which concepts, speak for a class inside an explanation's mask.
+"""Units and concepts with evidence for a class inside an explanation's mask.
 
 For a feature map A (U, h, w) and the logit y of a class, with G = dy/dA:
 
@@ -6,8 +6,8 @@ For a feature map A (U, h, w) and the logit y of a class, with G = dy/dA:
   each cell the mask covers, *outside* it the mean over the rest;
 - its *effect* is the sum of G over cells: how the logit would change if the unit's activation were
   one higher everywhere;
-- its *contrast* is (inside - outside) × effect: does what distinguishes the mask speak for the
-  class?
+- its *contrast* is (inside - outside) × effect: above 0 where the unit's difference between mask
+  and rest raises the logit;
 - its *evidence* is A × G, summed over the cells inside and outside. Where the rest of the network
   is linear (the last stage of ResNet and MobileNet: average, then a linear layer) all evidence adds
   up to the logit without its bias; elsewhere that is a first-order approximation (gradient × input,
@@ -29,15 +29,15 @@ from explainers.errors import InvalidInput
 
 __all__ = ["MaskEvidence", "UnitEvidence", "mask_evidence"]
 
-_NAMED = 3
+_NAMED = 3  # concepts in the sentence
 
 
 @dataclass(frozen=True)
 class UnitEvidence:
-    """Of one unit in one image.
+    """The evidence of one unit for a class in one image.
 
     Attributes:
-        concept: its label; ``None`` where it has none that counts.
+        concept: label of the unit; ``None`` where it has none that counts.
         inside, outside: mean activation.
         effect: change of the logit per unit of activation.
         evidence_inside, evidence_outside: sums of activation × gradient.
@@ -59,9 +59,10 @@ class UnitEvidence:
 
 @dataclass(frozen=True)
 class MaskEvidence:
-    """Of one image's mask.
+    """The evidence of a layer's units for a class, inside and outside the mask of one image.
 
     Attributes:
+        key: of the image.
         units: all of the layer, those of the largest contrast first.
     """
 
@@ -72,22 +73,22 @@ class MaskEvidence:
 
     @property
     def for_the_class(self) -> float:
-        """All evidence for the class, inside and outside."""
+        """Sum of all positive evidence, inside and outside."""
         return sum(
             max(0.0, value) for u in self.units for value in (u.evidence_inside, u.evidence_outside)
         )
 
     @property
     def inside_share(self) -> float:
-        """Share of it that lies inside the mask, in [0, 1]; 0 where there is none."""
+        """Share of :attr:`for_the_class` inside the mask, in [0, 1]; 0 where there is none."""
         total = self.for_the_class
         inside = sum(max(0.0, unit.evidence_inside) for unit in self.units)
         return inside / total if total > 0 else 0.0
 
     @property
     def concept_shares(self) -> Mapping[str, float]:
-        """Share of it inside the mask by concept, of units with positive contrast and evidence;
-        the largest first."""
+        """Share of :attr:`for_the_class` inside the mask by concept, the largest first; only of
+        units with positive contrast and evidence."""
         total = self.for_the_class
         shares: dict[str, float] = {}
         for unit in self.units:
@@ -97,7 +98,7 @@ class MaskEvidence:
 
     @property
     def sentence(self) -> str:
-        """What the units say, for readers."""
+        """The result as a sentence for the report."""
         best = dict(list(self.concept_shares.items())[:_NAMED])
         if not best:
             return (
@@ -105,15 +106,12 @@ class MaskEvidence:
                 "inside the mask; no labelled unit sets it apart."
             )
         names = ", ".join(f"'{name}'" for name in best)
-        carried = _percent(sum(best.values()))
+        share = sum(best.values())
+        carried = f"{share:.0%}" if share >= 0.01 else "less than 1%"
         return (
             f"{self.key}: units for {names} inside the mask carry {carried} of the "
             f"evidence for {self.class_name}; {self.inside_share:.0%} of it lies inside."
         )
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 or share == 0 else "less than 1%"
 
 
 def mask_evidence(
@@ -126,17 +124,18 @@ def mask_evidence(
     key: str,
     concepts: Sequence[str | None],
 ) -> MaskEvidence:
-    """Which units of a layer speak for a class, inside a mask and outside.
+    """Evidence of a layer's units for a class, inside and outside a mask.
 
     Args:
         image: (H, W, 3) uint8.
-        mask: (H, W) bool, with and without pixels.
+        mask: (H, W) bool, neither empty nor full.
         class_index: of the logit.
+        key: of the image, for messages.
         concepts: label of every unit, ``None`` where it has none.
 
     Raises:
         InvalidInput: the layer does not exist, has no feature maps or another number of units, or
-            the mask is empty or full.
+            the mask is empty or full, or of another shape.
     """
     check_layers(classifier, [layer])
     if mask.shape != image.shape[:2] or not mask.any() or mask.all():
@@ -176,7 +175,7 @@ def mask_evidence(
 def _maps(
     classifier: Classifier, image: NDArray[np.uint8], layer: str, class_index: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The layer's feature maps, (U, h, w), and the gradient of the logit by them, in float64."""
+    """(U, h, w) feature maps of the layer, and the logit's gradient by them, both float64."""
     kept: list[torch.Tensor] = []
 
     def watched(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Units of a layer → concepts, with how sure each label is."""
+"""Labelling the units of a layer with concepts, and measuring how reliable each label is."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Labelling:
     """How units are labelled.
 
     Attributes:
-        top: concepts kept of each unit.
-        permutations: random orders of the images drawn for the p-values; 0: none.
-        bootstrap: samples of the images drawn for the stability and, once, for how labels change
-            with the number of images; 0: none.
-        level: of false discoveries, in (0, 1).
+        top: number of concepts that are kept for each unit.
+        permutations: random orders of the images for the p-values; 0: no p-values.
+        bootstrap: samples of the images for the stability; 0: no stability, and no comparison of
+            labels by number of images.
+        level: accepted rate of false discoveries, in (0, 1).
 
     Raises:
-        InvalidInput: a value that makes no sense.
+        InvalidInput: a value is outside its range.
     """
 
     method: Similarity = field(default_factory=lambda: similarity_method("soft_wpmi"))
@@ -51,7 +51,7 @@ class Labelling:
 
     @property
     def settings(self) -> dict[str, object]:
-        """For the record."""
+        """Settings that are recorded with a dissection, as JSON values."""
         names = ("top", "permutations", "bootstrap", "level", "seed")
         return {"similarity": self.method.name, **{name: getattr(self, name) for name in names}}
 
@@ -69,11 +69,12 @@ def describe_layer(
     """Label every unit of a layer.
 
     Args:
-        probing: of the layer's units and of ``concepts``.
-        class_names: of the network, to compare with where the layer has a unit for each.
+        probing: tables of the layer's units and of ``concepts``.
+        class_names: of the network; compared with the labels where the layer has a unit for each.
 
     Raises:
-        InvalidInput: names of concepts and their features differ in number; too few images.
+        InvalidInput: names of concepts and their features differ in number, or there are too few
+            images.
     """
     if len(concepts) != len(probing.texts):
         raise InvalidInput(
@@ -122,7 +123,7 @@ def describe_layer(
 def class_truth(
     scores: UnitSimilarity, concepts: Sequence[str], class_names: Sequence[str]
 ) -> ClassTruth | None:
-    """Compare labels with class names.
+    """Compare the labels of units that stand for classes with the names of these.
 
     Args:
         scores: of a layer with a unit for every class, in order.

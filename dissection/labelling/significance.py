@@ -1,15 +1,15 @@
-"""How sure a label is: a null distribution, and false discoveries.
+"""Significance of labels: permutation tests, and rates of false discoveries.
 
-**Null.** Under the hypothesis that a unit has nothing to do with what the images show, its
-activations could belong to the images in any order. Random orders give, for every concept, the mean
+**Null.** Under the hypothesis that a unit's activations are unrelated to what the images show, they
+could belong to the images in any order. Random orders give, for every concept, the mean
 and the spread of the similarity under the hypothesis. The statistic of a unit is its label's
 similarity in these units, z = (s - mean) / spread; its p-value is the share of orders whose
 *highest* z over all concepts is at least as high (with one added to both counts, never zero:
 Phipson & Smyth 2010). So the choice among concepts is accounted for, whatever rule made it, and a
 concept that is similar to everything is worth no more than another.
 
-The similarity itself would be no good statistic: soft WPMI cannot exceed the logarithm of the
-number of units, and where concepts are well separated noise comes as near to that as the truth.
+The similarity itself would be a poor statistic: soft WPMI cannot exceed the logarithm of the number
+of units, and where concepts are well separated noise comes as near to that as a true label.
 
 Where a similarity uses nothing but the order of the activations, and ties are broken by chance,
 the null is the same for every unit: one set of orders serves all. Otherwise each unit has its own.
@@ -29,7 +29,7 @@ from dissection.similarity import Probing, Similarity
 
 __all__ = ["false_discovery_rates", "p_values"]
 
-_COLUMNS = 2048  # activations in a random order, held at a time
+_COLUMNS = 2048  # random orders of a unit's activations that are held at a time
 _LEAST_SPREAD = 1e-12
 
 
@@ -45,7 +45,7 @@ def p_values(
     seed: int,
     on_progress: Progress = lambda share: None,
 ) -> NDArray[np.float64]:
-    """Of each unit's label.
+    """The p-value of each unit's label, by the test described above.
 
     Args:
         scores: (U,) similarity of the label.
@@ -92,14 +92,14 @@ def _standardised(
     marginal: torch.Tensor | None,
     on_progress: Progress = lambda share: None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """z of G groups, each with M orders of its own and L labels to be judged by them.
+    """z of G groups, each with M random orders and L labels that are compared with them.
 
     Args:
-        null: its units are the orders, G × M.
+        null: its G × M units are the orders.
         scores, labels: (G, L).
 
     Returns:
-        (G, M) the highest z of each order over all concepts, (G, L) z of the labels.
+        The highest z of each order over all concepts, (G, M), and z of the labels, (G, L).
     """
     groups = len(labels)
     highest = torch.full((groups, null.activations.shape[1] // groups), -torch.inf)

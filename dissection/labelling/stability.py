@@ -1,4 +1,4 @@
-"""How labels change with other, or fewer, probing images."""
+"""Stability of labels under other, or fewer, probing images."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def bootstrap_labels(
 def agreement_by_size(
     method: Similarity, probing: Probing, labels: torch.Tensor, *, seed: int
 ) -> tuple[tuple[int, float], ...]:
-    """Share of the layer's labels that fewer, randomly drawn images give already.
+    """Share of the layer's labels that are the same with fewer, randomly drawn images.
 
     A similarity of the ``top_k`` most activating images compares at most half of a small set.
 
     Args:
-        labels: (U,) int64 of all images; -1 for dead units, which do not count.
+        labels: (U,) int64 from all images; -1 for dead units, which do not count.
 
     Returns:
         (images, share in [0, 1]) for every size below the number of images that the similarity can

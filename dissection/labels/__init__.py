@@ -1,4 +1,4 @@
-"""Labels of units: what they are, how they are counted and compared, files and records of them.
+"""Labels of units: values, counts and comparisons, files and records.
 
 No module here imports torch.
 """

@@ -1,8 +1,8 @@
-"""What kind of thing a concept is: a documented rule over word lists, no judgement by unit.
+"""The category of a concept, by lists of words.
 
-The lists lie in ``data/categories.toml``. The first that has the concept decides, or has its last
-word (``polar bear`` is a ``bear``), or that word in the singular; what is in none is ``object or
-other``, most of them objects.
+The lists are in ``data/categories.toml``. The first list decides that has the concept, or else its
+last word (``polar bear`` is a ``bear``), or that word in the singular. Concepts in no list are
+``object or other``; most of them are objects.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CATEGORIES = ("animal", "scene", "part", "material", "texture", "pattern", "colo
 
 
 def category(concept: str) -> str:
-    """One of :data:`CATEGORIES`."""
+    """The category of a concept, one of :data:`CATEGORIES`."""
     words = concept.casefold().replace("_", " ").split()
     if not words:
         return OTHER

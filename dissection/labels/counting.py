@@ -1,4 +1,4 @@
-"""Which concepts layers and networks have learned, how many units each, and what is shared.
+"""Counting units by concept in layers and networks, and comparing networks by their concepts.
 
 Everything counts *labelled units*, chosen by a rule that every table names:
 
@@ -32,13 +32,14 @@ ALL, SURVIVING = "all", "surviving"
 
 @dataclass(frozen=True)
 class LayerConcepts:
-    """What a layer has learned.
+    """Concepts of a layer's counted units.
 
     Attributes:
-        units: living and counted; ``dead`` ones are not among them.
+        units: number of counted units, all of them living.
+        dead: number of dead units.
         counts: counted units by concept, most units first.
-        effective: exp of the entropy of units over concepts: as many concepts of equal weight
-            would be as diverse.
+        effective: exp of the entropy of units over concepts: the number of equally frequent
+            concepts of the same entropy.
         specialisation: counted units per distinct concept; 1 where each has its own.
         highest: the most similar counted unit.
     """
@@ -53,24 +54,24 @@ class LayerConcepts:
 
     @property
     def distinct(self) -> int:
-        """Different concepts of the counted units."""
+        """Number of different concepts of the counted units."""
         return len(self.counts)
 
     def most(self, count: int) -> str:
-        """Concepts of most units with their numbers of units, as text."""
+        """The ``count`` concepts of most units with their numbers of units, as text."""
         return ", ".join(f"{name} ({units})" for name, units in list(self.counts.items())[:count])
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Concepts of two networks.
+    """Concepts that two networks share.
 
     Attributes:
         shared, only_first, only_second: names, those of most units first.
-        jaccard: shared concepts among all of both.
-        low, high: 95 % interval of that share, taking the concepts that either names for a sample
-            of all it might name (Wilson 1927). Resampling units instead would not do: units drawn
-            twice name fewer concepts, and the estimate falls outside of its own interval.
+        jaccard: share of the shared concepts among all of both.
+        low, high: 95 % interval of ``jaccard`` (Wilson 1927), taking the concepts of both for a
+            sample of all possible ones. Resampling units would be wrong: units drawn twice name
+            fewer concepts, so the estimate would lie outside of its own interval.
     """
 
     shared: tuple[str, ...]
@@ -85,7 +86,7 @@ def counted_units(layer: LayerDescription, rule: str) -> list[Unit]:
     """The units that a rule counts, in order of number.
 
     Raises:
-        InvalidInput: no such rule, or the layer has no p-values and the rule needs them.
+        InvalidInput: there is no such rule, or it needs p-values and the layer has none.
     """
     if rule == ALL:
         return layer.living
@@ -118,7 +119,7 @@ def concept_counts(layers: Sequence[LayerDescription], rule: str = ALL) -> dict[
 
 
 def layer_concepts(layer: LayerDescription, rule: str = ALL) -> LayerConcepts:
-    """What a layer has learned."""
+    """Count the concepts of a layer's units."""
     counted, counts = counted_units(layer, rule), concept_counts([layer], rule)
     return LayerConcepts(
         layer=layer.layer,
@@ -154,7 +155,7 @@ def dissection_document(dissection: Dissection) -> dict[str, Any]:
 def overlap(
     first: Sequence[LayerDescription], second: Sequence[LayerDescription], rule: str = ALL
 ) -> Overlap:
-    """Which concepts two networks, or parts of them, share."""
+    """Compare the concepts of two networks, or parts of them."""
     one, other = Counter(concept_counts(first, rule)), Counter(concept_counts(second, rule))
     order = sorted(one + other, key=lambda name: (-one[name] - other[name], name))
     shared = tuple(name for name in order if name in one and name in other)

@@ -1,5 +1,5 @@
-"""``descriptions.csv`` and ``args.txt``, as the reference implementation of CLIP-Dissect writes
-them: what was found, and with which settings."""
+"""Labels and settings in ``descriptions.csv`` and ``args.txt``, as written by the reference
+implementation of CLIP-Dissect."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _OURS = ("gap", "p", "q", "stability", "survives", "further")
 
 
 def read_descriptions(path: Path, model: str) -> list[LayerDescription]:
-    """The labels of a ``descriptions.csv``, layer by layer; further columns are passed over.
+    """Read the labels of a ``descriptions.csv``, layer by layer; further columns are ignored.
 
     Args:
         path: the file, or the folder it lies in.
-        model: what the network is called.
+        model: name of the network.
 
     Raises:
-        InvalidInput: no such file, a column is missing, or a value is not what it should be.
+        InvalidInput: there is no such file, a column is missing, or a value is wrong.
     """
     path = path / "descriptions.csv" if path.is_dir() else path
     units: dict[str, dict[int, Unit]] = {}
@@ -62,7 +62,7 @@ def read_descriptions(path: Path, model: str) -> list[LayerDescription]:
 
 
 def read_arguments(descriptions: Path) -> dict[str, Any]:
-    """The ``args.txt`` beside a ``descriptions.csv``; empty where there is none to be read."""
+    """Read the ``args.txt`` beside a ``descriptions.csv``; empty where none can be read."""
     folder = descriptions if descriptions.is_dir() else descriptions.parent
     try:
         found = json.loads((folder / "args.txt").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Dissected networks, to and from the tables beside the studies."""
+"""Writing dissected networks to the tables beside the studies, and reading them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from studies.records.tables import DissectedLayerRow, DissectionRow, UnitRow
 
 __all__ = ["Dissection", "RecordedEvidence", "add_dissection", "latest_dissections"]
 
-_LONGEST = 255  # of a concept in the table; the list beside it has all of it
+_LONGEST = 255  # characters of a concept in its column; the JSON list has all of them
 
-# Columns of the same name and value as an attribute.
+# Columns with the name and the value of an attribute.
 _DISSECTION = (
     "model", "classifier_sha256", "probe", "probe_sha256", "images", "concept_list", "concepts",
     "similarity",
@@ -30,7 +30,7 @@ _LABEL = ("p", "q", "stability", "survives")
 
 @dataclass(frozen=True)
 class RecordedEvidence:
-    """What is kept of a :class:`dissection.evidence.MaskEvidence`.
+    """The recorded part of a :class:`dissection.evidence.MaskEvidence`.
 
     Attributes:
         concepts: share of the evidence for the class that lies inside the mask, by concept.
@@ -48,15 +48,15 @@ class Dissection:
     """A dissected network.
 
     Attributes:
-        at: UTC.
-        model: what the network is called, and distinguished from others by.
-        layers: in the order they were asked for.
+        at: time, in UTC.
+        model: name of the network, which identifies it.
+        layers: in the order in which they were chosen.
         probe: name of the folder of probing images.
         concept_list: name of the list; ``concepts`` is its length.
         classifier_sha256, probe_sha256, images, concepts: ``None`` where labels were read from
             another program's table.
-        sheets: by (layer, unit), JPEG files of the images that activate a unit most.
-        evidence: of tuned explanations by the same network, where they were joined.
+        sheets: JPEG files of the images that activate a unit most, by (layer, unit).
+        evidence: for tuned explanations of the same network, where they were joined.
     """
 
     at: datetime
@@ -76,7 +76,7 @@ class Dissection:
 
 
 def add_dissection(storage: str, dissection: Dissection) -> None:
-    """Record a network, all of it or nothing.
+    """Record a dissected network in one transaction.
 
     Raises:
         StorageError: the database cannot be written.
@@ -109,7 +109,7 @@ def add_dissection(storage: str, dissection: Dissection) -> None:
 
 
 def latest_dissections(storage: str) -> list[Dissection]:
-    """The newest of every network, by the networks' names.
+    """The newest dissection of every network, sorted by the networks' names.
 
     Raises:
         StorageError: the database cannot be read.

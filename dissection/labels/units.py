@@ -1,4 +1,4 @@
-"""Labelled units of a layer, as they are shown, counted and recorded."""
+"""Values for labelled units and layers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Unit:
     """A unit with its best concepts.
 
     Attributes:
-        concepts: the best, best first; empty for a dead unit.
-        scores: of these.
-        p: of the first; ``None`` where it was not computed.
+        concepts: the most similar, best first; empty for a dead unit.
+        scores: similarities of these.
+        p: p-value of the first; ``None`` where it was not computed.
         q: ``p`` adjusted for all units of the layer (Benjamini-Hochberg).
         stability: share of bootstrap samples that give the same first concept.
         survives: ``q`` is within the level asked for; ``None`` where there is no ``q``.
@@ -32,22 +32,22 @@ class Unit:
 
     @property
     def dead(self) -> bool:
-        """Its activation is the same for all images, so it has no label."""
+        """Whether its activation is the same for all images, so that it has no label."""
         return not self.concepts
 
     @property
     def concept(self) -> str | None:
-        """Its label."""
+        """The label; ``None`` for a dead unit."""
         return self.concepts[0] if self.concepts else None
 
     @property
     def similarity(self) -> float | None:
-        """Of its label."""
+        """Similarity of the label; ``None`` for a dead unit."""
         return self.scores[0] if self.scores else None
 
     @property
     def gap(self) -> float | None:
-        """From the first concept to the second; ``None`` where there is no second."""
+        """Similarity of the first concept minus that of the second, if there is a second."""
         return self.scores[0] - self.scores[1] if len(self.scores) > 1 else None
 
     @property
@@ -63,14 +63,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class ClassTruth:
-    """How good labels are where the truth is known: units that stand for classes.
+    """Accuracy of labels where the truth is known: units that stand for classes.
 
-    CLIP-Dissect (Oikarinen & Weng 2023), table 2: the units of a classifier's last layer should be
-    called by their own class's name. Counted are living units whose class is among the concepts.
+    CLIP-Dissect (Oikarinen & Weng 2023), table 2: the label of a unit in a classifier's last layer
+    should be the name of its class. Counted are living units whose class is among the concepts.
 
     Attributes:
-        units: how many.
-        top1, top5: share whose class is the first concept, is among the first five.
+        units: number of counted units.
+        top1, top5: share whose class is the first concept, or among the first five.
         mean_rank: of the class among all concepts; 1 is best.
     """
 
@@ -86,9 +86,9 @@ class LayerDescription:
 
     Attributes:
         model, layer: names.
-        level: of false discoveries that ``Unit.survives`` stands for.
-        by_size: (number of probing images, share of the labels that so many give already).
-        truth: of a layer whose units stand for classes.
+        level: rate of false discoveries that ``Unit.survives`` refers to.
+        by_size: (number of probing images, share of the labels that are the same with so many).
+        truth: accuracy of the labels, of a layer whose units stand for classes.
     """
 
     model: str
@@ -109,7 +109,7 @@ class LayerDescription:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> LayerDescription:
-        """What :meth:`to_json` gave."""
+        """The inverse of :meth:`to_json`."""
         units = tuple(
             Unit(**{**unit, **{name: tuple(unit[name]) for name in ("concepts", "scores")}})
             for unit in document["units"]

@@ -1,7 +1,7 @@
-"""What networks are probed with, pictures and concepts, and the tables that come of it.
+"""Pictures and concepts that networks are probed with, and the tables computed from them.
 
-Pictures and concepts are encoded by a CLIP model, and the units of networks give their activations
-for the pictures; the tables may also have been saved before.
+A CLIP model encodes pictures and concepts, and networks give the activations of their units for the
+pictures. The tables may also be read from files.
 """
 
 from __future__ import annotations

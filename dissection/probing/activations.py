@@ -25,7 +25,7 @@ __all__ = ["activation_maps", "unit_activations"]
 _POOLINGS = ("mean", "max")  # how the cells of a feature map become one number
 _TOKENS = ("cls", "mean")  # which token of a transformer's sequence is taken
 _BATCH = 32
-_DECODERS = 4  # processes that read pictures for a GPU; a processor has none to spare
+_DECODERS = 4  # processes that read pictures for a GPU; a CPU needs its cores for the network
 
 
 def unit_activations(
@@ -43,14 +43,14 @@ def unit_activations(
     Args:
         layers: module paths.
         pooling: ``mean`` or ``max`` over the cells of feature maps.
-        tokens: ``cls`` or ``mean``, of sequences.
+        tokens: ``cls`` or ``mean``: the token taken of sequences (N, T, U).
 
     Returns:
         (N, U) float32 by layer.
 
     Raises:
-        InvalidInput: an unknown layer, pooling or token; an output that has no units; NaN.
-        InvalidImage: a file that is no picture.
+        InvalidInput: a layer, pooling or token is unknown; an output has no units, or NaN.
+        InvalidImage: a file is no picture.
     """
     check_layers(classifier, layers)
     if pooling not in _POOLINGS or tokens not in _TOKENS:
@@ -62,7 +62,7 @@ def unit_activations(
 
     def compute(keys: Sequence[str]) -> Iterator[Rows]:
         loader: torch.utils.data.DataLoader[ProbingImage] = torch.utils.data.DataLoader(
-            [by_key[key] for key in keys],  # type: ignore[arg-type]  # a sequence will do
+            [by_key[key] for key in keys],  # type: ignore[arg-type]  # any sequence works
             batch_size=_BATCH,
             collate_fn=partial(_prepared, classifier.geometry),
             num_workers=_DECODERS if classifier.device.type == "cuda" else 0,
@@ -96,13 +96,13 @@ def unit_activations(
 def activation_maps(
     classifier: Classifier, images: Sequence[ProbingImage], layer: str, units: Sequence[int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-    """Where one unit each is active in some images.
+    """Feature maps of one unit for each of some images.
 
     Args:
-        units: one for every image.
+        units: number of the unit, for every image.
 
     Returns:
-        The pictures as the network saw them, (n, H, W, 3) uint8, and the maps, (n, h, w) float32;
+        The images in the network's geometry, (n, H, W, 3) uint8, and the maps, (n, h, w) float32;
         ``None`` where the layer has no feature maps.
     """
     _, pixels = _prepared(classifier.geometry, images)
@@ -117,8 +117,8 @@ def _pooled_outputs(
     pooling: str,
     tokens: str,
 ) -> dict[str, NDArray[np.float32]]:
-    """(n, U) by layer. Of a module that is called several times in one pass, as a shared
-    activation function is, the last output counts."""
+    """(n, U) by layer. If a module is called several times in one forward pass, as a shared
+    activation function is, its last output counts."""
     found: dict[str, NDArray[np.float32]] = {}
 
     def keep(path: str, module: torch.nn.Module, inputs: Any, output: Any) -> None:
@@ -133,7 +133,7 @@ def _pooled_outputs(
         for path in layers:
             layer = classifier.module.get_submodule(path)
             hooks.enter_context(layer.register_forward_hook(partial(keep, path)))
-        with contextlib.suppress(NotFinite):  # of the probabilities; layers are checked themselves
+        with contextlib.suppress(NotFinite):  # of probabilities; the layers' outputs are checked
             classifier.predict_proba(pixels)
     unused = [layer for layer in layers if layer not in found]
     if unused:
@@ -146,11 +146,11 @@ def _pooled_outputs(
 def _pooled(
     classifier: Classifier, path: str, output: torch.Tensor, pooling: str, tokens: str
 ) -> torch.Tensor:
-    """One number a unit, (N, U) float32: feature maps (N, U, h, w) are pooled over their cells, of
-    sequences (N, T, U) a token is taken or their mean, flat outputs (N, U) stay."""
+    """(N, U) float32: feature maps (N, U, h, w) are pooled over their cells, of sequences (N, T, U)
+    the first token or the mean is taken, flat outputs (N, U) are kept."""
     if output.ndim == 4:
         if classifier.reshape_transform is not None:
-            # It is made for the blocks, and fails for other layers.
+            # The transform is made for blocks, and fails for other layers.
             with contextlib.suppress(RuntimeError, IndexError, ValueError):
                 output = classifier.reshape_transform(output)
         cells = output.to(torch.float32)
@@ -168,6 +168,6 @@ def _pooled(
 def _prepared(
     geometry: Geometry, images: Sequence[ProbingImage]
 ) -> tuple[Sequence[ProbingImage], torch.Tensor]:
-    """The images, and (n, H, W, 3) uint8 of them."""
+    """The images, and their pixels in the geometry, (n, H, W, 3) uint8."""
     pixels = np.stack([prepare(load_image(image.path), geometry) for image in images])
     return images, torch.from_numpy(pixels)

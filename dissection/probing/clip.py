@@ -31,7 +31,7 @@ __all__ = [
 
 DEFAULT_CLIP, DEFAULT_CLIP_WEIGHTS = "ViT-B-16-quickgelu", "openai"
 RANDOM = "random"
-"""Weights for trying things out: the labels mean nothing."""
+"""Random weights, for tests and trials: the labels mean nothing."""
 
 _BATCH = 32
 _NEEDED = (
@@ -42,12 +42,15 @@ _NEEDED = (
 
 @dataclass(frozen=True)
 class ClipModel:
-    """A vision-language model by name; it is loaded when something has to be computed.
+    """A vision-language model by name; it is loaded on first use.
 
     Attributes:
-        name: of open_clip's list, or a JSON file with a model's configuration.
-        weights: a tag of open_clip's list (downloaded once), a local checkpoint, or ``random``.
-        device: of torch.
+        name: from open_clip's list, or a JSON file with a model's configuration.
+        weights: a tag from open_clip's list (downloaded once), a local checkpoint, or ``random``.
+        device: name of torch's device.
+
+    Raises:
+        InvalidInput: OpenAI's weights for a model without quickgelu, or a missing JSON file.
     """
 
     name: str = DEFAULT_CLIP
@@ -65,13 +68,17 @@ class ClipModel:
 
     @property
     def short_name(self) -> str:
-        """For tables: without folders, and with the weights."""
+        """Name and weights without folders, for tables."""
         weights = Path(self.weights).name
         return f"{Path(self.name).name.removesuffix('.json')} {weights}"
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 of everything that decides a feature."""
+        """Sha256 (hex) of everything that decides a feature.
+
+        Raises:
+            MissingAsset: open_clip is not installed.
+        """
         try:
             version = metadata.version("open_clip_torch")
         except metadata.PackageNotFoundError as error:
@@ -106,7 +113,7 @@ class ClipModel:
                     name, pretrained=weights, device=self.device
                 )
             tokens = open_clip.get_tokenizer(name)
-        except Exception as error:  # downloads and checkpoints fail in every way there is
+        except Exception as error:  # downloads and checkpoints raise exceptions of many types
             raise MissingAsset(
                 f"CLIP model '{name}' with weights '{self.weights}' cannot be loaded "
                 f"({_first_sentence(error)}): give a local checkpoint with --clip-weights FILE"
@@ -114,14 +121,14 @@ class ClipModel:
         return model.eval(), prepare, tokens
 
     def encode_images(self, paths: Sequence[Path]) -> NDArray[np.float32]:
-        """(n, D) rows of length 1."""
+        """(n, D) features, rows of length 1."""
         model, prepare, _ = self._loaded
         pictures = torch.stack([prepare(load_image(path)) for path in paths])
         with torch.inference_mode():
             return _unit_rows(model.encode_image(pictures.to(self.device)))
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, D) rows of length 1.
+        """(n, D) features, rows of length 1.
 
         Raises:
             InvalidInput: a text is longer than the model reads.
@@ -146,11 +153,11 @@ def image_features(
     cache: FeatureCache = NO_CACHE,
     on_progress: Progress = lambda share: None,
 ) -> NDArray[np.float32]:
-    """(N, D) float32, rows of length 1, from the cache where they are known.
+    """(N, D) float32 features of images, rows of length 1, from the cache where they are known.
 
     Raises:
-        MissingAsset: open_clip or its weights are not there.
-        InvalidImage: a file that is no picture.
+        MissingAsset: open_clip or its weights are missing.
+        InvalidImage: a file is no picture.
     """
     by_key = {image.sha256: image for image in images}
 
@@ -170,15 +177,15 @@ def text_features(
     cache: FeatureCache = NO_CACHE,
     on_progress: Progress = lambda share: None,
 ) -> NDArray[np.float32]:
-    """(C, D) float32, rows of length 1, from the cache where they are known.
+    """(C, D) float32 features of concepts, rows of length 1, from the cache where they are known.
 
     Args:
         templates: prompts with ``{}`` for the concept; of several the mean feature is taken, as
             CLIP's authors do.
 
     Raises:
-        InvalidInput: a template without ``{}``, or a concept that is too long.
-        MissingAsset: open_clip or its weights are not there.
+        InvalidInput: a template has no ``{}``, or a concept is too long.
+        MissingAsset: open_clip or its weights are missing.
     """
     for template in templates:
         if template.count("{}") != 1:
@@ -186,7 +193,8 @@ def text_features(
                 f"prompt template '{template}' needs {{}} where the concept goes, once, as in "
                 "'a photo of a {}'"
             )
-    by_key = {hashlib.sha256(word.encode()).hexdigest(): word for word in words}
+    keys = [hashlib.sha256(word.encode()).hexdigest() for word in words]
+    by_key = dict(zip(keys, words, strict=True))
 
     def compute(keys: Sequence[str]) -> Iterator[Rows]:
         for some in _batches(keys):
@@ -199,7 +207,6 @@ def text_features(
             yield some, {"texts": unit}
 
     space = {"texts": f"{model.fingerprint}-{space_of(list(templates))}"}
-    keys = [hashlib.sha256(word.encode()).hexdigest() for word in words]
     return cache.rows(space, keys, compute, on_progress)["texts"]
 
 
@@ -221,8 +228,8 @@ def _unit_rows(features: torch.Tensor) -> NDArray[np.float32]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence open_clip's log of a failed download, which our error tells, and of random weights,
-    which were asked for."""
+    """Silence open_clip's log: our own error reports a failed download, and random weights are
+    intended."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -232,8 +239,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _open_clip() -> Any:
-    import_torchvision()  # declares what a build without its operators lacks
-    switch_off_telemetry()  # of the hub that it fetches weights from
+    import_torchvision()  # declares the operators that a build without them lacks
+    switch_off_telemetry()  # of the hub that weights are downloaded from
     try:
         import open_clip
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Lists of concepts: what a unit may be called."""
+"""Lists of concepts, the possible labels of units."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ _ENGLISH = "english"
 
 @dataclass(frozen=True)
 class ConceptList:
-    """Names of concepts; each once, none empty.
+    """Names of concepts, different and not empty.
 
     Attributes:
         name: of the list, for tables and the reference's file names.
-        words: in the order of the text features.
+        words: the concepts, in the order of the text features.
+
+    Raises:
+        InvalidInput: there is no concept.
     """
 
     name: str
@@ -32,12 +35,12 @@ class ConceptList:
 
     @property
     def sha256(self) -> str:
-        """Of the words in order."""
+        """Sha256 (hex) of the words in order."""
         return hashlib.sha256("\n".join(self.words).encode()).hexdigest()
 
 
 def concept_list(spec: str, *, class_names: Sequence[str] = ()) -> ConceptList:
-    """A list by specification.
+    """Load a list of concepts by specification.
 
     Args:
         spec: ``classes``: the class names of the dissected network; ``english:N``: the N most
@@ -46,7 +49,7 @@ def concept_list(spec: str, *, class_names: Sequence[str] = ()) -> ConceptList:
         class_names: for ``classes``.
 
     Raises:
-        InvalidInput: no such file, no such list, or nothing in it.
+        InvalidInput: there is no such file or list, it is empty, or wordfreq is not installed.
     """
     if spec == "classes":
         return ConceptList("classes", _unique(class_names))
@@ -56,7 +59,7 @@ def concept_list(spec: str, *, class_names: Sequence[str] = ()) -> ConceptList:
 
 
 def _read(path: Path) -> ConceptList:
-    """One concept a line; blank lines and repeated ones are left out, space around is cut.
+    """Read one concept a line, stripped; blank and repeated lines are left out.
 
     Raises:
         InvalidInput: the file cannot be read, is not UTF-8, or holds no concept.

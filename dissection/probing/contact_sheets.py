@@ -1,4 +1,4 @@
-"""The images that activate a unit most, side by side, as a picture."""
+"""Contact sheets: the images that activate a unit most, side by side in one picture."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from explainers.classifiers import Classifier
 
 __all__ = ["contact_sheets"]
 
-_VERSION = 1  # of how contact sheets are drawn
-_IMAGES = 8
+_VERSION = 1  # of the drawing of contact sheets
+_IMAGES = 8  # on a sheet
 _SIDE, _GAP = 112, 4  # pixels
-_ACTIVE = 0.5  # of the map's maximum
-_DIMMED = 0.35
+_ACTIVE = 0.5  # share of the map's maximum from which on a unit counts as active
+_DIMMED = 0.35  # brightness of the other parts
 
 
 def contact_sheets(
@@ -40,7 +40,7 @@ def contact_sheets(
 
     Args:
         activations: (N, U) of the layer for all images.
-        units: those that get a sheet.
+        units: numbers of the units that get a sheet.
     """
     count = min(_IMAGES, len(activations))
     sheets = {}
@@ -59,12 +59,12 @@ def contact_sheets(
 
 
 def _sheet(pixels: NDArray[np.uint8], maps: NDArray[np.float32] | None) -> bytes:
-    """A JPEG file with the images in a row; where the unit is not active they are dimmed.
+    """A JPEG file with the images in a row, dimmed where the unit is not active.
 
     Args:
         pixels: (k, H, W, 3) uint8.
-        maps: (k, h, w) activations, enlarged bilinearly; where they are below half of an image's
-            maximum, or not positive, the image is dimmed. ``None``: nothing is.
+        maps: (k, h, w) activations, enlarged bilinearly; an image is dimmed where they are below
+            half of its maximum, or not positive. ``None``: nothing is dimmed.
     """
     count = len(pixels)
     sheet = Image.new("RGB", (count * _SIDE + (count - 1) * _GAP, _SIDE), "white")

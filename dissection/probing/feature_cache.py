@@ -1,6 +1,6 @@
-"""Rows of numbers by content, on disk: what a network or an encoder gives for one input.
+"""A cache on disk: rows of numbers that a network or an encoder computes for one input.
 
-Beside them, documents: what was computed from many rows.
+Beside rows it keeps documents, which are computed from many rows.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ Rows = tuple[Sequence[str], Mapping[str, NDArray[np.float32]]]
 class FeatureCache:
     """float32 rows by (space, key), and documents by key.
 
-    A *space* stands for everything that decides a row but the input itself (network, layer,
-    pooling, geometry), a *key* for the input (sha256 of a picture or of a text). What has changed
-    is therefore computed anew, and nothing else is.
+    A *space* is a hash of everything that decides a row except the input (network, layer, pooling,
+    geometry), a *key* one of the input (sha256 of a picture or of a text). So only rows whose
+    origin has changed are computed anew.
 
     A file that cannot be used never stops the work: a warning is logged once, and nothing is kept.
 
@@ -71,18 +71,18 @@ class FeatureCache:
         compute: Callable[[Sequence[str]], Iterable[Rows]],
         on_progress: Progress,
     ) -> dict[str, NDArray[np.float32]]:
-        """Rows that are known, and the others computed.
+        """Read the rows that are known, and compute the others.
 
-        A batch is kept as soon as it is computed, so that an interrupted run goes on from its last
-        one.
+        A batch is written as soon as it is computed, so that an interrupted run continues after its
+        last one.
 
         Args:
-            spaces: by the names of the tables.
+            spaces: by name of the table.
             keys: of N inputs; equal ones are computed once.
             compute: gives the rows of the missing keys, batch by batch.
 
         Returns:
-            (N, W) float32 by name.
+            (N, W) float32 by name of the table.
         """
         known = {name: self._read(space, keys) for name, space in spaces.items()}
         missing = [
@@ -99,7 +99,11 @@ class FeatureCache:
         return {name: np.stack([rows[key] for key in keys]) for name, rows in known.items()}
 
     def document(self, key: str, compute: Callable[[], bytes]) -> bytes:
-        """What is kept under a key that stands for everything it depends on, or computed."""
+        """Read a document, or compute and keep it.
+
+        Args:
+            key: has to contain everything that the document depends on.
+        """
         for crc, content in self._run("SELECT crc, content FROM document WHERE key = ?", [key]):
             if zlib.crc32(content) == crc:
                 return bytes(content)
@@ -126,7 +130,7 @@ class FeatureCache:
         return found
 
     def _write(self, space: str, keys: Sequence[str], table: NDArray[np.float32]) -> None:
-        """All of the rows or, after a crash, none."""
+        """Write rows in one transaction: after a crash all of them are there, or none."""
         packed = [row.astype("<f4").tobytes() for row in table]
         values = [(space, key, zlib.crc32(row), row) for key, row in zip(keys, packed, strict=True)]
         self._insert("INSERT OR REPLACE INTO feature VALUES (?, ?, ?, ?)", values)
@@ -159,5 +163,5 @@ NO_CACHE = FeatureCache()
 
 
 def space_of(facts: object) -> str:
-    """Sha256 of a JSON value: everything that decides a row but its input."""
+    """Sha256 (hex) of a JSON value: the space for everything that decides a row but its input."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The folder of pictures that a network is probed with."""
+"""The pictures that a network is probed with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ProbingSet:
     """Pictures in the order of their paths.
 
     Attributes:
-        name: of the folder.
+        name: of their folder.
     """
 
     name: str
@@ -33,12 +33,12 @@ class ProbingSet:
 
     @property
     def sha256(self) -> str:
-        """Of all pictures in order."""
+        """Sha256 (hex) of all pictures in order."""
         return hashlib.sha256("".join(image.sha256 for image in self.images).encode()).hexdigest()
 
 
 def probing_images(folder: Path) -> ProbingSet:
-    """All pictures in a folder and the folders in it; hidden ones are left out.
+    """All pictures in a folder and its subfolders, except hidden ones.
 
     Raises:
         InvalidInput: there is no such folder, or no picture in it.

@@ -1,4 +1,4 @@
-"""Layers of a network: by name, and the usual ones."""
+"""Layers of a network: checking their names, and choosing them by default."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from explainers.errors import InvalidInput
 
 __all__ = ["check_layers", "default_layers", "has_feature_maps"]
 
-_STAGES = 3
-_NEAREST = 4
+_STAGES = 3  # by default
+_NEAREST = 4  # names in a message
 
 
 def check_layers(classifier: Classifier, layers: Sequence[str]) -> None:
-    """Every path names a module of the network.
+    """Check that every path names a module of the network.
 
     Raises:
-        InvalidInput: one does not; the message names the nearest.
+        InvalidInput: one does not; the message lists similar names.
     """
     known = [name for name, _ in classifier.module.named_modules() if name]
     for layer in layers:
@@ -35,13 +35,16 @@ def check_layers(classifier: Classifier, layers: Sequence[str]) -> None:
 
 
 def default_layers(classifier: Classifier) -> tuple[str, ...]:
-    """The last three stages: of each of the coarsest three sizes of cells, the module that ends it.
+    """The last three stages: the last module of each of the three smallest sizes of feature maps.
 
-    ``layer2, layer3, layer4`` for a ResNet. A network whose layers all have one size, a
-    transformer, gives the layer of its class activation maps.
+    For a ResNet these are ``layer2, layer3, layer4``. For a network whose maps all have one size,
+    such as a transformer, it is the layer of its class activation maps.
+
+    Raises:
+        InvalidInput: no layer has feature maps.
     """
     outputs = layer_outputs(classifier, _black(classifier), stage_names(classifier.module))
-    ends = {  # in the order of the calls: a container returns after what is in it
+    ends = {  # in the order in which modules return, so containers come after their parts
         cells.shape[2]: path for path, cells in outputs.items() if cells.shape[2] == cells.shape[3]
     }
     stages = [ends[side] for side in sorted(ends, reverse=True)][-_STAGES:]
@@ -53,7 +56,7 @@ def default_layers(classifier: Classifier) -> tuple[str, ...]:
 
 
 def has_feature_maps(classifier: Classifier, layer: str) -> bool:
-    """Whether a layer's units have more than one cell in an image."""
+    """Whether a layer's output for an image has more than one cell."""
     return layer in layer_outputs(classifier, _black(classifier), [layer])
 
 

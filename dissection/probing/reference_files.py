@@ -29,19 +29,19 @@ def read_saved(
     pooling: str = "mean",
     layers: Sequence[str] = (),
 ) -> SavedFeatures:
-    """What a folder of the reference holds for a list of concepts.
+    """Read the reference's tables for a list of concepts from a folder.
 
-    A layer's name is taken to be what follows the last underscore.
+    The part of a file's name after the last underscore is taken for the layer.
 
     Args:
         concepts: named like the file of the text features, in their order.
-        clip: which vision-language model, where there are several.
+        clip: name of the vision-language model, needed if there are several.
         pooling: of the activations, ``mean`` or ``max``.
-        layers: only these, of every network.
+        layers: read only these, of every network; all if empty.
 
     Raises:
-        InvalidInput: features of concepts or images are missing, or there are several; a layer
-            that is not there; a file that is no table of numbers.
+        InvalidInput: features of concepts or images are missing or ambiguous, a layer is missing,
+            or a file is no table of numbers.
     """
     files = sorted(path.name for path in folder.glob("*.pt"))
     prefix = f"{concepts.name}_"
@@ -53,7 +53,7 @@ def read_saved(
             f"{folder} has text features {prefix}CLIP.pt of {', '.join(clips) or 'no model'}"
             f"{'' if not clips else ': choose with --clip'}"
         )
-    # Another list of concepts has features of the same model; pictures have activations too.
+    # Lists of concepts have features of the same model, too; but only images have activations.
     ending = f"_{clips[0]}.pt"
     others = [name for name in files if not name.endswith(ending)]
     probes = [name.removesuffix(ending) for name in files if name.endswith(ending)]
@@ -103,7 +103,7 @@ def write_saved(
         clip: name of the vision-language model.
 
     Returns:
-        The files.
+        Paths of the files.
 
     Raises:
         StorageError: they cannot be written.

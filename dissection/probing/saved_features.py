@@ -1,4 +1,4 @@
-"""The tables that labels are computed from, and their file: one ``.npz``."""
+"""The tables that labels are computed from, and the ``.npz`` file that holds them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _FILES = "image_files"
 
 @dataclass(frozen=True, eq=False)
 class SavedFeatures:
-    """Everything that labels are computed from, and where it is from.
+    """The tables that labels are computed from, and their origin.
 
     Attributes:
-        image_features: (N, D).
-        text_features: (C, D).
+        image_features: (N, D) floating point.
+        text_features: (C, D) floating point.
         concepts: C words.
-        activations: (N, U) by (model, layer).
+        activations: (N, U) floating point by (model, layer).
         probe, concept_list: names of the set of images and of the list of concepts.
-        settings: what else is recorded of how the tables were made.
+        settings: further facts on how the tables were made, for the record.
     """
 
     image_features: torch.Tensor
@@ -45,7 +45,7 @@ class SavedFeatures:
 def chosen_layers(
     path: Path, layers: Sequence[str], tables: Iterable[tuple[str, str]]
 ) -> list[tuple[str, str]]:
-    """(model, layer) of the tables of some layers, of all where none is named.
+    """(model, layer) of the tables of some layers; of all layers if none is named.
 
     Raises:
         InvalidInput: no network has such a layer.
@@ -59,16 +59,16 @@ def chosen_layers(
 
 
 def read_features(path: Path, layers: Sequence[str] = ()) -> SavedFeatures:
-    """From an ``.npz`` file.
+    """Read the tables from an ``.npz`` file.
 
     It has ``image_features`` (N, D), ``text_features`` (C, D), ``concepts`` (C,) text, and for
     every layer a table (N, U) named ``MODEL_LAYER``.
 
     Args:
-        layers: only these, of every network.
+        layers: read only these, of every network; all if empty.
 
     Raises:
-        InvalidInput: no such file, no ``.npz`` file of plain arrays, or a table is missing.
+        InvalidInput: it is no ``.npz`` file of plain arrays, or a table or layer is missing.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -105,7 +105,7 @@ def read_features(path: Path, layers: Sequence[str] = ()) -> SavedFeatures:
 
 
 def write_features(path: Path, features: SavedFeatures) -> None:
-    """Write what :func:`read_features` reads."""
+    """Write an ``.npz`` file for :func:`read_features`."""
     tables = {"image_features": features.image_features, "text_features": features.text_features}
     tables |= {f"{model}_{layer}": table for (model, layer), table in features.activations.items()}
     arrays = {name: table.cpu().numpy() for name, table in tables.items()}

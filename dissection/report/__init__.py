@@ -1,4 +1,4 @@
-"""What dissection adds to the report."""
+"""The report's section on dissected networks."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,13 +16,10 @@ from dissection.labels import (
     counted_units,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 __all__ = ["agreement_by_size", "categories_by_layer", "similarity_histograms", "top_concepts"]
 
-_WIDTH = 6.9  # inches: two columns of print
-# Okabe and Ito's colours, light to dark, so that layers read as a sequence.
+_WIDTH = 6.9  # inches, the width of two printed columns
+# Okabe and Ito's colours, light to dark, to show layers as a sequence.
 _LAYERS = ("#56B4E9", "#0072B2", "#E69F00", "#D55E00", "#009E73", "#CC79A7")
 _CATEGORIES = (
     "#009E73", "#56B4E9", "#E69F00", "#8C6D31", "#CC79A7", "#0072B2", "#D55E00", "#BBBBBB",
@@ -30,6 +27,7 @@ _CATEGORIES = (
 
 
 def _panels(count: int, height: float, **options: Any) -> tuple[Figure, Any]:
+    """A figure, its height in inches, and its ``count`` axes side by side."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots(ncols=count, squeeze=False, **options)[0]
 
@@ -102,10 +100,10 @@ def categories_by_layer(found: Sequence[Dissection], rule: str) -> Figure:
 
 
 def agreement_by_size(curves: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
-    """Share of a layer's labels that fewer probing images give already.
+    """Share of a layer's labels that are the same with fewer probing images.
 
     Args:
-        curves: (images, share) by what the line is called.
+        curves: (images, share) points by name of the line.
     """
     figure, panels = _panels(1, 2.8)
     axes = panels[0]

@@ -1,4 +1,4 @@
-"""What dissection adds to the report: a section and tables over all networks in a storage."""
+"""The report's section and tables on all dissected networks in a storage."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from studies.report import Block, Chart, Picture, Supplement, Table, Text, draw
 
 __all__ = ["dissection_part"]
 
-_NAMED = 12
-_SHEETS = 6  # of a layer
+_NAMED = 12  # concepts in a sentence
+_SHEETS = 6  # contact sheets a layer
 
 
 def dissection_part(found: Sequence[Dissection]) -> Supplement | None:
-    """The section, and CSV tables; ``None`` where nothing is dissected."""
+    """The section and its CSV tables; ``None`` where no network is dissected."""
     if not found:
         return None
     layers = [layer for dissection in found for layer in dissection.layers]
@@ -174,7 +174,7 @@ def _shared(one: Dissection, other: Dissection, rule: str) -> list[Block]:
 
 
 def _difference(one: Dissection, other: Dissection, rule: str) -> str:
-    """Which kinds of concepts differ most in the last layer of both."""
+    """A sentence on the categories that differ most between the last layers of both."""
     last = [dissection.layers[-1] for dissection in (one, other)]
     shares = [category_shares(layer, rule) for layer in last]
     kinds = sorted(
@@ -192,7 +192,7 @@ def _difference(one: Dissection, other: Dissection, rule: str) -> str:
 
 
 def _evidence(dissection: Dissection) -> list[Block]:
-    """Of the last layer: nearest to the answer, and where the sums are exact."""
+    """Evidence in the last layer, where it sums to the logit if what follows is linear."""
     if not dissection.evidence:
         return []
     last = dissection.evidence[-1].layer

@@ -1,7 +1,7 @@
-"""How much a unit looks like a concept: five similarities over the same three tables.
+"""Five similarities of units and concepts, computed from the same three tables.
 
-Each is computed from image features (N, D), text features (C, D) and activations (N, U); none
-holds a table of all images and concepts, or of all units, images and concepts. Their settings
+The tables are image features (N, D), text features (C, D) and activations (N, U). To save memory no
+similarity holds a table of all images and concepts, or of all units, images and concepts. Settings
 default to those of the reference implementation of CLIP-Dissect.
 """
 
@@ -25,14 +25,14 @@ __all__ = [
 SIMILARITIES: Mapping[str, type[Similarity]] = {
     each.name: each for each in (SoftWpmi, Wpmi, RankReorder, CosSimilarity, CosSimilarityCubed)
 }
-"""By name; the first is the paper's choice."""
+"""Similarities by name; the first is the paper's choice."""
 
 
 def similarity_method(name: str, **settings: Any) -> Similarity:
-    """A similarity by name.
+    """Make a similarity by name.
 
     Raises:
-        InvalidInput: there is none of that name, or a setting has an impossible value.
+        InvalidInput: the name is unknown, or a setting has an impossible value.
     """
     if name not in SIMILARITIES:
         raise InvalidInput(f"similarity {name!r} is unknown: use one of {', '.join(SIMILARITIES)}")

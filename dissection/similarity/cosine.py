@@ -19,7 +19,7 @@ from explainers.errors import InvalidInput
 
 __all__ = ["CosSimilarity", "CosSimilarityCubed"]
 
-_UNITS = 256  # cubed at a time
+_UNITS = 256  # that are converted at a time
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,6 @@ class CosSimilarity(Similarity):
     least_images: int = 2
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :meth:`Similarity.blocks`."""
         lengths = torch.linalg.vector_norm(probing.activations, dim=0, dtype=torch.float32)
         summed = _transposed_product(probing.activations, probing.images) / lengths[:, None]
         gram = torch.zeros(
@@ -57,8 +56,8 @@ class CosSimilarity(Similarity):
 class CosSimilarityCubed(Similarity):
     """Cosine of centred and cubed vectors; ``min_norm`` is the smallest length divided by.
 
-    With few images the cubes of a concept's similarities are so small that the floor is met, and
-    scores shrink with them; the order of concepts then favours those that vary most.
+    With few images the cubes of a concept's similarities are so small that the length is below
+    ``min_norm``, and scores shrink with them; the order then favours concepts that vary most.
     """
 
     min_norm: float = 1e-3
@@ -71,7 +70,6 @@ class CosSimilarityCubed(Similarity):
             raise InvalidInput(f"min_norm={self.min_norm} must be above 0")
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :meth:`Similarity.blocks`."""
         activations = probing.activations
         means = activations.mean(dim=0, dtype=torch.float32)
         units = activations.shape[1]

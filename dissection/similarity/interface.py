@@ -1,4 +1,4 @@
-"""What a similarity is: how much each unit of a layer looks like each concept."""
+"""The interface of similarities, which score each unit of a layer for each concept."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Block:
 
     Attributes:
         scores: (U, B) float32, NaN for dead units; a buffer that the next block overwrites.
-        marginal: (B,) float64, of similarities that have one: log p(concept's evidence) over the
-            layer's living units.
+        marginal: (B,) float64 for similarities that have one: log p(c), see
+            :mod:`dissection.similarity.pmi`.
     """
 
     start: int
@@ -31,16 +31,16 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class UnitSimilarity:
-    """How much each unit looks like each concept; higher is better.
+    """Similarity of each unit to each concept; higher is better.
 
     Scores of different concept lists, probing images or similarities cannot be compared.
 
     Attributes:
         similarity: (U, C) float32; rows of dead units are NaN.
-        dead: (U,) bool: the unit gives the same activation for all images that are compared, so
-            that there is nothing to label it by.
-        marginal: (C,) float64 for similarities that have one: pass it on to score other units of
-            the layer with the same numbers.
+        dead: (U,) bool: the unit has the same activation for all images that are compared, so it
+            cannot be labelled.
+        marginal: (C,) float64 for similarities that have one; pass it on to score other units of
+            the layer consistently.
     """
 
     similarity: torch.Tensor
@@ -56,8 +56,8 @@ class Similarity(ABC):
     over all of them.
 
     Attributes:
-        name: as the command line and tables call it.
-        by_ranks: only the order of a unit's activations counts, not their values.
+        name: on the command line and in tables.
+        by_ranks: whether only the order of a unit's activations counts, not their values.
     """
 
     name: str
@@ -66,22 +66,22 @@ class Similarity(ABC):
     @property
     @abstractmethod
     def least_images(self) -> int:
-        """Probing images that it needs."""
+        """Smallest number of probing images that it needs."""
 
     @abstractmethod
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """Scores of every unit, block of concepts by block.
+        """Scores of every unit, one block of concepts after the other.
 
         Args:
-            marginal: (C,) float64 of the layer that the units belong to, where it was computed
-                before; ignored by similarities without one.
+            marginal: (C,) float64 of the units' layer, if it was computed before; similarities
+                without one ignore it.
 
         Raises:
-            InvalidInput: too few images.
+            InvalidInput: there are too few images.
         """
 
     def for_images(self, count: int) -> Similarity:
-        """The same with settings that suit a sample of ``count`` probing images."""
+        """The similarity with settings that suit a sample of ``count`` probing images."""
         return self
 
     @torch.inference_mode()
@@ -94,7 +94,7 @@ class Similarity(ABC):
         """Every unit's similarity to every concept.
 
         Raises:
-            InvalidInput: too few images.
+            InvalidInput: there are too few images.
         """
         units, concepts = probing.activations.shape[1], len(probing.texts)
         similarity = torch.empty((units, concepts), device=probing.images.device)
@@ -116,17 +116,17 @@ class Similarity(ABC):
         marginal: torch.Tensor | None = None,
         on_progress: Progress = lambda share: None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The best concepts of every unit, without a table of all of them.
+        """The best concepts of every unit, without a table of all units and concepts.
 
         Args:
-            count: how many; at most as many as there are concepts are given.
+            count: number of concepts; if there are fewer, all are returned.
 
         Returns:
             Scores (U, count) float32 and numbers of concepts (U, count) int64, best first, equal
             scores in the order of the concepts, NaN and -1 for dead units; the layer's marginal.
 
         Raises:
-            InvalidInput: too few images.
+            InvalidInput: there are too few images.
         """
         units, device = probing.activations.shape[1], probing.images.device
         scores = torch.empty((units, 0), device=device)
@@ -146,7 +146,7 @@ class Similarity(ABC):
 
 
 def _best(scores: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The highest of each row and their places, highest first, equal ones in order of place.
+    """The highest values of each row and their places, highest first, equal ones by place.
 
     ``torch.topk`` promises no order of equal values. Overwrites ``scores``.
     """

@@ -11,8 +11,9 @@ and the score is L(u, c) - lam × log p(c), where p(c) is the mean of exp L(u, c
 the layer. That mean depends on which units are scored together, so it is computed once per layer
 and passed on when some of its units are scored again.
 
-Both sums are evaluated relative to a constant that does not depend on unit or concept (every q
-zero, every q equal): what is summed is then small, and single precision is enough.
+Both sums are evaluated relative to a constant that does not depend on unit or concept (soft_wpmi:
+the sum if every q were zero; wpmi: if every q were equal). The rest is small, so single precision
+is enough.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ from explainers.errors import InvalidInput
 
 __all__ = ["SoftWpmi", "Wpmi"]
 
-_IMAGES = 4096  # of the softmax's normaliser at a time
-_CACHED = 2**16  # numbers of a product that stay in the processor's cache
-_LARGEST_LOG = 80.0  # of a product in single precision, just below overflow
+_IMAGES = 4096  # whose normalisers of the softmax are computed at a time
+_CACHED = 2**16  # numbers that stay in a CPU's cache
+_LARGEST_LOG = 80.0  # logarithm of the largest product, just below overflow in single precision
 
 
 @dataclass(frozen=True)
 class _PointwiseMutualInformation(Similarity):
-    """L - lam × marginal.
+    """The score L - lam × marginal, with L from the subclass.
 
     Attributes:
-        top_k: images compared.
+        top_k: number of images that are compared.
         a: inverse temperature of the softmax.
         lam: weight of the marginal.
         min_prob: m in the formula.
@@ -64,15 +65,14 @@ class _PointwiseMutualInformation(Similarity):
 
     @property
     def least_images(self) -> int:
-        """As many as are compared."""
+        """Number of images that are compared."""
         return self.top_k
 
     def for_images(self, count: int) -> Similarity:
-        """At most half of the images are compared."""
+        """Compare at most half of the images."""
         return replace(self, top_k=max(1, min(self.top_k, count // 2)))
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :meth:`Similarity.blocks`."""
         if marginal is not None and marginal.shape != (len(probing.texts),):
             raise InvalidInput(
                 f"the layer's marginal has shape {tuple(marginal.shape)}, there are "
@@ -101,19 +101,19 @@ class _PointwiseMutualInformation(Similarity):
 
     @abstractmethod
     def _constant(self, concepts: int) -> float:
-        """What :meth:`_evidence` leaves out of L, the same for every unit and concept."""
+        """The part of L that :meth:`_evidence` leaves out, equal for all units and concepts."""
 
     @abstractmethod
     def _evidence(
         self, probabilities: torch.Tensor, top: torch.Tensor, concepts: int, found: torch.Tensor
     ) -> None:
-        """L without the constant.
+        """Write L without the constant into ``found``.
 
         Args:
             probabilities: (N, B) q(c|i) of a block of concepts; may be overwritten.
-            top: (k, U) rows of the top images.
-            concepts: in all blocks.
-            found: (U, B) float32, filled.
+            top: (k, U) numbers of the top images, rows of ``probabilities``.
+            concepts: number of concepts in all blocks.
+            found: (U, B) float32.
         """
 
 
@@ -122,8 +122,8 @@ class SoftWpmi(_PointwiseMutualInformation):
     """Soft WPMI: a top image shows what the unit detects only with a probability.
 
     Attributes:
-        p_start, p_end: probability for the most activating image, and where it would fall to
-            after ``top_k`` images: p_r = p_start - (p_start - p_end) r / top_k.
+        p_start, p_end: probability for the most activating image, and the one it falls to after
+            ``top_k`` images: p_r = p_start - (p_start - p_end) r / top_k.
     """
 
     p_start: float = 0.998
@@ -140,7 +140,7 @@ class SoftWpmi(_PointwiseMutualInformation):
             )
 
     def _ranks(self) -> list[tuple[float, float]]:
-        """p_r and 1 - p_r + m; 1 + p (q - 1) + m = (1 - p + m) (1 + q p / (1 - p + m))."""
+        """(p_r, 1 - p_r + m) by rank; 1 + p (q - 1) + m = (1 - p + m) (1 + q p / (1 - p + m))."""
         fall = self.p_start - self.p_end
         ranks = [self.p_start - fall * rank / self.top_k for rank in range(self.top_k)]
         return [(p, 1 - p + self.min_prob) for p in ranks]
@@ -151,8 +151,7 @@ class SoftWpmi(_PointwiseMutualInformation):
     def _evidence(
         self, probabilities: torch.Tensor, top: torch.Tensor, concepts: int, found: torch.Tensor
     ) -> None:
-        """A logarithm costs more than the rest, so several factors are multiplied before one is
-        taken."""
+        """Several factors are multiplied before the logarithm, which is the slowest step."""
         weights = [p / rest for p, rest in self._ranks()]
         together = max(1, int(_LARGEST_LOG / math.log1p(max(weights))))
         size = _units_at_once(probabilities)
@@ -193,7 +192,7 @@ class Wpmi(_PointwiseMutualInformation):
 
 
 def _only_used(images: torch.Tensor, top: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Leave out images that are in no unit's top, where that saves half of them."""
+    """Leave out images that are in no unit's top, if these are at least half of all."""
     used, places = torch.unique(top, return_inverse=True)
     if len(used) * 2 > len(images):
         return images, top
@@ -201,7 +200,7 @@ def _only_used(images: torch.Tensor, top: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def _log_normalisers(images: torch.Tensor, probing: Probing, a: float) -> torch.Tensor:
-    """(N,) float32: log of the sum over all concepts of exp(a cosine)."""
+    """(N,) float32: log of the sum over all concepts of exp(a × cosine)."""
     highest = torch.full((len(images),), -torch.inf, device=images.device)
     total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
     for start, stop in concept_blocks(probing):
@@ -218,7 +217,7 @@ def _log_normalisers(images: torch.Tensor, probing: Probing, a: float) -> torch.
 
 
 def _units_at_once(probabilities: torch.Tensor) -> int:
-    """On a processor what a step works on should stay in the cache; a GPU takes all."""
+    """Number of units a step works on: few on a CPU, so that its numbers stay in the cache."""
     if probabilities.is_cuda:
         return 2**13
     return max(16, _CACHED // probabilities.shape[1])

@@ -1,7 +1,7 @@
-"""Rank reorder (Oikarinen & Weng 2023): can a concept put a unit's strongest images in order?
+"""Rank reorder (Oikarinen & Weng 2023): does a concept order a unit's top images as the unit does?
 
-Of the images that activate a unit most, take the activations, reorder them as the concept's
-similarities would, and measure how far they are from where they were, against what chance gives.
+The activations of the top images are reordered by the concept's similarities, and the distance to
+the original order is compared with that of random orders.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from explainers.errors import InvalidInput
 
 __all__ = ["RankReorder"]
 
-# A concept that the top images do not look like at all: what its mean similarity counts as.
+# Smallest mean similarity of the top images that is used, for concepts they do not look like.
 _LEAST_SIMILARITY = 1e-4
 _SORTED = 32  # concepts whose images are sorted at a time
 
@@ -31,9 +31,9 @@ class RankReorder(Similarity):
         p: power of the distance, a whole number.
         top_fraction: share of the probing images that is compared, in (0, 1].
         scale_p: power of the mean similarity.
-        shuffles: 0: the baseline is the exact mean over all orders. Otherwise it is the mean over
-            so many random orders, as the reference does with 5.
-        seed: of these.
+        shuffles: number of random orders whose mean is the baseline; the reference takes 5. 0: the
+            baseline is the exact mean over all orders.
+        seed: of the random orders.
     """
 
     p: int = 3
@@ -54,11 +54,10 @@ class RankReorder(Similarity):
 
     @property
     def least_images(self) -> int:
-        """So many that two are compared."""
+        """Number of images of which two are compared."""
         return math.ceil(2 / self.top_fraction)
 
     def blocks(self, probing: Probing, *, marginal: torch.Tensor | None = None) -> Iterator[Block]:
-        """See :meth:`Similarity.blocks`."""
         images, units = probing.activations.shape
         count = int(images * self.top_fraction)
         if count < 2:
@@ -69,7 +68,7 @@ class RankReorder(Similarity):
         top = top_images(probing.activations, count)
         strongest = probing.activations.gather(0, top).to(torch.float32).t().contiguous()
         baseline = self._baseline(strongest)
-        # A unit with equal activations for its top images cannot be reordered.
+        # The order of a unit with equal activations for its top images means nothing.
         level = probing.dead | (baseline <= 0)
         # The mean similarity of the top images is that of their mean feature.
         mean_features = torch.stack([probing.images[top[:, unit]].mean(0) for unit in range(units)])
@@ -89,13 +88,13 @@ class RankReorder(Similarity):
             yield Block(start, scores)
 
     def _baseline(self, strongest: torch.Tensor) -> torch.Tensor:
-        """(U,) float64: mean |a_i - a_j|^p where j is drawn by chance."""
+        """(U,) float64: mean |a_i - a_j|^p for random j."""
         if self.shuffles == 0:
             return torch.stack([_mean_distance(row, self.p) for row in strongest])
         generator = torch.Generator().manual_seed(self.seed)
         total = torch.zeros(len(strongest), dtype=torch.float64, device=strongest.device)
         for _ in range(self.shuffles):
-            # The same order for all units, so that none depends on which others are scored.
+            # One order for all units, so that no score depends on which others are computed.
             order = torch.randperm(strongest.shape[1], generator=generator)
             moved = strongest - strongest[:, order.to(strongest.device)]
             total += moved.abs_().pow_(self.p).mean(dim=1, dtype=torch.float64)
@@ -108,10 +107,10 @@ def _ranks(texts: torch.Tensor, images: torch.Tensor, chosen: int) -> torch.Tens
     Args:
         texts: (B, D).
         images: (N, D).
-        chosen: how many images will be put in order at a time.
+        chosen: number of images that :func:`_order` will sort.
 
     Returns:
-        (N, B) whole numbers with as many free bits as a place among the chosen needs.
+        (N, B) integers of a type with enough free bits for a place among the chosen images.
     """
     bits = len(images).bit_length() + chosen.bit_length()
     dtype = torch.int32 if bits < 32 else torch.int64
@@ -125,13 +124,14 @@ def _ranks(texts: torch.Tensor, images: torch.Tensor, chosen: int) -> torch.Tens
 
 
 def _order(ranks: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """The order that every concept puts some of the images into.
+    """The order of some of the images by every concept.
 
-    Sorting whole numbers that hold the rank above the place in the choice is several times faster
-    than an argsort of similarities, by NumPy's vectorised sort on a processor.
+    Integers with the rank in their upper bits and the place among the chosen in their lower ones
+    are sorted. By NumPy's vectorised sort on a CPU this is several times faster than an argsort of
+    similarities.
 
     Args:
-        ranks: (N, B).
+        ranks: (N, B), from :func:`_ranks`.
         chosen: (n,) numbers of images.
 
     Returns:
@@ -149,13 +149,13 @@ def _order(ranks: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
 
 
 def _mean_distance(values: torch.Tensor, p: int) -> torch.Tensor:
-    """Mean of |a_i - a_j|^p over all pairs, i = j among them, in time proportional to n.
+    """Mean of |a_i - a_j|^p over all pairs, including i = j, in O(n log n).
 
     With values in ascending order |a_j - a_i|^p = sum_m binomial(p, m) a_j^(p-m) (-a_i)^m for
     i < j, and the sums over i are running ones.
     """
     ascending = values.to(torch.float64).sort().values
-    ascending = ascending - ascending.mean()  # against cancellation
+    ascending = ascending - ascending.mean()  # reduces cancellation
     total = torch.zeros((), dtype=torch.float64, device=values.device)
     for m in range(p + 1):
         powers = (-ascending) ** m

@@ -1,4 +1,4 @@
-"""The three tables that every similarity is computed from, checked once."""
+"""The three checked tables that every similarity is computed from."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from explainers.errors import InvalidInput
 
 __all__ = ["Probing", "concept_blocks", "top_images"]
 
-# Working memory of one block of concepts; a table of all images and concepts is never held.
+# Memory for the table of all images and one block of concepts.
 _BLOCK_BYTES = 48 * 2**20
-_MOST_CONCEPTS = 256  # so that what is done to a block happens in the processor's cache
-_UNITS = 256  # transposed at a time
+_MOST_CONCEPTS = 256  # in a block, so that its numbers stay in the CPU's cache
+_UNITS = 256  # that are transposed at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Probing:
-    """Probing images as seen by a vision-language model and by the units of a layer.
-
-    Made by :meth:`of`.
+    """Features of images and concepts, and activations of a layer's units; made by :meth:`of`.
 
     Attributes:
         images: (N, D) float32, rows of length 1.
-        texts: (C, D), as given; see :meth:`concepts`.
-        activations: (N, U), as given.
+        texts: (C, D) of any floating type, not normalised; see :meth:`concepts`.
+        activations: (N, U) of any floating type.
     """
 
     images: torch.Tensor
@@ -40,16 +38,16 @@ class Probing:
     def of(
         cls, image_features: torch.Tensor, text_features: torch.Tensor, activations: torch.Tensor
     ) -> Probing:
-        """Check and normalise.
+        """Check the tables and normalise the image features.
 
         Args:
-            image_features: (N, D) of any floating type, on the device that shall compute.
+            image_features: (N, D) of any floating type, on the device to compute on.
             text_features: (C, D) from the same vision-language model.
             activations: (N, U), pooled, in the order of the images.
 
         Raises:
-            InvalidInput: shapes that do not belong together, nothing in them, values that are not
-                finite, or a feature without direction.
+            InvalidInput: a table is empty, shapes do not fit, or a value is not finite, or a
+                feature is zero everywhere.
         """
         tables = {"image": image_features, "text": text_features, "activations": activations}
         titles = {name: name if name == "activations" else f"{name} features" for name in tables}
@@ -92,18 +90,18 @@ class Probing:
 
     @cached_property
     def dead(self) -> torch.Tensor:
-        """(U,) bool: units with the same activation for every image, which nothing can label."""
+        """(U,) bool: units with the same activation for every image, which cannot be labelled."""
         lowest, highest = self.activations.aminmax(dim=0)
         return lowest == highest
 
     def concepts(self, start: int, stop: int) -> torch.Tensor:
-        """(B, D) float32: text features of some concepts, rows of length 1."""
+        """(B, D) float32: text features of concepts ``start`` to ``stop``, rows of length 1."""
         block = self.texts[start:stop].to(torch.float32)
         unit: torch.Tensor = block / torch.linalg.vector_norm(block, dim=1, keepdim=True)
         return unit
 
     def chosen_images(self, indices: torch.Tensor) -> Probing:
-        """The same layer seen through some of the images, in that order; they may repeat.
+        """The tables with some of the images, in that order; images may repeat.
 
         Args:
             indices: (M,) int64, on any device.
@@ -112,7 +110,7 @@ class Probing:
         return replace(self, images=self.images[indices], activations=self.activations[indices])
 
     def with_units(self, activations: torch.Tensor) -> Probing:
-        """The same images and concepts with other units, (N, M)."""
+        """The tables with other units, (N, M) activations."""
         return replace(self, activations=activations)
 
 
@@ -128,13 +126,13 @@ def concept_blocks(probing: Probing) -> Iterator[tuple[int, int]]:
 def top_images(activations: torch.Tensor, count: int) -> torch.Tensor:
     """Numbers of the most activating images of each unit, strongest first.
 
-    Images with equal activations are put in a random order, the same whenever the unit's
-    activations are the same. With a fixed order all units that fire rarely would share the first
-    images of the folder, and with them a concept.
+    Images with equal activations are put in a random order, which depends on the unit's activations
+    only. With a fixed order all units that are rarely active would share the first images of the
+    folder, and so a concept.
 
     Args:
         activations: (N, U).
-        count: how many.
+        count: number of images a unit.
 
     Returns:
         (count, U) int64, on the device of the activations.

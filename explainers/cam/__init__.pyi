@@ -2,7 +2,7 @@ from .activation_maps import CAM_METHODS, ActivationMaps
 from .channel_weights import Progress
 from .heat_maps import CONSENSUS_OF, HEAT_MAP_METHODS, check_method, heat_map
 from .layers import finer_layer, layer_outputs, stage_names
-from .multiscale import SCALES, affinity_map, multiscale_map, multiscale_maps
+from .multiscale import SCALES, multiscale_maps
 
 __all__ = [
     "CAM_METHODS",
@@ -11,12 +11,10 @@ __all__ = [
     "SCALES",
     "ActivationMaps",
     "Progress",
-    "affinity_map",
     "check_method",
     "finer_layer",
     "heat_map",
     "layer_outputs",
-    "multiscale_map",
     "multiscale_maps",
     "stage_names",
 ]

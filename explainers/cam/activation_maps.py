@@ -28,7 +28,7 @@ CAM_METHODS: Mapping[str, str | None] = {
     "scorecam": None,
     "ablationcam": None,
 }
-"""Our name → grad-cam's class; ``None`` where we find the weights ourselves."""
+"""Our name → grad-cam's class; ``None`` for the methods of ``channel_weights``."""
 
 _ROUNDING = 1e-6
 # grad-cam's EigenCAM computes a matrix of cells × cells numbers: 1 GiB for 128 × 128 cells.
@@ -43,7 +43,7 @@ class ActivationMaps:
 
     Args:
         method: one of :data:`CAM_METHODS`.
-        progress: told about the methods that ask many times (Score-CAM, Ablation-CAM).
+        progress: called by the methods of many forward passes (Score-CAM, Ablation-CAM).
 
     Raises:
         InvalidInput: the classifier has no such layer.
@@ -56,11 +56,11 @@ class ActivationMaps:
         import pytorch_grad_cam
         from pytorch_grad_cam.base_cam import BaseCAM
 
-        classifier.cam_target()  # a layer that does not exist is told before anything is copied
+        classifier.cam_target()  # raises before anything is copied if the layer does not exist
         self.classifier = classifier
         module = copied(classifier.module, classifier.name)
         target = classifier.cam_target(module)
-        # No gradient goes further back than the layer; the maps are the same to the last bit.
+        # Gradients stop at the layer; this changes no bit of the maps.
         module.requires_grad_(False)
         self._seen = _Seen()
         target.register_forward_hook(self._seen.begin_gradients)
@@ -150,7 +150,10 @@ class ActivationMaps:
         return found.clip(0.0, 1.0)
 
     def _refuse_layer(self) -> None:
-        """Raise where the layer cannot have a map, whatever grad-cam made of it."""
+        """Raise if the hooks have seen that the layer cannot have a map.
+
+        grad-cam may return a map all the same.
+        """
         seen, classifier = self._seen, self.classifier
         if seen.is_answered and seen.calls == 0:
             reason = "is not called for an answer (as an auxiliary head is not)"
@@ -179,7 +182,7 @@ class ActivationMaps:
             )
 
     def _explain(self, error: Exception, height: int, width: int) -> None:
-        """Raise an error that says why there are no maps, where that is known."""
+        """Raise an error with the reason why there are no maps, if it is known."""
         classifier, seen = self.classifier, self._seen
         try:
             self._refuse_layer()
@@ -201,10 +204,12 @@ class ActivationMaps:
             ) from error
 
 
-def _without_noise(get_cam_image: Callable[..., Any]) -> Callable[..., Any]:
-    """grad-cam stretches each map to [0, 1], and so the rounding errors of a constant one."""
+def _without_noise(
+    get_cam_image: Callable[..., NDArray[np.float32]],
+) -> Callable[..., NDArray[np.float32]]:
+    """Make constant maps zero: grad-cam would scale their rounding errors to [0, 1]."""
 
-    def get(*arguments: Any, **options: Any) -> Any:
+    def get(*arguments: Any, **options: Any) -> NDArray[np.float32]:
         maps = get_cam_image(*arguments, **options)
         for values in maps:
             if np.ptp(values) <= _ROUNDING * np.abs(values).max():
@@ -215,20 +220,20 @@ def _without_noise(get_cam_image: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Seen:
-    """Forward hooks that note what a forward and a backward pass do to the layer."""
+    """Forward hooks that record what a forward and a backward pass do at the layer."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Forget what was seen."""
+        """Reset the record before a forward pass."""
         self.calls = 0
         self.kind = ""
         self.is_tensor = self.is_answered = self.is_reached = False
 
     def begin_gradients(self, module: torch.nn.Module, inputs: Any, output: Any) -> Any:
-        """The graph of operations starts with the layer's output, also where the network says that
-        what leads to it needs none (a frozen backbone under ``no_grad``)."""
+        """Start the autograd graph at the layer's output, also where the network computes the layer
+        without gradients (a frozen backbone under ``no_grad``)."""
         self.calls += 1
         self.kind = type(output).__name__
         self.is_tensor = isinstance(output, torch.Tensor)

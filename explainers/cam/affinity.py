@@ -1,11 +1,11 @@
 """Heat maps spread over regions that the classifier's features find similar.
 
 A class activation map marks what decides for a class, often a face or a wheel. The classifier's
-own finer features say what belongs together: heat walks at random between tiles of the picture,
-from like to like, and starts again at the map every now and then. Random walks between tiles of
-one object are Ahn and Kwak's (2018, "Learning Pixel-level Semantic Affinity"), with a network
-trained for it; here the features are the classifier's, and the walk is the personalised PageRank
-of Andersen, Chung and Lang (2006).
+own finer features tell which tiles of the picture belong together: heat is spread by a random walk
+that prefers similar tiles and restarts at the map with a small probability. Ahn and Kwak (2018,
+"Learning Pixel-level Semantic Affinity") walk between tiles of one object, with a network trained
+for it; here the features are the classifier's, and the walk is the personalised PageRank of
+Andersen, Chung and Lang (2006).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ GRID = 28
 """Tiles a side."""
 
 _COLOUR_WIDTH = 10.0  # in CIELAB, where 2 is about what one can just see
-_RESTART = 0.03
-_LITTLE = 1e-6  # every tile can be reached from every other
+_RESTART = 0.03  # probability
+_LITTLE = 1e-6  # added to similarities, so that every tile can be reached from every other
 
 
 def likeness(features: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """The channel weights of Score-CAM and Ablation-CAM: one forward pass per channel.
 
-grad-cam's own classes keep every intermediate answer, hold all masked inputs in memory at once,
+grad-cam's own classes keep every intermediate output, hold all masked inputs in memory at once,
 and send the whole picture through the whole network for every ablated channel. Here pictures are
-masked batch by batch, in the memory layout that convolutions like best; and for Ablation-CAM only
-what lies behind the layer is computed for every channel.
+masked batch by batch, in the memory layout that is fastest for convolutions; and for Ablation-CAM
+only the part of the network behind the layer is computed for every channel.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _Thing = TypeVar("_Thing", torch.nn.Module, torch.Tensor)
 Progress = Callable[[int, int], None]
 """Called with (channels so far, channels in all)."""
 
-_PIXELS_ON_CPU = 4 * 224 * 224  # of one batch; larger ones are slower there
+_PIXELS_ON_CPU = 4 * 224 * 224  # in one batch; larger batches are slower there
 _BATCH_ON_DEVICE = 64
 _ABLATED_AT_ONCE = 32
-# Tracing runs the model's own code with things that are no tensors.
+# Raised by tracing, which runs the model's own code with proxies instead of tensors.
 _UNTRACEABLE = (
     TypeError, ValueError, RuntimeError, AttributeError, LookupError, AssertionError,
 )  # fmt: skip
-_SHADES = 1_000_000.0  # masks that differ by less are the same
-# What two paths of float32 arithmetic may differ by, relative to the largest logit.
+_SHADES = 1_000_000.0  # masks are equal if they agree after rounding to 1 / _SHADES
+# Accepted difference of two computations in float32, relative to the largest logit.
 _SAME = 1e-3
 
 
 class ChannelWeights:
-    """Weights of a layer's channels, found by asking a private copy of a classifier.
+    """Weights of a layer's channels, computed with a private copy of a classifier.
 
     Args:
         classifier: its ``cam_layer`` is the layer; the module is left as it is.
@@ -92,7 +92,7 @@ class ChannelWeights:
     def _score(self, image: torch.Tensor, maps: torch.Tensor, category: int) -> torch.Tensor:
         """Score-CAM (Wang et al. 2020): softmax of the logits of the picture masked by channels.
 
-        Many channels see nothing, or see it in the same cell only: equal masks are asked once.
+        Many channels are zero, or active in the same cell only: equal masks are predicted once.
         """
         low = maps.flatten(1)
         least, most = low.amin(1, keepdim=True), low.amax(1, keepdim=True)
@@ -110,7 +110,7 @@ class ChannelWeights:
                 mode="bilinear",
                 align_corners=True,
             )
-            # Enlarged maps may miss their extremes.
+            # Interpolation may miss the extremes.
             least, most = masks.amin((2, 3), True), masks.amax((2, 3), True)
             masks = (masks - least) / (most - least + 1e-8)
             shown = (image[None] * masks).contiguous(memory_format=self._layout)
@@ -121,7 +121,7 @@ class ChannelWeights:
 
     def _folded(self, image: torch.Tensor) -> torch.nn.Module:
         """The network with batch normalisation folded into the convolutions before it, where torch
-        can follow its code and the answers are the same; about 1.6 times faster on a CPU."""
+        can trace it and the logits stay the same; about 1.6 times faster on a CPU."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's, about its own imports
         try:
@@ -170,17 +170,17 @@ class ChannelWeights:
     def _goes_on_alone(
         self, image: torch.Tensor, output: torch.Tensor, whole: torch.Tensor
     ) -> bool:
-        """Whether the network takes the layer's output for more pictures than went in, as most
-        do; seen with the output itself, twice."""
+        """Whether the network behind the layer accepts more pictures than its input had, as most
+        do; tried with the layer's output, repeated."""
         try:
             twice = self._continued(image, torch.cat([output, output]))
-        except (RuntimeError, UnusableOutput):  # shapes that do not fit; what else comes again
+        except (RuntimeError, UnusableOutput):  # shapes do not fit; other failures recur later
             return False
         allowed = _SAME * float(whole.abs().max())
         return twice.shape == (2, whole.shape[1]) and bool((twice - whole).abs().max() <= allowed)
 
     def _continued(self, image: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """The network's output if the layer had this output."""
+        """The network's logits if the layer had this output."""
         handle = self._layer.register_forward_hook(lambda module, given, own: output)
         try:
             return self._answer(image, len(output))
@@ -188,7 +188,10 @@ class ChannelWeights:
             handle.remove()
 
     def _answer(self, inputs: torch.Tensor, count: int) -> torch.Tensor:
-        """(count, C) logits; probabilities where the network gives those: shares are taken."""
+        """(count, C) logits, or probabilities of a network without logits.
+
+        Ablation-CAM takes the share of the score that is lost, so both will do.
+        """
         output = self._module(inputs.contiguous(memory_format=self._layout))
         scores = class_scores(output, count)
         kind = self._classifier.convention(inputs.shape[2], inputs.shape[3]).output
@@ -202,7 +205,7 @@ class ChannelWeights:
         try:
             with torch.inference_mode():
                 self._answer(inputs[:1], 1)
-        except RuntimeError:  # a view of features, say; what else it is comes again
+        except RuntimeError:  # e.g. ``view`` on this layout; other failures recur later
             self._lay_out(torch.contiguous_format)
         return inputs
 
@@ -232,7 +235,7 @@ class ScoreModule(torch.nn.Module):
         self._classifier = classifier
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Scores of the inputs; exceptions of the module itself pass.
+        """Scores of the inputs; exceptions of the module itself are not caught.
 
         Raises:
             InvalidInput: the module returned no scores.
@@ -242,5 +245,5 @@ class ScoreModule(torch.nn.Module):
 
 
 def in_single_precision(thing: _Thing, classifier: Classifier) -> _Thing:
-    """The classifier's module or its input, half precision made single: maps are long sums."""
+    """Convert a half-precision module or input to float32, because maps are long sums."""
     return thing.float() if classifier.input_dtype.itemsize < 4 else thing

@@ -26,10 +26,10 @@ HEAT_MAP_METHODS: Sequence[str] = (*CAM_METHODS, "consensus", *_SEVERAL_SCALES)
 
 
 def check_method(method: str) -> None:
-    """Refuse a name that :func:`heat_map` does not know.
+    """Check that :func:`heat_map` knows a method.
 
     Raises:
-        InvalidInput: with those it knows.
+        InvalidInput: it does not; the message lists those it knows.
     """
     kind, _, inner = method.partition("-")
     if method in HEAT_MAP_METHODS or (kind in _SEVERAL_SCALES and inner in CAM_METHODS):
@@ -54,7 +54,7 @@ def heat_map(
         image: (H, W, 3) uint8, in the classifier's geometry.
         method: one of :data:`HEAT_MAP_METHODS`, or ``multiscale-METHOD``, ``affinity-METHOD``.
         class_index: the class that is explained; the likeliest when ``None``.
-        progress: told about the methods that ask many times (Score-CAM, Ablation-CAM).
+        progress: called by the methods of many forward passes (Score-CAM, Ablation-CAM).
         at_scale: the same crop of the photograph at other sizes; without it the image itself is
             enlarged, which shows no further detail.
 

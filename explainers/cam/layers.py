@@ -63,7 +63,7 @@ def finer_layer(classifier: Classifier, image: NDArray[np.uint8]) -> str | None:
     last = outputs.get(classifier.cam_layer)
     if last is None:
         return None
-    order = [path for path in outputs if path != classifier.cam_layer]  # as they were called
+    order = [path for path in outputs if path != classifier.cam_layer]  # in the order of the calls
     finer = [
         path
         for path in order
@@ -74,8 +74,7 @@ def finer_layer(classifier: Classifier, image: NDArray[np.uint8]) -> str | None:
 
 
 def stage_names(module: nn.Module) -> list[str]:
-    """Paths of the module's parts, and of those of its sequences: blocks, but not what is in a
-    block."""
+    """Module paths of the parts and of the entries of sequences: blocks, but not their insides."""
     return list(_stages(module, ""))
 
 

@@ -23,13 +23,15 @@ from explainers.images import AtScale
 from explainers.masks import stretched
 
 SCALES: Sequence[float] = (1.0, 1.5, 2.0)
-_FINE = 2.0  # the scale at which features are looked at
+_FINE = 2.0  # scale of the pictures whose features are compared
 
 
 def multiscale_maps(
     maps: ActivationMaps, at_scale: AtScale, class_index: int, scales: Sequence[float] = SCALES
 ) -> NDArray[np.float32]:
-    """The map of each scale, its mirror image averaged in, with cells where they look.
+    """The map of each scale, averaged with that of the mirror image.
+
+    Cells are put where the network looks (:func:`moved_to_centres`).
 
     Args:
         at_scale: the same crop of the photograph at each scale.
@@ -39,7 +41,7 @@ def multiscale_maps(
     """
     shape = at_scale(1.0).shape[:2]
     answers = []
-    for scale in scales:  # first, for these say it when a model takes one size only
+    for scale in scales:  # first, because these raise if a model takes one size only
         both = maps.enlarged(_with_mirror(at_scale(scale)), class_index)
         answers.append((both, maps.cells))
     corner = _cells_start_at_corner(maps.classifier, at_scale)
@@ -55,14 +57,16 @@ def multiscale_maps(
 def multiscale_map(
     maps: ActivationMaps, at_scale: AtScale, class_index: int
 ) -> NDArray[np.float32]:
-    """(H, W) float32 in [0, 1]: the mean over scales, scaled to its own minimum and maximum."""
+    """The mean of :func:`multiscale_maps` over scales.
+
+    Returns:
+        (H, W) float32 in [0, 1], scaled to its own minimum and maximum.
+    """
     return stretched(multiscale_maps(maps, at_scale, class_index).mean(axis=0))
 
 
 def affinity_map(maps: ActivationMaps, at_scale: AtScale, class_index: int) -> NDArray[np.float32]:
-    """:func:`multiscale_map` and what it spreads to (see :mod:`explainers.cam.affinity`).
-
-    Their geometric mean: hot in both.
+    """Geometric mean of :func:`multiscale_map` and that map after :func:`spread`.
 
     Returns:
         (H, W) float32 in [0, 1].
@@ -73,7 +77,7 @@ def affinity_map(maps: ActivationMaps, at_scale: AtScale, class_index: int) -> N
 
 
 def _tile_features(classifier: Classifier, at_scale: AtScale) -> NDArray[np.float32]:
-    """(channels, GRID, GRID) of the finer layer, the mirror image's averaged in."""
+    """(channels, GRID, GRID) features of the finer layer, averaged with the mirror image's."""
     layer = finer_layer(classifier, at_scale(1.0)) or classifier.cam_layer
     assert layer is not None
     pair = layer_outputs(classifier, _with_mirror(at_scale(_FINE)), [layer])[layer]
@@ -116,7 +120,7 @@ def cells_start_at_corner(pair: NDArray[np.float32]) -> bool:
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Of two feature maps, each channel's mean taken off."""
+    """Correlation of two (channels, h, w) maps after subtracting each channel's mean."""
     a = a - a.mean(axis=(1, 2), keepdims=True)
     b = b - b.mean(axis=(1, 2), keepdims=True)
     norm = float(np.sqrt((a * a).sum(dtype=np.float64) * (b * b).sum(dtype=np.float64)))
@@ -124,14 +128,14 @@ def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def moved_to_centres(heat: NDArray[np.float32], stride: tuple[float, float]) -> NDArray[np.float32]:
-    """An enlarged map whose cells were drawn as tiles, with cells put at their corners instead.
+    """Shift an enlarged map by half a cell, for cells that look at the corners of their tiles.
 
     Args:
         heat: (..., H, W).
         stride: pixels from cell to cell, down and across.
 
     Returns:
-        The same shape; linear between pixels, the outermost cells go on to the edges.
+        The same shape; linear between pixels, constant beyond the outermost cells.
     """
     for axis, step in ((-2, stride[0]), (-1, stride[1])):
         length = heat.shape[axis]
@@ -142,7 +146,7 @@ def moved_to_centres(heat: NDArray[np.float32], stride: tuple[float, float]) -> 
 def _interpolated(
     values: NDArray[np.float32], axis: int, position: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Values at positions along axis -2 or -1, linear between; the outermost go on outwards."""
+    """Values at positions along axis -2 or -1; linear between, constant beyond the outermost."""
     last = values.shape[axis] - 1
     position = position.clip(0, last)
     low = np.floor(position).astype(np.intp)
@@ -153,7 +157,7 @@ def _interpolated(
 
 
 def sampled(cells: NDArray[np.float32], side: int, *, corner: bool) -> NDArray[np.float32]:
-    """A feature map at the centres of a grid of tiles of the picture.
+    """Sample a feature map at the centres of a grid of tiles of the picture.
 
     Args:
         cells: (channels, h, w) of one picture.
@@ -161,7 +165,7 @@ def sampled(cells: NDArray[np.float32], side: int, *, corner: bool) -> NDArray[n
         corner: as :func:`cells_start_at_corner` found.
 
     Returns:
-        (channels, side, side) float32; linear between cells, the outermost go on to the edges.
+        (channels, side, side) float32; linear between cells, constant beyond the outermost.
     """
     found = cells
     for axis in (-2, -1):

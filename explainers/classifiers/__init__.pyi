@@ -11,7 +11,6 @@ from .outputs import (
     as_probabilities,
     class_scores,
     map_scores,
-    row_count,
 )
 from .user_code import import_torchvision
 from .zoo import DEMO_CLASS_NAMES, DemoNetwork, load_classifier, load_demo_network, pick_device
@@ -39,6 +38,5 @@ __all__ = [
     "load_demo_network",
     "map_scores",
     "pick_device",
-    "row_count",
     "same_name",
 ]

@@ -1,8 +1,8 @@
-"""Classifiers of which only predictions are known: an endpoint, any library's model.
+"""Classifiers of which only predictions are available: endpoints, models of any library.
 
 ``--model function:package.module:name`` names a function from (N, H, W, 3) uint8 to (N, C)
-probabilities. It has no gradients and no layers, so there are no class activation maps of it, and
-nothing to be converted for an engine.
+probabilities. It has neither gradients nor layers, so there are no class activation maps of it, and
+no engine can convert it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class _Opaque(torch.nn.Module):
         super().__init__()
         self._name = name
 
-    def forward(self, *_: Any) -> Any:
+    def forward(self, *_: Any) -> NoReturn:
         raise InvalidInput(
             f"{self._name} is a black box without gradients or layers: give masks of your own with "
             "--reference, or tune with --objective faithful"
@@ -54,7 +54,7 @@ class BlackBox(Classifier):
 
     Attributes:
         function: (N, H, W, 3) uint8 → (N, C) probabilities.
-        identity: what decides its answers; equal for two that answer alike.
+        identity: text that differs where predictions may differ; hashed for the fingerprint.
     """
 
     function: Callable[[NDArray[np.uint8]], Any] = lambda images: images
@@ -66,12 +66,12 @@ class BlackBox(Classifier):
         return hashlib.sha256(f"function {self.identity}".encode()).hexdigest()
 
     def predict_proba(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The function's answers, (N, C) float32, checked.
+        """The function's predictions, (N, C) float32, checked.
 
-        It is given a copy, as stock lime does: it may prepare its images in place.
+        It gets a copy of the images, as from stock lime, because it may change them in place.
 
         Raises:
-            LimeTunerError: it failed, or what it returned are not probabilities.
+            LimeTunerError: it failed, or did not return probabilities.
         """
         try:
             returned = self.function(np.array(images, order="C"))
@@ -94,10 +94,10 @@ class BlackBox(Classifier):
         return "the function has to return finite numbers"
 
     def _rows(self, returned: Any, count: int) -> NDArray[np.float32]:
-        """(N, C) float32 of arrays, lists, data frames and tensors of any library.
+        """Convert an array, list, data frame or tensor of any library to (N, C) float32.
 
         Raises:
-            LimeTunerError: it is something else.
+            LimeTunerError: ``returned`` is none of these, or has another shape.
         """
         if isinstance(returned, torch.Tensor):
             returned = returned.detach().to("cpu", torch.float32).numpy()
@@ -105,14 +105,14 @@ class BlackBox(Classifier):
             answers = np.asarray(returned)
             numbers = answers.dtype.kind in "fiub" or answers.dtype == object
             answers = answers.astype(np.float32) if numbers else answers
-        except Exception:  # noqa: BLE001  other libraries' objects raise anything: told below
+        except Exception:  # noqa: BLE001  other libraries' objects raise anything: reported below
             numbers = False
         if not numbers or returned is None:
             raise LimeTunerError(
                 f"{self.name} returned {described(returned)}: it must return (N, C), a row of "
                 "class probabilities for each image"
             )
-        if count == 1 and answers.ndim == 1 and len(answers) > 1:  # squeezed
+        if count == 1 and answers.ndim == 1 and len(answers) > 1:  # the function squeezed it
             answers = answers[None]
         if answers.ndim != 2 or len(answers) != count or answers.shape[1] < 1:
             raise LimeTunerError(
@@ -134,21 +134,21 @@ class BlackBox(Classifier):
             )
 
     def to_json(self) -> dict[str, Any]:
-        """As for any classifier, without what a function does not have."""
+        """:meth:`Classifier.to_json` with ``None`` for mean and std, which a function has not."""
         return {**super().to_json(), "mean": None, "std": None}
 
     def cam_target(self, module: torch.nn.Module | None = None) -> torch.nn.Module:
-        """Raise: a function has no layers."""
-        self.module()
+        """Raise :class:`InvalidInput`, because a function has no layers."""
+        self.module()  # raises
         raise AssertionError("a black box has no layers")
 
 
 def load_black_box(spec: str) -> BlackBox:
     """The black box of ``package.module:name``; ``name`` may have dots (``model.predict_proba``).
 
-    The function may carry attributes: ``class_names``, ``resize`` and ``crop`` (how photographs
-    are prepared, 256 and 224 otherwise), and ``fingerprint``, a text that changes when its answers
-    do. Without the last one the content of its source file counts.
+    The function may have attributes: ``class_names``, ``resize`` and ``crop`` (how photographs are
+    prepared, 256 and 224 otherwise), and ``fingerprint``, a text that changes when its predictions
+    do. Without a fingerprint the content of its source file is hashed.
 
     Raises:
         InvalidInput: it cannot be imported, is no function, or needs a fingerprint.
@@ -199,7 +199,7 @@ def _class_names(function: Any, name: str) -> tuple[str, ...]:
 
 
 def _remedy(answers: NDArray[np.float32]) -> str:
-    """How these numbers become probabilities, in words."""
+    """Advice for a message: how to turn the numbers into probabilities."""
     if answers.min() >= 0 and answers.max() <= _PERCENT + _ROUNDING:
         sums = answers.sum(axis=1)
         if answers.shape[1] > 1 and np.abs(sums / _PERCENT - 1).max() <= _SUM:

@@ -1,7 +1,7 @@
-"""Which class is meant by a name: one plain meaning, or a refusal that says what there is.
+"""Finding a class by its name: a single match, or an error that lists what there is.
 
 Two of ImageNet's classes may have one name (``crane``), or names that differ in one letter's case
-(``Cardigan`` the dog, ``cardigan`` the clothing), so a name is never given to the first that fits.
+(``Cardigan`` the dog, ``cardigan`` the clothing), so the first match is never just taken.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SHOWN = 5
 
 
 def class_number(name: str, class_names: Sequence[str]) -> tuple[int, bool]:
-    """The class of a name, in the order that names are looked for:
+    """Find the class of a name. In this order a match is looked for:
 
     1. as it is written, without blanks around it;
     2. as one of several names between commas (``tench, Tinca tinca``), as it is written;
@@ -32,11 +32,11 @@ def class_number(name: str, class_names: Sequence[str]) -> tuple[int, bool]:
         class_names: in the order of the classifier's outputs; empty where they have none.
 
     Returns:
-        The number, and whether it was found in the fourth or fifth way, which a person should hear
-        of.
+        The number, and whether it was found in the fourth or fifth way, which the user should be
+        told.
 
     Raises:
-        InvalidInput: two classes are named so, or none; says which number or name to give.
+        InvalidInput: the name fits two classes, or none; the message says what to give instead.
     """
     wanted = " ".join(name.split())
     names = [" ".join(each.split()) for each in class_names]
@@ -85,13 +85,13 @@ def _named(
     names: Sequence[Sequence[str]],
     alter: Callable[[str], str] = lambda name: name,
 ) -> list[int]:
-    """Classes that have that name among theirs, after an alteration of both."""
+    """Numbers of the classes with that name among theirs, after ``alter`` was applied to both."""
     form = alter(wanted)
     return [n for n, each in enumerate(names) if form and form in map(alter, each)]
 
 
 def _plain(name: str) -> str:
-    """Letters and digits of a name in lower case, words apart by one blank."""
+    """A name in lower case without accents and apostrophes, with one blank between words."""
     decomposed = unicodedata.normalize("NFKD", _APOSTROPHES.sub("", name).casefold())
     letters = "".join(each for each in decomposed if not unicodedata.combining(each))
     return _SEPARATORS.sub(" ", letters).strip()

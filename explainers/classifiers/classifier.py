@@ -1,4 +1,4 @@
-"""Classifiers: a module, how pictures become its input, and what its outputs are called."""
+"""Classifiers: a module with the preparation of its input and the names of its outputs."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ ReshapeTransform = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """An image classifier as everything in this project sees it.
+    """An image classifier, as all modules of this project take it.
 
-    ``predict_proba`` is what a user would hand to stock lime: plain PyTorch, no tricks. It is
-    the path that verification times; faster engines must agree with it.
+    ``predict_proba`` is what a user would hand to stock lime: plain PyTorch without
+    optimisations. Verification times it, and faster engines must agree with it.
 
     Attributes:
         name: what it is called in studies and reports.
-        module: maps (N, c, H, W) normalised images to (N, C) logits; in eval mode. What else it
-            may return: :mod:`explainers.classifiers.outputs`. It is given its own parameters'
-            floating type.
+        module: maps (N, c, H, W) normalised images, of its parameters' floating type, to (N, C)
+            logits; in eval mode. :mod:`explainers.classifiers.outputs` lists what else it may
+            return.
         class_names: C names, in the order of the outputs; numbers as text when unknown.
         geometry: how photographs are prepared unless a catalogue says otherwise.
         mean, std: per channel, of pixels scaled to [0, 1]; of one number each for a network that
@@ -65,9 +65,10 @@ class Classifier:
             ``output="probabilities"``.
         spec: what :func:`explainers.classifiers.load_classifier` was called with, so that another
             process can load the same classifier; ``None`` for one built by hand.
-        output: what the module's numbers are, logits where nothing is said; ``unknown``: seen when
-            it is asked about drawn images (:mod:`explainers.classifiers.recognition`), and told
-            unless they are logits. A factory's are seen so unless it says what they are.
+        output: what the module's numbers are; ``None`` means logits. ``unknown``: recognised from
+            its outputs for synthetic images (:mod:`explainers.classifiers.recognition`), and
+            reported unless they are logits. A factory's module is ``unknown`` unless it says
+            otherwise.
     """
 
     name: str
@@ -106,7 +107,7 @@ class Classifier:
             self.module.eval()
 
     def normalise(self, images: NDArray[np.uint8]) -> torch.Tensor:
-        """(N, H, W, 3) uint8 → (N, c, H, W) on the device, as the module wants it."""
+        """(N, H, W, 3) uint8 → (N, c, H, W) on the device, scaled for the module."""
         return self.normalise_planes(
             torch.from_numpy(images if images.flags.writeable else images.copy())
             .to(self.device)
@@ -114,7 +115,7 @@ class Classifier:
         )
 
     def normalise_planes(self, planes: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 on the device → (N, c, H, W), scaled as the module wants it."""
+        """(N, 3, H, W) uint8 on the device → (N, c, H, W), scaled for the module."""
         convention = self.convention(planes.shape[2], planes.shape[3])
         return convention.scaled(planes, self.input_dtype)
 
@@ -134,7 +135,7 @@ class Classifier:
             (N, C) float32; rows sum to 1 unless the network gives independent probabilities.
 
         Raises:
-            LimeTunerError: the module failed, or what it returned are no scores.
+            LimeTunerError: the module failed, or did not return scores.
         """
         with torch.inference_mode():
             return self.answers(self.normalise(images))
@@ -156,7 +157,7 @@ class Classifier:
         return self.checked(probabilities.to("cpu").numpy())
 
     def scores(self, inputs: torch.Tensor, module: torch.nn.Module | None = None) -> torch.Tensor:
-        """(N, c, H, W) normalised → (N, C), the numbers that the network gives.
+        """(N, c, H, W) normalised → (N, C), the numbers that the network returns.
 
         Raises:
             LimeTunerError: as for :meth:`predict_proba`.
@@ -168,14 +169,15 @@ class Classifier:
         return self._taken(output, inputs)
 
     def map_scores(self, output: Any, inputs: torch.Tensor) -> torch.Tensor:
-        """What the module returned for inputs → (N, C) scores that class activation maps are made
-        of: their gradients are those of the logits (:func:`explainers.classifiers.map_scores`).
+        """Convert the module's output to (N, C) scores for class activation maps, whose gradients
+        are those of the logits (:func:`explainers.classifiers.map_scores`).
 
         Args:
+            output: what the module returned for the inputs.
             inputs: (N, c, H, W).
 
         Raises:
-            InvalidInput: it returned no scores.
+            InvalidInput: the output has no scores.
         """
         convention = self.convention(inputs.shape[2], inputs.shape[3])
         return map_scores(self._taken(output, inputs), convention.output)
@@ -187,10 +189,10 @@ class Classifier:
             raise self._failed(error, inputs) from error
 
     def checked(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the predictions as they are, if they are finite.
+        """Return the predictions unchanged.
 
         Raises:
-            NotFinite: some are no finite numbers.
+            NotFinite: some are NaN or infinite.
         """
         if not np.isfinite(answers).all():
             worst = answers[~np.isfinite(answers)][0]
@@ -205,7 +207,7 @@ class Classifier:
         return f"check its weights (training that diverged, numbers too large for {dtype})"
 
     def _failed(self, error: BaseException, inputs: torch.Tensor) -> LimeTunerError:
-        """The error for a module that raised, or returned no scores."""
+        """The exception to raise for a module that raised ``error``, or returned no scores."""
         if isinstance(error, LimeTunerError):
             return error
         if isinstance(error, torch.OutOfMemoryError):
@@ -231,27 +233,27 @@ class Classifier:
         )
 
     def convention(self, height: int, width: int) -> Convention:
-        """How the module is asked about images of a size.
+        """Input scaling and kind of output of the module, for images of a size in pixels.
 
         Raises:
-            LimeTunerError: that was not said, and it cannot be seen: the module fails.
+            LimeTunerError: the module fails on such images, so its output cannot be recognised.
         """
         if self.usual_convention is not None:
             return self.usual_convention
-        # It takes no images of its own geometry; a catalogue's may be of another.
+        # The module fails on images of its own geometry; a catalogue's may have another size.
         if (height, width) not in self._conventions:
             self._conventions[height, width] = self._seen(height, width)
         return self._conventions[height, width]
 
     @cached_property
     def _conventions(self) -> dict[tuple[int, int], Convention]:
-        """By (height, width) of images that are not of the classifier's geometry."""
+        """Conventions by (height, width) of images that are not of the classifier's geometry."""
         return {}
 
     @cached_property
     def usual_convention(self) -> Convention | None:
-        """The same for images of the classifier's geometry; ``None`` where the module fails on
-        them."""
+        """The convention for images of the classifier's geometry; ``None`` where the module fails
+        on them."""
         if self.output is not OutputKind.UNKNOWN:
             return Convention(self.output or OutputKind.LOGITS, self.mean, self.std)
         try:
@@ -268,7 +270,7 @@ class Classifier:
             inputs = convention.scaled(images.permute(0, 3, 1, 2), self.input_dtype)
             try:
                 found = recognise(self.module, inputs)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  told below unless grey images are taken
+            except (Exception, SystemExit) as error:  # noqa: BLE001  raised below unless grey images work
                 failure = self._failed(error, inputs) if failure is None else failure
                 continue
             self._warn(found, grey=convention is not usual)
@@ -277,7 +279,7 @@ class Classifier:
         raise failure
 
     def _warn(self, found: Recognised, *, grey: bool) -> None:
-        """Warn in one line of everything that was guessed."""
+        """Log everything that was guessed as one warning."""
         told = list(found.told)
         if grey:
             told.append("takes one channel and is given grey images")
@@ -299,7 +301,7 @@ class Classifier:
             warn_once(_logger, line)
 
     def recognised(self) -> Classifier:
-        """The same classifier with what its module says about itself, where nobody said it."""
+        """The classifier with its output kind and scaling recognised, where they were not given."""
         if self.output not in (None, OutputKind.UNKNOWN):
             return self
         asked = replace(self, output=OutputKind.UNKNOWN)
@@ -309,14 +311,14 @@ class Classifier:
         return replace(asked, output=found.output, mean=found.mean, std=found.std)
 
     def of_grey(self) -> Classifier:
-        """The same classifier for a module that takes one channel."""
+        """The classifier for a module of one input channel: mean and std are averaged."""
         grey = Convention(OutputKind.UNKNOWN, self.mean, self.std).as_grey()
         return replace(self, mean=grey.mean, std=grey.std)
 
     def to_json(self) -> dict[str, Any]:
-        """What the module is taken for: ``output``, ``mean``, ``std``, ``resize``, ``crop``,
-        ``channels``, ``map_layer``."""
-        # What was seen since, with images of another size, where its own size is not taken.
+        """How the module is used, as JSON values: ``output``, ``mean``, ``std``, ``resize``,
+        ``crop``, ``channels``, ``map_layer``."""
+        # A module that fails on its own size may have been recognised at another one since.
         seen = self.usual_convention or next(iter(self._conventions.values()), None)
         found = seen or Convention(OutputKind.UNKNOWN, self.mean, self.std)
         return {
@@ -335,7 +337,7 @@ class Classifier:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 (hex) over everything that decides an answer: architecture, weights, scaling."""
+        """Sha256 (hex) of everything that decides a prediction: architecture, weights, scaling."""
         digest = hashlib.sha256()
         found = self.usual_convention
         output = found and found.output

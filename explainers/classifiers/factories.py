@@ -1,4 +1,4 @@
-"""Classifiers that the user's own code makes: ``package.module:factory``."""
+"""Classifiers made by the user's own code: ``package.module:factory``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from explainers.messages import warn_once
 
 _logger = logging.getLogger(__name__)
 
-# Tried where the module says nothing and does not take ImageNet's 224: the sizes of MNIST, CIFAR,
+# Tried where the module states no size and fails at ImageNet's 224: the sizes of MNIST, CIFAR,
 # FER2013, Tiny ImageNet and STL-10, and those that published networks are made for.
 _COMMON_SIZES = (28, 32, 48, 64, 96, 128, 160, 256, 299, 384, 448, 512)
-_OTHER_SIZES = (64, 224)  # to see whether the size matters
+_OTHER_SIZES = (64, 224)  # tried to find out whether the size matters
 _CHANNELS = re.compile(r"to have \d+ channels, but got \d+ channels")  # torch's words
 _ACCEPTED = "it must return a torch.nn.Module or an explainers.classifiers.Classifier"
 
@@ -43,14 +43,14 @@ def load_from_factory(
     """The classifier of ``package.module:factory``: a function without arguments, a module's class,
     or a module itself.
 
-    What a bare module is fed is read from it (:mod:`explainers.classifiers.input_config`), and a
-    layer for class activation maps is found (:mod:`explainers.classifiers.map_layers`); both are
-    told.
+    For a bare module size and scaling are read from its attributes
+    (:mod:`explainers.classifiers.input_config`), and a layer for class activation maps is found
+    (:mod:`explainers.classifiers.map_layers`). Both are logged.
 
     Args:
         weights: a file with a state dict; ``None`` or ``random``: as the factory made it.
         cam_layer: names the layer for class activation maps.
-        crop: pixels a side that the catalogue's pictures have, where it says so.
+        crop: side in pixels of the catalogue's pictures; ``None`` where it states none.
 
     Raises:
         InvalidInput: it cannot be imported, takes arguments or returns something else.
@@ -78,7 +78,7 @@ def load_from_factory(
 
 
 def _made_by(factory: Any, what: str) -> nn.Module | Classifier:
-    if isinstance(factory, nn.Module):  # a network that the module keeps: it stays as it is
+    if isinstance(factory, nn.Module):  # copied, so that the user's own stays unchanged
         return copied(factory, what)
     if isinstance(factory, Classifier):
         return replace(factory, module=copied(factory.module, what))
@@ -108,7 +108,7 @@ def _made_by(factory: Any, what: str) -> nn.Module | Classifier:
 def _required_arguments(factory: Callable[..., Any]) -> list[str]:
     try:
         parameters = inspect.signature(factory).parameters.values()
-    except (TypeError, ValueError):  # of a compiled function: nothing is known
+    except (TypeError, ValueError):  # compiled functions have no signature
         return []
     optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
@@ -131,7 +131,7 @@ def _described(made: Any) -> str:
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    """The module inside DataParallel and torch.compile, through which hooks see nothing."""
+    """The module inside DataParallel and torch.compile, whose layers hooks do not reach."""
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
@@ -164,8 +164,12 @@ def _of_bare_module(
 
 
 def _traced(classifier: Classifier, crop: int) -> tuple[Classifier, list[Call], str]:
-    """The classifier, for grey pictures where it takes these only; what is called for pictures of
-    that size; or why it cannot be asked."""
+    """Run the classifier on pictures of a size, then on grey ones if it fails.
+
+    Returns:
+        The classifier (for grey pictures where it takes only these); the calls of its modules; and
+        why it failed, or "".
+    """
     problem = ""
     grey = len(classifier.mean) == 1
     for asked in (classifier,) if grey else (classifier, classifier.of_grey()):
@@ -178,10 +182,13 @@ def _traced(classifier: Classifier, crop: int) -> tuple[Classifier, list[Call], 
 
 
 def _of_a_size_it_takes(made: Classifier, fixed: bool) -> tuple[Classifier, Sequence[Call], str]:
-    """The classifier with its size, or, where that fails, the only common size that works.
+    """The classifier with its size or, where that fails, with the only other size that works.
 
     Args:
-        fixed: the catalogue says so.
+        fixed: the catalogue prescribes the size, so no other is taken.
+
+    Returns:
+        The classifier, the calls of its modules, and where the size is from, or "".
     """
     crop = made.geometry.crop
     asked, calls, problem = _traced(made, crop)
@@ -215,11 +222,11 @@ def _of_a_size_it_takes(made: Classifier, fixed: bool) -> tuple[Classifier, Sequ
 
 
 def _refuse_whatever_the_size(made: Classifier, problem: str, problems: set[str]) -> None:
-    """Raise where the size of the pictures is not why the module fails.
+    """Raise if the module fails for another reason than the size of the pictures.
 
     Args:
-        problem: that for pictures of the wanted size.
-        problems: those for all sizes that were tried; "" for one that works.
+        problem: how it fails for pictures of the wanted size.
+        problems: how it fails for each size that was tried; "" where it does not.
     """
     if "" not in problems and (len(problems) == 1 or _CHANNELS.search(problem)):
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""What decides a network's answers, as one number: structure, weights, code, plain attributes."""
+"""Hashing everything that decides a network's predictions: structure, weights, code, attributes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-# Their code goes with their versions; a study may go on with newer ones.
+# Their code is not hashed: a study may go on with newer versions.
 _PACKAGES = ("torch", "torchvision", "explainers", "studies", "tuner", "dissection")
 _OF_ANY_MODULE = frozenset(vars(torch.nn.Module()))
 
 
 def update_with_state(digest: hashlib._Hash, module: torch.nn.Module) -> None:
-    """The printed structure, and everything in the state dict, by name.
+    """Hash the printed structure, and everything in the state dict, by name.
 
     The structure tells apart networks with equal weights (a stride, a pooling).
     """
@@ -32,9 +32,9 @@ def update_with_state(digest: hashlib._Hash, module: torch.nn.Module) -> None:
 
 
 def update_with_code(digest: hashlib._Hash, module: torch.nn.Module) -> None:
-    """What else the user's own classes are made of; nothing for torch's and installed packages'.
+    """Hash code and attributes of the user's own classes, not of torch's and installed packages'.
 
-    That is the source files of the classes and of the user's modules that these import, and each
+    These are the source files of the classes and of the user's modules that they import, and each
     instance's plain attributes: numbers, texts, arrays, tensors that are no buffers.
     """
     for each in module.modules():
@@ -70,11 +70,11 @@ def update_with_code(digest: hashlib._Hash, module: torch.nn.Module) -> None:
 
 
 def _update_with_closure(digest: hashlib._Hash, name: str, function: Any) -> None:
-    """Update with a function's closure, which its source file does not show."""
+    """Hash the values in a function's closure, which its source file does not show."""
     for number, cell in enumerate(getattr(function, "__closure__", None) or ()):
         try:
             value = cell.cell_contents
-        except ValueError:  # not yet there
+        except ValueError:  # an empty cell
             continue
         if isinstance(value, types.FunctionType):
             digest.update(f"{name}<{number}>{_text(value)}".encode())
@@ -92,7 +92,7 @@ def _is_own_module(module: types.ModuleType | None) -> bool:
     if module is None or module.__name__.partition(".")[0] in sys.stdlib_module_names:
         return False
     file = getattr(module, "__file__", None)
-    if file is None:  # a notebook's
+    if file is None:  # e.g. a notebook
         return module.__name__ == "__main__"
     installed = (sysconfig.get_path(each) for each in ("purelib", "platlib", "stdlib"))
     return not any(Path(file).is_relative_to(folder) for folder in installed) and not (
@@ -101,7 +101,7 @@ def _is_own_module(module: types.ModuleType | None) -> bool:
 
 
 def _source(thing: Any) -> bytes:
-    """Sha256 of the source files that its code may come from; of its own source in a notebook."""
+    """Sha256 of the source files a class or function may depend on; its own text in a notebook."""
     digest = hashlib.sha256()
     module = sys.modules.get(thing.__module__)
     contents = set() if module is None else {*_contents(module, set())}
@@ -116,7 +116,7 @@ def _text(thing: Any) -> str:
     """Source text of a class or function; its repr where there is none."""
     try:
         return inspect.getsource(thing)
-    except (OSError, TypeError):  # typed in, and gone
+    except (OSError, TypeError):  # e.g. typed into an interpreter
         return _without_addresses(repr(thing))
 
 
@@ -143,7 +143,7 @@ _PLAIN = (
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, torch.Tensor):  # what a forward pass left behind decides nothing
+    if isinstance(value, torch.Tensor):  # results of a forward pass decide nothing
         return value.is_leaf and not value.is_inference()
     if isinstance(value, (tuple, list)):
         return all(_is_plain(each) for each in value)
@@ -153,8 +153,8 @@ def _is_plain(value: Any) -> bool:
 
 
 def _update(digest: hashlib._Hash, name: str, value: Any) -> None:
-    """One named value: a tensor, or what else state dicts hold (tuples and types where layers are
-    quantised)."""
+    """Hash a named value: a tensor, or what else state dicts hold (tuples and types where layers
+    are quantised)."""
     if isinstance(value, torch.Tensor):
         digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
         data = value.detach().to("cpu")

@@ -1,10 +1,10 @@
-"""What a bare module says about its input: timm's configuration, torchvision's transforms, plain
-attributes."""
+"""Reading the input size and scaling of a bare module from its attributes: timm's configuration,
+torchvision's transforms, plain numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,12 +22,12 @@ _SIZES = ("image_size", "img_size", "input_size")
 
 @dataclass(frozen=True)
 class InputConfig:
-    """What is stated; ``None`` for what is not.
+    """Size and scaling as stated by a module; ``None`` for what is not stated.
 
     Attributes:
         mean, std: one or three values, of pixels scaled to [0, 1].
-        source: where it is stated, for a message.
-        ignored: values that cannot be meant, each with its name.
+        source: the attribute that states it, for a message.
+        ignored: impossible values, as ``name=value``.
     """
 
     mean: tuple[float, ...] | None = None
@@ -38,7 +38,7 @@ class InputConfig:
 
 
 def stated_input(module: nn.Module) -> InputConfig:
-    """What a module, or the first of its parts that says something, states about its input."""
+    """Size and scaling as stated by a module or the first of its parts that states any."""
     for path, part in module.named_modules():
         for name in _CONFIGS:
             config = getattr(part, name, None)
@@ -46,7 +46,7 @@ def stated_input(module: nn.Module) -> InputConfig:
                 found = _of_timm(config, f"{path}.{name}".lstrip("."))
                 if found is not None:
                     return found
-    for path, part in _outer(module):
+    for path, part in (("", module), *module.named_children()):
         for name in _TRANSFORMS:
             preset = getattr(part, name, None)
             if hasattr(preset, "mean") and hasattr(preset, "std") and hasattr(preset, "crop_size"):
@@ -58,7 +58,7 @@ def stated_input(module: nn.Module) -> InputConfig:
 
 
 def stated_sizes(module: nn.Module) -> list[int]:
-    """Pixels a side that the module or its parts have as an attribute, outermost first."""
+    """Side lengths in pixels among the attributes of the module and its parts, outermost first."""
     found: list[int] = []
     for _, part in module.named_modules():
         for holder in (part, getattr(part, "config", None)):
@@ -69,13 +69,8 @@ def stated_sizes(module: nn.Module) -> list[int]:
     return found
 
 
-def _outer(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    yield "", module
-    yield from module.named_children()
-
-
 def _of_timm(config: Any, source: str) -> InputConfig | None:
-    """``mean``, ``std``, ``input_size``, ``crop_pct`` of a dictionary or a data class."""
+    """Read ``mean``, ``std``, ``input_size``, ``crop_pct`` of a dictionary or a data class."""
     names = ("mean", "std", "input_size", "crop_pct")
     if isinstance(config, Mapping):
         values = {name: config.get(name) for name in names}
@@ -101,7 +96,7 @@ def _of_timm(config: Any, source: str) -> InputConfig | None:
 
 
 def _of_preset(preset: Any, source: str) -> InputConfig:
-    """torchvision's ``ImageClassification``, as a weights entry's ``transforms()`` makes it."""
+    """Read torchvision's ``ImageClassification``, as made by a weights entry's ``transforms()``."""
     crop = _side(_first(preset.crop_size))
     resize = _side(_first(getattr(preset, "resize_size", None)))
     values = {"mean": list(preset.mean), "std": list(preset.std)}
@@ -146,7 +141,7 @@ def _first(values: Any) -> Any:
 
 
 def _side(size: Any) -> int | None:
-    """Of ``224``, ``(224, 224)``; ``None`` for anything else."""
+    """The side of ``224`` or ``(224, 224)``; ``None`` for anything else."""
     if isinstance(size, (tuple, list)):
         if not size or any(each != size[0] for each in size):
             return None

@@ -1,5 +1,5 @@
 """The layer that class activation maps are taken from: a table for torchvision's families, a search
-for everybody else's networks."""
+in all other networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from explainers.classifiers.outputs import described, row_count
 from explainers.classifiers.user_code import failure
 from explainers.errors import LimeTunerError
 
-# Where the last spatial feature map lives, by the module of torchvision that defines the family.
+# The layer with the last spatial feature map, by torchvision's module that defines the family.
 # For VGG, MobileNet and the like the last block of ``features`` is the last convolutional stage.
 _CAM_LAYERS = {
     **dict.fromkeys(
@@ -39,9 +39,9 @@ _CAM_LAYERS = {
 }  # fmt: skip
 _FAMILIES = "torchvision.models."
 
-# What a transformer's block is normalised by before its attention: timm's and Swin's name,
-# torchvision's and open_clip's, Hugging Face's. Behind the last block only the class token counts,
-# so the gradient of the others is zero there.
+# Names of the normalisation before a block's attention in timm and Swin, in torchvision and
+# open_clip, in Hugging Face. Behind the last block only the class token counts, so gradients of the
+# other tokens are zero there.
 _BEFORE_ATTENTION = {"norm1", "ln_1", "layernorm_before"}
 _MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers
 _UNCHANGING = ("Dropout", "DropPath", "Identity", "Pool")
@@ -49,7 +49,7 @@ _UNCHANGING = ("Dropout", "DropPath", "Identity", "Pool")
 
 @dataclass(frozen=True)
 class MapLayer:
-    """Module path of a layer, and what brings its output to (N, channels, h, w)."""
+    """Module path of a layer, and the function that reshapes its output to (N, channels, h, w)."""
 
     path: str
     reshape: ReshapeTransform | None = None
@@ -70,13 +70,13 @@ class Call:
 
 
 def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
-    """The modules that answer two synthetic pictures, in the order in which they finish.
+    """The modules that are called for two synthetic pictures, in the order in which they finish.
 
     Args:
         crop: pixels a side.
 
     Raises:
-        LimeTunerError: where and how the module fails for a picture of that size.
+        LimeTunerError: the module fails on pictures of that size; says where and how.
     """
     calls: list[Call] = []
 
@@ -84,7 +84,7 @@ def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
         calls.append(Call(path, module, shape))
 
-    # Two: networks that take one image only, or a batch for one, are of no use.
+    # Two, to refuse networks that take one image at a time, or a whole batch for one image.
     images = np.random.default_rng(0).integers(0, 256, (2, crop, crop, 3)).astype(np.uint8)
     handles = [
         module.register_forward_hook(partial(keep, path))
@@ -110,7 +110,7 @@ def known_map_layer(module: nn.Module) -> MapLayer | None:
     for family in _families(module):
         try:
             resolved = _resolve_negative(module, _CAM_LAYERS[family])
-        except AttributeError:  # a part of such a network
+        except AttributeError:  # only a part of such a network
             continue
         return MapLayer(resolved, _RESHAPES.get(family))
     return None
@@ -119,9 +119,9 @@ def known_map_layer(module: nn.Module) -> MapLayer | None:
 def find_map_layer(module: nn.Module, calls: Sequence[Call]) -> MapLayer | None:
     """The map layer of any network.
 
-    One of torchvision's networks in it decides by the table. Otherwise it is what the last block of
-    a transformer normalises before its attention, or the last module with the resolution of the
-    last convolution, whichever comes later.
+    Where it contains one of torchvision's networks, the table decides. Otherwise the layer is the
+    normalisation before the attention of a transformer's last block, or the last module with the
+    resolution of the last convolution, whichever is called later.
 
     Args:
         calls: of a forward pass of the module.
@@ -149,8 +149,8 @@ def find_map_layer(module: nn.Module, calls: Sequence[Call]) -> MapLayer | None:
 
 
 def layout_of(calls: Sequence[Call], path: str) -> ReshapeTransform | None:
-    """What brings the output of the layer ``path`` to (N, channels, h, w) where it is tokens or has
-    its channels last; ``None`` where nothing is needed or known."""
+    """The function that reshapes the output of layer ``path`` to (N, channels, h, w) if it consists
+    of tokens or has its channels last; ``None`` where none is needed or known."""
     for place, call in enumerate(calls):
         if call.path == path and call.shape is not None:
             if len(call.shape) == 3:
@@ -169,13 +169,13 @@ def _attention(calls: Sequence[Call], once: dict[str, int]) -> Iterator[tuple[in
 
 
 def _last_convolution(calls: Sequence[Call], once: dict[str, int]) -> int | None:
-    """Place of the last module with the resolution of the last convolution."""
+    """Place in ``calls`` of the last module with the resolution of the last convolution."""
     for place in reversed(range(len(calls))):
         call = calls[place]
         convolution = isinstance(call.module, nn.Conv2d) and call.spatial
         if not convolution:
             continue
-        if _becomes_tokens(calls, place):  # and so do those before it
+        if _becomes_tokens(calls, place):  # as do all convolutions before it
             return None
         assert call.shape is not None
         cells = call.shape[2:]
@@ -206,7 +206,7 @@ def _becomes_tokens(calls: Sequence[Call], place: int) -> bool:
 
 
 def _tokens(calls: Sequence[Call], place: int) -> ReshapeTransform | None:
-    """The first tokens stand for no patch: as many as there are more than patches were cut."""
+    """Reshape tokens to a map, without the first ones that exceed the number of patches."""
     shape = calls[place].shape
     assert shape is not None
     for earlier in reversed(calls[:place]):
@@ -242,12 +242,11 @@ def _resolve_negative(module: nn.Module, path: str) -> str:
 
 @dataclass(frozen=True)
 class TokensToMap:
-    """ViT: (N, prefix + h·w, C), with class token and registers first → (N, C, h, w)."""
+    """ViT: (N, prefix + h·w, C), with class token and registers first → (N, C, h, w); h = w."""
 
     prefix: int
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Of a square picture: h = w."""
         side = math.isqrt(tokens.shape[1] - self.prefix)
         grid = tokens[:, self.prefix :, :].reshape(tokens.shape[0], side, side, tokens.shape[2])
         return grid.permute(0, 3, 1, 2)

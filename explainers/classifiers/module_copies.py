@@ -11,21 +11,21 @@ import torch
 from explainers.errors import LimeTunerError
 from explainers.messages import error_line
 
-_DEPTH = 6  # attributes of the parts, a dictionary of lists, its tensors
+_DEPTH = 6  # levels of nested containers that are searched for tensors
 
 
 def copied(module: torch.nn.Module, name: str) -> torch.nn.Module:
     """A copy that shares no parameter with the module.
 
-    Tensors that it has computed and kept (``self.features = ...`` in its forward, the weight of
-    ``weight_norm``) are no part of what it has learned; torch does not copy them, so the copy has
-    them without their graph.
+    torch does not copy tensors that the module has computed and kept (``self.features = ...`` in
+    its forward, the weight of ``weight_norm``). They are no parameters, so the copy shares them,
+    without their graph.
 
     Args:
-        name: what a message calls it.
+        name: of the module, for messages.
 
     Raises:
-        LimeTunerError: it holds what cannot be copied: a lock, an open file.
+        LimeTunerError: it holds something that cannot be copied: a lock, an open file.
     """
     kept = [vars(part) for part in module.modules()]
     memo = {id(tensor): tensor.detach() for tensor in _computed(kept, _DEPTH)}
@@ -39,7 +39,7 @@ def copied(module: torch.nn.Module, name: str) -> torch.nn.Module:
 
 
 def _computed(value: Any, depth: int) -> Iterator[torch.Tensor]:
-    """Tensors that are results of operations, searched for in containers."""
+    """Tensors in nested containers that are results of operations."""
     if isinstance(value, torch.Tensor) and not value.is_leaf:
         yield value
     if depth and isinstance(value, (Mapping, list, tuple)):

@@ -1,7 +1,7 @@
-"""What a network returned → (N, C) scores → class probabilities.
+"""Turning whatever a network returned into (N, C) scores and class probabilities.
 
 Networks return tensors, tuples with auxiliary heads, dictionaries, objects with ``logits``; logits,
-probabilities, one number an image. Here it becomes one thing, or one line says what is wrong.
+probabilities, one number an image. All are converted here, or refused with a one-line reason.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ class OutputKind(StrEnum):
     ONE_LOGIT = "one logit"
     ONE_PROBABILITY = "one probability"
     UNKNOWN = "unknown"
-    """To be seen when the network is asked: :mod:`explainers.classifiers.recognition`."""
+    """To be recognised from the outputs: :mod:`explainers.classifiers.recognition`."""
 
     @property
     def single(self) -> bool:
-        """One number an image: there are two classes, "not" and the one that it speaks of."""
+        """Whether there is one number an image, for two classes: "not" and the named one."""
         return self in (OutputKind.ONE_LOGIT, OutputKind.ONE_PROBABILITY)
 
 
 class UnusableOutput(ValueError):
-    """What a network returned is no row of scores for each image; the text says what it is."""
+    """A network's output has no row of scores for each image; the text describes the output."""
 
 
 _KEYS = ("logits", "out", "output")
-_DEPTH = 3  # a dictionary of tuples is taken apart, not more
+_DEPTH = 3  # levels of nested containers that are searched for scores
 
 
 def class_scores(output: Any, count: int) -> torch.Tensor:
@@ -46,8 +46,8 @@ def class_scores(output: Any, count: int) -> torch.Tensor:
 
     Taken: a tensor; of a tuple or list the first entry; of a mapping the entry ``logits``, ``out``
     or ``output``, or its only one; of any object its attribute ``logits``. Axes of length one are
-    dropped, so are those that ``squeeze()`` took from a single image restored. Not taken: values
-    with their places, as ``topk`` and ``max`` return them.
+    dropped, and axes that ``squeeze()`` took from a single image are restored. Values with their
+    places, as ``topk`` and ``max`` return them, are refused.
 
     Returns:
         (N, C) of a floating type.
@@ -76,13 +76,13 @@ def class_scores(output: Any, count: int) -> torch.Tensor:
 
 
 def row_count(output: Any) -> int | None:
-    """How many rows the scores in it have; ``None`` where none are found."""
+    """Number of rows of the scores in an output; ``None`` where there are no scores."""
     found = _tensor_in(output, _DEPTH)
     return None if found is None or found.ndim < 2 else len(found)
 
 
 def _are_chosen(output: Any) -> bool:
-    """Whether it is what ``topk``, ``sort`` or ``max`` return: values by rank and not by class."""
+    """Whether an output is that of ``topk``, ``sort`` or ``max``: values by rank, not by class."""
     if type(output).__module__ == "torch.return_types":
         return True
     if not (isinstance(output, (tuple, list)) and len(output) == 2):
@@ -108,7 +108,7 @@ def _unsqueezed(found: torch.Tensor, count: int, output: Any) -> torch.Tensor:
 
 def _tensor_in(output: Any, depth: int) -> torch.Tensor | None:
     if isinstance(output, torch.Tensor):
-        # Libraries' own kinds of tensor have ideas of what softmax returns.
+        # Tensor subclasses of libraries may change what softmax returns.
         return output if type(output) is torch.Tensor else output.as_subclass(torch.Tensor)
     if isinstance(output, np.ndarray) and output.dtype.kind in "fiub":
         return torch.from_numpy(output)
@@ -147,8 +147,8 @@ def _brief(value: Any) -> str:
 def as_probabilities(scores: torch.Tensor, kind: OutputKind) -> torch.Tensor:
     """(N, C) scores → (N, C) float32 probabilities; (N, 1) → (N, 2), of "not" and of the class.
 
-    Of independent probabilities the rows need not sum to 1. Single precision, also where the
-    network computes in half: a softmax over a thousand classes loses what LIME looks at.
+    Rows of independent probabilities need not sum to 1. Computed in single precision, also where
+    the network has half: there a softmax over a thousand classes loses differences that LIME needs.
     """
     scores = scores.to(torch.float32)
     single = scores.shape[1] == 1
@@ -161,7 +161,7 @@ def as_probabilities(scores: torch.Tensor, kind: OutputKind) -> torch.Tensor:
     return torch.cat([1 - scores, scores], dim=1) if single else scores
 
 
-# Operations that pass every number on as it is.
+# Operations that do not change the numbers.
 _PASSED_ON = (
     "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "ToCopy", "Clone", "Alias",
     "Transpose", "T", "Permute", "Select", "Slice", "AsStrided", "Contiguous",
@@ -172,7 +172,7 @@ _ENDS = {
     "Sigmoid": OutputKind.SIGMOIDS,
     "Hardsigmoid": OutputKind.SIGMOIDS,
 }
-_LEAST, _MOST = 1e-30, 1 - 1e-7  # logarithms of float32 stay finite
+_LEAST, _MOST = 1e-30, 1 - 1e-7  # keep logarithms finite in float32
 
 
 def last_step(scores: torch.Tensor) -> tuple[str, OutputKind | None, Any]:
@@ -213,15 +213,15 @@ def map_scores(scores: torch.Tensor, kind: OutputKind) -> torch.Tensor:
 
 
 LUMINANCE = (0.299, 0.587, 0.114)
-"""Red, green and blue in the grey image of a network that takes one channel (ITU-R BT.601)."""
+"""Weights of red, green and blue in the grey input of one-channel networks (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
 class Convention:
-    """How a module is asked and what its answers are.
+    """How a module's input is scaled, and what its outputs are.
 
     Attributes:
-        output: what its numbers are.
+        output: what the numbers in its output are.
         mean, std: one number for each input channel, three or one.
     """
 
@@ -235,12 +235,12 @@ class Convention:
         return len(self.mean) == 1
 
     def as_grey(self) -> Convention:
-        """The same for one channel."""
+        """The convention for one channel, with the averages of mean and std."""
         mean, std = (sum(each) / len(each) for each in (self.mean, self.std))
         return Convention(self.output, (mean,), (std,))
 
     def scaled(self, planes: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """(N, 3, H, W) uint8 → (N, c, H, W) of that type."""
+        """(N, 3, H, W) uint8 → (N, c, H, W) of type ``dtype``."""
         device = planes.device
         scaled = planes.contiguous().to(torch.float32).div_(255.0)
         if self.grey:

@@ -1,8 +1,8 @@
-"""What the numbers that a network returns are: seen in how it computes them.
+"""Recognising what a network's outputs are, logits or probabilities, from how they are computed.
 
-A module does not say whether it ends in a softmax. Asked about a few drawn images with gradients
-recorded, its last operation says it; where nothing is recorded (``no_grad`` inside, quantised
-layers), the calls of softmax and sigmoid do, and in the end the numbers themselves.
+A module does not say whether it ends in a softmax. So it is run on a few synthetic images with
+gradients recorded, and its last operation decides. Where nothing is recorded (``no_grad`` inside,
+quantised layers), the calls of softmax and sigmoid decide, and finally the numbers themselves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from explainers.classifiers.outputs import (
 
 _SUM = 5e-3  # how far rows of probabilities in half precision may sum from 1
 _RANGE = 1e-6
-# Last operations after which numbers in [0, 1] are there by chance.
+# Last operations whose results lie in [0, 1] only by chance.
 _LINEAR = {
     "Addmm", "Mm", "Bmm", "Mv", "Add", "Mul", "Mean", "Convolution", "Linear", "NativeBatchNorm",
 }  # fmt: skip
@@ -44,7 +44,7 @@ _SINGLE = {
 
 @dataclass(frozen=True)
 class Recognised:
-    """A kind of output and what users should know about it.
+    """A recognised kind of output, and what users should know about it.
 
     Attributes:
         told: parts of one sentence; empty for plain logits in a plain tensor.
@@ -72,13 +72,13 @@ def in_train_mode(module: nn.Module) -> bool:
 
 
 def recognise(module: Callable[[torch.Tensor], Any], inputs: torch.Tensor) -> Recognised:
-    """Run a module on inputs and classify its output.
+    """Run a module on inputs and recognise the kind of its output.
 
     Args:
-        inputs: (N, c, H, W), several different images as the module wants them.
+        inputs: (N, c, H, W), several different images, scaled for the module.
 
     Raises:
-        UnusableOutput: it returned no row of scores for each image.
+        UnusableOutput: the output has no row of scores for each image.
         Exception: whatever the module raises.
     """
     calls = _Calls()
@@ -86,7 +86,7 @@ def recognise(module: Callable[[torch.Tensor], Any], inputs: torch.Tensor) -> Re
         # A copy: modules that work in place may not do so on a leaf.
         with torch.enable_grad(), calls:
             output = module(inputs.detach().requires_grad_().clone())
-    except RuntimeError:  # no gradients in it, or truly wrong, which shows again
+    except RuntimeError:  # no gradients are possible, or another failure, which recurs
         with torch.no_grad(), calls:
             output = module(inputs.clone())
     scores = class_scores(output, len(inputs))
@@ -104,11 +104,11 @@ def recognise(module: Callable[[torch.Tensor], Any], inputs: torch.Tensor) -> Re
 
 
 def _kind(scores: torch.Tensor, calls: _Calls) -> tuple[OutputKind, str]:
-    """The kind, and what it was seen by; nothing for logits that can be nothing else."""
+    """The kind of output, and the reason for it; "" for logits without doubt."""
     name, kind, _ = last_step(scores)
     if kind is None and not name:
         kind = calls.made(scores)
-    values = scores.detach().to("cpu", torch.float64)  # MPS has none
+    values = scores.detach().to("cpu", torch.float64)  # MPS has no float64
     if kind is not None:
         _refuse_softmax_of_images(values, kind)
         return kind, f"it ends in a {_ENDINGS[kind]}"
@@ -163,7 +163,7 @@ _FUNCTIONS = {
 
 
 class _Calls(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
-    """A context that notes the results of softmax, sigmoid and their like."""
+    """A context that records the results of softmax, sigmoid and similar functions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class _Calls(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
         return result
 
     def made(self, scores: torch.Tensor) -> OutputKind | None:
-        """The kind of the call that returned these very numbers."""
+        """The kind of the recorded call whose result the scores are; ``None`` if there is none."""
         for result, kind in reversed(self._results):
             same = result.numel() == scores.numel() and result.data_ptr() == scores.data_ptr()
             if same and result.dtype == scores.dtype:

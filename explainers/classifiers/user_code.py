@@ -55,9 +55,9 @@ def import_user_object(spec: str, what: str) -> tuple[ModuleType, Any]:
     here = str(Path.cwd())
     if here not in sys.path:  # a module beside the user's notebook
         sys.path.insert(0, here)
-    # First, so that a module that needs torchvision finds one that imports (timm does).
+    # First, so that modules that need torchvision, such as timm, find one that can be imported.
     import_torchvision()
-    importlib.invalidate_caches()  # a file that was written a moment ago
+    importlib.invalidate_caches()  # else a file written a moment ago is not found
     if not all(part.isidentifier() for part in name.split(".")):
         raise InvalidInput(
             f"{what} cannot be imported ('{name}' is no module's name): give package.module:name, "
@@ -82,7 +82,7 @@ def import_user_object(spec: str, what: str) -> tuple[ModuleType, Any]:
 
 
 def failure(error: BaseException) -> str:
-    """Where the user's code failed, and how: ``net.py line 3: RuntimeError: no CUDA``."""
+    """Where and how the user's code failed: ``net.py line 3: RuntimeError: no CUDA``."""
     text = " ".join(str(error).split())[:_LONGEST]
     said = f"{type(error).__name__}: {text}" if text else type(error).__name__
     where = _place_of(error)
@@ -90,7 +90,7 @@ def failure(error: BaseException) -> str:
 
 
 def _place_of(error: BaseException) -> str:
-    """File and line: the innermost in the working folder, else the innermost of anybody's."""
+    """File and line of the innermost frame in the working folder, else in any other folder."""
     if isinstance(error, SyntaxError) and error.filename is not None:
         # Its own text ends in "(net.py, line 1)", without the folder.
         return f"{_shown(error.filename)} line {error.lineno}"
@@ -127,7 +127,7 @@ def _shown(filename: str) -> str:
 
 
 def _refuse_a_namesake(module: ModuleType, name: str, what: str) -> None:
-    """An installed package may hide the user's file of the same name."""
+    """Raise if an installed package hides the user's file of the same name."""
     top = name.partition(".")[0]
     own = [p for p in (Path.cwd() / f"{top}.py", Path.cwd() / top / "__init__.py") if p.is_file()]
     found = getattr(sys.modules.get(top, module), "__file__", None)
@@ -148,7 +148,7 @@ def _names_of(module: ModuleType, name: str, path: str) -> str:
     return f"give {' or '.join(f'{name}:{each}' for each in close)}"
 
 
-# A torch.library.Library takes its schemas with it when it is collected.
+# A torch.library.Library unregisters its schemas when it is garbage collected.
 _kept_alive: list[Any] = []
 
 

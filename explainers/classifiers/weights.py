@@ -1,7 +1,7 @@
-"""Weights files, read without running any code of theirs, and put into a module.
+"""Reading weights files without running code in them, and loading them into a module.
 
-Names with prefixes, leftovers of training and other precisions are made to fit where that has one
-plain meaning.
+Prefixes of names, leftovers of training and other precisions are adapted where there is only one
+way to do so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WRAPPERS = (
 _DEEPEST = 3
 _SAVE = "save it with torch.save(model.state_dict(), FILE)"
 
-# What checkpoints hold beside tensors, and what no code is run for when it is read.
+# Types that checkpoints hold beside tensors, and that run no code when they are read.
 _HARMLESS: list[Any] = [
     argparse.Namespace, pathlib.PosixPath, pathlib.PurePosixPath, Counter, defaultdict, int, list,
     dict, np.dtype, np.ndarray, *(getattr(np.dtypes, name) for name in np.dtypes.__all__),
@@ -46,12 +46,12 @@ _HARMLESS: list[Any] = [
     ),
 ]  # fmt: skip
 # No weights: counts of batches, of thop's operations, of averaged models; indices that the
-# module makes itself. They may lack in a file, and be too many in one.
+# module makes itself. A file may lack them, or have them in excess.
 _NO_WEIGHTS = (
     "num_batches_tracked", "total_ops", "total_params", "n_averaged", "position_ids",
     "relative_position_index", "relative_coords_table", "attn_mask",
 )  # fmt: skip
-# DataParallel's and torch.compile's, anywhere in a name.
+# Parts of names that DataParallel and torch.compile insert anywhere.
 _WRAPPING = ("module", "_orig_mod")
 State = Mapping[str, torch.Tensor]
 
@@ -61,7 +61,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         MissingAsset: there is no such file.
-        InvalidInput: it is none, holds more than tensors and plain values, or several networks.
+        InvalidInput: it is no state dict, or holds several, or more than tensors and plain values.
     """
     if not path.is_file():
         raise MissingAsset(f"weights file {path} does not exist: check the path after --weights")
@@ -94,7 +94,7 @@ def _refuse_other_formats(path: Path) -> None:
         )
 
 
-def _read_safetensors(path: Path) -> Any:
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
@@ -131,7 +131,7 @@ def _read_torch(path: Path) -> Any:
 
 
 def _state_in(loaded: Any, path: Path) -> dict[str, torch.Tensor]:
-    """The tensors by name, of the network that a checkpoint holds."""
+    """The tensors, by name, of the network in a checkpoint."""
     if not isinstance(loaded, Mapping):
         raise InvalidInput(f"{path} holds {type(loaded).__name__}, not a state dict: {_SAVE}")
     inside = dict(_states(loaded))
@@ -194,12 +194,15 @@ def load_state(module: nn.Module, path: Path, name: str) -> None:
 
 
 def fitted_keys(module: nn.Module, state: State, path: Path) -> dict[str, torch.Tensor]:
-    """The state dict as the module names its tensors.
+    """The state dict with its tensors named as in the module.
 
     A state dict that has every name is taken as it is. Otherwise one prefix (``module.`` of
     DataParallel, ``_orig_mod.`` of torch.compile, ``model.`` of Lightning, any other) is dropped
-    from the names, or put before them, where that and nothing else makes them fit. What is no
-    weight is left out. All that is told.
+    from the names, or put before them, where nothing else makes them fit. Tensors that are no
+    weights are left out. Every change is logged.
+
+    Raises:
+        InvalidInput: several prefixes fit.
     """
     own = _weights_of(_tensors(module))
     if own <= set(state) or not own:
@@ -232,7 +235,7 @@ def fitted_keys(module: nn.Module, state: State, path: Path) -> dict[str, torch.
 
 
 def other_class_count(module: nn.Module, state: State) -> int | None:
-    """How many classes the weights have, where that is all that keeps them from fitting."""
+    """Number of classes of the weights, if they differ from the module in that alone."""
     own = _tensors(module)
     other = {
         key: len(state[key])
@@ -297,7 +300,7 @@ def _weights_of(keys: Mapping[str, object] | list[str]) -> set[str]:
 
 
 def _prefixes(short: set[str], long: set[str]) -> list[str]:
-    """What may stand before the short names in the long ones, the most frequent first."""
+    """Prefixes that may stand before the short names in the long ones, shortest first."""
     if not short:
         return []
     probe = max(short, key=len)
@@ -306,7 +309,7 @@ def _prefixes(short: set[str], long: set[str]) -> list[str]:
 
 
 def _as_wrapped(own: State, state: State) -> dict[str, torch.Tensor]:
-    """Where parts were wrapped (``features.module.0.weight``, by the module or by the file)."""
+    """Rename where parts are wrapped in the module or the file (``features.module.0.weight``)."""
     by_plain_name = {_bare(key): key for key in own}
     return {by_plain_name.get(_bare(key), _bare(key)): value for key, value in state.items()}
 
@@ -316,7 +319,7 @@ def _bare(key: str) -> str:
 
 
 def _most_alike(own: set[str], state: State) -> dict[str, torch.Tensor]:
-    """For a message about what does not fit: the state without the prefix all its names share."""
+    """The state for a message, without its commonest prefix where more names match without it."""
     first = Counter(key.partition(".")[0] for key in state).most_common(1)
     prefix = f"{first[0][0]}." if first else ""
     shorter = {key.removeprefix(prefix): value for key, value in state.items()}

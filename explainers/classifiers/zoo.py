@@ -44,8 +44,8 @@ def load_classifier(
             ``random``: no weights, for measuring speed only.
         device: ``auto`` (default), ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
         cam_layer: module path that overrides the layer for class activation maps.
-        crop: pixels a side that pictures will have whatever the classifier says, for a factory's
-            module that does not say which it takes.
+        crop: side in pixels that the pictures will have; only for a factory's module that does not
+            state its own.
 
     Raises:
         InvalidInput: unknown model, layer or device; weights of another architecture.
@@ -68,7 +68,6 @@ def load_classifier(
     elif ":" in model:
         if crop is not None:
             spec["crop"] = crop
-        # A layer that is named is looked for in there.
         made = load_from_factory(model, weights, target, cam_layer, crop)
         return _known(replace(made, spec=spec).recognised())
     else:
@@ -78,7 +77,7 @@ def load_classifier(
 
 
 def _known(classifier: Classifier) -> Classifier:
-    """Take the fingerprint now: a forward pass changes some modules."""
+    """Compute the fingerprint now, because a forward pass changes some modules."""
     _ = classifier.fingerprint
     return classifier
 
@@ -134,7 +133,7 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
                 )
             state = fitted_keys(module, read_state(path), path)
             classes = other_class_count(module, state)
-            if classes is not None:  # trained on something other than ImageNet
+            if classes is not None:  # trained for another data set than ImageNet
                 module = models.get_model(name, weights=None, num_classes=classes, **keywords)
                 class_names = ()
             fill(module, state, path, name)

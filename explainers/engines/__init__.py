@@ -1,7 +1,7 @@
 """Faster ways to the same predictions.
 
-:meth:`Classifier.predict_proba` is what a user would write and what verification times. The
-prediction cache is filled by an engine whose predictions agree with it to rounding; the engine's
+:meth:`Classifier.predict_proba` is what a user would write, and what verification times. The
+prediction cache is filled by an engine whose predictions agree with it up to rounding. The engine's
 name is part of the fingerprint, so predictions of two engines are never mixed.
 """
 

@@ -1,4 +1,4 @@
-"""What an engine is, a black box as one, and how batch sizes are found."""
+"""The protocol of engines, the engine of black boxes, and the choice of batch sizes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from explainers.classifiers import BlackBox
 _BATCHES_OF_A_CORE = (1, 2, 4, 8)
 
 _MEASURED_IMAGES = 16
-_SMALL_GAIN = 0.97  # a larger batch must be this much faster to be taken
+_SMALL_GAIN = 0.97  # a larger batch is taken if it needs less than this share of the time
 
 
 class Engine(Protocol):
-    """Predicts as its classifier does.
+    """Computes the predictions of a classifier.
 
     Attributes:
         name: part of the fingerprint.
-        batch_size: images to hand over at once; a matter of speed only.
+        batch_size: images per call; changes the speed only.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Engine(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """The classifier's, and the engine's name."""
+        """The classifier's fingerprint with the engine's name."""
 
     def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
         """(N, H, W, 3) uint8 → (N, C) float32 probabilities."""
 
 
 class FunctionEngine:
-    """A black box as an engine: its function, in batches."""
+    """The engine of a black box: its function, unchanged."""
 
     name = "function"
 
@@ -47,7 +47,7 @@ class FunctionEngine:
 
     @property
     def fingerprint(self) -> str:
-        """The classifier's."""
+        """The classifier's fingerprint."""
         return self._classifier.fingerprint
 
     def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:
@@ -70,7 +70,7 @@ def fastest_batch(
     Args:
         predict: (N, H, W, 3) uint8 → anything.
         image: (H, W, 3) uint8.
-        candidates: rising.
+        candidates: batch sizes, ascending.
     """
     best, best_seconds = candidates[0], float("inf")
     for batch in candidates:

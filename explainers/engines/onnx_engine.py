@@ -20,7 +20,7 @@ from explainers.telemetry import switch_off_telemetry
 
 
 class PortableModule(torch.nn.Module):
-    """(N, 3, H, W) uint8 → (N, C) probabilities: scaling and softmax are part of the graph.
+    """(N, 3, H, W) uint8 → (N, C) probabilities: the graph includes scaling and softmax.
 
     ``(x / 255 − mean) / std`` is folded into one multiplication and one addition, which an
     inference engine folds into the first layer where it can.
@@ -59,12 +59,12 @@ class PortableModule(torch.nn.Module):
 class OnnxEngine:
     """A classifier exported to ONNX.
 
-    Images are shared out among threads that compute alone: small batches gain more from that than
-    from threads that share every layer.
+    Every thread computes its own share of the images: for small batches that is faster than threads
+    that share every layer.
 
     Args:
-        size: (height, width) of the images it will be asked about.
-        model: the exported graph; see :meth:`convert`.
+        size: (height, width) of the images it will predict.
+        model: the exported graph, from :meth:`convert`.
     """
 
     name = "onnxruntime"
@@ -91,7 +91,7 @@ class OnnxEngine:
     def convert(cls, classifier: Classifier, size: tuple[int, int]) -> bytes:
         """The classifier as an ONNX graph with a free batch size."""
         buffer = io.BytesIO()
-        # A batch of one would be taken for a fixed size.
+        # The exporter would take a batch of one for a fixed size.
         example = torch.zeros((2, 3, *size), dtype=torch.uint8)
         with _silent_stdout(), warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # tracing, and the exporter's own deprecation
@@ -108,7 +108,7 @@ class OnnxEngine:
 
     @property
     def fingerprint(self) -> str:
-        """The classifier's, and the engine's name."""
+        """The classifier's fingerprint with the engine's name."""
         return f"{self._classifier.fingerprint}/{self.name}"
 
     def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]:

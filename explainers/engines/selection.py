@@ -1,4 +1,4 @@
-"""Which engine to use: converted once, checked against PyTorch, kept on disk."""
+"""Choosing an engine; converted networks are checked against PyTorch and kept on disk."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ ENGINES = ("auto", "torch", OnnxEngine.name)
 """Names for ``--engine``; ``auto`` is ONNX Runtime on a CPU where it is installed, else torch."""
 
 _TOLERANCE = 1e-4
-_SAME_ANSWER = 1e-6  # of one network to one image; more is no rounding
-_SAME_IN_A_BATCH = 0.01  # of one image beside others; TF32 and half precision are within it
+_SAME_ANSWER = 1e-6  # two predictions of one image differ by less through rounding
+_SAME_IN_A_BATCH = 0.01  # alone or beside others; TF32 and half precision differ by less
 _CHECKED_IMAGES = 8
 _CHECK_GRID = 6  # superpixels a side
 
@@ -44,24 +44,24 @@ def make_engine(
     image: NDArray[np.uint8],
     cache: Path | None = None,
 ) -> Engine:
-    """The engine of that name for images like one.
+    """Make the engine of a name for images of one size.
 
     A compiled engine is checked on perturbed images when it is made: where its probabilities
     differ from PyTorch's by more than 1e-4, or the network cannot be converted, a warning is
-    logged and PyTorch is used. One that was kept is checked on the image.
+    logged and PyTorch is used. A kept engine is checked on the image only.
 
-    The classifier is asked about the image twice, and once beside another one: where it answers by
-    chance (dropout that is never switched off) or by batch (batch normalisation in train mode), a
-    warning is logged.
+    The image is predicted twice alone and once beside another one: a warning is logged where the
+    predictions are random (dropout that is never switched off) or depend on the batch (batch
+    normalisation in train mode).
 
     Args:
         name: one of ``ENGINES``.
-        image: (H, W, 3) uint8, prepared: it gives the size, and the check's images.
+        image: (H, W, 3) uint8, prepared; the engine is made for its size and checked with it.
         cache: folder that keeps converted networks; ``None`` converts every time.
 
     Raises:
         InvalidInput: an unknown engine, or one that is not installed.
-        LimeTunerError: the classifier fails on the image, or its answer is no probability.
+        LimeTunerError: the classifier fails on the image, or does not return probabilities.
     """
     if name == "openvino":
         raise InvalidInput(
@@ -101,8 +101,11 @@ def make_engine(
 
 
 def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(1, C) the classifier's answer to the image; a warning where it is another every time, or
-    beside another image, and where class names are too few or too many."""
+    """(1, C) probabilities of the image.
+
+    Warns where they change from call to call or beside another image, and where there are too few
+    or too many class names.
+    """
     answer = classifier.predict_proba(image[None])
     names, classes = len(classifier.class_names), answer.shape[1]
     if names not in (0, classes):
@@ -118,7 +121,7 @@ def _ask_twice(classifier: Classifier, image: NDArray[np.uint8]) -> NDArray[np.f
             f"{classifier.name} answers by chance",
         )
         return answer
-    # Darker, so of other statistics; not blank, which a network that standardises cannot answer.
+    # A darker image, of other statistics; not a blank one, on which standardisation fails.
     beside = classifier.predict_proba(np.stack([image, image // 2]))[0]
     difference = float(np.abs(beside - answer).max())
     if difference > _SAME_IN_A_BATCH:
@@ -138,23 +141,23 @@ def _converted(
     answer: NDArray[np.float32],
     cache: Path | None,
 ) -> Engine | None:
-    """A converted and checked engine, or ``None`` with a warning.
+    """A converted and checked engine; ``None`` after a warning where that fails.
 
     Args:
-        answer: (1, C) the classifier's to the image.
+        answer: (1, C) the classifier's probabilities of the image.
     """
     size = (image.shape[0], image.shape[1])
     versions = [metadata.version(module) for module in ("torch", *OnnxEngine.requires)]
     key = hashlib.sha256(json.dumps([classifier.fingerprint, size, versions]).encode())
     stem = None if cache is None else cache / f"{OnnxEngine.name}-{key.hexdigest()[:24]}"
     if stem is not None:
-        with contextlib.suppress(Exception):  # missing or damaged: it is made again
+        with contextlib.suppress(Exception):  # missing or damaged: convert again
             facts = json.loads(stem.with_suffix(".json").read_text())
             content = stem.with_suffix(OnnxEngine.suffix).read_bytes()
-            # Runtimes do not notice weights that were damaged.
+            # ONNX Runtime does not notice damaged weights.
             if facts["sha256"] == hashlib.sha256(content).hexdigest():
                 kept = OnnxEngine(classifier, size, content)
-                # Not everything that decides an answer can be part of the file's name.
+                # Not everything that decides a prediction can be part of the file's name.
                 if _difference(kept.predict_proba(image[None]), answer) <= _TOLERANCE:
                     _choose_batch(kept, image, facts, stem)
                     return kept
@@ -163,7 +166,9 @@ def _converted(
     try:
         content = OnnxEngine.convert(classifier, size)
         engine = OnnxEngine(classifier, size, content)
-        difference = _difference(_in_two_batches(engine, images), expected)
+        # In two batches, one of them of a single image: the batch size must be free.
+        found = [engine.predict_proba(some) for some in (images[:1], images[1:])]
+        difference = _difference(np.concatenate(found), expected)
     except Exception as error:  # noqa: BLE001  exporters raise anything; PyTorch goes on
         reason = str(error).strip().splitlines() or [type(error).__name__]
         _logger.warning(
@@ -195,10 +200,10 @@ def _choose_batch(
     facts: dict[str, Any],
     stem: Path | None,
 ) -> None:
-    """The fastest batch size for the threads there are; kept if the machine was quiet meanwhile.
+    """Set the fastest batch size for the number of threads; kept if the machine was quiet.
 
     Args:
-        facts: the engine's, from ``stem``'s file.
+        facts: of the engine; the content of ``stem``'s file.
     """
     threads = str(torch.get_num_threads())
     candidates = cpu_batches(torch.get_num_threads())
@@ -225,10 +230,6 @@ def _checking_images(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     )
 
 
-def _in_two_batches(engine: Engine, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return np.concatenate([engine.predict_proba(images[:1]), engine.predict_proba(images[1:])])
-
-
 def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     if found.shape != expected.shape or not np.isfinite(found).all():
         return float("inf")
@@ -236,7 +237,7 @@ def _difference(found: NDArray[np.float32], expected: NDArray[np.float32]) -> fl
 
 
 def _keep(path: Path, content: bytes) -> None:
-    """Write a file of the cache whole or not at all; without it the next process converts."""
+    """Write a file of the cache atomically; if that fails, the next process converts again."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""PyTorch itself, in the memory layout that its convolutions like best."""
+"""PyTorch in the channels-last memory layout, which is fastest for its convolutions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from explainers.lime import Perturbation
 _logger = logging.getLogger(__name__)
 
 ACCELERATOR_BATCHES = (32, 64, 128, 256)
-"""The batches that an accelerator is given; fewer images are filled up with blank ones.
+"""Batch sizes on an accelerator; smaller batches are filled up with copies of the last image.
 
 cuDNN plans every convolution anew for every size of batch, which took 0.5 s for mobilenet_v2.
 Filling up costs milliseconds: with 32 images instead of 8 an H200 took 4.1 instead of 3.2 ms for
@@ -27,15 +27,15 @@ mobilenet_v2, 14.0 instead of 5.5 for resnet50.
 
 class TorchEngine:
     """PyTorch with channels-last memory, about twice as fast for convolutions on a CPU; in the
-    usual layout for a network that fails in that one.
+    contiguous layout for a network that fails in that one.
 
-    On an accelerator the perturbed images are built there, so that a pattern of bits travels and
-    not an image. On CUDA it computes in full single precision: with TF32, PyTorch's default for
-    convolutions, an answer depends on how many others were asked with it, by up to 0.006 for
-    mobilenet_v2 on an H200 (5e-6 without).
+    On an accelerator perturbed images are built there, so that patterns of bits are transferred
+    instead of images. On CUDA it computes in full single precision: with TF32, PyTorch's default
+    for convolutions, a prediction depends on the size of its batch, by up to 0.006 for mobilenet_v2
+    on an H200 (5e-6 without).
 
     Attributes:
-        module: its own copy of the classifier's, where that can be copied.
+        module: a copy of the classifier's, or that itself where it cannot be copied.
     """
 
     name = "torch-channels-last"
@@ -54,13 +54,13 @@ class TorchEngine:
 
     @property
     def fingerprint(self) -> str:
-        """The classifier's, the engine's name, and the kind of device unless it is the CPU."""
+        """The classifier's fingerprint, the engine's name, and the device type unless it is cpu."""
         where = f"-{self.device.type}" if self.on_accelerator else ""
         return f"{self._classifier.fingerprint}/{self.name}{where}"
 
     @property
     def device(self) -> torch.device:
-        """The classifier's."""
+        """The classifier's device."""
         return self._classifier.device
 
     @property
@@ -84,7 +84,7 @@ class TorchEngine:
     def predict_on_device(
         self, perturbation: Perturbation, rows: NDArray[np.integer]
     ) -> NDArray[np.float32]:
-        """The same with the images built on the classifier's device."""
+        """:meth:`predict_perturbed` with the images built on the classifier's device."""
         device = self.device
         if self._placed is None or self._placed[0] is not perturbation:
             self._placed = (
@@ -103,11 +103,11 @@ class TorchEngine:
             )
 
     def _answer(self, batch: torch.Tensor) -> NDArray[np.float32]:
-        """(N, c, H, W) normalised → (N, C)."""
+        """(N, c, H, W) normalised → (N, C) float32 probabilities."""
         count = len(batch)
         if self.on_accelerator:
             missing = _planned(count) - count
-            # With what the network takes: some cannot answer about a blank picture.
+            # Not with blank images, on which some networks fail.
             batch = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)])
         with _full_precision(self.device):
             try:
@@ -115,7 +115,7 @@ class TorchEngine:
             except LimeTunerError as error:
                 if self._layout is torch.contiguous_format or not _may_be_the_layout(error):
                     raise
-            # A view of features, say, is possible in the usual layout only.
+            # Some operations, e.g. ``view``, need the contiguous layout.
             self._layout = torch.contiguous_format
             self.module = _laid_out(self._classifier.module, self._layout)
             return self._asked(batch)[:count]
@@ -131,13 +131,13 @@ def _may_be_the_layout(error: LimeTunerError) -> bool:
 
 
 def _laid_out(module: torch.nn.Module, layout: torch.memory_format) -> torch.nn.Module:
-    """A copy in that memory layout; the module itself where it cannot be copied."""
+    """A copy in a memory layout; the module itself where it cannot be copied."""
     try:
         own = copied(module, type(module).__name__)
     except LimeTunerError as error:
         _logger.debug("%s", error)
         return module
-    with torch.no_grad():  # compiled modules' parameters would become results
+    with torch.no_grad():  # else parameters of compiled modules become results of operations
         own.to(memory_format=layout)  # type: ignore[call-overload]
     for parameter in own.parameters():
         if parameter.is_leaf:

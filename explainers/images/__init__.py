@@ -1,4 +1,4 @@
-"""Photographs: read from files and arrays, cut to a geometry, drawn upon."""
+"""Photographs: reading them from files and arrays, preparing them for a classifier, overlays."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Images as arrays, tensors and Pillow's pictures, in whatever layout people hold them."""
+"""Converting images given as arrays, tensors and Pillow's pictures, in any usual layout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def as_image(value: Any) -> NDArray[np.uint8]:
     """Convert an image to (H, W, 3) uint8.
 
     Args:
-        value: (H, W, 3) uint8, which is given back as it is where it is contiguous; or (H, W),
+        value: (H, W, 3) uint8, which is returned unchanged where it is contiguous; or (H, W),
             (H, W, 1), (H, W, 4) with transparency, which is laid over white, (1, H, W), (3, H, W)
             or (4, H, W), or one of these in a batch of one; array, tensor, nested sequence or
             Pillow's picture; of booleans, whole numbers from 0, or floats in [0, 1] or [0, 255]. A
@@ -61,7 +61,7 @@ def as_image(value: Any) -> NDArray[np.uint8]:
             "undo its normalisation, and give uint8 or floats from 0 to 1"
         )
     if scale.note and not (array.dtype.kind in "iu" and scale.high == 255):
-        # int64 from 0 to 255 is what NumPy makes of uint8
+        # Not for int64 from 0 to 255, which NumPy's arithmetic makes of uint8.
         warn_once(_logger, f"the image: {scale.note}")
     return np.array(converted, dtype=np.uint8)
 

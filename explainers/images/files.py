@@ -1,4 +1,4 @@
-"""Decoding picture files, whatever people have, to 8-bit RGB."""
+"""Decoding picture files of any usual kind to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from explainers.messages import warn_once
 _logger = logging.getLogger(__name__)
 
 MAX_PIXELS = 200_000_000
-"""Far above any camera, far below what fills the memory."""
+"""Largest width × height that is read: above any camera, below what fills the memory."""
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -36,10 +36,10 @@ _UPRIGHT = {
     4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-# Tags of TIFF, and values of theirs.
+# Numbers of TIFF tags, and values of these tags.
 _BITS, _SAMPLES, _PLANES, _EXTRA, _SAMPLE_FORMAT = 258, 277, 284, 338, 339
 _RGB, _SIGNED, _ALPHA = 2, 2, ((1,), (2,))
-_SILENT = 0  # of OpenCV
+_SILENT = 0  # OpenCV's log level
 _PNG = b"\x89PNG\r\n\x1a\n"
 DAMAGE = (
     OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError,
@@ -51,7 +51,7 @@ _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 class _Limit:
-    """How many pixels are read in this process, and the lock for what Pillow keeps globally."""
+    """The pixel limit of this process, and a lock for Pillow's global settings."""
 
     pixels = MAX_PIXELS
     lock = threading.RLock()
@@ -68,7 +68,7 @@ def limit_pixels(most: int) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """A picture and what has to be told of how it was read.
+    """A decoded picture, with notes for the user on how it was read.
 
     Attributes:
         image: 8-bit RGB, upright.
@@ -80,7 +80,7 @@ class Decoded:
 
 
 def load_image(path: Path) -> Image.Image:
-    """Decode a picture file to 8-bit RGB, and log what :func:`read_image` has to tell, once.
+    """Decode a picture file to 8-bit RGB, and log the notes of :func:`read_image`, each once.
 
     Raises:
         InvalidImage: as :func:`read_image`.
@@ -96,7 +96,7 @@ def read_image(path: Path, *, backdrop: int = 255) -> Decoded:
 
     EXIF rotation is applied; palettes, CMYK and Lab are converted; transparency is laid over a
     grey of the value ``backdrop`` (white); deeper data are scaled by the range they are meant in
-    (see :func:`explainers.images.value_range`); of an animation or a document of several
+    (:func:`explainers.images.pixel_values.value_range`); of an animation or a document of several
     pages the first is taken. Colour profiles are not applied: networks are trained and used on
     the values in the file, so torchvision and others do not apply them either.
 
@@ -111,7 +111,7 @@ def read_image(path: Path, *, backdrop: int = 255) -> Decoded:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """Open a regular file: a pipe would block, a device never end."""
+    """Open a regular file; a pipe would block, and a device may have no end."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -127,10 +127,10 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _read(content: BinaryIO, suffix: str, backdrop: int) -> Decoded:
-    """Decode with Pillow, or in another way what Pillow refuses.
+    """Decode with Pillow, or in another way where Pillow fails.
 
     Raises:
-        InvalidImage: with a message that goes on after the file's name.
+        InvalidImage: the file cannot be read; the message continues after the file's name.
     """
     head = content.read(512)
     known = what_it_is(head) or unread_suffix(suffix)
@@ -141,7 +141,7 @@ def _read(content: BinaryIO, suffix: str, backdrop: int) -> Decoded:
         return _decode(content, backdrop)
     except InvalidImage:
         raise
-    except Exception as error:  # Pillow's decoders raise whatever they stumble over
+    except Exception as error:  # Pillow's decoders raise exceptions of many types
         again = None
         if head.startswith(_PNG):
             again = _without_metadata(content, backdrop)
@@ -166,7 +166,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _pillow_set() -> Iterator[None]:
-    """A context without Pillow's own limit of pixels, warnings and log, which are global."""
+    """A context without Pillow's own pixel limit, warnings and log, which are global settings."""
     logger = logging.getLogger("PIL")
     with _Limit.lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -184,7 +184,7 @@ def _decode(content: BinaryIO, backdrop: int) -> Decoded:
     content.seek(0)
     with _pillow_set(), Image.open(content, formats=read_formats()) as opened:
         _check_size(*opened.size)
-        Image.MAX_IMAGE_PIXELS = _Limit.pixels  # for pictures inside, of icons for example
+        Image.MAX_IMAGE_PIXELS = _Limit.pixels  # for pictures inside the file, as in icons
         depth, signed = _depth(opened, content)
         opened.load()
         _check_size(*opened.size)
@@ -205,9 +205,9 @@ def _decode(content: BinaryIO, backdrop: int) -> Decoded:
 
 
 def upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
-    """A picture, turned as the EXIF data say that came with it when it was opened.
+    """Turn a picture as the EXIF data of the file it was read from say.
 
-    Pillow's own function writes these data again, which fails for more of them than reading.
+    Pillow's own function also writes the EXIF data anew, which fails more often than reading them.
     """
     method = _UPRIGHT.get(_orientation(opened))
     return picture if method is None else picture.transpose(method)
@@ -219,13 +219,13 @@ def _orientation(opened: Image.Image) -> int:
 
 
 def orientation(path: Path | None) -> int:
-    """What EXIF says about a photograph, 1 to 8; 1 (upright) where it says nothing readable."""
+    """The EXIF orientation of a photograph, 1 to 8; 1 (upright) where none can be read."""
     if path is None or not path.is_file():
         return 1
     try:
         with Image.open(path) as photograph:
             return _orientation(photograph)
-    except DAMAGE:  # then it was not turned, either
+    except DAMAGE:  # reading the picture did not turn it, either
         return 1
 
 
@@ -238,7 +238,7 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _depth(opened: Image.Image, content: BinaryIO) -> tuple[int, bool]:
-    """(bits a sample, whether they are signed), which Pillow's modes do not tell."""
+    """(bits a sample, whether they are signed), neither of which follows from Pillow's mode."""
     if opened.format == "PNG":
         place = content.tell()
         content.seek(len(_PNG) + 16)
@@ -251,12 +251,12 @@ def _depth(opened: Image.Image, content: BinaryIO) -> tuple[int, bool]:
 
 
 def _frames(opened: Image.Image) -> list[str]:
-    """What to tell of a file with more than one picture; last, for it may move on in the file."""
+    """Notes on a file with more than one picture. Called last, because it may seek in the file."""
     if opened.format in ("MPO", "PSD", "ICO", "ICNS"):
         return []  # the first is the photograph, the others are previews, depths or layers
     try:
         several = bool(getattr(opened, "is_animated", False))
-    except DAMAGE:  # in a later frame; the first has been read
+    except DAMAGE:  # of a later frame; the first has been read
         several = True
     what = "page" if opened.format == "TIFF" else "frame"
     return [f"it has several {what}s: the first is taken"] if several else []
@@ -265,10 +265,10 @@ def _frames(opened: Image.Image) -> list[str]:
 def _of_deep_colours(
     opened: Image.Image, content: BinaryIO, backdrop: int
 ) -> tuple[Image.Image, list[str]]:
-    """Colours of 16 bits, of which Pillow keeps the upper 8.
+    """Convert colours of 16 bits, of which Pillow keeps the upper 8, to RGB, with notes.
 
-    Where all 16 are used, that is what is wanted. Where they are not, OpenCV, which keeps them,
-    reads the file again.
+    Where all 16 bits are used, the upper 8 are right. Otherwise OpenCV, which keeps all, reads the
+    file again.
     """
     if tiff_tags(opened).get(_PLANES) == 2:  # Pillow and OpenCV mix them up
         raise InvalidImage("has 16-bit colours in planes of their own: save it with 8 bits")
@@ -283,7 +283,7 @@ def _of_deep_colours(
 
 
 def _deep_tiff(content: BinaryIO, backdrop: int) -> Decoded | None:
-    """A TIFF of floating-point or signed colours, which Pillow does not read.
+    """Decode a TIFF of floating-point or signed colours, which Pillow does not read.
 
     Raises:
         InvalidImage: it has other channels, as satellite images have.
@@ -312,10 +312,10 @@ def _deep_tiff(content: BinaryIO, backdrop: int) -> Decoded | None:
 
 
 def _by_opencv(content: BinaryIO) -> NDArray[Any] | None:
-    """(H, W), (H, W, 3) or (H, W, 4) as OpenCV reads it, red first; ``None`` where it cannot."""
+    """Decode with OpenCV: (H, W), (H, W, 3) or (H, W, 4), red first; ``None`` if that fails."""
     content.seek(0)
     data = np.frombuffer(content.read(), np.uint8)
-    kept = cv2.utils.logging.setLogLevel(_SILENT)  # it writes to stderr what is wrong with a file
+    kept = cv2.utils.logging.setLogLevel(_SILENT)  # else errors go to stderr
     try:
         found: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -329,7 +329,7 @@ def _by_opencv(content: BinaryIO) -> NDArray[Any] | None:
 
 
 def _without_metadata(content: BinaryIO, backdrop: int) -> Decoded | None:
-    """A PNG read from nothing but what makes its pixels; ``None`` where that fails, too."""
+    """Decode a PNG's pixels and sound EXIF data alone; ``None`` if that fails, too."""
     content.seek(len(_PNG))
     kept, name = [_PNG], b""
     while name != b"IEND":
@@ -338,14 +338,11 @@ def _without_metadata(content: BinaryIO, backdrop: int) -> Decoded | None:
             return None
         length, name = struct.unpack(">I4s", head)
         body = content.read(length + 4)
-        if name in _PNG_PIXELS or (name == b"eXIf" and _is_sound(name, body)):
+        sound = zlib.crc32(name + body[:-4]).to_bytes(4, "big") == body[-4:]
+        if name in _PNG_PIXELS or (name == b"eXIf" and sound):
             kept += [head, body]
     try:
         decoded = _decode(io.BytesIO(b"".join(kept)), backdrop)
     except DAMAGE:
         return None
     return Decoded(decoded.image, ("its metadata are damaged: left out", *decoded.notes))
-
-
-def _is_sound(name: bytes, body: bytes) -> bool:
-    return zlib.crc32(name + body[:-4]).to_bytes(4, "big") == body[-4:]

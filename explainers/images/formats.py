@@ -1,4 +1,4 @@
-"""Which files are pictures: what Pillow opens here, and what other files turn out to be."""
+"""Which files are read as pictures, and what other files are recognised as."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 _PLUGINS = ("pillow_heif.HeifImagePlugin", "pillow_jxl")
 
 # Pillow's other formats hold documents, films, weather or brushes; EPS would run Ghostscript on a
-# file that somebody else may have made. TGA comes last, for it has no mark of its own.
+# file that somebody else may have made. TGA comes last, because it has no signature.
 _FORMATS = (
     "JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF", "HEIF", "JXL", "JPEG2000", "PPM",
     "PCX", "SGI", "QOI", "DDS", "PSD", "ICO", "ICNS", "XBM", "XPM", "SUN", "FITS", "TGA",
@@ -46,7 +46,8 @@ def _suffixes() -> tuple[str, ...]:
     for plugin in _PLUGINS:
         if importlib.util.find_spec(plugin.partition(".")[0]) is not None:
             importlib.import_module(plugin)
-    known, formats = Image.registered_extensions(), (*read_formats(), "MPO")  # read as JPEG
+    known = Image.registered_extensions()
+    formats = (*read_formats(), "MPO")  # MPO files are opened as JPEG
     return tuple(sorted(suffix for suffix, name in known.items() if name in formats))
 
 
@@ -56,11 +57,11 @@ def read_formats() -> tuple[str, ...]:
 
 
 IMAGE_SUFFIXES = _suffixes()
-"""Of the files that are taken for pictures, in lower case."""
+"""Suffixes of the files that are taken for pictures, in lower case, with the dot."""
 
 
 def unread_suffix(suffix: str) -> str | None:
-    """What files of a suffix are and what to do, where they are pictures that cannot be read.
+    """Kind of unreadable picture that a suffix stands for, with advice; ``None`` for others.
 
     Args:
         suffix: in lower case, with its dot.
@@ -72,10 +73,10 @@ def unread_suffix(suffix: str) -> str | None:
 
 
 def what_it_is(content: bytes) -> str | None:
-    """What a file is that is no readable picture, and what to do; ``None`` where nobody knows.
+    """Kind of a file that is no readable picture, with advice; ``None`` where it is unknown.
 
     Args:
-        content: its first bytes, 512 are enough.
+        content: the first bytes of the file; 512 are enough.
     """
     head = content[:_HEAD].lstrip().lower()
     if not content:

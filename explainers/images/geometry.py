@@ -1,4 +1,4 @@
-"""Pictures, and the geometry that a classifier sees them in."""
+"""Preparing pictures in the geometry of a classifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from explainers.errors import InvalidImage, InvalidInput
 from explainers.images.arrays import as_image
 
-# Far more pixels a side than any classifier sees, and few enough for the memory.
+# Pixels a side: far more than any classifier takes, and few enough for the memory.
 _LARGEST_SIDE = 8192
 
 AtScale = Callable[[float], NDArray[np.uint8]]
@@ -42,7 +42,8 @@ class Geometry:
                 f"geometry resize={self.resize!r} crop={self.crop!r} is impossible: both are whole "
                 "numbers of pixels"
             )
-        object.__setattr__(self, "crop", int(self.crop))  # of NumPy's no JSON can be made
+        # NumPy's integers cannot be written as JSON.
+        object.__setattr__(self, "crop", int(self.crop))
         if self.resize is not None:
             object.__setattr__(self, "resize", int(self.resize))
         if max(sides) > _LARGEST_SIDE:
@@ -93,12 +94,12 @@ def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
 
 
 def image_for(value: Any, geometry: Geometry, name: str) -> NDArray[np.uint8]:
-    """An image in a classifier's geometry.
+    """Convert an image to a classifier's geometry.
 
     Args:
         value: Pillow's picture, which is prepared; or what :func:`explainers.images.as_image`
-            takes, of the size that the classifier sees.
-        name: the classifier's.
+            takes, of the size that the classifier takes.
+        name: of the classifier, for messages.
 
     Returns:
         (crop, crop, 3) uint8.
@@ -119,7 +120,7 @@ def image_for(value: Any, geometry: Geometry, name: str) -> NDArray[np.uint8]:
 
 
 def enlarged(pixels: NDArray[np.uint8]) -> AtScale:
-    """Scales of a picture whose original is not at hand, by bicubic enlargement.
+    """Scales of a prepared picture without its original photograph, by bicubic enlargement.
 
     Args:
         pixels: (H, W, 3) uint8.

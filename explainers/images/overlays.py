@@ -1,4 +1,4 @@
-"""Pictures for people: heat maps, outlines and masks laid over the photograph."""
+"""Heat maps, superpixels and masks drawn over the photograph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-# Positions of matplotlib's "turbo"-like ramp, dark blue to dark red; linear in between.
+# Colours of a ramp like matplotlib's "turbo", dark blue to dark red; linear in between.
 _RAMP = np.array(
     [
         (48, 18, 59), (65, 105, 225), (27, 207, 212), (97, 252, 108),
@@ -22,7 +22,7 @@ LIME_COLOUR = (50, 255, 80)
 
 
 def heat_overlay(image: NDArray[np.uint8], heat_map: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 with a heat map in [0, 1] blended over it."""
+    """An (H, W, 3) uint8 image with an (H, W) heat map in [0, 1] blended over it, uint8."""
     position = heat_map.astype(np.float64).clip(0, 1) * (len(_RAMP) - 1)
     below = np.minimum(position.astype(int), len(_RAMP) - 2)
     share = (position - below)[..., None]
@@ -59,7 +59,7 @@ def _darkened_outside(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDAr
 
 
 def save_png(picture: NDArray[np.uint8] | NDArray[np.bool_], path: Path) -> None:
-    """Write a picture, or a mask as black and white, making the folder; atomically."""
+    """Write a picture, or a mask in black and white, atomically; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if picture.dtype == bool:
         picture = picture.astype(np.uint8) * 255

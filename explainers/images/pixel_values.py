@@ -1,4 +1,4 @@
-"""Numbers of any type as brightness: which range they are meant in, and their 8-bit values."""
+"""Converting pixel values of any type to 8 bits, and finding the range that they are meant in."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from explainers.errors import InvalidImage
 
 # What cameras, microscopes and scanners write into 16 bits without saying so.
 _DEPTHS = (8, 10, 12, 14, 16)
-# Resizing and colour conversion of floats overshoot by so much.
+# Resizing and colour conversion of floats exceed the range by up to this much.
 _OVERSHOOT = 1e-3
 PHOTOMETRIC = 262
-"""TIFF's tag that says what the numbers of a picture mean."""
+"""The TIFF tag that says what the pixel values mean, e.g. that 0 is white."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ValueRange:
     """The values of black and of white.
 
     Attributes:
-        note: what somebody has to be told of it; empty where it goes without saying.
+        note: how the range was chosen, for the user; empty where it is beyond doubt.
         usual: ``False`` where no usual range holds the values, so that this one is their own,
             from the least to the largest.
     """
@@ -36,11 +36,12 @@ class ValueRange:
     usual: bool = True
 
 
-_SCALED, _SIXTEEN = ("PPM", "JPEG2000"), ValueRange(0, 65535)  # they say their range, Pillow scales
+# These formats state their range, and Pillow scales it to 16 bits.
+_SCALED, _SIXTEEN = ("PPM", "JPEG2000"), ValueRange(0, 65535)
 
 
 def value_range(values: NDArray[Any]) -> ValueRange:
-    """The range that numbers are meant in.
+    """The range, from black to white, that pixel values are meant in.
 
     Whole numbers: 8 bits, else the least of 10, 12, 14 and 16 that holds them. Floating-point
     numbers: 0 to 1, else 0 to 255. Negative and larger ones: from the least to the largest.
@@ -75,7 +76,7 @@ def _of_floats(values: NDArray[Any]) -> ValueRange:
         return _own(low, high)
     if high <= 1 + _OVERSHOOT:
         return ValueRange(0, 1, "floating-point data: taken as 0 (black) to 1 (white)")
-    # Nobody has a picture in 0 to 255 that is black all over; it overshoots 1 by far.
+    # A picture in 0 to 255 that is not black all over has values far above 1.
     if 2 <= high <= 255 * (1 + _OVERSHOOT):
         return ValueRange(0, 255, "floating-point data: taken as 0 (black) to 255 (white)")
     return _own(low, high)
@@ -88,7 +89,7 @@ def _own(low: float, high: float) -> ValueRange:
 def to_uint8(values: NDArray[Any], scale: ValueRange) -> NDArray[np.uint8]:
     """Values as 0 (black) to 255 (white), of the same shape.
 
-    Whole numbers are rounded down, as 16-bit pictures always were here; others to the nearest.
+    Whole numbers are rounded down, to keep the results of earlier versions; others to the nearest.
     """
     if values.dtype == np.uint8:
         return values
@@ -103,12 +104,15 @@ def to_uint8(values: NDArray[Any], scale: ValueRange) -> NDArray[np.uint8]:
 def array_to_rgb(
     values: NDArray[Any], backdrop: int = 255, full: ValueRange | None = None
 ) -> tuple[Image.Image, ValueRange]:
-    """Grey, RGB or RGBA values of any numeric type as an RGB picture, and the range of colours.
+    """Convert grey, RGB or RGBA values of any numeric type to an RGB picture.
 
     Args:
         values: (H, W), (H, W, 3) or (H, W, 4).
         backdrop: grey value, 0 to 255, that transparent parts show.
         full: the range of whole numbers where it is known.
+
+    Returns:
+        The picture, and the range that its colours were scaled by.
 
     Raises:
         InvalidImage: a value is not finite.
@@ -133,7 +137,7 @@ def over_backdrop(image: Image.Image, backdrop: int) -> Image.Image:
 
 
 def tiff_tags(opened: Image.Image) -> Mapping[int, Any]:
-    """The tags of a TIFF by number; none of other files."""
+    """The tags of a TIFF by number; empty for other files."""
     return getattr(opened, "tag_v2", {}) if opened.format == "TIFF" else {}
 
 
@@ -145,7 +149,7 @@ def is_white_at_zero(opened: Image.Image) -> bool:
 def to_rgb(
     image: Image.Image, backdrop: int = 255, *, signed: bool = False
 ) -> tuple[Image.Image, list[str]]:
-    """A picture of any of Pillow's modes as 8-bit RGB, and what has to be told.
+    """Convert a picture of any of Pillow's modes to 8-bit RGB, with notes for the user.
 
     A TIFF that shows its zeros as white is inverted, where Pillow has not done it.
 
@@ -170,7 +174,7 @@ def _converted(image: Image.Image, backdrop: int, signed: bool) -> tuple[Image.I
         elif signed and values.min() >= -(2**15) and values.max() < 2**15:
             values = values.astype(np.int16)
         elif not signed and image.format == "TIFF" and values.dtype == np.int32:
-            values = values.view(np.uint32)  # so Pillow keeps them
+            values = values.view(np.uint32)  # Pillow stores unsigned ones so
         rgb, scale = array_to_rgb(values, full=_SIXTEEN if image.format in _SCALED else None)
         transparent = image.info.get("transparency")
         if isinstance(transparent, int):  # one of the deep values, not of the scaled ones

@@ -1,8 +1,8 @@
 """The prediction cache's file: one SQLite database that many processes append to.
 
-SQLite gives what a cache of this kind needs and is easy to get wrong by hand: atomic appends that
-survive a killed process, and writers that wait for each other. Answers are appended in chunks
-with a checksum of their own, so that a page lost by the disk is a few answers asked again.
+SQLite gives atomic appends that survive a killed process, and writers that wait for each other.
+Predictions are appended in chunks with a checksum each, so that a damaged page of the file costs
+a few new predictions, and not the whole cache.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class CacheStore:
     """The cache's database file.
 
     A store that cannot be written or read (a full disk, a folder turned read-only, a damaged
-    file) never stops the work: it is reported once and left, and answers live in memory only.
+    file) never stops the work: a warning is logged once, and predictions are kept in memory only.
 
     Args:
         path: the database file; its folder is made. ``None``: nothing is kept.
@@ -130,7 +130,7 @@ class CacheStore:
         )
 
     def entry_id(self, key: str) -> int | None:
-        """Number of the entry with that key, made when new; ``None`` without a file."""
+        """Number of the entry with that key, which is made if new; ``None`` without a file."""
         self._write(
             "INSERT INTO entry (key, used) VALUES (?, ?) "
             "ON CONFLICT (key) DO UPDATE SET used = excluded.used",

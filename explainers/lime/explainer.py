@@ -1,4 +1,4 @@
-"""LIME explanations that equal stock lime's, from predictions that are asked for once.
+"""LIME explanations that equal stock lime's, from cached predictions.
 
 :func:`explain` draws the same rows as ``LimeImageExplainer(random_state=seed)`` and hands them to
 lime's own surrogate; only the classifier's predictions come from the cache. Same
@@ -6,8 +6,6 @@ parameters, seed and predictions → the same explanation, bit for bit.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from lime.lime_image import ImageExplanation
@@ -51,12 +49,8 @@ def top_label(answer: NDArray[np.floating]) -> int:
     return int(np.argsort(answer)[-1])
 
 
-def explained_label(explanation: Any) -> int:
-    """The class whose mask is read: the top label, or the first of ``labels`` where these count.
-
-    Args:
-        explanation: lime's own ``ImageExplanation``.
-    """
+def explained_label(explanation: ImageExplanation) -> int:
+    """The class whose mask is read: the top label, or else the first of ``labels``."""
     top = getattr(explanation, "top_labels", None)
     return int(top[0] if top else next(iter(explanation.local_exp)))
 
@@ -64,7 +58,7 @@ def explained_label(explanation: Any) -> int:
 def draw_rows(
     random_state: np.random.RandomState, num_samples: int, superpixels: int
 ) -> NDArray[np.int64]:
-    """(num_samples, superpixels) 0/1 as lime draws them; the first row shows everything."""
+    """(num_samples, superpixels) 0/1 rows as lime draws them; the first shows all superpixels."""
     rows: NDArray[np.int64] = random_state.randint(0, 2, num_samples * superpixels).reshape(
         (num_samples, superpixels)
     )
@@ -81,7 +75,7 @@ def explain(
     cache: PredictionCache | None = None,
     first_label_only: bool = False,
     image_digest: str | None = None,
-) -> Any:
+) -> ImageExplanation:
     """Explain a classification as ``LimeImageExplainer(random_state=seed).explain_instance``.
 
     Args:
@@ -149,9 +143,9 @@ def explain(
 
 
 def explanation_mask(
-    explanation: Any, rule: MaskRule = MASK_RULE, label: int | None = None
+    explanation: ImageExplanation, rule: MaskRule = MASK_RULE, label: int | None = None
 ) -> NDArray[np.bool_]:
-    """(H, W) bool: the mask as the grading protocol reads it, of the explained label or another."""
+    """(H, W) bool: the mask of a label, by default of the explained one, read by ``rule``."""
     label = explained_label(explanation) if label is None else label
     _, mask = explanation.get_image_and_mask(label, **rule.as_kwargs())
     return np.asarray(mask > 0)

@@ -1,4 +1,4 @@
-"""Masks of many cheap settings from predictions that exist already.
+"""Forecasting the masks of many settings from predictions that exist already.
 
 Once a superpixel map has predictions, ``num_features``, fewer samples, the distance metric and the
 strength of a Ridge surrogate cost only linear algebra. :func:`replay` works out all of them from
@@ -79,7 +79,7 @@ def replay(
             )  # fmt: skip
             for feature_count, ious in zip(features, block, strict=True):
                 if ious is None:
-                    continue  # lime's own code would decide by rounding; not worth a forecast
+                    continue  # rounding would decide in lime's own code, so no forecast is made
                 for alpha, iou in zip(alphas, ious, strict=True):
                     yield FlatSetting(count, feature_count, metric, alpha), iou
 
@@ -128,7 +128,9 @@ class RidgeProblem:
     """Weighted Ridge, centred as scikit-learn's, for any strength and any choice of columns.
 
     Args:
-        x: (S, n) 0/1; y: (S,); weights: (S,).
+        x: (S, n) 0/1 rows.
+        y: (S,) targets.
+        weights: (S,) sample weights.
     """
 
     def __init__(
@@ -153,7 +155,7 @@ class RidgeProblem:
     def everything(self, alphas: Sequence[float]) -> NDArray[np.float64]:
         """(A, n) coefficients of all columns, one row for each strength.
 
-        Of many columns by the dual problem, which is S × S: Bᵀ (B Bᵀ + α)⁻¹ c.
+        With many columns the dual problem, which is S × S, is solved: Bᵀ (B Bᵀ + α)⁻¹ c.
         """
         if not self._many:
             return _ridge(self._gram, self._rows.T @ self._labels, alphas)
@@ -163,7 +165,7 @@ class RidgeProblem:
         return np.asarray(dual @ self._rows)
 
     def among(self, used: NDArray[np.int64], alphas: Sequence[float]) -> NDArray[np.float64]:
-        """(A, k) coefficients where only some columns, (k,) numbers, are used."""
+        """(A, k) coefficients of a fit to some columns only; ``used`` are their (k,) numbers."""
         some = self._rows[:, used]
         gram = some.T @ some if self._many else self._gram[np.ix_(used, used)]
         return _ridge(gram, some.T @ self._labels, alphas)

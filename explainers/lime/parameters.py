@@ -1,4 +1,4 @@
-"""The value that is searched: one full set of keyword arguments for ``explain_instance``."""
+"""LIME's parameters: one full set of keyword arguments for ``explain_instance``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidParameters
 from explainers.lime.perturbation import HideColor
 from explainers.lime.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from sklearn.base import RegressorMixin
 
 LIME_ARGUMENTS = (
     "labels", "hide_color", "top_labels", "num_features", "num_samples", "batch_size",
@@ -65,17 +68,17 @@ class Regressor:
 
     @classmethod
     def of(cls, name: str, **parameters: float) -> Regressor:
-        """``Regressor.of("Ridge", alpha=0.1)``."""
+        """A regressor by keyword arguments."""
         return cls(name, tuple(parameters.items()))
 
-    def as_sklearn(self) -> Any:
+    def as_sklearn(self) -> RegressorMixin:
         """A fresh, unfitted scikit-learn regressor."""
-        from sklearn import linear_model  # which a status line can do without
+        from sklearn import linear_model  # slow to import, and needed here only
 
         return getattr(linear_model, self.name)(**dict(self.parameters))
 
 
-# Parameters that are choices with parameters of their own, and what JSON calls the choice.
+# Parameters that are values of a class with a name and parameters; the name's key in JSON.
 _CHOICES: Mapping[str, tuple[type[Segmentation] | type[Regressor], str]] = {
     "segmentation": (Segmentation, "algorithm"),
     "regressor": (Regressor, "name"),
@@ -142,7 +145,7 @@ class LimeParameters:
         return None if self.top_labels is not None or not self.labels else self.labels[0]
 
     def about(self, label: int | None) -> LimeParameters:
-        """The same settings for the explanation of a class; ``None`` is the likeliest.
+        """The same settings for another class; ``None`` is the likeliest.
 
         lime looks at ``labels`` only where ``top_labels`` is not given.
         """
@@ -152,7 +155,7 @@ class LimeParameters:
 
     @property
     def are_default(self) -> bool:
-        """Whether these are lime's own settings, of whatever class."""
+        """Whether these are lime's own settings, whichever class is explained."""
         return self == LimeParameters().about(self.label)
 
     def as_kwargs(self) -> dict[str, Any]:

@@ -15,14 +15,16 @@ def as_lime_hides(segments: NDArray[np.integer]) -> tuple[NDArray[np.int64], int
     """Renumber superpixels by what lime hides.
 
     lime counts the labels with ``np.unique``, n of them, and hides feature i by ``segments == i``.
-    So a label outside 0 to n - 1 is never hidden, and a number that no pixel has is a feature
-    without effect: where labels begin with 1, the last and the first.
+    So labels outside 0 to n - 1 are never hidden, and a number below n that no pixel has is a
+    feature without effect. Where labels begin with 1, label n is never hidden, and feature 0 has no
+    effect.
 
     Args:
-        segments: (H, W) labels of anybody's segmentation.
+        segments: (H, W) labels of any segmentation.
 
     Returns:
-        (H, W) labels, in which n stands for all that is never hidden; and n, the features.
+        (H, W) labels, in which n stands for everything that is never hidden; and n, the number of
+        features.
     """
     low, high = int(segments.min()), int(segments.max())
     if low >= 0 and high < segments.size:  # np.unique is slow
@@ -61,10 +63,10 @@ def hidden_image(
 
 
 class Perturbation:
-    """An image, its superpixels, and what hides them.
+    """An image, its superpixels, and the colour that hides them.
 
-    Building is a table look-up and two bitwise operations a pixel: where a pixel is shown,
-    ``image ^ hidden`` is added to the hidden image, elsewhere nothing is.
+    Building an image takes a table look-up and two bitwise operations a pixel: where a pixel is
+    shown, its hidden value is XORed with ``image ^ hidden``, which gives the image's own value.
 
     Args:
         image: (H, W, 3) uint8.
@@ -83,7 +85,7 @@ class Perturbation:
         self.image, self.segments, self.hide_color = image, segments, hide_color
         self.shape = image.shape
         hidden = hidden_image(image, segments, hide_color)
-        # Colour planes one after the other, as networks want them.
+        # One colour plane after the other, the layout that networks take.
         self.hidden = np.ascontiguousarray(hidden.transpose(2, 0, 1)).reshape(3, -1)
         self.difference = self.hidden ^ image.transpose(2, 0, 1).reshape(3, -1)
         self.labels = segments.ravel()

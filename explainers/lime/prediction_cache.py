@@ -1,8 +1,8 @@
-"""Predictions for perturbed images, asked for once and kept.
+"""Predictions for perturbed images, computed once and kept.
 
 A prediction depends on the classifier, the image, the superpixel map, the colour that hides, and on
-which superpixels are switched off: the *pattern*. Nothing else. So repeated rows within an
-explanation, between explainer seeds and between trials are the same question.
+which superpixels are switched off: the *pattern*. It depends on nothing else, so rows that are
+repeated within an explanation, between explainer seeds or between trials need no new prediction.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from explainers.lime.cache_store import CacheStore
 from explainers.lime.perturbation import HideColor, Perturbation
 
 _SKIMAGE_VERSION = metadata.version("scikit-image")
-_KEPT_CLASSES = 5  # lime explains the five likeliest classes unless told otherwise
+_KEPT_CLASSES = 5  # by default lime explains the five likeliest classes
 _SMALL_CLASS_COUNT = 16  # up to so many classes, all are kept
-_ASK_BATCH = 16  # for sources that do not name a batch_size; a matter of speed only
+_ASK_BATCH = 16  # for predictors without a batch_size; changes the speed only
 _ENTRIES_IN_MEMORY = 512
 
 
 class Predictor(Protocol):
-    """A :class:`explainers.classifiers.Classifier`, or an engine for it."""
+    """A :class:`explainers.classifiers.Classifier`, or an engine for one."""
 
     @property
     def fingerprint(self) -> str:
@@ -43,14 +43,14 @@ class Predictor(Protocol):
 
 @dataclass
 class PredictionCounts:
-    """Predictions that explanations needed: ``needed = repeated + new``."""
+    """Number of predictions that explanations needed: ``needed = repeated + new``."""
 
     needed: int = 0
     new: int = 0
 
     @property
     def repeated(self) -> int:
-        """Predictions that cost nothing."""
+        """Predictions that were taken from the cache."""
         return self.needed - self.new
 
 
@@ -82,7 +82,7 @@ class _Entry:
 def _map_key(
     image: NDArray[np.uint8], algorithm: Any, image_digest: str | None
 ) -> tuple[str, str] | None:
-    """Equal for equal maps; ``None`` where nothing is known of what a map depends on."""
+    """Cache key of a superpixel map; ``None`` for callables of which no parameters are known."""
     name = getattr(algorithm, "algo_type", None)
     if name is None:
         return None
@@ -108,7 +108,7 @@ class PredictionCache:
         self._store = CacheStore(folder and folder / "answers.sqlite3", max_bytes)
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._originals: dict[tuple[str, str], NDArray[Any]] = {}
-        # In the smallest type: a study looks at hundreds of maps.
+        # In the smallest type, because a study computes hundreds of maps.
         self._maps: dict[tuple[str, str], NDArray[np.unsignedinteger]] = {}
         self._expected: dict[tuple[str, str], Future[NDArray[np.int64]]] = {}
         self._ahead: ThreadPoolExecutor | None = None
@@ -228,7 +228,7 @@ class PredictionCache:
         entry = self._entry(key, kept, packed.shape[1])
         self.counts.needed += len(patterns)
         shown = np.packbits(np.ones(rows.shape[1], dtype=bool)).tobytes()
-        if shown not in entry.index:  # nothing is switched off: that is the image, asked already
+        if shown not in entry.index:  # nothing is switched off: the image itself, predicted above
             entry.add([shown], original[None, kept])
 
         unknown = [i for i, pattern in enumerate(patterns) if pattern not in entry.index]
@@ -259,7 +259,7 @@ class PredictionCache:
         return entry
 
     def _refresh(self, entry: _Entry, pattern_bytes: int) -> None:
-        """Load what this or another process has appended since."""
+        """Load the chunks that any process has appended since the last call."""
         if entry.number is None:
             return
         for number, blob, answers in self._store.load_chunks(
@@ -271,7 +271,7 @@ class PredictionCache:
 
 
 def _kept_classes(original: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The columns of an entry: what most explanations need, and what this one needs besides."""
+    """(K,) classes kept in an entry: all if they are few, else the likeliest and those wanted."""
     if len(original) <= _SMALL_CLASS_COUNT:
         return np.arange(len(original))
     return np.union1d(np.argsort(original)[-_KEPT_CLASSES:], wanted)

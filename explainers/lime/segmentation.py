@@ -1,4 +1,4 @@
-"""Superpixel algorithms: what they are called, what they accept, what they cost in work.
+"""Superpixel algorithms: their names, accepted parameters and relative cost.
 
 A :class:`Segmentation` is a value (algorithm and parameters); ``as_lime()`` makes the picklable
 object that stock lime calls. Labels are always contiguous from 0, because lime counts labels with
@@ -26,7 +26,7 @@ class Segmenter:
     """An algorithm that lime's wrapper knows, with the parameters that are ours to choose.
 
     Attributes:
-        parameters: name → (type, smallest, largest) accepted.
+        parameters: name → (type, smallest, largest) that is accepted.
         fixed: parameters that are always passed, because the algorithm's own default is wrong
             for lime.
         work: (parameters, pixels) → relative cost, so that seconds = constant × work. The
@@ -129,7 +129,7 @@ class Segmentation:
 
     @classmethod
     def of(cls, algorithm: str, **parameters: Number) -> Segmentation:
-        """``Segmentation.of("slic", n_segments=20, compactness=10)``."""
+        """A segmentation by keyword arguments: ``Segmentation.of("slic", n_segments=20)``."""
         return cls(algorithm, tuple(parameters.items()))
 
     def as_lime(self) -> SegmentationAlgorithm:
@@ -147,7 +147,7 @@ class Segmentation:
 
 
 def lime_algorithm(segmentation: Segmentation | None, random_seed: int) -> SegmentationAlgorithm:
-    """What stock lime calls; ``None`` is its default."""
+    """The object that stock lime calls; ``None`` is lime's default."""
     if segmentation is None:
         return lime_default_segmentation(random_seed)
     return segmentation.as_lime()

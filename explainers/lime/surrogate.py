@@ -25,7 +25,7 @@ _KERNEL_WIDTH = 0.25  # of LimeImageExplainer()
 
 
 def lime_kernel(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """lime's exponential kernel, its formula to the letter: distances → weights in (0, 1]."""
+    """lime's exponential kernel, bit for bit: distances → weights in (0, 1]."""
     return np.asarray(np.sqrt(np.exp(-(distances**2) / _KERNEL_WIDTH**2)))
 
 
@@ -52,7 +52,7 @@ def forward_selection(
 
     Returns:
         (min(num_features, n),) column numbers in the order chosen, or ``None`` when rounding
-        could decide and lime's own code must be asked.
+        could decide, so that lime's own code has to.
     """
     x = data.astype(np.float64)
     y = labels.astype(np.float64)
@@ -96,7 +96,7 @@ class FastLimeBase(LimeBase):  # type: ignore[misc]
     def forward_selection(
         self, data: Any, labels: Any, weights: Any, num_features: int
     ) -> NDArray[np.int64]:
-        """See :func:`forward_selection`; lime's own where that is undecided."""
+        """See :func:`forward_selection`; lime's own code decides where that returns ``None``."""
         selected = forward_selection(data, labels, weights, num_features)
         if selected is None:
             return np.asarray(super().forward_selection(data, labels, weights, num_features))

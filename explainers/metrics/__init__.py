@@ -1,4 +1,4 @@
-"""What is measured of explanations: agreement, faithfulness, stability, localisation."""
+"""Measures of explanations: agreement, faithfulness, stability, localisation."""
 
 import lazy_loader
 

@@ -6,9 +6,8 @@ from .comparison import (
     Measured,
     PictureFacts,
     compare,
-    picture_facts,
 )
-from .explanation import Explanation, Surrogate, explain_by_cam, explain_by_lime, lime_explanation
+from .explanation import Explanation, Surrogate, explain_by_cam, explain_by_lime
 from .faithfulness import Faithfulness
 from .fidelity import (
     Curve,
@@ -55,12 +54,10 @@ __all__ = [
     "held_out_r2",
     "insertion_curve",
     "insertion_minus_deletion",
-    "lime_explanation",
     "locality",
     "mask_stability",
     "measure",
     "measure_surrogate",
-    "picture_facts",
     "pointing_game",
     "rank_stability",
     "superpixel_map",

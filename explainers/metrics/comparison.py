@@ -1,4 +1,4 @@
-"""One picture explained by several methods, side by side, with what is measured of each."""
+"""One picture explained by several methods, side by side, with measures of each explanation."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _TOP_CLASSES = 5
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What is known of a picture before it is explained.
+    """Properties of a picture that do not depend on an explanation.
 
     Attributes:
         top_classes: (class number, probability) of the likeliest five, likeliest first.
-        edge_density: in [0, 1].
-        entropy: of the classifier's answer, in bits.
-        superpixels: that lime's default segmentation finds.
+        edge_density: share of the pixels on edges, in [0, 1].
+        entropy: of the classifier's probabilities, in bits.
+        superpixels: number of superpixels of lime's default segmentation.
     """
 
     top_classes: tuple[tuple[int, float], ...]
@@ -60,13 +60,13 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A picture's explanations.
+    """All explanations of a picture.
 
     Attributes:
-        explanations: of the likeliest class, or of the one that was asked for.
-        agreement: IoU of masks by (method, method).
-        other_classes: explanations of the next likely classes by one heat map and one LIME, where
-            they were asked for; nothing is measured of them.
+        explanations: of one class, see :func:`compare`.
+        agreement: IoU of two methods' masks, by (method, method).
+        other_classes: explanations of the next likely classes by one heat map and one LIME, if
+            there are any, without measures.
     """
 
     facts: PictureFacts
@@ -105,20 +105,21 @@ def compare(
 ) -> Comparison:
     """Explain one class by every method and measure all of them.
 
-    It is the class that ``tuned`` was made for, and the likeliest where it was made for any.
+    The class is the one that ``tuned`` explains; the likeliest if ``tuned`` is missing or explains
+    no particular class.
 
-    Heat maps and LIME run as a user would call them, on the classifier itself and by the clock;
-    further seeds, for the stability, take their answers from the cache.
+    Heat maps and LIME are timed as a user would call them, on the classifier itself; the further
+    seeds for the stability take their predictions from the cache.
 
     Args:
         image: (H, W, 3) uint8.
         reference: (H, W) bool.
-        tuned: what a study has found; without it that explanation is missing.
-        source: who answers the cache's questions.
-        rule: makes masks of heat maps; LIME's are read by the protocol's rule.
-        seed: of the explainer; the following ones are for the stability.
-        stability_seeds: how many of those.
-        classes: so many of the likeliest are explained, five at most; see
+        tuned: the parameters found by a study; ``None`` leaves out that explanation.
+        source: predicts what the cache does not hold.
+        rule: makes masks of heat maps; LIME's masks are read by the protocol's rule.
+        seed: of the explainer; the seeds after it serve for the stability.
+        stability_seeds: number of seeds for the stability.
+        classes: number of the likeliest classes that are explained, at most five; see
             :attr:`Comparison.other_classes`.
         told: called with the name of what comes next.
     """
@@ -163,7 +164,7 @@ def _lime_of_classes(
     tuned: LimeParameters | None,
     seed: int,
 ) -> list[Explanation]:
-    """LIME's explanation of each class, from one set of answers; tuned, or by its defaults."""
+    """LIME's explanations of some classes, from one set of predictions; tuned or by default."""
     name, parameters = (LIME_DEFAULT, LimeParameters()) if tuned is None else (LIME_TUNED, tuned)
     asked = replace(parameters, labels=tuple(indices), top_labels=None)
     found = explain(image, source, asked, seed=seed, cache=cache)

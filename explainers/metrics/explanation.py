@@ -1,4 +1,4 @@
-"""One explanation of one picture, whatever made it: class activation maps and LIME alike."""
+"""Explanations of one class of one picture, with one form for heat maps and LIME."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from lime.lime_image import LimeImageExplainer
+from lime.lime_image import ImageExplanation, LimeImageExplainer
 from numpy.typing import NDArray
 
 from explainers.cam import heat_map
@@ -22,7 +21,7 @@ from explainers.references import HeatMapRule
 
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """LIME's linear model.
+    """LIME's linear model of superpixels.
 
     Attributes:
         segments: (H, W) superpixels, contiguous from 0.
@@ -39,7 +38,7 @@ class Surrogate:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a method says about one class of one picture.
+    """A method's explanation of one class of one picture.
 
     Attributes:
         class_index: the class that is explained.
@@ -69,7 +68,7 @@ def explain_by_cam(
     class_index: int,
     at_scale: AtScale | None = None,
 ) -> Explanation:
-    """A class activation map, and its mask by a rule; arguments as of ``heat_map``."""
+    """A class activation map, and its mask by a rule, timed; arguments as of ``heat_map``."""
     start = time.perf_counter()
     found = heat_map(classifier, image, method, class_index, at_scale=at_scale)
     seconds = time.perf_counter() - start
@@ -84,11 +83,7 @@ def explain_by_lime(
     seed: int,
     name: str = "lime",
 ) -> Explanation:
-    """Stock lime on the user's own classifier, by the clock.
-
-    Args:
-        name: what the explanation is called.
-    """
+    """Stock lime on the user's own classifier, timed; ``name`` is that of the method."""
     explainer = LimeImageExplainer(random_state=seed)
     start = time.perf_counter()
     found = explainer.explain_instance(image, classifier.predict_proba, **parameters.as_kwargs())
@@ -97,19 +92,19 @@ def explain_by_lime(
 
 
 def lime_explanation(
-    found: Any,
+    found: ImageExplanation,
     label: int,
     parameters: LimeParameters,
     seed: int,
     name: str = "lime",
     seconds: float = math.nan,
 ) -> Explanation:
-    """One label of lime's own ``ImageExplanation``.
+    """Convert one label of lime's explanation.
 
     Args:
-        parameters, seed: what it was made with.
-        name: what the explanation is called.
-        seconds: that it took, where that was measured.
+        parameters, seed: with which the explanation was made.
+        name: of the method.
+        seconds: wall clock; ``nan`` where it was not measured.
     """
     weights = {int(superpixel): float(weight) for superpixel, weight in found.local_exp[label]}
     segments = np.asarray(found.segments, dtype=np.int64)

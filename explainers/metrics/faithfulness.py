@@ -1,6 +1,6 @@
 """How well an explanation describes the classifier: one value of three measures, without a mask.
 
-What they are, and why a lead over lime's defaults is asked for: :mod:`tuner.objectives.faithful`.
+The measures, and why a lead over lime's defaults is required: :mod:`tuner.objectives.faithful`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-_LEAD = 0.05
-_MISSING_COUNTS = 3.0  # what one measure lacks would take as much again in each of the three
+_LEAD = 0.05  # in R² and in gain
+_MISSING_COUNTS = 3.0  # weight of a missing lead; 3 because the score averages three measures
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Means over explainer seeds.
+    """Three measures of an explanation, each the mean over explainer seeds.
 
     Attributes:
-        r2: held out; at most 1.
+        r2: of the surrogate on held-out perturbations; at most 1.
         gain: insertion minus deletion area.
         stability: agreement of the seeds' masks, in [0, 1]; ``nan`` for one seed.
     """
@@ -29,14 +29,14 @@ class Faithfulness:
 
     @property
     def value(self) -> float:
-        """In [0, 1]; without the stability where there is none."""
+        """Mean of the measures, each cut to [0, 1]; without the stability where that is ``nan``."""
         parts = [min(1.0, max(0.0, self.r2)), min(1.0, max(0.0, self.gain))]
         if not math.isnan(self.stability):
             parts.append(self.stability)
         return sum(parts) / len(parts)
 
     def shortfall(self, usual: Faithfulness) -> float:
-        """What is missing to a clear lead over lime's defaults in R² and gain; at least 0."""
+        """Weighted sum of what is missing to a lead over lime's defaults in R² and gain; >= 0."""
         missing = (usual.r2 + _LEAD - self.r2, usual.gain + _LEAD - self.gain)
         return _MISSING_COUNTS * sum(max(0.0, each) for each in missing)
 
@@ -48,7 +48,7 @@ class Faithfulness:
         )
 
     def to_json(self) -> dict[str, float | None]:
-        """JSON values; ``None`` for NaN."""
+        """JSON values, rounded to six digits; ``None`` for NaN."""
         return {
             name: None if math.isnan(found) else round(float(found), 6)
             for name, found in asdict(self).items()

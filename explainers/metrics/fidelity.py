@@ -1,9 +1,7 @@
-"""Measured faithfulness: does what an explanation marks decide the classifier's answer?
+"""Measures of whether what an explanation marks decides the classifier's prediction.
 
-Deletion and insertion are those of RISE (Petsiuk, Das and Saenko 2018): pixels are taken from the
-picture, or given back to a blurred one, in the order that the explanation ranks them, and the
-class's probability is watched. LIME's own claim, that a linear model of its superpixels predicts
-the answer, is tested on perturbations that the model was not fitted to.
+Deletion and insertion are those of RISE (Petsiuk, Das and Saenko 2018). For LIME the held-out R²
+tells whether its linear model of superpixels predicts the classifier.
 """
 
 from __future__ import annotations
@@ -15,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.integrate import trapezoid
+from sklearn.metrics import r2_score
 
 from explainers.errors import InvalidInput
 from explainers.lime import lime_kernel
@@ -23,7 +23,7 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """(N, H, W, 3) uint8 → (N, C) probabilities."""
 
 STEPS = 28
-# Of RISE: the mean colour of ImageNet, which a normalised zero stands for, and the standard
+# RISE's values: the mean colour of ImageNet, which is zero after normalisation, and the standard
 # deviation of the blur in pixels of a 224 × 224 picture.
 _IMAGENET_GREY = (124, 116, 104)
 _BLUR_OF_224 = 5.0
@@ -33,10 +33,10 @@ HELD_OUT_SAMPLES = 256
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A class's probability while pixels change sides.
+    """A class's probability while pixels are replaced step by step.
 
     Attributes:
-        shares: (S + 1,) float64, share of the pixels that have changed, 0 to 1.
+        shares: (S + 1,) float64, share of the pixels that are replaced, 0 to 1.
         values: (S + 1,) float64, the probability.
     """
 
@@ -45,13 +45,12 @@ class Curve:
 
     @property
     def area(self) -> float:
-        """Under the curve, by trapezoids; in [0, 1] for probabilities."""
-        widths = np.diff(self.shares)
-        return float(np.sum(widths * (self.values[1:] + self.values[:-1]) / 2))
+        """Area under the curve, in [0, 1]."""
+        return float(trapezoid(self.values, self.shares))
 
 
 def dense_weights(weights: Mapping[int, float], superpixels: int) -> NDArray[np.float64]:
-    """(superpixels,) weights; 0 for those that are left out."""
+    """(superpixels,) float64 weights; 0 for superpixels without one."""
     values = np.zeros(superpixels)
     values[list(weights)] = list(weights.values())
     return values
@@ -64,8 +63,8 @@ def superpixel_map(
 
     Args:
         segments: (H, W) labels from 0.
-        weights: by superpixel; those left out weigh nothing.
-        density: share each weight out among its pixels, so that the map sums to the evidence;
+        weights: by superpixel, as in :func:`dense_weights`.
+        density: divide each weight among its pixels, so that the map sums to the evidence;
             otherwise each pixel has its superpixel's weight, which ranks as lime does.
 
     Returns:
@@ -84,12 +83,12 @@ def deletion_curve(
     class_index: int,
     steps: int = STEPS,
 ) -> Curve:
-    """Grey out pixels, the most important first; a small area is good (0 is best).
+    """Grey out pixels, the most important first; the smaller the area, the better.
 
     Args:
         image: (H, W, 3) uint8.
         attribution: (H, W), higher is more important; equal values go in reading order.
-        steps: how often the classifier is asked, besides for the whole picture.
+        steps: number of predictions besides that of the whole picture.
     """
     grey = np.broadcast_to(np.array(_IMAGENET_GREY, dtype=np.uint8), image.shape)
     return _curve(predict, image, grey, attribution, class_index, steps)
@@ -102,10 +101,9 @@ def insertion_curve(
     class_index: int,
     steps: int = STEPS,
 ) -> Curve:
-    """Sharpen pixels of a blurred picture, the most important first; a large area is good.
+    """Sharpen a blurred picture, the most important pixels first; the larger the area, the better.
 
-    Args:
-        image, attribution, steps: as in :func:`deletion_curve`.
+    Arguments as of :func:`deletion_curve`.
     """
     blur = _BLUR_OF_224 * min(image.shape[:2]) / 224
     blurred = cv2.GaussianBlur(image, (0, 0), blur).astype(np.uint8)
@@ -115,7 +113,7 @@ def insertion_curve(
 def insertion_minus_deletion(
     predict: Predict, image: NDArray[np.uint8], ranking: NDArray[np.floating], class_index: int
 ) -> float:
-    """How much better a ranking's first pixels are at keeping the class than its last; ≤ 1."""
+    """Insertion area minus deletion area of a ranking, in [-1, 1]; higher is better."""
     inserted = insertion_curve(predict, image, ranking, class_index).area
     return inserted - deletion_curve(predict, image, ranking, class_index).area
 
@@ -150,39 +148,12 @@ def _curve(
 
 
 def locality(rows: NDArray[np.integer]) -> NDArray[np.float64]:
-    """lime's default weights of perturbations: how near the picture they are, in (0, 1].
+    """lime's default weights of perturbations, (S, n_superpixels) 0/1 → (S,) float64 in (0, 1].
 
     Its exponential kernel over the cosine distance to a row of ones, which for k of n superpixels
     shown is 1 - sqrt(k / n).
-
-    Args:
-        rows: (S, n_superpixels) 0/1.
-
-    Returns:
-        (S,) float64.
     """
     return lime_kernel(1.0 - np.sqrt(rows.mean(axis=1)))
-
-
-def r2(
-    answers: NDArray[np.floating],
-    predicted: NDArray[np.floating],
-    weights: NDArray[np.float64],
-) -> float:
-    """Weighted coefficient of determination; at most 1, higher is better.
-
-    1 - Σ w (y - ŷ)² / Σ w (y - ȳ)², with ȳ the weighted mean. Where the answers do not vary, 1
-    when they are met to the last bit and 0 otherwise, as in scikit-learn.
-
-    Args:
-        answers, predicted, weights: (S,).
-    """
-    y, guess = answers.astype(np.float64), predicted.astype(np.float64)
-    left = float(np.sum(weights * (y - guess) ** 2))
-    whole = float(np.sum(weights * (y - np.average(y, weights=weights)) ** 2))
-    if whole == 0:
-        return 1.0 if left == 0 else 0.0
-    return 1.0 - left / whole
 
 
 def held_out_r2(
@@ -192,19 +163,19 @@ def held_out_r2(
     ask: Callable[[NDArray[np.int64]], NDArray[np.floating]],
     seed: int,
 ) -> float:
-    """R² of a LIME surrogate on perturbations it was not fitted to; higher is better.
+    """Weighted R² of a LIME surrogate on perturbations it was not fitted to; at most 1.
 
     Whatever distance the surrogate was fitted with, perturbations are weighted by lime's default
     :func:`locality`, so that settings can be compared.
 
     Args:
-        superpixels: of the map that was explained.
+        superpixels: number of superpixels of the map that was explained.
         weights, intercept: the surrogate's.
-        ask: (S, superpixels) 0/1 → (S,) the class's probabilities.
-        seed: of the fresh perturbations; none of the explainer's.
+        ask: (S, superpixels) 0/1 → (S,) probabilities of the class.
+        seed: of the fresh perturbations; not one that the explainer used.
     """
     rows: NDArray[np.int64] = np.random.RandomState(seed).randint(
         0, 2, (HELD_OUT_SAMPLES, superpixels)
     )
     predicted = intercept + rows @ dense_weights(weights, superpixels)
-    return r2(ask(rows), predicted, locality(rows))
+    return float(r2_score(ask(rows).astype(np.float64), predicted, sample_weight=locality(rows)))

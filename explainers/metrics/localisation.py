@@ -1,8 +1,8 @@
 """Where an attribution lies relative to a mask, and how complex a picture is.
 
 Functions of localisation take ``attribution`` (H, W) floating, of which only positive values are
-evidence for the class, and ``mask`` (H, W) bool. An attribution without any positive value lies
-nowhere: the result is then ``nan``, which callers show as missing.
+evidence for the class, and ``mask`` (H, W) bool. Without any positive value the result is ``nan``,
+which callers show as missing.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from explainers.errors import InvalidInput
 
 
 def pointing_game(attribution: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
-    """Whether the peak lies on the mask: 1 or 0, and the share that does where the peak is a
-    plateau, as a superpixel is. Higher is better. Zhang et al. 2018, without their tolerance."""
+    """Share of the attribution's maximal pixels that lie on the mask, in [0, 1]; higher is better.
+
+    Several pixels are maximal where a superpixel is. Zhang et al. 2018, without their tolerance.
+    """
     evidence = _evidence(attribution, mask)
     if not evidence.any():
         return math.nan
@@ -81,10 +83,7 @@ def edge_density(image: NDArray[np.uint8]) -> float:
 
 
 def entropy(probabilities: NDArray[np.floating]) -> float:
-    """Of a classifier's answer (C,), in bits: 0 when it is certain, log2 C when it knows nothing.
-
-    Shannon 1948.
-    """
+    """Shannon entropy (1948) of (C,) probabilities in bits, from 0 (certain) to log2 C."""
     p = probabilities.astype(np.float64)
     shown = p[p > 0]
     return float(-(shown * np.log2(shown)).sum())

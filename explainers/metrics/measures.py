@@ -1,4 +1,4 @@
-"""What is measured of an explanation, which way is better, and where the measure comes from."""
+"""Measures of explanations, with the direction of better values and the source of each."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ MEASURES: Mapping[str, Measure] = {
     "mask_stability": Measure("agreement of masks over seeds", True, "mean Jaccard index"),
     "rank_stability": Measure("agreement of weights over seeds", True, "mean Spearman correlation"),
 }
-"""All that :func:`measure` and :func:`measure_surrogate` find, by name."""
+"""All measures of :func:`measure` and :func:`measure_surrogate`, by name."""
 
-_HELD_OUT_SEED = 2_000_003  # none that explainers are given
+_HELD_OUT_SEED = 2_000_003  # above the seeds that explainers are given
 
 
 def measure(
@@ -76,7 +76,7 @@ def measure(
     predict: Predict,
     reference: NDArray[np.bool_],
 ) -> dict[str, float]:
-    """What can be measured of any explanation; ``nan`` where it marks nothing.
+    """The measures of any explanation, by name; ``nan`` where it marks nothing.
 
     Args:
         image: (H, W, 3) uint8.
@@ -104,11 +104,11 @@ def measure_surrogate(
     cache: PredictionCache,
     seeds: Sequence[int],
 ) -> dict[str, float]:
-    """What can be measured of LIME's explanations only.
+    """The measures of LIME's explanations only, by name.
 
     Args:
         image: (H, W, 3) uint8.
-        predictor, cache: who predicts, and where predictions are kept.
+        predictor, cache: the source of predictions, and where they are kept.
         seeds: further explainer seeds, for the stability.
     """
     digest = array_digest(image)
@@ -146,14 +146,14 @@ def surrogate_r2(
     predictor: Predictor,
     cache: PredictionCache,
 ) -> float:
-    """Held-out R² of a linear model of superpixels, on perturbations no explainer draws.
+    """Held-out R² of a linear model of superpixels (:func:`held_out_r2`), with a fixed seed.
 
     Args:
         segments: (H, W) labels; where they are not contiguous from 0, what lime never hides is not
             hidden here either.
         weights, intercept: the model's.
         image: (H, W, 3) uint8.
-        predictor, cache: who predicts, and where predictions are kept.
+        predictor, cache: the source of predictions, and where they are kept.
     """
     digest = array_digest(image)
     segments, features = as_lime_hides(segments)
@@ -197,8 +197,8 @@ def rank_stability(weights: Sequence[NDArray[np.floating]]) -> float:
     """Mean Spearman correlation of all pairs of superpixel weights, in [-1, 1]; higher is better.
 
     Args:
-        weights: (n_superpixels,) each. One whose values are all alike ranks nothing: it
-            correlates with none, 0.
+        weights: (n_superpixels,) each. Equal weights rank nothing: their correlation with any
+            other counts as 0.
 
     Returns:
         ``nan`` for fewer than two.

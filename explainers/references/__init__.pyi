@@ -4,14 +4,13 @@ from .decisions import Decisions, decisions_logged
 from .heat_map_rules import NAMED_RULES, HeatMapRule, parse_heat_map_rule
 from .labelme import read_labelme
 from .mask_files import Photograph, coco_mask, given_mask, load_mask
-from .mask_folder import MASK_SUFFIXES, MaskFolder
+from .mask_folder import MaskFolder
 from .reference import CamReference, Reference, parse_reference
 from .reliability import DOUBTFUL, Reliability, estimate_reliability
 from .upper_bound import UpperBound, overlap_counts, reachable_iou
 
 __all__ = [
     "DOUBTFUL",
-    "MASK_SUFFIXES",
     "NAMED_RULES",
     "CamReference",
     "CocoMasks",

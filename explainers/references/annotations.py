@@ -1,4 +1,4 @@
-"""What annotation programs have in common: JSON files, polygons, labels."""
+"""Shared parts of the readers of annotation files: JSON, polygons, labels."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def chosen_labels(
     """The labels whose areas are the object: those of the class where there are any, else all.
 
     Args:
-        labels: of all that is drawn.
+        labels: of all areas.
         class_name: what the photograph shows, when known.
-        drawn, label: what the program calls what it draws and how it names it, as
-            ``("shapes", "label")``.
+        drawn, label: the program's words for areas and for their names, e.g. ``"shapes"`` and
+            ``"label"``; for messages.
     """
     found = set(labels)
     wanted = {each for each in found if class_name and same_name(each, class_name)}
@@ -53,16 +53,17 @@ def read_json(path: Path, what: str, keys: tuple[str, ...]) -> dict[str, Any]:
     """The JSON object of a file, in any Unicode encoding.
 
     Args:
-        what: what it should be, e.g. ``a COCO file``.
-        keys: what it must have.
+        what: the expected kind of file for messages, e.g. ``a COCO file``.
+        keys: that the object must have.
 
     Raises:
-        MissingAsset, InvalidInput: no such file, no JSON, or one of another program.
+        MissingAsset: there is no such file.
+        InvalidInput: it is no JSON, or lacks a key.
     """
     if not path.is_file():
         raise MissingAsset(f"{path} does not exist: give {what}")
     try:
-        document = json.loads(path.read_bytes())  # finds out about UTF-8, -16, -32 and their marks
+        document = json.loads(path.read_bytes())  # detects UTF-8, -16 and -32
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is not {what}: it is no JSON ({error})") from error
     if isinstance(document, dict) and all(key in document for key in keys):
@@ -71,10 +72,10 @@ def read_json(path: Path, what: str, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def side_length(value: Any) -> int:
-    """A width or height in pixels, also as text.
+    """A width or height in pixels from a number or a text.
 
     Raises:
-        ValueError, TypeError, OverflowError: it is none.
+        ValueError, TypeError, OverflowError: it is no whole number of at least 1.
     """
     length = float(value)
     if isinstance(value, bool) or length != int(length) or length < 1:
@@ -83,7 +84,7 @@ def side_length(value: Any) -> int:
 
 
 def _kind(document: Any) -> str:
-    """What a document probably is, and what to do about it."""
+    """The probable kind of a document, with advice, for a message."""
     export = "export it as COCO with polygons or run lengths"
     if isinstance(document, list):
         entries = [each for each in document if isinstance(each, Mapping)]

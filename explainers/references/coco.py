@@ -25,7 +25,7 @@ from explainers.references.annotations import (
 )
 from explainers.references.decisions import Decisions, MaskSource, decisions_logged, mask_source
 
-# Label Studio puts such a number before the names of what is uploaded, and _ for blanks.
+# Label Studio puts such a number before the names of uploaded files, and replaces blanks by _.
 _UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")
 _BROKEN = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 
@@ -36,8 +36,8 @@ class CocoObject:
 
     Attributes:
         category: its name, "" where the file has none.
-        segmentation: as it stands in the file.
-        crowd: a region of many objects that are not told apart.
+        segmentation: polygons or run lengths, unchecked, as in the file.
+        crowd: whether it is a region of many objects that are not separated.
     """
 
     category: str
@@ -82,8 +82,8 @@ class CocoMasks:
             (H, W) bool of the photograph's size.
 
         Raises:
-            MissingAsset: the file knows no such image.
-            InvalidInput: it knows several, or a segmentation cannot be read.
+            MissingAsset: the file has no such image.
+            InvalidInput: it has several, or a segmentation cannot be read.
         """
         name = self.image_name(file_name)
         with mask_source(f"{self.path}: '{name}'", decisions) as source:
@@ -132,7 +132,7 @@ class CocoMasks:
 
     @functools.cached_property
     def _by_name(self) -> Mapping[tuple[str, str], Sequence[str]]:
-        """The images by each of their keys."""
+        """Names of images by each of their keys."""
         index: dict[tuple[str, str], list[str]] = {}
         for name in self.sizes:
             parts = _parts(name)
@@ -143,11 +143,11 @@ class CocoMasks:
         return index
 
     def image_name(self, file_name: str) -> str:
-        """The file's name for a photograph; of several alike, the one with most folders in common.
+        """The file's name for a photograph; of several, the one with most folders in common.
 
         Raises:
-            MissingAsset: it knows no such image.
-            InvalidInput: it knows several.
+            MissingAsset: the file has no such image.
+            InvalidInput: it has several.
         """
         wanted = _parts(file_name)
         found = next((self._by_name[key] for key in _keys(wanted) if key in self._by_name), None)
@@ -167,10 +167,11 @@ class CocoMasks:
 
 
 def read_coco(path: Path, decisions: Decisions | None = None) -> CocoMasks:
-    """A COCO file: ``images``, ``annotations`` with ``segmentation``, ``categories``.
+    """Read a COCO file: ``images``, ``annotations`` with ``segmentation``, ``categories``.
 
     Raises:
-        MissingAsset, InvalidInput: no such file, or another one.
+        MissingAsset: there is no such file.
+        InvalidInput: it is no COCO file of object instances.
     """
     document = read_json(path, "a COCO file", ("images", "annotations"))
     try:
@@ -203,7 +204,7 @@ def read_coco(path: Path, decisions: Decisions | None = None) -> CocoMasks:
 def _images(
     entries: Sequence[Mapping[str, Any]], path: Path
 ) -> tuple[dict[str, str], dict[str, tuple[int, int] | None]]:
-    """File names by id, and sizes by file name; an image may be listed twice, if alike."""
+    """File names by id, and sizes by file name; an image may be listed twice with one size."""
     files: dict[str, str] = {}
     sizes: dict[str, tuple[int, int] | None] = {}
     for each in entries:
@@ -225,7 +226,7 @@ def _images(
 
 
 def _check_instance(entry: Mapping[str, Any], path: Path) -> None:
-    """Refuse COCO's other files of annotations."""
+    """Raise for COCO's other files of annotations."""
     if "segmentation" in entry or "bbox" in entry:
         return
     export = "give the file of object instances, with polygons or run lengths"
@@ -238,14 +239,14 @@ def _check_instance(entry: Mapping[str, Any], path: Path) -> None:
 
 
 def _id(value: Any) -> str:
-    """Identifiers are numbers in some files and text in others; in some in both."""
+    """An identifier as text: some files have numbers, some have text, some have both."""
     if isinstance(value, float) and value == int(value):
         value = int(value)
     return str(value).strip()
 
 
 def _area(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
-    """What a segmentation covers; ``None`` where it has no outline.
+    """(H, W) bool area of a segmentation; ``None`` where it has no outline.
 
     Raises:
         Exceptions of ``_BROKEN``: it cannot be read.
@@ -275,13 +276,13 @@ def _run_lengths(segmentation: Mapping[str, Any], shape: tuple[int, int]) -> NDA
 
 
 def _parts(file_name: str) -> tuple[str, ...]:
-    """Folders and name; Windows' separators too, accents composed."""
+    """Folders and file name of a path with / or \\, with accents composed (NFC)."""
     text = unicodedata.normalize("NFC", file_name).replace("\\", "/")
     return tuple(part for part in text.split("/") if part not in ("", ".")) or ("",)
 
 
 def _keys(parts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """What an image may be known by, the most exact first."""
+    """Keys that an image is looked up by, the most exact first."""
     name = parts[-1]
     stem = PurePosixPath(name).stem
     folded = stem.casefold()
@@ -290,7 +291,7 @@ def _keys(parts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """How many folders are the same, counted from the file upwards."""
+    """Number of folders in common, counted from the file upwards."""
     count = 0
     for mine, theirs in zip(reversed(one), reversed(other), strict=False):
         if mine != theirs:
@@ -300,7 +301,7 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 
 
 def run_lengths_to_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Alternating runs of background and object, down the columns, background first.
+    """(H, W) bool from alternating runs of background and object, by columns, background first.
 
     Raises:
         ValueError: the runs do not add up to the picture.
@@ -319,15 +320,15 @@ def run_lengths_to_mask(counts: Sequence[int], shape: tuple[int, int]) -> NDArra
 def decoded_counts(text: str | bytes) -> list[int]:
     """The numbers in compressed run lengths.
 
-    They are characters of six bits from "0" on, five bits each of a number; the sixth says that
-    more follow, the last one's fifth is the sign. From the fourth number on it is the difference
-    to the last but one before.
+    COCO's format: each character, counted from "0", has six bits, five of them of a number; the
+    sixth says that more follow. The fifth bit of a number's last character is its sign. From the
+    fourth number on the difference to the last but one is stored.
 
     Args:
-        text: also as Python shows bytes (``b'...'``), which ``str(counts)`` leaves in many files.
+        text: also as Python prints bytes (``b'...'``), which ``str(counts)`` leaves in many files.
 
     Raises:
-        ValueError: not such a text.
+        ValueError: the text is not in this format.
     """
     if isinstance(text, str) and len(text) > 2 and text[:2] in ("b'", 'b"') and text[-1] == text[1]:
         try:

@@ -1,4 +1,4 @@
-"""What was decided while mask files were read, logged once for all of them."""
+"""Decisions that are made while mask files are read, logged once for all files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Decisions:
-    """Collects what was decided about which file; :meth:`log` warns once for each decision."""
+    """Collects decisions and the files they concern; :meth:`log` warns once for each decision."""
 
     def __init__(self) -> None:
         self._details: dict[str, list[str]] = {}
@@ -38,7 +38,7 @@ class MaskSource:
 
     Attributes:
         name: a path, or "the reference".
-        decisions: where what is decided about it is collected.
+        decisions: collects the decisions about the mask.
     """
 
     name: str
@@ -55,9 +55,9 @@ class MaskSource:
 
 @contextmanager
 def decisions_logged(decisions: Decisions | None = None) -> Iterator[Decisions]:
-    """The caller's own decisions, which the caller logs; or new ones, logged at the end.
+    """The caller's own decisions, which the caller logs; or new ones, which are logged at the end.
 
-    They are logged after an error, too: they may say where it comes from.
+    They are logged after an error, too, because they may explain it.
     """
     if decisions is not None:
         yield decisions

@@ -17,8 +17,8 @@ from skimage.segmentation import random_walker, slic
 from explainers.errors import InvalidInput
 
 _FEW_TIES = 0.01
-"""Share of the picture, of one value at the border of ``topN``, that reading order decides about. A
-cell at the picture's corner has one value, and 0.5 % of the pixels where there are 7 × 7 cells."""
+"""Largest share of the picture with one value at the border of ``topN`` that reading order decides
+about. Of 7 × 7 cells, one at the corner of the picture has 0.5 % of the pixels, of one value."""
 
 Binarise = Callable[[NDArray[np.float32], NDArray[np.uint8]], NDArray[np.bool_]]
 
@@ -28,7 +28,7 @@ class HeatMapRule:
     """A named way to turn a heat map in [0, 1] into a mask.
 
     Attributes:
-        percent: of the pixels that the mask is to have, where the rule says so.
+        percent: share of the pixels that the mask is to have, for ``topN``; else ``None``.
     """
 
     text: str
@@ -44,11 +44,11 @@ class HeatMapRule:
         return self.binarise(heat_map, image)
 
 
-# Shares of the maximum: above the first the object is certain, below the last the background is;
-# the middle one is where the object is more likely than not.
+# Shares of the maximum: from the first on pixels are certainly object, below the last certainly
+# background, and from the middle one on more likely object.
 _SURE, _LIKELY, _UNLIKELY = 0.8, 0.4, 0.15
-# GrabCut's own, from Otsu's threshold t: certain from t plus this share of what is above it, and
-# background below this share of t. Objects differ too much in size for fixed shares.
+# For GrabCut, from Otsu's threshold t: pixels are certainly object from t + _ABOVE (1 - t) on, and
+# background below _BELOW t. Objects differ too much in size for fixed shares.
 _ABOVE, _BELOW = 0.7, 0.5
 _ROUNDS = 5
 _WALK_BETA = 130.0
@@ -68,7 +68,7 @@ def grabcut(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[
         image: (H, W, 3) uint8.
 
     Returns:
-        (H, W) bool; above Otsu's threshold where colours tell nothing apart.
+        (H, W) bool; Otsu's threshold alone where no pixel is certain.
     """
     relative = _relative(heat_map)
     if relative.min() == relative.max():
@@ -116,16 +116,17 @@ def _otsu(heat_map: NDArray[np.float32], image: NDArray[np.uint8]) -> NDArray[np
 NAMED_RULES: Mapping[str, Binarise] = {
     "otsu": _otsu, "grabcut": grabcut, "walker": random_walk, "superpixels": superpixel_mean,
 }  # fmt: skip
-"""Besides a fraction of the maximum and ``topN``."""
+"""Rules by name, besides a fraction of the maximum and ``topN``."""
 
 
 def parse_heat_map_rule(text: str) -> HeatMapRule:
-    """``0.3``: at least that fraction of the maximum; ``top10``: the hottest ten percent of the
-    pixels, or what is nearest to that without parting pixels of one value; ``otsu``: above Otsu's
-    threshold (Otsu 1979); ``grabcut``, ``walker``, ``superpixels``: borders of the image itself.
+    """Parse a rule. ``0.3``: at least that fraction of the maximum; ``top10``: the hottest
+    ten percent of the pixels, or the nearest share that does not part pixels of one value;
+    ``otsu``: above Otsu's threshold (Otsu 1979); ``grabcut``, ``walker``, ``superpixels``: borders
+    of the image itself.
 
     Raises:
-        InvalidInput: none of these.
+        InvalidInput: the text is no rule.
     """
     if text in NAMED_RULES:
         return HeatMapRule(text, NAMED_RULES[text])
@@ -139,17 +140,15 @@ def parse_heat_map_rule(text: str) -> HeatMapRule:
         else:
             share = float(text)
             if 0 < share < 1:
-                return HeatMapRule(text, lambda heat_map, image: _at_least(heat_map, share))
+                return HeatMapRule(
+                    text, lambda heat_map, image: np.asarray(heat_map >= share * heat_map.max())
+                )
     except ValueError:
-        pass  # not a number: told below, with what is allowed
+        pass  # not a number: reported below, with what is allowed
     raise InvalidInput(
         f"mask rule '{text}' is unknown: give a fraction of the maximum between 0 and 1 (0.3), "
         f"a percentage of the pixels (top10), or {', '.join(NAMED_RULES)}"
     )
-
-
-def _at_least(heat_map: NDArray[np.float32], share: float) -> NDArray[np.bool_]:
-    return np.asarray(heat_map >= share * heat_map.max())
 
 
 def _hottest(heat_map: NDArray[np.float32], percent: float) -> NDArray[np.bool_]:

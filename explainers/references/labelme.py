@@ -53,7 +53,8 @@ def read_labelme(
         (imageHeight, imageWidth) bool.
 
     Raises:
-        InvalidInput: no LabelMe file, or nothing in it has an area.
+        MissingAsset: there is no such file.
+        InvalidInput: it is no LabelMe file, or nothing in it has an area.
     """
     document = read_json(path, "a LabelMe file", ("shapes",))
     with mask_source(str(path), decisions) as source:
@@ -114,7 +115,7 @@ def _kind(drawn: Mapping[str, Any]) -> str:
 def _area(
     drawn: Mapping[str, Any], shape: tuple[int, int], source: MaskSource
 ) -> NDArray[np.bool_]:
-    """What a shape covers."""
+    """(H, W) bool area of a shape."""
     kind, points = _kind(drawn), points_of(drawn["points"])
     if kind == "mask":
         return _pasted(drawn["mask"], points, shape)
@@ -134,7 +135,7 @@ def _area(
 
 
 def _pasted(text: str, points: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask as a base64 PNG in the rectangle between two points, both included."""
+    """(H, W) bool from a mask, a base64 PNG, in the rectangle of two points, both included."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
             part = np.asarray(picture.convert("L")) > 0
@@ -151,13 +152,13 @@ def _pasted(text: str, points: NDArray[np.float64], shape: tuple[int, int]) -> N
 
 
 def _plain(label: Any) -> str:
-    """Labels as they are compared: ``_background_`` and ``Background`` are the same."""
+    """A label for comparison: ``_background_`` and ``Background`` are the same."""
     text = unicodedata.normalize("NFC", "" if label is None else str(label))
     return text.strip().strip("_").casefold()
 
 
 def _record_other_photograph(document: Mapping[str, Any], path: Path, source: MaskSource) -> None:
-    """Record where the file names another photograph: photographs are renamed, files copied."""
+    """Record that the file names another photograph, as after renaming or copying."""
     image = document.get("imagePath")
     if not isinstance(image, str) or not image:
         return

@@ -1,4 +1,4 @@
-"""Reference masks of the user's own: pictures, arrays, LabelMe files, one COCO file for all."""
+"""Reading the user's own masks: pictures, arrays, LabelMe files, one COCO file for all."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Photograph:
 
     Attributes:
         name: of the image, for messages.
-        geometry: in which the classifier sees it; its mask follows it.
+        geometry: of the classifier; applied to the mask as well.
         size: (width, height) of the original picture, upright.
-        path: its file, when there is one.
-        class_name: what it shows, when known; for files that name their objects.
+        path: its file, if there is one.
+        class_name: of the object it shows, if known; for files that name their objects.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Photograph:
         return self.size[::-1], (self.geometry.crop, self.geometry.crop)
 
     def check(self, shape: tuple[int, ...], source: MaskSource) -> None:
-        """Refuse a mask of any other size."""
+        """Raise :class:`InvalidInput` for a mask of any other size."""
         if shape in self.shapes:
             return
         (width, height), crop = self.size, self.geometry.crop
@@ -67,7 +67,12 @@ class Photograph:
         )
 
     def fitted(self, mask: NDArray[np.bool_], source: MaskSource) -> NDArray[np.bool_]:
-        """The mask in the classifier's geometry."""
+        """The mask in the classifier's geometry, (crop, crop) bool.
+
+        Raises:
+            InvalidInput: the mask has another size than the photograph and the crop.
+            UnusableReference: it is empty or full.
+        """
         self.check(mask.shape, source)
         whole = f"mask {source.name} of {self.name}"
         (width, height), crop, resize = self.size, self.geometry.crop, self.geometry.resize
@@ -96,7 +101,7 @@ class Photograph:
 
 
 def load_mask(path: Path, photograph: Photograph, decisions: Decisions | None = None) -> Reference:
-    """Read a user's mask by its meaning; see ``explainers.references.mask_values``.
+    """Read a user's mask; ``explainers.references.mask_values`` says how values are understood.
 
     A mask of the original photograph's size goes through the same geometry as the photograph; a
     mask that is already ``crop`` × ``crop`` is taken as it is.
@@ -106,8 +111,9 @@ def load_mask(path: Path, photograph: Photograph, decisions: Decisions | None = 
         decisions: collects what was decided; logged at the end of the call by default.
 
     Raises:
-        MissingAsset, InvalidImage: no such file, or not readable.
-        InvalidInput: it has no plain meaning, or its size fits neither the photograph nor the
+        MissingAsset: there is no such file.
+        InvalidImage: it cannot be read.
+        InvalidInput: its values are ambiguous, or its size fits neither the photograph nor the
             geometry.
         UnusableReference: it is empty or full.
     """
@@ -139,7 +145,8 @@ def coco_mask(
     """The objects of one photograph in a COCO file; those of its class, where it has any.
 
     Raises:
-        As :func:`load_mask`.
+        MissingAsset: the file has no such image.
+        InvalidInput, UnusableReference: as :func:`load_mask`.
     """
     with mask_source(str(masks.path), decisions) as source:
         mask = masks.mask(
@@ -159,16 +166,17 @@ def given_mask(
     geometry: Geometry | None = None,
     photograph: tuple[int, int] | None = None,
 ) -> Reference:
-    """A mask that a program gives.
+    """A reference from a mask that a program passes.
 
     Args:
         array: as in a ``.npy`` file, or a Pillow picture.
         shape: (H, W) of the image in the classifier's geometry.
-        geometry: that, where a photograph was brought into it; its mask follows it then.
-        photograph: its (width, height), upright.
+        geometry: the classifier's, if the image was prepared from a photograph; the mask is then
+            prepared alike.
+        photograph: (width, height) of that photograph, upright.
 
     Raises:
-        InvalidInput: it has no plain meaning, or another shape.
+        InvalidInput: its values are ambiguous, or it has another shape.
         UnusableReference: it is empty or full.
     """
     place = None

@@ -1,4 +1,4 @@
-"""Which file in a folder is the mask of a photograph."""
+"""Finding the mask of a photograph in a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from explainers.messages import shortened
 
 MASK_SUFFIXES = (".png", ".npy", ".json", ".bmp", ".tif", ".tiff", ".gif")
 _LOSSY_SUFFIXES = (".jpg", ".jpeg", ".webp")
-"""Masks only where there is no other of the name: photographs have these suffixes, too."""
+"""Masks only if no other file has the name, because photographs have these suffixes, too."""
 
 _NAMING = "name it {key}.png, {key}.npy or, as LabelMe writes it, {key}.json"
 _BESIDE = (
@@ -66,11 +66,11 @@ class MaskFolder:
         """The masks of several images, by key.
 
         Args:
-            photographs: their files by key.
+            photographs: files of the photographs by key; ``None`` where there is no file.
 
         Raises:
-            MissingAsset: one or more have none; says how many.
-            InvalidInput: one has several.
+            MissingAsset: images have no mask; the message says how many.
+            InvalidInput: an image has several.
         """
         found: dict[str, Path] = {}
         missing: list[str] = []
@@ -93,18 +93,18 @@ class MaskFolder:
         return found
 
     def _named(self, key: str, photograph: Path | None) -> list[Path]:
-        """Files that have the key for a name, or the photograph's whole name before the suffix."""
+        """Files whose name without suffix is the key, or the photograph's whole file name."""
         names = dict.fromkeys((key, photograph.name if photograph is not None else key))
         return [path for name in names for path in self._files.get(_composed(name), ())]
 
     def _naming(self, photograph: Path | None) -> str:
-        """How a missing mask has to be named."""
+        """Advice how a missing mask has to be named, with ``{key}``."""
         if photograph is None or not photograph.is_file():
             return _NAMING
         return _BESIDE if photograph.parent.samefile(self.folder) else _NAMING
 
     def _instead(self, key: str, photographs: Sequence[Path]) -> str:
-        """What the folder holds instead, as a hint for the error."""
+        """A hint for the error: what the folder holds instead."""
         if photographs:
             return f" ({photographs[0].name} is the photograph itself)"
         wanted = _composed(key).casefold()
@@ -116,7 +116,7 @@ class MaskFolder:
 
 
 def _composed(name: str) -> str:
-    """Some systems write é as two characters, others as one."""
+    """The name in NFC, because some systems write é as two characters, others as one."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -18,7 +18,7 @@ from explainers.references.mask_values import (
     label_object,
 )
 
-# WebP may be lossless; then two values are kept, and labels are rarely written so.
+# WebP may be lossless: masks of two values still work then, and labels are rarely written in it.
 _LOSSY = ("JPEG", "MPO", "JPEG2000", "WEBP", "AVIF")
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
@@ -30,15 +30,15 @@ def picture_file_object(path: Path, source: MaskSource) -> NDArray[np.bool_]:
         (H, W) bool.
 
     Raises:
-        InvalidImage: no readable picture.
-        InvalidInput: it is not plainly a mask.
+        InvalidImage: the file is no readable picture.
+        InvalidInput: it is not unambiguously a mask.
     """
-    read_image(path)  # refuses what is no picture, or too large, and converts the others: too much
+    read_image(path)  # raises for what is no picture or too large; its RGB values are of no use
     try:
         with Image.open(path) as opened:
             frames, lossy = getattr(opened, "n_frames", 1), opened.format in _LOSSY
             several = frames > 1 and opened.format != "MPO"
-            _refuse_white_at_zero(opened, source)  # a picture that was turned has no tags
+            _refuse_white_at_zero(opened, source)  # before transposing, which drops the tags
             picture = ImageOps.exif_transpose(opened)
     except DAMAGE as error:
         raise InvalidImage(
@@ -58,7 +58,7 @@ def picture_object(
         (H, W) bool.
 
     Raises:
-        InvalidInput: it is not plainly a mask.
+        InvalidInput: it is not unambiguously a mask.
     """
     _refuse_white_at_zero(picture, source)
     if picture.mode == "P" and not _hides_labels(picture):
@@ -72,7 +72,10 @@ def picture_object(
 
 
 def _refuse_white_at_zero(picture: Image.Image, source: MaskSource) -> None:
-    """ImageJ and tifffile store the object as 1 in such a file, ImageMagick the background."""
+    """Raise for a TIFF whose zeros are white.
+
+    ImageJ and tifffile store the object as 1 in such a file, ImageMagick the background.
+    """
     if is_white_at_zero(picture):
         raise source.error(
             "is a TIFF that shows 0 as white, so that the object may be its black or its white: "
@@ -87,7 +90,7 @@ def _hides_labels(picture: Image.Image) -> bool:
 
 
 def _transparent(picture: Image.Image) -> set[int]:
-    """The indices of a palette that are not opaque."""
+    """Indices of the colours of a palette that are not opaque."""
     transparent = picture.info.get("transparency")
     if transparent is None:
         return set()
@@ -97,10 +100,13 @@ def _transparent(picture: Image.Image) -> set[int]:
 
 
 def _palette_object(picture: Image.Image, source: MaskSource) -> NDArray[np.bool_]:
-    """Indices are labels; only black and one other colour, and greys, say the same as colours."""
+    """The object in a picture with a palette, whose indices are labels.
+
+    Two cases go by the colours: a palette of greys, and black with one other colour.
+    """
     indices = np.asarray(picture)
     if 0 in _transparent(picture):
-        return label_object(indices, source)  # a cut-out: whatever colours it had
+        return label_object(indices, source)  # a cut-out, whose colours do not matter
     palette = np.asarray(picture.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
     used = np.unique(indices)
     if used[-1] >= len(palette):

@@ -1,7 +1,7 @@
-"""What the values of a mask mean: two values, labels, colours, probabilities.
+"""Finding the object in the values of a mask: two values, labels, colours, probabilities.
 
-Zero is the background. Of labels every other one is the object, but void (255); probabilities and
-soft edges are cut at half of their range. What is none of these is refused.
+Zero is the background. Every other label is the object, except void (255); probabilities and soft
+edges are cut at half of their range. Anything else raises :class:`InvalidInput`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from explainers.references.decisions import MaskSource
 VOID = 255
 """The label of pixels that data sets leave out of their measures, such as borders of objects."""
 
-# No data set of everyday objects has more of them in one picture; photographs have more greys.
+# No data set of everyday objects has more labels in one picture; photographs have more greys.
 _MOST_LABELS = 64
 # Labels beside a value at the top of the range are small; {0, 128, 255} may be a trimap.
 _SMALL_LABEL = 64
 # The border of a small object may be larger than the object, but not by much.
 _MOST_VOID = 10
-# Where several labels cover more, everything in the picture is labelled, not an object in it.
+# Where several labels cover a larger share, the whole scene is labelled, and not an object.
 _SCENE = 0.9
-# Pixels that are neither nearly 0 nor nearly full: edges of few levels are thin, maps have more.
+# Largest share of pixels that are neither nearly 0 nor nearly full: with few levels only the edges
+# are, with more levels a soft mask has more of them.
 _FEW_LEVELS, _FEW_BETWEEN, _MOST_BETWEEN = 16, 0.05, 0.25
 # How far apart the channels of a grey pixel may come out of a lossy format.
 _LOSSY_SPREAD = 16
 _RANGES = (1, 255, 65535)
-# A fifth of 255; fifths may be the shares of five people who have marked a pixel.
+# A fifth of 255; fifths may be shares of five annotators who have marked a pixel.
 _LEAST_SHARE = 51
 _UNITED = "several labels together are taken as the object"
 _CUT = "soft masks are cut at half of their range"
@@ -46,13 +47,13 @@ def array_object(
     Args:
         array: (H, W), (H, W, C) channels or instances, or (N, H, W) instances; axes of length 1
             do not matter.
-        shapes: the (H, W) that a mask may have; they tell channels from rows.
+        shapes: each (H, W) that a mask may have; they distinguish channels from rows.
 
     Returns:
         (H, W) bool.
 
     Raises:
-        InvalidInput: it has no plain meaning.
+        InvalidInput: the array is ambiguous, or no array of numbers.
     """
     try:
         values = np.asarray(array)
@@ -78,7 +79,7 @@ def array_object(
 
 
 def _layers_object(values: NDArray[Any], source: MaskSource, *, colours: bool) -> NDArray[np.bool_]:
-    """Of (H, W, C): identical channels, a picture in colours, or one mask a layer."""
+    """The object in (H, W, C): identical channels, a picture in colours, or one mask a layer."""
     values = _as_colours(values) if colours else values
     layers: list[Any] = list(np.moveaxis(values, -1, 0))
     if all(np.array_equal(layers[0], layer) for layer in layers[1:]):
@@ -98,9 +99,9 @@ def _layers_object(values: NDArray[Any], source: MaskSource, *, colours: bool) -
 
 
 def _as_colours(values: NDArray[Any]) -> NDArray[Any]:
-    """(H, W, C) as uint8 where it plainly is a picture, and without an alpha that says nothing.
+    """(H, W, C) as uint8 where it must be a picture in colours; without alpha if that is opaque.
 
-    Matplotlib reads PNG files as fractions, with an alpha channel; computing makes other numbers.
+    Matplotlib reads PNG files as fractions, with an alpha channel; computations give other values.
     """
     alpha, top = values[..., -1], values.max()
     opaque = values.shape[2] in (2, 4) and top in (1, VOID) and (alpha == top).all()
@@ -115,7 +116,7 @@ def _as_colours(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _times_255(values: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Whole numbers of 8 bits that were divided by 255; ``None`` where they were not."""
+    """The values times 255, if these are whole numbers of 8 bits; else ``None``."""
     if values.dtype.kind != "f" or not (values >= 0).all() or values.max() > 1:
         return None
     scaled = values.astype(np.float64) * VOID
@@ -131,10 +132,11 @@ def grey_object(
     Args:
         values: (H, W) of numbers or booleans.
         lossy: from a format that cannot keep labels, such as JPEG.
-        labels: whether small numbers may be labels, and 255 void; they are no transparency.
+        labels: whether small numbers may be labels, and 255 void, as they are not in an alpha
+            channel.
 
     Raises:
-        InvalidInput: not plainly one of these.
+        InvalidInput: the values are not unambiguously one of these.
     """
     if values.dtype.kind == "b":
         return values.astype(bool)
@@ -165,7 +167,7 @@ def grey_object(
 
 
 def label_object(indices: NDArray[Any], source: MaskSource) -> NDArray[np.bool_]:
-    """Every label but 0 and void.
+    """(H, W) bool: every label but 0 and void.
 
     Args:
         indices: (H, W) whole numbers.
@@ -175,7 +177,7 @@ def label_object(indices: NDArray[Any], source: MaskSource) -> NDArray[np.bool_]
             too many labels.
     """
     found = np.unique(indices)
-    # Beyond 255 there are numbers of instances, of which 255 is one.
+    # If there are larger ones, the labels are numbers of instances, and so is 255.
     void = VOID in found and found[-1] == VOID
     labels = [int(label) for label in found if label != 0 and not (void and label == VOID)]
     if found[0] != 0:
@@ -218,8 +220,9 @@ def coloured_object(
     found = _distinct(colours.reshape(-1, colours.shape[-1]))
     if len(found) == 2 and not found[0].any():
         return np.asarray(colours.any(axis=-1))
+    listed = shortened([str(tuple(colour.tolist())) for colour in found])
     raise source.error(
-        f"has {len(found)} colours ({_named(found)}): only black and one other colour are plainly "
+        f"has {len(found)} colours ({listed}): only black and one other colour are plainly "
         f"a mask; {_SAVE}"
     )
 
@@ -236,10 +239,11 @@ def alpha_object(
     Where everything is opaque, or equally transparent, the colours count.
 
     Args:
-        colours: (H, W, C) uint8. alpha: (H, W) uint8, 0 is transparent.
+        colours: (H, W, C) uint8.
+        alpha: (H, W) uint8; 0 is transparent.
 
     Raises:
-        InvalidInput: colours and transparency say different things, or nothing plain.
+        InvalidInput: colours and transparency contradict each other, or are ambiguous.
     """
     if alpha.min() == alpha.max() or alpha.min() > VOID * 7 // 8:
         return coloured_object(colours, source, lossy=lossy)
@@ -255,7 +259,7 @@ def alpha_object(
 
 
 def _are_labels(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
-    """Few whole numbers from 0 on; small ones where the range's top is among them."""
+    """Whether values from 0 on may be labels: few, and small where the top of a range occurs."""
     if len(found) > _MOST_LABELS + 2:
         return False
     if found[-1] not in _RANGES:
@@ -264,7 +268,7 @@ def _are_labels(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
 
 
 def _are_small_fractions(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
-    """Small labels and void, divided by 255."""
+    """Whether values are small labels and perhaps void, divided by 255."""
     labels = _times_255(found)
     if labels is None or labels[0] != 0 or labels[labels < VOID].max() >= _LEAST_SHARE:
         return False
@@ -274,8 +278,8 @@ def _are_small_fractions(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
 def _is_soft(
     found: NDArray[Any], counts: NDArray[np.intp], full: int, *, probabilities: bool
 ) -> bool:
-    """Whether nearly every pixel plainly is, or is not, the object."""
-    if probabilities:  # fractions up to 1 are nothing else
+    """Whether nearly all pixels are near 0 or near ``full``, or the values are probabilities."""
+    if probabilities:  # which may take any value
         return True
     low, high = found <= full / 8, found >= full * 7 / 8
     between = counts[~(low | high)].sum() / counts.sum()
@@ -284,13 +288,9 @@ def _is_soft(
 
 
 def _distinct(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The different rows of (N, C), darkest first channel first."""
+    """The different rows of (N, C), sorted by the first channel, then the next."""
     packed = np.zeros(len(colours), dtype=np.uint32)
     for channel in colours.T:
         packed = (packed << np.uint32(8)) | channel
     _, first = np.unique(packed, return_index=True)
     return np.asarray(colours[first])
-
-
-def _named(colours: NDArray[np.uint8]) -> str:
-    return shortened([str(tuple(int(value) for value in colour)) for colour in colours])

@@ -21,18 +21,18 @@ from explainers.references.heat_map_rules import HeatMapRule, parse_heat_map_rul
 from explainers.references.reliability import Reliability, estimate_reliability
 
 _NONE = "none"
-_OTHER_SHARE = 1.0
+_OTHER_SHARE = 1.0  # in percent of the pixels
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What explanations are scored against, with the rule that made it.
+    """A mask that explanations are scored against, with the rule that made it.
 
     Attributes:
         mask: (H, W) bool, neither empty nor full.
         rule: ``gradcam@0.3``, ``masks``, or the path of a file; see :meth:`none`.
-        reliability: of a mask that was made from maps and judged; ``None`` for anybody's own.
+        reliability: of a mask from maps, if it was estimated; ``None`` for the user's own masks.
     """
 
     mask: NDArray[np.bool_]
@@ -46,7 +46,7 @@ class Reference:
 
     @property
     def exists(self) -> bool:
-        """Whether there is something to agree with."""
+        """Whether there is a mask to agree with."""
         return self.rule != _NONE
 
     @property
@@ -61,8 +61,8 @@ class Reference:
         return hashlib.sha256(header + np.packbits(self.mask).tobytes()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values that keep the rule, the digest, the reliability where it was judged, and
-        the mask itself (as a PNG, base64)."""
+        """JSON values: the rule, the digest, the reliability if it was estimated, and the mask (as
+        a PNG in base64)."""
         document: dict[str, Any] = {
             "rule": self.rule,
             "sha256": self.sha256,

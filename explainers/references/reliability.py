@@ -1,8 +1,8 @@
 """How reliable a reference mask is, estimated without knowing the object.
 
-A mask made from a classifier's maps can be wrong in ways that show: the maps of several sizes of
-the photograph lie in different places; the classifier does not know the class any more when only
-the mask is shown, or still knows it when the mask is hidden. Showing and hiding what an
+Some errors of a mask made from a classifier's maps can be detected: the maps of several sizes of
+the photograph lie in different places; the classifier no longer recognises the class when only the
+mask is shown, or still recognises it when the mask is hidden. Showing and hiding what an
 attribution marks are the deletion games of Petsiuk et al. (2018) and of Dabkowski and Gal (2017).
 """
 
@@ -23,9 +23,9 @@ from explainers.images import AtScale
 from explainers.lime import top_label
 
 DOUBTFUL = 0.4
-"""Below this the commands warn."""
+"""Scores below this are doubtful: the commands warn."""
 
-# Shares of the picture's side: how far the surroundings are blurred, and how soft the edge is.
+# Standard deviations of blurs, as shares of the picture's side: of what is hidden, of the edge.
 _BLUR, _EDGE = 0.09, 0.009
 
 
@@ -37,8 +37,8 @@ class Reliability:
         agreement: mean correlation of the Grad-CAM maps of several sizes (of a picture and its
             mirror image where the model takes one size only).
         kept: the class's probability when all but the mask is blurred, relative to the picture's.
-        lost: what it loses when the mask is blurred, relative to the picture's.
-        standing: its probability relative to that of the model's first class.
+        lost: the probability that is lost when the mask is blurred, relative to the picture's.
+        standing: the class's probability relative to that of the model's first class.
     """
 
     agreement: float
