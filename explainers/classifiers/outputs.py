@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 from typing import Any
 
 import numpy as np
 import torch
 
 
-class OutputKind(StrEnum):
+class OutputKind(str, Enum):
     """What the numbers that a network returns are."""
 
     LOGITS = "logits"
@@ -26,6 +26,8 @@ class OutputKind(StrEnum):
     ONE_PROBABILITY = "one probability"
     UNKNOWN = "unknown"
     """To be recognised from the outputs: :mod:`explainers.classifiers.recognition`."""
+
+    __str__ = str.__str__  # as enum.StrEnum, which Python 3.10 lacks
 
     @property
     def single(self) -> bool:

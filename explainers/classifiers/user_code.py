@@ -104,7 +104,7 @@ def _place_of(error: BaseException) -> str:
     foreign = [
         f
         for f in frames
-        if ours / "explainers" not in Path(f.filename).resolve().parents
+        if ours not in Path(f.filename).resolve().parents
         and "importlib" not in Path(f.filename).parts
     ]
     own = [
