@@ -16,7 +16,7 @@ import numpy as np
 
 from tuner.problem import SearchSpace
 from tuner.samplers.candidates import Candidate, Candidates
-from tuner.samplers.gaussian_process import expected_improvement, gaussian_process
+from tuner.samplers.gaussian_process import expected_improvement, gaussian_process, standardised
 from tuner.samplers.history import NOTHING, REPLAYED_SEEDS, KnownCandidate
 
 __all__ = ["Budget", "Known", "Proposal", "Proposer", "identity_of"]
@@ -194,9 +194,7 @@ class Proposer:
             return None
         if len(known) < _START_UP:
             return self._first(left, list(known))
-        features = np.array([candidates.features(c) for c in [*known, *left]])
-        spread = features.std(axis=0)
-        features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        features = standardised(np.array([candidates.features(c) for c in [*known, *left]]))
         targets = np.array([k.value for k in known.values()])
         mean, deviation = gaussian_process(features[: len(known)], targets, features[len(known) :])
         room = np.array([candidates.upper(c) for c in left]) - best
