@@ -7,8 +7,6 @@ parameters, seed and predictions → the same explanation, bit for bit.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from lime.lime_image import ImageExplanation
 from numpy.typing import NDArray
@@ -51,12 +49,8 @@ def top_label(answer: NDArray[np.floating]) -> int:
     return int(np.argsort(answer)[-1])
 
 
-def explained_label(explanation: Any) -> int:
-    """The class whose mask is read: the top label, or the first of ``labels`` where these count.
-
-    Args:
-        explanation: lime's own ``ImageExplanation``.
-    """
+def explained_label(explanation: ImageExplanation) -> int:
+    """The class whose mask is read: the top label, or the first of ``labels`` where these count."""
     top = getattr(explanation, "top_labels", None)
     return int(top[0] if top else next(iter(explanation.local_exp)))
 
@@ -81,8 +75,26 @@ def explain(
     cache: PredictionCache | None = None,
     first_label_only: bool = False,
     image_digest: str | None = None,
-) -> Any:
+) -> ImageExplanation:
     """Explain a classification as ``LimeImageExplainer(random_state=seed).explain_instance``.
+
+    For S samples of n superpixels and K explained classes:
+
+    1. :func:`segment`: (H, W, 3) image → (H, W) labels, 0 to n - 1.
+    2. :func:`draw_rows`: (S, n) 0/1, which superpixels each sample shows; the first row, all.
+    3. :meth:`PredictionCache.predictions`: (S, n) → (S, K) probabilities of the images in which
+       a :class:`Perturbation` hides the others.
+    4. :func:`lime_kernel` of the distances to the first row: (S, n) → (S,) weights.
+    5. :class:`FastLimeBase`, once a class: choose ``num_features`` columns and fit the regressor
+       to rows, probabilities and weights. Its coefficients are the explanation.
+
+    The method: `Ribeiro, Singh and Guestrin 2016 <https://arxiv.org/abs/1602.04938>`__.
+
+    For example::
+
+        parameters = LimeParameters(num_samples=200, top_labels=1)
+        explanation = explain(image, classifier, parameters, seed=0)
+        mask = explanation_mask(explanation)  # (H, W) bool
 
     Args:
         image: (H, W, 3) uint8, in the classifier's geometry.
@@ -96,7 +108,7 @@ def explain(
         image_digest: :func:`explainers.images.array_digest` of the image, when known.
 
     Returns:
-        lime's own ``ImageExplanation``.
+        lime's own: ``segments``, and ``local_exp[label]``, (superpixel, coefficient) pairs.
 
     Raises:
         InvalidInput: the image is not (H, W, 3) uint8, or a label is not one of the classifier's.
@@ -149,7 +161,7 @@ def explain(
 
 
 def explanation_mask(
-    explanation: Any, rule: MaskRule = MASK_RULE, label: int | None = None
+    explanation: ImageExplanation, rule: MaskRule = MASK_RULE, label: int | None = None
 ) -> NDArray[np.bool_]:
     """(H, W) bool: the mask as the grading protocol reads it, of the explained label or another."""
     label = explained_label(explanation) if label is None else label

@@ -108,7 +108,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self.replayed = 0
 
     def reseed_rng(self) -> None:
-        """For what a proposal leaves out; proposals depend on seed and finished trials only."""
+        """For what a proposal leaves out; proposals depend on seed and earlier trials only."""
         for fallback in self._fallbacks:
             fallback.reseed_rng()
 
