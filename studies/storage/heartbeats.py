@@ -28,7 +28,7 @@ def heartbeat_seconds() -> int:
 
 
 def grace_seconds() -> int:
-    """Seconds without a heartbeat after which a trial is taken for dead."""
+    """Seconds without a heartbeat after which a trial is taken for dead: three may be lost."""
     return 4 * heartbeat_seconds()
 
 
