@@ -39,10 +39,10 @@ UNREACHABLE = (
 """What a call of a storage raises while its database is away."""
 
 _SQLITE_BUSY_SECONDS = 60
-_MOST_RETRIES = 3
+_MOST_RETRIES = 3  # of a trial whose workers die, one after the other
 _FIXED = "fixed_params"  # Optuna's, too: what an enqueued trial shall try
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
-_PATIENCE_SECONDS = 900.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds
+_PATIENCE_SECONDS = 900.0  # that a call waits for a server
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -23,11 +23,11 @@ __all__ = ["Budget", "Known", "Proposal", "Proposer", "identity_of"]
 
 Known = dict[Candidate, KnownCandidate]
 
-_START_UP = 12
-_EXPLOIT_EVERY = 3
+_START_UP = 12  # candidates probed by their upper bounds, before the Gaussian process decides
+_EXPLOIT_EVERY = 3  # every third trial begins without a probe
 _LEADING = 6  # candidates that are exploited
 _FURTHER_ROUNDS = 3  # of probes, before a trial that is not likely to win
-_COARSE_ANSWERS = 32
+_COARSE_ANSWERS = 32  # predictions of a probe that costs next to nothing
 # Replaying a probe takes time as well, as much as so many predictions, and so does a trial.
 _REPLAY_IS_WORTH, _TRIAL_IS_WORTH = 40, 200
 _BOUND_IS_WORTH = 0.03  # at start-up: twice the predictions for so much more
