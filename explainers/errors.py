@@ -12,6 +12,17 @@ LimeTunerError              any error that is shown as one line (exit status 1)
 │   └── StorageAway         a database is temporarily unreachable, e.g. while it restarts
 └── SubmissionError         a grading server refuses, cannot be reached, or answers without a result
 
+Further ones stand beside what raises them, and are caught in their own package:
+
+LimeTunerError
+├── InvalidInput
+│   ├── Mismatch            tuner.study: this machine has not what a study was made from
+│   └── NameTaken           studies.records: there are jobs of a study of that name
+├── EvaluationRefused       studies.web: a submission is itself why it has no result
+├── EvaluatorDied           studies.web: an evaluating process did not start, or ended
+├── QueueFull               studies.web: as many submissions wait as may
+└── StillWaiting            studies.web: a team's submission is not answered yet
+
 A message says what was received, what was allowed, and what to do next.
 """
 
@@ -33,7 +44,16 @@ __all__ = [
 
 
 class LimeTunerError(Exception):
-    """Base of all errors that the command line prints as one line."""
+    """Base of all errors that the command line prints as one line.
+
+    For example::
+
+        try:
+            result = tune(image, classifier)
+        except LimeTunerError as error:
+            print(f"Error: {error}", file=sys.stderr)
+            sys.exit(error.exit_status)
+    """
 
     exit_status = 1
 

@@ -78,6 +78,24 @@ def explain(
 ) -> ImageExplanation:
     """Explain a classification as ``LimeImageExplainer(random_state=seed).explain_instance``.
 
+    For S samples of n superpixels and K explained classes:
+
+    1. :func:`segment`: (H, W, 3) image → (H, W) labels, 0 to n - 1.
+    2. :func:`draw_rows`: (S, n) 0/1, which superpixels each sample shows; the first row, all.
+    3. :meth:`PredictionCache.predictions`: (S, n) → (S, K) probabilities of the images in which
+       a :class:`Perturbation` hides the others.
+    4. :func:`lime_kernel` of the distances to the first row: (S, n) → (S,) weights.
+    5. :class:`FastLimeBase`, once a class: choose ``num_features`` columns and fit the regressor
+       to rows, probabilities and weights. Its coefficients are the explanation.
+
+    The method: `Ribeiro, Singh and Guestrin 2016 <https://arxiv.org/abs/1602.04938>`__.
+
+    For example::
+
+        parameters = LimeParameters(num_samples=200, top_labels=1)
+        explanation = explain(image, classifier, parameters, seed=0)
+        mask = explanation_mask(explanation)  # (H, W) bool
+
     Args:
         image: (H, W, 3) uint8, in the classifier's geometry.
         predictor: its predictions are cached under its fingerprint.
@@ -90,7 +108,7 @@ def explain(
         image_digest: :func:`explainers.images.array_digest` of the image, when known.
 
     Returns:
-        lime's own ``ImageExplanation``.
+        lime's own: ``segments``, and ``local_exp[label]``, (superpixel, coefficient) pairs.
 
     Raises:
         InvalidInput: the image is not (H, W, 3) uint8, or a label is not one of the classifier's.

@@ -29,7 +29,9 @@ class FlatSetting:
     """A setting that needs no new prediction.
 
     Attributes:
+        num_samples: rows used, the first of those that were drawn.
         num_features: ``None`` for all.
+        distance_metric: a name of scikit-learn's.
         alpha: strength of the Ridge surrogate; 0 is ordinary least squares.
     """
 
@@ -127,10 +129,13 @@ def _block(
 class RidgeProblem:
     """Weighted Ridge, centred as scikit-learn's, for any strength and any choice of columns.
 
+    With B and c the centred rows and labels, each times the root of its weight, the coefficients
+    are (BᵀB + α)⁻¹ Bᵀc, an n × n system, or Bᵀ (BBᵀ + α)⁻¹ c, an S × S one.
+
     Args:
-        x: (S, n) 0/1 rows.
-        y: (S,) targets.
-        weights: (S,) sample weights.
+        x: (S, n) 0/1.
+        y: (S,) probabilities.
+        weights: (S,), not negative.
     """
 
     def __init__(
@@ -155,7 +160,7 @@ class RidgeProblem:
     def everything(self, alphas: Sequence[float]) -> NDArray[np.float64]:
         """(A, n) coefficients of all columns, one row for each strength.
 
-        With many columns the dual problem, which is S × S, is solved: Bᵀ (B Bᵀ + α)⁻¹ c.
+        With many columns the dual problem, which is S × S, is solved.
         """
         if not self._many:
             return _ridge(self._gram, self._rows.T @ self._labels, alphas)
@@ -174,7 +179,7 @@ class RidgeProblem:
 def _ridge(
     gram: NDArray[np.float64], target: NDArray[np.float64], alphas: Sequence[float]
 ) -> NDArray[np.float64]:
-    """(A, n) coefficients, one row for each strength."""
+    """(n, n) BᵀB and (n,) Bᵀc → (A, n) coefficients, one row for each strength."""
     strengths = np.maximum(np.asarray(alphas, dtype=np.float64), _LEAST_ALPHA)
     systems = gram + strengths[:, None, None] * np.eye(len(gram))
     right = np.broadcast_to(target[:, None], (len(strengths), len(target), 1))

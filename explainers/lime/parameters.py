@@ -89,6 +89,16 @@ _CHOICES: Mapping[str, tuple[type[Segmentation] | type[Regressor], str]] = {
 class LimeParameters:
     """Keyword arguments of ``lime_image.LimeImageExplainer.explain_instance``.
 
+    For example::
+
+        parameters = LimeParameters(
+            segmentation=Segmentation.of("slic", n_segments=20, compactness=10),
+            num_samples=200,
+            regressor=Regressor.of("Ridge", alpha=0.1),
+        )
+        LimeImageExplainer().explain_instance(image, predict, **parameters.as_kwargs())
+        assert LimeParameters.from_json(parameters.to_json()) == parameters
+
     The defaults are lime's own. ``segmentation=None`` is lime's default quickshift,
     ``hide_color=None`` hides a superpixel behind its mean colour, ``regressor=None`` is
     ``Ridge(alpha=1)``.

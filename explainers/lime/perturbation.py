@@ -68,6 +68,16 @@ class Perturbation:
     Building an image takes a table look-up and two bitwise operations a pixel: where a pixel is
     shown, its hidden value is XORed with ``image ^ hidden``, which gives the image's own value.
 
+    For example, with superpixels 0 on the left, 1 and 2 on the right::
+
+        segments = np.array([[0, 1], [0, 2]])
+        shown = Perturbation(image, segments, 0).images(np.array([[1, 0, 1]]))
+        # +-------+-------+
+        # | image | black |
+        # +-------+-------+
+        # | image | image |
+        # +-------+-------+
+
     Args:
         image: (H, W, 3) uint8.
         segments: (H, W) labels from 0; numbers may be missing.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -29,9 +29,28 @@ _SMALL_CLASS_COUNT = 16  # up to so many classes, all are kept
 _ASK_BATCH = 16  # for predictors without a batch_size; changes the speed only
 _ENTRIES_IN_MEMORY = 512
 
+_SuperpixelAlgorithm = Callable[[NDArray[np.uint8]], NDArray[np.integer]]
+"""(H, W, 3) uint8 → (H, W) labels."""
+
 
 class Predictor(Protocol):
-    """A :class:`explainers.classifiers.Classifier`, or an engine for one."""
+    """A :class:`explainers.classifiers.Classifier`, or an engine for it.
+
+    Two more attributes are used where there are any, for speed only:
+
+    - ``batch_size: int``, images to hand over at once;
+    - ``predict_perturbed(perturbation: Perturbation, rows: NDArray[np.integer]) -> NDArray``,
+      (S, n_superpixels) 0/1 → (S, C) probabilities, for who builds the perturbed images itself.
+
+    For example::
+
+        class Brightness:
+            fingerprint = "brightness-1"
+
+            def predict_proba(self, images):
+                bright = images.mean(axis=(1, 2, 3)) / 255
+                return np.stack([bright, 1 - bright], axis=1)
+    """
 
     @property
     def fingerprint(self) -> str:
@@ -90,7 +109,7 @@ def _map_key(
     return digest, json.dumps([name, sorted(algorithm.target_params.items()), _SKIMAGE_VERSION])
 
 
-def _computed(algorithm: Any, image: NDArray[np.uint8]) -> NDArray[np.int64]:
+def _computed(algorithm: _SuperpixelAlgorithm, image: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.asarray(algorithm(image), dtype=np.int64)
 
 
@@ -98,6 +117,14 @@ class PredictionCache:
     """Predictions in memory, and on disk when a folder is given.
 
     Safe to use from several processes at once on one folder; not from several threads.
+
+    For example, two explanations for which only the predictions that differ are asked::
+
+        cache = PredictionCache(Path("cache"))
+        for seed in (0, 1):
+            explain(image, classifier, LimeParameters(), seed=seed, cache=cache)
+        print(cache.counts)  # PredictionCounts(needed=..., new=...)
+        cache.close()
 
     Args:
         folder: where ``answers.sqlite3`` lives; ``None`` keeps everything in memory.
@@ -123,7 +150,10 @@ class PredictionCache:
         self._store.close()
 
     def superpixels(
-        self, image: NDArray[np.uint8], algorithm: Any, image_digest: str | None = None
+        self,
+        image: NDArray[np.uint8],
+        algorithm: _SuperpixelAlgorithm,
+        image_digest: str | None = None,
     ) -> NDArray[np.int64]:
         """The superpixel map of an image, computed once.
 
@@ -149,7 +179,7 @@ class PredictionCache:
     def expect(
         self,
         image: NDArray[np.uint8],
-        algorithms: Sequence[Any],
+        algorithms: Sequence[_SuperpixelAlgorithm],
         threads: int,
         image_digest: str | None = None,
     ) -> None:

@@ -21,11 +21,15 @@ _CLEAR_MARGIN = 1e-9
 # A column with less than this share of its variance left is nearly a sum of chosen ones.
 _INDEPENDENT = 1e-6
 
-_KERNEL_WIDTH = 0.25  # of LimeImageExplainer()
+_KERNEL_WIDTH = 0.25  # of LimeImageExplainer(); other explainers of lime have other ones
 
 
 def lime_kernel(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """lime's exponential kernel, bit for bit: distances → weights in (0, 1]."""
+    """lime's exponential kernel: (S,) distances → (S,) weights in (0, 1].
+
+    exp(-d² / (2 · 0.25²)), a Gaussian, written as lime writes it because the last bits count.
+    Whoever needs these weights calls this.
+    """
     return np.asarray(np.sqrt(np.exp(-(distances**2) / _KERNEL_WIDTH**2)))
 
 
@@ -94,7 +98,11 @@ class FastLimeBase(LimeBase):  # type: ignore[misc]
     """``LimeBase`` with the same results and a fast forward selection."""
 
     def forward_selection(
-        self, data: Any, labels: Any, weights: Any, num_features: int
+        self,
+        data: NDArray[np.integer],
+        labels: NDArray[Any],
+        weights: NDArray[np.float64],
+        num_features: int,
     ) -> NDArray[np.int64]:
         """See :func:`forward_selection`; lime's own code decides where that returns ``None``."""
         selected = forward_selection(data, labels, weights, num_features)

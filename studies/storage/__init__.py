@@ -58,6 +58,15 @@ def open_storage(url: str, *, write: bool = True) -> ReconnectingStorage:
 
     SQLite is put into WAL mode so that readers do not block the writer.
 
+    For example::
+
+        with closing(open_storage("sqlite:///tuning.db")) as storage:
+            study = optuna.create_study(storage=storage, study_name="mine")
+            study.optimize(objective, n_trials=20)
+
+    Args:
+        write: whether it will be written; otherwise one that does not exist is refused.
+
     Raises:
         StorageError, InvalidInput: see :func:`check_storage`; the schema is another version's.
     """

@@ -28,5 +28,5 @@ def heartbeat_seconds() -> int:
 
 
 def grace_seconds() -> int:
-    """Seconds without a heartbeat after which a worker is taken for dead."""
+    """Seconds without a heartbeat after which a worker is taken for dead: three may be lost."""
     return 4 * heartbeat_seconds()

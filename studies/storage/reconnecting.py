@@ -39,10 +39,10 @@ UNREACHABLE = (
 """What a call of a storage raises while its database is away."""
 
 _SQLITE_BUSY_SECONDS = 60
-_MOST_RETRIES = 3
+_MOST_RETRIES = 3  # of a trial whose workers die, one after the other
 _FIXED = "fixed_params"  # Optuna's, too: what an enqueued trial shall try
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
-_PATIENCE_SECONDS = 900.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds
+_PATIENCE_SECONDS = 900.0  # that a call waits for a server
 _logger = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -87,8 +87,10 @@ class ReconnectingStorage(BaseStorage):
     counts as alive for ever. Here they go from a trial's begin to its end, or until the storage is
     closed, in the same table; :func:`fail_stale_trials` is called before a trial is begun.
 
-    Everything is in the database when a call returns, as with Optuna's
-    :class:`~optuna.storages.RDBStorage`; finished trials are read once.
+    Persistence: what a call has written is in the database when it returns, also when the process
+    is killed; only a crash of the machine may lose an SQLite file's last transactions. A call whose
+    connection breaks is repeated though it may have been carried out: a study that is made or
+    deleted twice is refused as Optuna refuses it. Finished trials are read once.
 
     Args:
         url: of the database.
@@ -111,13 +113,11 @@ class ReconnectingStorage(BaseStorage):
         self._heartbeat = heartbeat_seconds() if heartbeat is None else heartbeat
         self._grace = grace_seconds() if grace is None else grace
         is_sqlite = sqlite_path(url) is not None
-        sqlite_arguments = {"timeout": _SQLITE_BUSY_SECONDS, "factory": _SqliteConnection}
-        self._database = optuna.storages.RDBStorage(
-            url,
-            engine_kwargs={"connect_args": sqlite_arguments}
-            if is_sqlite
-            else {"pool_pre_ping": True},
-        )
+        options: dict[str, Any] = {"pool_pre_ping": True}
+        if is_sqlite:
+            arguments = {"timeout": _SQLITE_BUSY_SECONDS, "factory": _SqliteConnection}
+            options = {"connect_args": arguments}
+        self._database = optuna.storages.RDBStorage(url, engine_kwargs=options)
         # With the cache that Optuna itself puts before a database.
         self._storage = optuna.storages.get_storage(self._database)
         self._beating: dict[int, _Heartbeat] = {}
@@ -127,7 +127,7 @@ class ReconnectingStorage(BaseStorage):
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_beating": {}}
+        return {**self.__dict__, "_beating": {}, "_cut_off": None}  # of this process alone
 
     @property
     def engine(self) -> sqlalchemy.Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -92,6 +93,12 @@ def test_a_trial_that_never_sent_a_heartbeat_is_found_dead(tmp_path: Path) -> No
     again = study.ask()
     assert again.number != killed.number
     assert again.suggest_float("x", 0, 1) == 0.5
+
+
+def test_a_copy_for_another_process_has_a_clock_of_its_own(tmp_path: Path) -> None:
+    storage = _patient(f"sqlite:///{tmp_path / 's.db'}")
+    storage._cut_off = time.monotonic()  # of this machine, since it was started
+    assert pickle.loads(pickle.dumps(storage))._cut_off is None
 
 
 def test_a_sampler_that_takes_long_is_not_taken_for_dead(tmp_path: Path) -> None:

@@ -202,16 +202,20 @@ class Candidates:
     # What is known before any prediction
 
     def features(self, candidate: Candidate) -> list[float]:
-        """What a Gaussian process is told of a candidate, scaled by how much it should matter."""
+        """What a Gaussian process is told of a candidate; the proposer standardises it.
+
+        Upper bounds of one, of three and of as many superpixels as a mask may have, the logarithm
+        of their number, and 0 or 1 for each algorithm and colour.
+        """
         view = self.view(candidate)
         bounds = view.upper_bounds
         return [
             bounds[0],
             bounds[min(2, len(bounds) - 1)],
-            1.5 * bounds[-1],
-            1.5 * math.log(view.superpixels),
-            *(0.7 * (candidate.algorithm == name) for name in self._space.maps),
-            *(1.0 * (candidate.hide_color == name) for name in self._space.hide_color),
+            bounds[-1],
+            math.log(view.superpixels),
+            *(float(candidate.algorithm == name) for name in self._space.maps),
+            *(float(candidate.hide_color == name) for name in self._space.hide_color),
         ]
 
     def first_probe(self, candidate: Candidate) -> int:

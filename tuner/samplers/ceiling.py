@@ -56,8 +56,38 @@ class Search:
 class CeilingSampler(optuna.samplers.BaseSampler):
     """Proposes full parameter sets for one image.
 
-    The same seed, task and finished trials give the same proposal, so a resumed study goes on as
-    if it had not been interrupted.
+    A proposal is made in six steps; :class:`~tuner.samplers.proposals.Proposer` has them but for
+    the first and the last:
+
+    1. Compute superpixel maps, for as many modelled seconds as the number of the trial allows;
+       algorithms whose maps have high upper bounds get more of them
+       (:class:`~tuner.samplers.maps.MapSchedule`).
+    2. Drop every candidate, a map with a colour to hide behind, whose upper bound is not above the
+       best score.
+    3. Choose candidates to probe by their expected improvement for a prediction, from a Gaussian
+       process over what is known beforehand; the first dozen by their upper bounds. Every third
+       trial leaves this out.
+    4. Probe them: get the predictions of a few seeds, and replay all settings that cost only a fit.
+    5. Of the leading candidates take the untried setting with the most hoped improvement for a
+       prediction, or twice the samples where that may pay. What earlier forecasts fell short by
+       comes off. Without any, probe again, up to three times; then take one that asks nothing, or
+       a random one.
+    6. Store probes and forecast with the trial, so that later trials and other processes know.
+
+    LIME: `Ribeiro, Singh and Guestrin 2016 <https://arxiv.org/abs/1602.04938>`__. Expected
+    improvement for its cost: `Snoek, Larochelle and Adams 2012, section 3.2
+    <https://arxiv.org/abs/1206.2944>`__. The process: :mod:`tuner.samplers.gaussian_process`.
+
+    The same seed, task and earlier trials give the same proposal, so a resumed study goes on as if
+    it had not been interrupted. Only what trials have stored is learned from, hence a trial that
+    still runs counts as far as it is stored: its setting is not proposed again.
+
+    For example::
+
+        search = Search.of(task, space, weight=0.1, seed=0)
+        sampler = CeilingSampler(space, [search], seed=0)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        parameters = space.suggest(study.ask())
 
     Args:
         space: what may be proposed.
@@ -78,7 +108,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self.replayed = 0
 
     def reseed_rng(self) -> None:
-        """For what a proposal leaves out; proposals depend on seed and finished trials only."""
+        """For what a proposal leaves out; proposals depend on seed and earlier trials only."""
         for fallback in self._fallbacks:
             fallback.reseed_rng()
 

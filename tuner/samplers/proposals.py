@@ -16,18 +16,18 @@ import numpy as np
 
 from tuner.problem import SearchSpace
 from tuner.samplers.candidates import Candidate, Candidates
-from tuner.samplers.gaussian_process import expected_improvement, gaussian_process
+from tuner.samplers.gaussian_process import expected_improvement, gaussian_process, standardised
 from tuner.samplers.history import NOTHING, REPLAYED_SEEDS, KnownCandidate
 
 __all__ = ["Budget", "Known", "Proposal", "Proposer", "identity_of"]
 
 Known = dict[Candidate, KnownCandidate]
 
-_START_UP = 12
-_EXPLOIT_EVERY = 3
+_START_UP = 12  # candidates probed by their upper bounds, before the Gaussian process decides
+_EXPLOIT_EVERY = 3  # every third trial begins without a probe
 _LEADING = 6  # candidates that are exploited
 _FURTHER_ROUNDS = 3  # of probes, before a trial that is not likely to win
-_COARSE_ANSWERS = 32
+_COARSE_ANSWERS = 32  # predictions of a probe that costs next to nothing
 # Replaying a probe takes time as well, as much as so many predictions, and so does a trial.
 _REPLAY_IS_WORTH, _TRIAL_IS_WORTH = 40, 200
 _BOUND_IS_WORTH = 0.03  # at start-up: twice the predictions for so much more
@@ -194,9 +194,7 @@ class Proposer:
             return None
         if len(known) < _START_UP:
             return self._first(left, list(known))
-        features = np.array([candidates.features(c) for c in [*known, *left]])
-        spread = features.std(axis=0)
-        features = (features - features.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        features = standardised(np.array([candidates.features(c) for c in [*known, *left]]))
         targets = np.array([k.value for k in known.values()])
         mean, deviation = gaussian_process(features[: len(known)], targets, features[len(known) :])
         room = np.array([candidates.upper(c) for c in left]) - best
