@@ -1,4 +1,4 @@
-"""How often whoever works says that it is alive, and how long it may say nothing."""
+"""The interval of heartbeats, and how long a worker may be silent before it counts as dead."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _USUAL, _MOST = 5, 600
 
 
 def heartbeat_seconds() -> int:
-    """Seconds between two heartbeats of a trial, and of a service's job.
+    """Return the seconds between two heartbeats of a trial, and of a service's job.
 
-    Everybody who works on a database must have the same, or finds others dead that are alive.
+    All workers on a database must use the same, or they take running trials for dead.
 
     Raises:
-        InvalidInput: the environment variable is no whole number of seconds.
+        InvalidInput: the environment variable is not a whole number of seconds from 1 to 600.
     """
     text = os.environ.get(VARIABLE) or str(_USUAL)
     seconds = int(text) if text.isascii() and text.isdigit() else 0
@@ -28,14 +28,14 @@ def heartbeat_seconds() -> int:
 
 
 def grace_seconds() -> int:
-    """Seconds without a heartbeat after which a trial is taken for dead."""
+    """Return the seconds without a heartbeat after which a trial counts as dead."""
     return 4 * heartbeat_seconds()
 
 
 def job_grace_seconds() -> int:
-    """Seconds without a heartbeat after which a service's job is taken over.
+    """Return the seconds without a heartbeat after which another worker takes over a service's job.
 
-    Longer than a trial's grace and a beat of it: who takes a job over finds the dead worker's
-    trial to be dead, too.
+    It is longer than a trial's grace and one interval, so that the dead worker's trial counts as
+    dead, too, when the job is taken over.
     """
     return 6 * heartbeat_seconds()
