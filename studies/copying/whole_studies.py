@@ -147,8 +147,8 @@ def check_at_rest(url: str, study: WholeStudy) -> None:
     """Check that no worker is on a study that was just read.
 
     Raises:
-        StorageError: a running trial had a heartbeat within ``grace_seconds()``; or, where
-            heartbeats are off, began within that time.
+        StorageError: a running trial had a heartbeat within ``grace_seconds()``, or has had none
+            and began within that time.
     """
     if not study.running:
         return
