@@ -71,10 +71,7 @@ def _waiting(
 
 
 class _SqliteConnection(sqlite3.Connection):
-    """Syncs to disk at checkpoints only.
-
-    In WAL mode a crash of the machine may lose the last transactions, but damages nothing.
-    """
+    """Syncs at checkpoints only: in WAL mode a crash may lose the last transactions, no more."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
