@@ -1,1 +1,1 @@
-"""What is searched (catalogues), what is kept (storage) and what leaves the house (pickles)."""
+"""Catalogues of images, stored studies, exported parameters, reports, and the web servers."""

@@ -1,4 +1,4 @@
-"""Telling a full disk from other trouble, and saying so."""
+"""Recognise errors that a full disk caused."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from explainers.errors import StorageError
 
 __all__ = ["is_full", "no_space"]
 
-# EFBIG: a limit on the size of files (ulimit -f); to whoever writes, the disk ends there.
+# EFBIG: a limit on the size of files (ulimit -f), which is treated like a full disk.
 _NUMBERS = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
-# SQLite; the operating system through PostgreSQL or Python; a quota; MariaDB.
+# In this order from: SQLite; the operating system, by PostgreSQL or Python; a quota; MariaDB; a
+# limit on the size of files.
 _WORDS = (
     "database or disk is full", "no space left on device", "disk quota exceeded", "disk full",
     "file too large",
 )  # fmt: skip
-_VAGUE = ("disk i/o error", "unable to open database file")  # SQLite, also over its quota
-_ROOM = 1 << 20  # bytes that a write of ours fits into
+# SQLite says these over a quota, but for other reasons as well.
+_VAGUE = ("disk i/o error", "unable to open database file")
+_ROOM = 1 << 20  # bytes that every single write of this program fits into
 
 
 def is_full(error: BaseException, path: Path | None = None) -> bool:
-    """Whether something failed because a disk is full.
+    """Whether an error, or one that caused it, says that a disk is full.
 
     Args:
-        path: a file on that disk, where it is known; it decides where the error is vague.
+        path: a file on that disk, where it is known. Where the error's text is ambiguous, the free
+            space there decides.
     """
     for each in _causes(error):
         if isinstance(each, OSError) and each.errno in _NUMBERS:
@@ -39,7 +42,7 @@ def is_full(error: BaseException, path: Path | None = None) -> bool:
 
 
 def no_space(what: str) -> StorageError:
-    """The error for a full disk."""
+    """Return the error for a full disk, with a remedy."""
     return StorageError(
         f"no space left on the disk of {what}: free some, and the same command goes on from there; "
         "what is recorded is kept"
@@ -47,7 +50,7 @@ def no_space(what: str) -> StorageError:
 
 
 def _room(path: Path) -> int:
-    """Free bytes on the disk of a file; enough where that is not known."""
+    """Return the free bytes on a file's disk, or ``_ROOM`` where they cannot be read."""
     try:
         return shutil.disk_usage(path.absolute().parent).free
     except OSError:

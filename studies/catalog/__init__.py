@@ -1,4 +1,4 @@
-"""Catalogues: which images are studied, and where to get them."""
+"""Catalogues of the images to study, and the loading of those images."""
 
 from studies.catalog.catalog import SHIPPED_CATALOGUES, Catalog, CatalogImage, load_catalog
 

@@ -1,11 +1,11 @@
-"""Finding photographs: a given folder, ``LIME_TUNER_ASSETS``, the cache, the network."""
+"""Find a catalogue's photographs: in a folder, ``LIME_TUNER_ASSETS``, the cache, the network."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +24,13 @@ __all__ = [
 ]  # fmt: skip
 
 DownloadProgress = Callable[[str, int, int], None]
-"""Called with (file name, bytes so far, bytes in all or 0)."""
+"""Called with (file name, bytes so far, total bytes; 0 when the server does not say)."""
 
 _CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0
 
 
 def cache_folder() -> Path:
-    """``LIME_TUNER_CACHE``, or the platform's folder for caches."""
+    """Return ``LIME_TUNER_CACHE``, or the platform's folder for caches."""
     named = os.environ.get("LIME_TUNER_CACHE")
     if named:
         return Path(named).expanduser()
@@ -43,10 +43,11 @@ class StudyImage:
 
     Attributes:
         pixels: (H, W, 3) uint8 in the study's geometry.
-        size: (width, height) of the original.
-        own_mask: (H, W) bool, for images that come with an exact mask of their own.
-        path: the photograph's file; ``None`` for scenes that are drawn.
-        notes: what has to be told of how it was read; see ``explainers.images.read_image``.
+        size: (width, height) of the original, in pixels.
+        own_mask: (H, W) bool, the exact mask of a drawn scene; ``None`` for photographs.
+        path: the photograph's file; ``None`` for drawn scenes.
+        digest: of the pixels.
+        notes: sentences about how the file was read; see ``explainers.images.read_image``.
     """
 
     entry: CatalogImage
@@ -55,7 +56,7 @@ class StudyImage:
     geometry: Geometry
     own_mask: NDArray[np.bool_] | None = None
     path: Path | None = None
-    digest: str = field(default="")
+    digest: str = ""
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -63,13 +64,12 @@ class StudyImage:
 
     @property
     def key(self) -> str:
-        """The image's key in the catalogue."""
         return self.entry.key
 
     def at_scale(self, scale: float) -> NDArray[np.uint8]:
-        """The same crop with ``scale`` times as many pixels a side, from the photograph itself.
+        """Return the same crop with ``scale`` times as many pixels a side.
 
-        Scenes that are drawn have no more detail; they are enlarged.
+        It is cut from the original photograph. A drawn scene has no more detail and is enlarged.
 
         Returns:
             (H, W, 3) uint8; at scale 1.0 these are the ``pixels``.
@@ -91,11 +91,12 @@ def load_study_image(
     """Find, check, decode and prepare one image.
 
     Args:
-        geometry: the classifier's; a geometry of the catalogue goes before it.
+        geometry: the classifier's; used where the catalogue has none of its own.
 
     Raises:
+        InvalidInput: a drawn scene for a geometry other than its own.
         MissingAsset: not found anywhere; names every place that was tried.
-        InvalidImage: found, but no readable picture, or not the picture the catalogue means.
+        InvalidImage: not a readable picture, or its sha256 differs from the catalogue's.
     """
     geometry = catalog.geometry or geometry
     if entry.file is None:
@@ -118,7 +119,7 @@ def find_file(
     assets: Path | None = None,
     progress: DownloadProgress | None = None,
 ) -> Path:
-    """The image's file on disk, downloaded into the cache when it is nowhere else.
+    """Return the image's file on disk; it is downloaded into the cache when found nowhere.
 
     Raises:
         InvalidInput: the assets folder does not exist.
@@ -159,7 +160,7 @@ def find_file(
 def find_local_file(
     catalog: Catalog, entry: CatalogImage, assets: Path | None = None
 ) -> Path | None:
-    """The image's file where it already is; ``None`` when it would have to be downloaded."""
+    """Return the image's file; ``None`` for drawn scenes and where it would be downloaded."""
     if entry.file is None:
         return None
     if Path(entry.file).is_absolute():
@@ -169,7 +170,7 @@ def find_local_file(
 
 
 def assets_folder(named: Path | None) -> Path | None:
-    """The folder that is searched for photographs: the one named, or ``LIME_TUNER_ASSETS``.
+    """Return the folder with photographs: the given one, or ``LIME_TUNER_ASSETS``, or ``None``.
 
     Raises:
         InvalidInput: it is no folder, or cannot be read.
@@ -215,7 +216,7 @@ def _check_digest(path: Path, entry: CatalogImage) -> None:
 
 
 def _download(url: str, target: Path, progress: DownloadProgress | None) -> None:
-    """Fetch into ``target.part``, going on where an earlier attempt broke off, then rename."""
+    """Download into ``target.part``, resuming an interrupted download, then rename it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     have = part.stat().st_size if part.is_file() else 0
@@ -223,7 +224,7 @@ def _download(url: str, target: Path, progress: DownloadProgress | None) -> None
     with requests.get(
         url, headers=headers, stream=True, timeout=(_CONNECT_SECONDS, _READ_SECONDS)
     ) as answer:
-        if answer.status_code == 416:  # the part is already whole
+        if answer.status_code == 416:  # range not satisfiable: the part is already complete
             part.replace(target)
             return
         if answer.status_code not in (200, 206):

@@ -1,8 +1,7 @@
-"""Catalogues: which images are studied, under which keys, and where to get them.
+"""Catalogues: the images to study, their keys, and where to get them.
 
 A catalogue is a TOML file (the shipped ``tml25``, or a user's), a folder of pictures, or the drawn
-``demo``. Reading a catalogue touches no picture; :mod:`studies.catalog.assets` finds and loads
-those.
+``demo``. Reading a catalogue opens no picture; :mod:`studies.catalog.assets` does that.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ _logger = logging.getLogger(__name__)
 SHIPPED_CATALOGUES = ("tml25", "demo")
 IMAGE_TYPES = ("animate", "inanimate")
 _KEY = re.compile(r"[^/\\]{1,200}")
-# Control characters and lone surrogates (names that are no UTF-8), and what turns the direction of
-# writing or breaks a line: none can be stored or shown as it is.
+# Control characters, lone surrogates (from names that are not UTF-8), line separators, and
+# characters that change the direction of text: none can be stored or shown unchanged.
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
@@ -49,13 +48,17 @@ class CatalogImage:
 
     Attributes:
         key: its name in studies and in the exported pickle; unique in the catalogue.
-        file: looked for in the places of :mod:`studies.catalog.assets`; an absolute path, or
-            one that begins with ``~``, is taken as it is; ``None`` for a scene that is drawn.
-        class_name: what it shows, when known.
+        file: a path relative to the folders that :mod:`studies.catalog.assets` searches, or an
+            absolute one; ``None`` for a drawn scene.
+        class_name: the class that it shows, when known.
         type: ``animate`` or ``inanimate``, when known.
-        url, sha256: where it can be downloaded, and what the file must hash to.
-        mask: a reference mask's file, when the catalogue brings one.
+        url: where it can be downloaded.
+        sha256: 64 hexadecimal digits that the file must hash to.
+        mask: a reference mask's file, when the catalogue has one.
         wordnet: the WordNet id of the class.
+
+    Raises:
+        InvalidInput: a value is not allowed; the message names it.
     """
 
     key: str
@@ -97,16 +100,19 @@ class CatalogImage:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Images in their order, with what applies to all of them.
+    """Images in order, with the settings that all of them share.
 
     Attributes:
         name: the default prefix of its studies.
         geometry: overrides the classifier's when given.
-        reference: the default reference rule; ``masks``: the catalogue's own masks.
+        reference: the default reference rule; ``masks`` means the catalogue's own masks.
         model: the default classifier.
-        folder: relative files are looked for here first.
+        folder: the first folder that relative files are searched in.
         assets: sub-folder of an assets folder that holds its files.
-        left_out: what a folder of pictures holds besides, in one line; empty where nothing is.
+        left_out: one line on the files of a folder that were ignored; empty when none were.
+
+    Raises:
+        InvalidInput: it has no images, or two with the same key.
     """
 
     name: str
@@ -132,11 +138,10 @@ class Catalog:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys, in order."""
         return tuple(image.key for image in self.images)
 
     def named(self, text: str) -> tuple[str, ...]:
-        """The keys between commas in a text; keys that have commas themselves are found, too."""
+        """Split a comma-separated text into keys; known keys may contain commas themselves."""
         known = {_spelling(key) for key in self.keys}
         rest, found = text.split(","), list[str]()
         while rest:
@@ -148,7 +153,7 @@ class Catalog:
         return tuple(key for key in found if key)
 
     def only(self, keys: tuple[str, ...] | None) -> Catalog:
-        """The catalogue narrowed to some keys, in the catalogue's order.
+        """Return the catalogue with only some of its images, in its own order.
 
         Raises:
             InvalidInput: a key is not in the catalogue.
@@ -167,7 +172,7 @@ class Catalog:
 
 
 def _spelling(key: str) -> str:
-    """A key as people tell keys apart: macOS decomposes accents that others compose."""
+    """Normalise a key for comparison: macOS decomposes accents that other systems compose."""
     return unicodedata.normalize("NFC", key).strip()
 
 
@@ -175,7 +180,7 @@ def load_catalog(source: str) -> Catalog:
     """Read a catalogue: the name of a shipped one, a TOML file, or a folder of pictures.
 
     Raises:
-        InvalidInput: none of these, or its content is wrong.
+        InvalidInput: the source is none of these, or its content is wrong.
     """
     if source == "demo":
         return _demo()
@@ -252,7 +257,7 @@ def _from_toml(name: str, text: str, folder: Path | None) -> Catalog:
 
 def _image(entry: dict[str, Any], catalogue: str) -> CatalogImage:
     _known(entry, _IMAGE_FIELDS, f"an image of catalogue '{catalogue}'")
-    if type(entry.get("class_name")) is int:  # a class by its number
+    if type(entry.get("class_name")) is int:  # a class index
         entry = {**entry, "class_name": str(entry["class_name"])}
     for field, value in entry.items():
         _is_text(value, f"{field} of an image of catalogue '{catalogue}'")
@@ -264,9 +269,9 @@ def _image(entry: dict[str, Any], catalogue: str) -> CatalogImage:
 
 
 def _path(text: str) -> str:
-    """A path as Windows writes it, or in the home folder, for here.
+    r"""Convert a path with ``\`` or ``~`` to one of this system.
 
-    No key has backslashes, so no file name does.
+    Keys must not contain backslashes, so file names do not either.
     """
     path = text if os.sep == "\\" else text.replace("\\", "/")
     if not path.startswith("~"):

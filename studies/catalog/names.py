@@ -1,18 +1,13 @@
-"""What a catalogue's own study is called."""
+"""Names of studies that are about a whole catalogue."""
 
 from __future__ import annotations
 
-__all__ = ["CATALOG_KEY", "catalog_study", "is_catalog_study"]
+__all__ = ["CATALOG_KEY", "catalog_study"]
 
 CATALOG_KEY = "(catalog)"
-"""Stands where an image's key does: ``PREFIX/(catalog)``. No catalogue may have such a key."""
+"""Takes the place of an image's key in a study's name; no image may have this key."""
 
 
 def catalog_study(prefix: str) -> str:
-    """The name of the study of a whole catalogue."""
+    """Return ``PREFIX/(catalog)``."""
     return f"{prefix}/{CATALOG_KEY}"
-
-
-def is_catalog_study(name: str) -> bool:
-    """Whether a study is a whole catalogue's."""
-    return name.rpartition("/")[2] == CATALOG_KEY

@@ -1,4 +1,4 @@
-"""What a folder of pictures holds: the pictures, and what is left out of them."""
+"""List the pictures of a folder, and summarise the files that are ignored."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from explainers.images import IMAGE_SUFFIXES, unread_suffix
 
 __all__ = ["PictureFolder", "is_picture_name", "read_folder"]
 
-# Written by operating systems and cameras, not by the user; names with a dot in front are, too.
+# Written by operating systems and cameras, not by the user, like names that begin with a dot.
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 _SYSTEM_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 _ANNOTATIONS = ".json"  # of LabelMe and others, beside the pictures
 _MOST_COUNTED = 1000
-# Taken before others were; their keys stay what they were, whatever lies beside them.
+# Suffixes that the first versions read. The keys of such files are kept, whatever files with
+# other suffixes lie beside them.
 _FIRST_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
 
@@ -26,7 +27,7 @@ class PictureFolder:
     """Pictures with their keys, in the order of their names.
 
     Attributes:
-        left_out: what else is there that somebody may miss, in one line; empty where nothing is.
+        left_out: one line on ignored files that the user may miss; empty when there are none.
     """
 
     pictures: tuple[tuple[str, Path], ...]
@@ -34,14 +35,14 @@ class PictureFolder:
 
 
 def is_picture_name(name: str) -> bool:
-    """Whether a file is a picture by its name, and none that a system has left there."""
+    """Whether a file's name is that of a picture, and not of a hidden file."""
     return not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_folder(folder: Path) -> PictureFolder:
-    """The pictures of a folder, not of its sub folders.
+    """Return the pictures of a folder, without those of its sub-folders.
 
-    A picture's key is its name without the suffix; with it where two have the same.
+    A picture's key is its name without the suffix, or with it where two names differ only there.
 
     Raises:
         InvalidInput: the folder cannot be read, or holds no pictures; says what it holds.
@@ -73,7 +74,7 @@ def _keys(pictures: list[Path]) -> list[str]:
 
 
 def _left_out(entries: list[Path], pictures: list[Path]) -> str:
-    """Pictures in sub folders, and files by suffix; not what belongs to a picture that is taken."""
+    """Count pictures in sub-folders and other files by suffix, without files of a taken picture."""
     taken, stems = set(pictures), {picture.stem for picture in pictures}
     folders: list[str] = []
     below = broken = 0
@@ -106,7 +107,7 @@ def _left_out(entries: list[Path], pictures: list[Path]) -> str:
 
 
 def _pictures_below(folder: Path) -> int:
-    """How many pictures a sub folder and the folders in it hold, up to a number."""
+    """Count the pictures in a sub-folder and below, up to ``_MOST_COUNTED``."""
     count = 0
     for _, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

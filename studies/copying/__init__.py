@@ -1,8 +1,8 @@
-"""Studies, records and artifacts of one storage copied into another, and compared.
+"""Copy studies, records and artifacts of one storage into another, and compare them.
 
-``whole_studies`` reads and writes studies by Optuna's storage interface, ``dashboard_paths`` gives
-their notes the new database's numbers, ``our_records`` copies rows of our own tables, and
-``artifact_files`` files; ``copying`` plans and orders all that.
+``copying`` plans and orders the work. ``whole_studies`` reads and writes studies by Optuna's
+storage interface, ``dashboard_paths`` changes row numbers in their notes to the new database's,
+``our_records`` copies rows of our own tables, and ``artifact_files`` copies files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What studies and trials refer to: Optuna's artifacts, copied by their ids."""
+"""Copy the artifacts (files) that studies and trials refer to by id."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _ID = re.compile(r"[0-9A-Za-z_-]{1,200}")
 
 @dataclass(frozen=True)
 class CopiedFiles:
-    """What became of artifacts, by id.
+    """Ids of artifacts, by outcome.
 
     Attributes:
-        copied: written now. there: the target had them.
-        different: the target has another file of that id.
-        missing: neither has such a file; an interrupted upload leaves that.
+        copied: written now.
+        there: the target already had them.
+        different: the target has another file with that id.
+        missing: neither storage has the file, as after an interrupted upload.
     """
 
     copied: tuple[str, ...] = ()
@@ -32,14 +33,14 @@ class CopiedFiles:
 
 
 def compare_files(ids: Iterable[str], source: Artifacts, target: Artifacts) -> CopiedFiles:
-    """Which files are to be copied, by content.
+    """Compare artifacts by content; ``copied`` are those that are to be copied.
 
     Raises:
-        StorageError: an id is no plain file name.
+        StorageError: an id is not a plain file name.
     """
     found: dict[str, list[str]] = {}
     for each in ids:
-        if not _ID.fullmatch(each):  # what a foreign database says must not name any file
+        if not _ID.fullmatch(each):  # an id from a foreign database must not be a path
             raise StorageError(
                 f"artifact id '{each[:60]}' is no plain name of a file: nothing was copied"
             )
@@ -55,10 +56,10 @@ def compare_files(ids: Iterable[str], source: Artifacts, target: Artifacts) -> C
 
 
 def copy_file(name: str, source: Artifacts, target: Artifacts) -> None:
-    """Copy an artifact.
+    """Copy an artifact and compare the copy.
 
     Raises:
-        StorageError: what was written is not what was read.
+        StorageError: the copy differs; it is removed.
     """
     with source.open_reader(name) as file:
         target.write(name, file)

@@ -1,4 +1,4 @@
-"""A storage copied into another: looked at, planned, written study by study, compared."""
+"""Copy a storage into another: compare both, plan, then write study by study."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _WHOLE_SECONDS = ("mysql", "mariadb")
 
 @dataclass(frozen=True)
 class CopiedStudy:
-    """What became of a study.
+    """The outcome of one study.
 
     Attributes:
-        outcome: ``copied``, ``replaced``, or ``there`` when the target had the same.
-        trials: by state, as they are in the target.
-        interrupted: how many of them are running in the source, with nobody at work on them any
-            more; they arrive as failed.
-        sha256: of everything in it.
+        outcome: ``copied``, ``replaced``, or ``there`` when the target already had the same.
+        trials: number of trials in the target, by state.
+        interrupted: how many of them the source has as running although no worker is on them any
+            more; they are copied as failed.
+        sha256: of everything in the study except its name.
         artifacts: ids of the files that it refers to.
     """
 
@@ -64,18 +64,17 @@ class CopiedStudy:
 
     @classmethod
     def of(cls, study: WholeStudy, outcome: str) -> CopiedStudy:
-        """What became of a study of the source."""
         ids = tuple(study.numbers.owners)
         return cls(study.name, outcome, study.states, len(study.running), study.sha256, ids)
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What was copied, or would be.
+    """Result of :func:`copy_storage`; with ``dry_run``, what it would copy.
 
     Attributes:
         source, target: URLs without passwords.
-        records: by table of ours; empty where the source has none.
+        records: by name of our table; empty where the source has no tables of ours.
     """
 
     source: str
@@ -97,25 +96,25 @@ def copy_storage(
 ) -> Copied:
     """Copy studies, our records and artifacts from a storage into another, and compare them.
 
-    First everything is looked at; where the target has something else under a name, nothing is
-    copied. Then artifacts are written, then studies one by one, then all records in one
-    transaction. A study is written as ``(unfinished copy) STUDY``, read back and compared, and gets
-    its name when it is whole. What an interrupted copy leaves under such a name, the next one
-    deletes; it goes on with the studies that are missing.
+    First everything is compared; where the target has something else under the same name, nothing
+    is copied. Then artifacts are written, then studies one by one, then all records in one
+    transaction. A study is written as ``(unfinished copy) STUDY``, read back and compared, and
+    then renamed. A later call deletes the unfinished study of an interrupted one, and copies the
+    studies that are still missing.
 
-    The source is only read. One exception: records of an older lime-tuner are migrated, as by every
-    command that opens them.
+    The source is only read, except that records of an older lime-tuner are migrated, as every
+    command does that opens them.
 
     Args:
         study: only the studies named ``STUDY`` or ``STUDY/...``, and records that name it.
-        overwrite: replace studies and artifacts that differ; those of the target are lost.
+        overwrite: replace studies, artifacts and records of the target that differ.
         dry_run: write nothing. Records of an older version in the target count as none.
         told: called with (what, steps done, of how many).
 
     Raises:
-        InvalidInput: both are the same storage, or no study is called so.
-        StorageError: one of them cannot be used, a study is at work, the target has another study
-            of that name, or what arrived is not what was sent.
+        InvalidInput: both are the same storage, or no study has that name.
+        StorageError: a storage cannot be used, a study is being worked on, the target has something
+            else under the same name, or a copy differs from its source.
     """
     if absolute_url(source) == absolute_url(target):
         raise InvalidInput(
@@ -124,7 +123,8 @@ def copy_storage(
     with ExitStack() as stack:
         stack.enter_context(errors_told(source))
         has_records = any(name.startswith(_OURS) for name in _tables(source))
-        if not (has_records and not holds_studies(source)):  # as a grading server's storage
+        # A grading server's storage has records of ours and no studies.
+        if not has_records or holds_studies(source):
             check_storage(source, write=False)
         check_storage(target, write=True)
         studies = stack.enter_context(_studies(source))
@@ -136,7 +136,7 @@ def copy_storage(
 
 
 def _tables(url: str) -> list[str]:
-    """The names of all tables; none where there is no database yet."""
+    """Return the names of all tables; none where there is no database yet."""
     path = sqlite_path(url)
     if path is not None and not path.is_file():
         return []
@@ -146,7 +146,7 @@ def _tables(url: str) -> list[str]:
 
 @contextmanager
 def _studies(url: str) -> Iterator[ReconnectingStorage | None]:
-    """A storage to be read; ``None`` where there are no studies."""
+    """Open a storage for reading; ``None`` where there are no studies."""
     if not holds_studies(url):
         yield None
         return
@@ -156,7 +156,7 @@ def _studies(url: str) -> Iterator[ReconnectingStorage | None]:
 
 @contextmanager
 def _records(url: str) -> Iterator[Connection]:
-    """Our tables, of the newest version; what others write meanwhile is not seen."""
+    """Open our tables, migrated to the newest version; later writes of others are not seen."""
     with records(url) as engine, engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN")
@@ -167,7 +167,7 @@ def _records(url: str) -> Iterator[Connection]:
 
 @contextmanager
 def _records_so_far(url: str) -> Iterator[Connection | None]:
-    """Our tables as they are; ``None`` where there are none, or of an older version."""
+    """Open our tables without migration; ``None`` where they are missing or of another version."""
     if VERSION_TABLE not in _tables(url):
         yield None
         return
@@ -179,7 +179,7 @@ def _records_so_far(url: str) -> Iterator[Connection | None]:
 
 @dataclass
 class _Copy:
-    """What was asked for, and the source, opened.
+    """The arguments of :func:`copy_storage`, and the opened source.
 
     Attributes:
         studies, records: of the source; ``None`` where it has none.
@@ -201,15 +201,15 @@ class _Copy:
 
     @property
     def stores(self) -> tuple[Artifacts, Artifacts]:
-        """Where the artifacts of both are."""
+        """The artifact stores of source and target."""
         return artifact_store(self.source), artifact_store(self.target)
 
     def plan(self) -> Copied:
-        """Compare everything, write nothing.
+        """Compare everything and write nothing.
 
         Raises:
-            InvalidInput: no study has the name that was asked for.
-            StorageError: the target has something else under a name, which is not to be replaced.
+            InvalidInput: no study has the requested name.
+            StorageError: the target has something else under the same name, without ``overwrite``.
         """
         names = study_names(self.studies, self.study)
         if self.study is not None and not names:
@@ -251,14 +251,18 @@ class _Copy:
         return CopiedStudy.of(mine, "replaced")
 
     def _read(self, name: str) -> WholeStudy:
-        """A study of the source, where nobody is at work on it."""
+        """Read a study of the source.
+
+        Raises:
+            StorageError: a worker is on one of its trials.
+        """
         assert self.studies is not None
         study = read_study(self.studies, name, whole_seconds=self.whole_seconds, settle=True)
         check_at_rest(self.source, study)
         return study
 
     def carry_out(self, plan: Copied) -> Copied:
-        """Write what the target does not have: artifacts before the studies that name them."""
+        """Write what the target lacks: artifacts before the studies that name them."""
         for number, each in enumerate(plan.artifacts.copied):
             self.told(f"artifact {each}", number, len(plan.artifacts.copied))
             copy_file(each, *self.stores)

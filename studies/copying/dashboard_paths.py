@@ -1,7 +1,7 @@
-"""Numbers of rows in a study's attributes, changed to those of another database.
+"""Change row numbers in a study's attributes to those of another database.
 
-optuna-dashboard writes such numbers into paths of pictures (in notes, and in our own attribute
-``pictures``) and into the names of the attributes that hold the notes of trials.
+optuna-dashboard has row numbers in the paths of pictures (in notes, and in our own attribute
+``pictures``) and in the names of the attributes that hold the notes of trials.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ __all__ = ["RowNumbers", "renumbered"]
 
 _PATH = re.compile(r"/artifacts/(?:\d+/){1,2}([0-9a-fA-F-]{36})")
 _NOTE = re.compile(r"dashboard:(?:(\d+):)?(?:note_ver|note_str:(\d+))")
-_LONGEST = 2045  # characters of a note that the dashboard puts into one attribute
+_LONGEST = 2045  # characters of a note that the dashboard stores in one attribute
 
 
 @dataclass(frozen=True)
 class RowNumbers:
-    """How rows of a study are numbered in a database.
+    """Row numbers of a study in one database.
 
     Attributes:
         study: row of the study.
-        trials: rows of the trials, by the trial's number in the study.
+        trials: row of each trial, by the trial's number in the study.
         owners: number of the trial that an artifact belongs to, by the artifact's id; ``None``
-            where it is the study's own.
+            for artifacts of the study itself.
     """
 
     study: int
@@ -35,7 +35,7 @@ class RowNumbers:
     owners: Mapping[str, int | None]
 
     def in_paths(self, text: str) -> str:
-        """A text whose paths of the study's artifacts have these numbers."""
+        """Return the text with these row numbers in all paths of the study's artifacts."""
         return _PATH.sub(self._path, text)
 
     def _path(self, match: re.Match[str]) -> str:
@@ -47,10 +47,10 @@ class RowNumbers:
 
 
 def renumbered(attributes: Mapping[str, Any], old: RowNumbers, new: RowNumbers) -> dict[str, Any]:
-    """A study's attributes as they would be in a database with other numbers.
+    """Return a study's attributes with other row numbers.
 
-    A note is cut into pieces anew, so without the empty ones that a shortened note leaves. Those
-    of trials that the study does not have, which nobody can see, are left out.
+    Notes are split into pieces again, which drops empty pieces that a shortened note left. Notes of
+    trials that the study does not have are left out, as the dashboard never shows them.
     """
     numbers = {row: number for number, row in old.trials.items()}
     found: dict[str, Any] = {}

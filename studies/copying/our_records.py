@@ -1,7 +1,8 @@
-"""Our own tables: facts that were recorded once and do not change, so they are only ever added.
+"""Copy rows of our own tables.
 
-The target has a row when it has one that says just the same under the same parents. So a table is
-copied after those that its foreign keys name, whose rows have got other numbers by then.
+Their rows are recorded once and do not change, so rows are only added. The target has a row when
+one of its rows has the same values and the same parents. A table is therefore copied after the
+tables of its foreign keys, whose rows have other numbers in the target.
 """
 
 from __future__ import annotations
@@ -21,18 +22,19 @@ from studies.records.tables import Base
 
 __all__ = ["CopiedRows", "copy_records"]
 
-_STAYS = 0  # in place of the target's number: the row stays, and what belongs to it
-_HELD = 20  # rows that are held at a time, some with pictures
+_STAYS = 0  # in place of the target's number: the row and its children are not copied
+_HELD = 20  # rows in memory at a time, as some hold pictures
 
 
 @dataclass(frozen=True)
 class CopiedRows:
-    """What became of the rows of a table.
+    """Number of rows of one table, by outcome.
 
     Attributes:
-        copied: written now. there: the target had them.
-        left: of runs that are not finished; they stay where they can go on.
-        skipped: not looked at, because a study was named and the table knows none.
+        copied: written now.
+        there: the target already had them.
+        left: rows of unfinished runs; these are not copied, as a run continues in its own storage.
+        skipped: whether the table was skipped, as a study was named and the table has none.
     """
 
     copied: int = 0
@@ -51,23 +53,23 @@ def copy_records(
     write: bool,
     told: Callable[[str], None] = lambda table: None,
 ) -> dict[str, CopiedRows]:
-    """Copy what the target does not have, and look whether it has it then. The transaction is the
-    caller's.
+    """Copy rows that the target lacks, and compare them. The caller commits the transaction.
 
     Args:
         target: ``None`` when it has none of our tables yet; then nothing is written.
-        study: only rows that name it.
-        overwrite: replace rows that cannot stand beside those that are copied.
-        whole_seconds: times to the second.
+        study: only rows of this study.
+        overwrite: replace rows of the target that a unique constraint does not allow beside those
+            that are copied.
+        whole_seconds: compare times to the second.
         write: ``False`` only counts.
         told: called with the table that is next.
 
     Returns:
-        By table.
+        The counts, by name of the table.
 
     Raises:
-        StorageError: what the target holds now is not what the source holds; or the target has
-            other rows in the same place, which are not to be overwritten.
+        StorageError: a copied row does not read the same in the target; or, without
+            ``overwrite``, a unique constraint does not allow a row beside one of the target.
     """
     write = write and target is not None
     work = _Copying(source, target, study, overwrite, whole_seconds, write)
@@ -88,11 +90,11 @@ def copy_records(
 
 @dataclass
 class _Copying:
-    """What is done, and what was done so far.
+    """The arguments of :func:`copy_records`, and the row numbers so far.
 
     Attributes:
-        numbers: by table, of the target's row by number in the source; ``None`` for a row that is
-            yet to be written, or ``_STAYS``.
+        numbers: by table, the target's row number by the source's; ``None`` for a row that is not
+            written yet, or ``_STAYS``.
     """
 
     source: Connection
@@ -104,7 +106,7 @@ class _Copying:
     numbers: dict[str, dict[int, int | None]] = field(default_factory=dict)
 
     def copy(self, table: Table) -> CopiedRows:
-        """Copy a table, after those that its rows belong to."""
+        """Copy a table; the tables of its foreign keys must have been copied before."""
         (key,) = table.primary_key.columns
         parents = {
             column.name: str(link.column.table.name)
@@ -123,7 +125,7 @@ class _Copying:
             theirs = table.c[name].in_({number for number in numbers.values() if number})
         elif self.study is not None:
             mine = table.c["study"] == self.study
-        alike: dict[str, list[int]] = defaultdict(list)  # two that say the same stay two
+        alike: dict[str, list[int]] = defaultdict(list)  # a list, as equal rows are kept apart
         places: dict[tuple[Any, ...], int] = {}
         for row in self._rows(self.target, table, theirs):
             number = row.pop(key.name)
@@ -167,7 +169,7 @@ class _Copying:
             yield row
 
     def _written(self, table: Table, row: dict[str, Any], taken: int | None) -> int | None:
-        """The target's number of a row that it has now; ``taken`` is that of one it replaces."""
+        """Write a row and return its number in the target; ``taken`` is a row to be replaced."""
         if not self.write or self.target is None or (taken is not None and not self.overwrite):
             return taken
         (key,) = table.primary_key.columns
@@ -180,20 +182,19 @@ class _Copying:
 
 
 def _digest(row: Mapping[str, Any]) -> str:
-    """Of what a row says."""
     return hashlib.sha256(repr([_plain(row[name]) for name in sorted(row)]).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return value + 0.0  # no database but PostgreSQL knows -0.0
+        return value + 0.0  # only PostgreSQL stores -0.0
     if isinstance(value, (bytes, memoryview)):
         return hashlib.sha256(value).hexdigest()
     return value
 
 
 def _places(table: Table, row: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """What only one row of the table may have."""
+    """Yield a row's values under each unique constraint of its table."""
     for number, constraint in enumerate(table.constraints):
         if isinstance(constraint, UniqueConstraint):
             yield number, *(row[column.name] for column in constraint.columns)

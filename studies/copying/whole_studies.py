@@ -1,7 +1,7 @@
-"""A study read, compared and written, whole, by Optuna's storage interface.
+"""Read, compare and write complete studies by Optuna's storage interface.
 
-Optuna's own ``copy_study`` is not enough: it leaves half a study when it is interrupted, running
-trials stay running for ever, and paths in the dashboard's notes lead nowhere.
+Optuna's own ``copy_study`` is not enough: interrupted, it leaves half a study; running trials stay
+running for ever; and it does not change the paths in the dashboard's notes.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from studies.storage.optuna_tables import STUDIES, running_trials
 
 __all__ = ["WholeStudy", "check_at_rest", "read_study", "study_names", "write_study"]
 
-# Before the name of a study that is being written, so that no command takes it for the study. What
-# workers go by, its attributes, is written last.
+# Prefix of the name of a study that is being written, so that no command takes it for the study.
+# Its attributes, which workers read, are written last.
 _UNFINISHED = "(unfinished copy) "
 _NOT_TAKEN = (
     optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError,
-    ValueError,  # JSON that was cut
+    ValueError,  # JSON that the database truncated
 )  # fmt: skip
-_ARTIFACT = "artifacts:"  # begins the names of system attributes that tell of a file
+_ARTIFACT = "artifacts:"  # prefix of the system attributes that describe a file
 
 
 @dataclass(frozen=True)
 class WholeStudy:
-    """All that a storage knows about a study.
+    """Everything that a storage holds about a study.
 
     Attributes:
-        user_attrs, system_attrs: of the study, with ``numbers`` of rows.
-        trials: in order.
-        running: those that are running, also where they read as failed.
-        numbers: of no database: 0 for the study, and for trials their own.
+        user_attrs, system_attrs: of the study, with ``numbers`` in place of row numbers.
+        trials: in the order of their numbers.
+        running: the trials that are running, also where ``trials`` has them as failed.
+        numbers: independent of the database: 0 for the study, and each trial's own number.
     """
 
     name: str
@@ -60,12 +60,12 @@ class WholeStudy:
 
     @property
     def states(self) -> dict[str, int]:
-        """How many trials are in each state."""
+        """Number of trials in each state."""
         return dict(sorted(Counter(trial.state.name for trial in self.trials).items()))
 
     @cached_property
     def sha256(self) -> str:
-        """Over everything but its name; equal for equal studies, whatever databases they are in."""
+        """Digest of everything except the name; equal studies have equal ones in any database."""
         digest = hashlib.sha256()
         for each in ([direction.name for direction in self.directions], self.user_attrs,
                      self.system_attrs, *map(_facts, self.trials)):  # fmt: skip
@@ -74,7 +74,7 @@ class WholeStudy:
 
 
 def _facts(trial: FrozenTrial) -> list[Any]:
-    """All that a trial says; parameters in the order of their suggestion."""
+    """List everything that a trial holds; parameters in the order of their suggestion."""
     return [
         trial.number,
         trial.state.name,
@@ -90,12 +90,14 @@ def _facts(trial: FrozenTrial) -> list[Any]:
 
 
 def _number(value: Any) -> Any:
-    return value + 0.0 if isinstance(value, float) else value  # few databases know -0.0
+    return value + 0.0 if isinstance(value, float) else value  # few databases store -0.0
 
 
 def study_names(storage: BaseStorage | None, prefix: str | None = None) -> list[str]:
-    """All studies, or those named ``PREFIX`` or ``PREFIX/...``, oldest first, without unfinished
-    copies."""
+    """List the names of all studies, or of those named ``PREFIX`` or ``PREFIX/...``, oldest first.
+
+    Unfinished copies are left out.
+    """
     return [
         name
         for name in ([] if storage is None else optuna.get_all_study_names(storage))
@@ -107,11 +109,11 @@ def study_names(storage: BaseStorage | None, prefix: str | None = None) -> list[
 def read_study(
     storage: BaseStorage, name: str, *, whole_seconds: bool, settle: bool = False
 ) -> WholeStudy:
-    """Everything in a study.
+    """Read a complete study.
 
     Args:
-        whole_seconds: times to the second: MariaDB drops the fraction, MySQL rounds it.
-        settle: running trials read as failed; when they were left is not known.
+        whole_seconds: cut times to the second, as MariaDB does; MySQL rounds them.
+        settle: return running trials as failed; they end at their start, as the end is unknown.
     """
     key = storage.get_study_id_from_name(name)
     trials = storage.get_all_trials(key)
@@ -142,18 +144,18 @@ def read_study(
 
 
 def check_at_rest(url: str, study: WholeStudy) -> None:
-    """Nobody must be at work on a study that was just read.
+    """Check that no worker is on a study that was just read.
 
     Raises:
-        StorageError: a running trial has given a sign of life in the last seconds; or, where trials
-            give none, has only begun.
+        StorageError: a running trial had a heartbeat within ``grace_seconds()``, or has had none
+            and began within that time.
     """
     if not study.running:
         return
     with connected(url) as connection:
         heard = {(each.study, each.number): each.heard for each in running_trials(connection)}
     for trial in study.running:
-        age = heard.get((study.name, trial.number), 0.0)  # it has ended since
+        age = heard.get((study.name, trial.number), 0.0)  # 0 when it has ended since
         if age is None and trial.datetime_start is not None:
             age = (datetime.now().astimezone() - trial.datetime_start.astimezone()).total_seconds()
         if age is not None and age <= grace_seconds():
@@ -175,9 +177,10 @@ def write_study(
     whole_seconds: bool,
     told: Callable[[int], None],
 ) -> None:
-    """Write a study under a name of its own, read it back and compare, then give it its name.
+    """Write a study under a temporary name, read it back, compare, and rename it.
 
-    What an interrupted call has left is deleted first; a study that has the name, last.
+    A study that an interrupted call left is deleted first. A study that already has the name is
+    deleted just before the renaming.
 
     Args:
         url: of the storage.
@@ -185,7 +188,7 @@ def write_study(
         told: called with the number of trials written so far.
 
     Raises:
-        StorageError: the database does not take it, or what it holds then is something else.
+        StorageError: the database refuses it, or it does not read the same.
     """
     unfinished = f"{_UNFINISHED}{study.name}"
     _delete(storage, unfinished)

@@ -1,4 +1,4 @@
-"""optuna-dashboard over a storage, and what a study shows in it: note, pictures, a plot."""
+"""optuna-dashboard over a storage, and the note, pictures and plot that a study shows in it."""
 
 from studies.dashboard.app import dashboard_app, is_installed, name_score, save_note, save_plot
 from studies.dashboard.notes import ScoredTrial, study_note

@@ -1,4 +1,4 @@
-"""optuna-dashboard, where it is installed: its app over a storage, and what a study shows in it."""
+"""optuna-dashboard, where it is installed: its app over a storage, and a study's note and plot."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ from studies.storage import open_storage
 from studies.storage.artifacts import artifact_store
 
 if TYPE_CHECKING:
-    import optuna
     from _typeshed.wsgi import WSGIApplication
 
 __all__ = ["dashboard_app", "is_installed", "name_score", "save_note", "save_plot"]
 
-# A line that Markdown does not show.
+# A Markdown comment, which is not shown.
 _END_OF_OURS = "[//]: # (lime-tuner: what is below this line stays)"
 _HINT = "*lime-tuner writes this note anew at each new best; what you add below stays.*"
 
 
 def is_installed() -> bool:
-    """Whether there is a dashboard to write for."""
+    """Whether optuna-dashboard is installed."""
     return find_spec("optuna_dashboard") is not None
 
 
 def dashboard_app(url: str) -> WSGIApplication:
-    """The dashboard over a storage and the artifacts beside it.
+    """Return the dashboard over a storage and its artifacts.
 
-    It reads short and often: in WAL mode, which every study's database is in, readers and the
-    writer do not wait for each other. What people change in it waits for the writer's commit.
+    It reads often and briefly. All our SQLite databases are in WAL mode, so its reads and a
+    worker's writes do not block each other; its own writes wait for the worker's commit.
 
     Raises:
         StorageError, InvalidInput: see :func:`studies.storage.check_storage`.
@@ -48,7 +47,7 @@ def dashboard_app(url: str) -> WSGIApplication:
 
 
 def name_score(study: optuna.Study) -> None:
-    """Let plots say "score" instead of "Objective 0"; of two objectives "IoU" and "seconds"."""
+    """Name the objectives for plots: "score", or "IoU" and "seconds" where there are two."""
     if study.metric_names is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -56,7 +55,7 @@ def name_score(study: optuna.Study) -> None:
 
 
 def save_note(study: optuna.Study, text: str) -> None:
-    """Make Markdown the study's note. What people have added to it stays, below."""
+    """Save Markdown as the study's note; text that people added to the note is kept below it."""
     import optuna_dashboard
 
     kept = optuna_dashboard.get_note(study)
@@ -69,7 +68,7 @@ def save_note(study: optuna.Study, text: str) -> None:
 
 @dataclass(frozen=True)
 class _Figure:
-    """All that the dashboard asks of a Plotly figure; Plotly itself takes a second to import."""
+    """The one method of a Plotly figure that the dashboard calls; Plotly is slow to import."""
 
     document: Mapping[str, Any]
 
@@ -78,7 +77,7 @@ class _Figure:
 
 
 def save_plot(study: optuna.Study, name: str, figure: Mapping[str, Any]) -> None:
-    """Show a plot among the study's own, or replace the one of that name.
+    """Add a plot to the study's plots, or replace the one with that name.
 
     Args:
         name: letters, digits and hyphens.

@@ -1,4 +1,4 @@
-"""A study on one page of Markdown: pictures, numbers, and the parameters to take away."""
+"""A study on one page of Markdown: pictures, numbers, and the best parameters as Python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|#~$])")
 
 @dataclass(frozen=True)
 class ScoredTrial:
-    """A finished trial with its score and what it found."""
+    """A finished trial with its score and its stored result."""
 
     number: int
     score: float
@@ -31,18 +31,17 @@ class ScoredTrial:
 
     @property
     def iou(self) -> float:
-        """Mean over its seeds."""
+        """Mean IoU over the trial's seeds, in [0, 1]."""
         return self.record.iou
 
     @property
     def quality(self) -> float:
-        """What the score takes the price of the runtime from: IoU, or the mean of what is
-        faithful."""
+        """The score before the penalty for runtime: IoU, or faithfulness where it is scored."""
         return self.record.iou if self.record.faithful is None else self.record.faithful.value
 
     @property
     def runtime_seconds(self) -> float:
-        """Of one explanation, by the runtime model."""
+        """Seconds of one explanation by the runtime model."""
         return self.record.runtime_seconds
 
 
@@ -56,14 +55,18 @@ def study_note(
     pictures: Mapping[str, str],
     front: Sequence[ScoredTrial] = (),
 ) -> str:
-    """What a study has found so far.
+    """Write the note with a study's results so far.
 
     Args:
         attributes: the study's user attributes.
-        default: lime's own defaults; ``None`` before it is their turn.
-        finished: trials with a result, of which ``stopped`` were given up early.
-        pictures: paths by the title that each is shown under, in order; may be empty.
-        front: of a study with two objectives, fastest first.
+        default: the trial of lime's own defaults; ``None`` before it is finished.
+        finished: number of trials with a result, including the pruned ones.
+        stopped: number of pruned trials.
+        pictures: path by title, in order; may be empty.
+        front: Pareto front of a study with two objectives, fastest first.
+
+    Returns:
+        Markdown.
     """
     parts = [
         f"## {_text(attributes.get('image_key') or 'image')}: {_headline(best, default)}",
@@ -110,7 +113,7 @@ def _numbers(best: ScoredTrial, default: ScoredTrial | None) -> str:
 
 
 def _qualities(records: Sequence[TrialRecord]) -> list[list[str]]:
-    """What the score is made of."""
+    """Rows of the measures that the score is made of."""
     rows = []
     if not any(math.isnan(record.iou) for record in records):
         rows.append(["IoU with the reference", *[_spread(record) for record in records]])
@@ -188,7 +191,7 @@ def _reference(reference: Mapping[str, Any]) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    """With so many significant digits, and no exponent where a number is only large."""
+    """Format with so many significant digits, without an exponent for large numbers."""
     return f"{float(f'{value:.{digits}g}'):g}"
 
 
@@ -197,5 +200,5 @@ def _row(cells: list[str]) -> str:
 
 
 def _text(value: object) -> str:
-    """One line that Markdown shows as it is."""
+    """Escape a value so that Markdown shows it unchanged, in one line."""
     return _MARKUP.sub(r"\\\1", " ".join(str(value).split()))

@@ -1,4 +1,4 @@
-"""The pictures that a study is known by: photograph, reference, what LIME marks."""
+"""The pictures of a study: the photograph with its reference, and LIME's masks over it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = [
 ]  # fmt: skip
 
 PHOTOGRAPH_PICTURE, DEFAULTS_PICTURE = "photograph", "lime defaults"
-"""Under these, and under that of its best trial, a study knows its pictures
-(:data:`studies.results.attributes.PICTURES`)."""
+"""Names of pictures in the study attribute :data:`studies.results.attributes.PICTURES`, which also
+has the best trial's picture under the name that :func:`trial_picture` gives it."""
 
-_SIDE = 256  # about; small images are enlarged by whole numbers, so that outlines are seen
+_SIDE = 256  # pixels; small images are enlarged to about this by whole numbers, to show outlines
 _EDGE = (0, 0, 0)
 
 
 def trial_picture(number: int) -> str:
-    """The name of a trial's picture."""
+    """Return the name of a trial's picture."""
     return f"trial {number}"
 
 
 def legend(*, has_reference: bool) -> str:
-    """What the colours mean."""
+    """Return sentences that explain the colours."""
     white = "White: the reference. " if has_reference else ""
     return f"{white}Green: what LIME marks with its first seed."
 
@@ -37,7 +37,7 @@ def legend(*, has_reference: bool) -> str:
 def photograph_picture(
     image: NDArray[np.uint8], reference: NDArray[np.bool_] | None
 ) -> NDArray[np.uint8]:
-    """The photograph with the outline of the reference, white on a dark edge.
+    """Draw the outline of the reference onto the photograph, white with a black edge.
 
     Args:
         image: (H, W, 3) uint8.
@@ -59,7 +59,7 @@ def photograph_picture(
 def explanation_picture(
     image: NDArray[np.uint8], mask: NDArray[np.bool_], reference: NDArray[np.bool_] | None
 ) -> NDArray[np.uint8]:
-    """The photograph darkened outside LIME's mask, with the outlines of both.
+    """Darken the photograph outside LIME's mask, and outline mask and reference.
 
     Args:
         image: (H, W, 3) uint8.

@@ -10,7 +10,7 @@ from studies.results.front import FrontPoint, pareto_front
 
 __all__ = ["runtime_plot"]
 
-# The report's colours (Okabe and Ito), without all that the report imports.
+# The report's colours (Okabe and Ito), repeated to avoid the report's imports.
 _TRIALS, _FRONT, _DEFAULTS, _BEST = "#767676", "#0072B2", "#E69F00", "#D55E00"
 _TEXT = "#808080"
 _GRID = "rgba(128, 128, 128, 0.25)"
@@ -20,10 +20,10 @@ _HOVER = "trial %{{text}}<br>{} %{{y:.3f}}<br>%{{x:.3g}} s<extra></extra>"
 def runtime_plot(
     trials: Sequence[ScoredTrial], best: ScoredTrial, default: ScoredTrial | None
 ) -> dict[str, Any]:
-    """A scatter of complete trials with their Pareto front, the best and lime's defaults.
+    """Draw complete trials with their Pareto front, the best trial and lime's defaults.
 
     Returns:
-        ``data`` and ``layout`` as Plotly.js takes them; plain values.
+        ``data`` and ``layout`` for Plotly.js; plain values.
     """
     what = "IoU" if best.record.faithful is None else "faithfulness"
     data = [
@@ -50,7 +50,7 @@ def runtime_plot(
             **grid,
         },
         "yaxis": {"title": {"text": axis}, **grid},
-        # Legible in the dashboard's light theme and in its dark one.
+        # Legible in the dashboard's light and dark themes.
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "font": {"color": _TEXT},

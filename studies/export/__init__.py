@@ -1,7 +1,7 @@
-"""The pickle of parameters that leaves the house, and what others' pickles are read and run with.
+"""Export parameters as pickles and Python, read other people's pickles, and verify with stock lime.
 
-``pickles`` writes, reads and checks; ``restricted_pickle`` reads strangers' files as data;
-``plain_parameters`` and ``python_code`` are other forms of the same; ``verification`` runs
+``pickles`` writes, reads and checks pickles; ``restricted_pickle`` reads untrusted files as data;
+``plain_parameters`` converts parameters to JSON, ``python_code`` to Python; ``verification`` runs
 ``stock_lime`` in a fresh process.
 """
 

@@ -1,8 +1,8 @@
-"""Reading a pickle as data: its opcodes are followed, and nothing is imported, called or built.
+"""Read a pickle as data: its opcodes are followed, but nothing is imported, called or built.
 
-A pickle is a program for a small stack machine. This one runs that machine on symbols: what the
-program would import becomes a :class:`Global`, what it would call a :class:`Call`. So no pickle can
-do anything here, whatever it says; what it means is decided by who reads the symbols.
+A pickle is a program for a small stack machine. Here that machine runs on symbols: an import
+becomes a :class:`Global`, a call becomes a :class:`Call`. So no pickle can run any code;
+``restricted_pickle`` decides which symbols become values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from explainers.errors import UnsafePickle
 __all__ = ["Call", "Global", "Pairs", "Sequence", "items_of", "read_symbols"]
 
 _MOST_OPCODES = 50_000
-"""Ten images' parameters take about a thousand."""
+"""The parameters of ten images take about 1,000."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Global:
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """A list or a tuple; compared and hashed by identity, so that depth costs nothing."""
+    """A list or a tuple; compared by identity, so that deep nesting makes no comparison slow."""
 
     kind: type[list[Any]] | type[tuple[Any, ...]]
     items: list[Any]
@@ -39,20 +39,20 @@ class Sequence:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A dict, as it was written."""
+    """The keys and values of a dict, in the order of the pickle."""
 
     items: list[tuple[Any, Any]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class Call:
-    """An object that the pickle would make: what it would call, with what, and then set.
+    """An object that the pickle would make by a call.
 
     Attributes:
-        function: symbol of what is called.
-        arguments: symbol of a tuple.
-        state: what would be given to ``__setstate__`` or ``__dict__``; ``None`` when nothing.
-        pairs, items: what would be put into it, as into a dict or a list.
+        function: symbol of the function or class that is called.
+        arguments: symbol of the tuple of its arguments.
+        state: symbol for ``__setstate__`` or ``__dict__``; ``None`` when there is none.
+        pairs, items: symbols that would be added to it, as to a dict or a list.
     """
 
     function: Any
@@ -63,13 +63,13 @@ class Call:
 
     @property
     def target(self) -> tuple[str, str]:
-        """Module and name of what is called; empty where it is no name."""
+        """Module and name of the function; empty texts where it is not a :class:`Global`."""
         function = self.function
         return (function.module, function.name) if isinstance(function, Global) else ("", "")
 
 
 def items_of(symbol: Any) -> list[Any]:
-    """Of a list or tuple; none of anything else."""
+    """Return the items of a list or tuple, and an empty list for anything else."""
     return symbol.items if isinstance(symbol, Sequence) else []
 
 
@@ -78,16 +78,16 @@ _VALUES = frozenset({
     "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE",
     "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
 })  # fmt: skip
-"""Operations whose argument goes onto the stack."""
+"""Opcodes whose argument is pushed onto the stack."""
 _MARK = object()
-"""Where a container's items begin."""
+"""On the stack before the first item of a container."""
 
 
 def read_symbols(data: bytes) -> Any:
-    """What a pickle describes, as symbols, numbers, text and bytes.
+    """Return the content of a pickle as symbols, numbers, text and bytes.
 
     Raises:
-        UnsafePickle: no complete pickle, one of excessive length, or one with an opcode that
+        UnsafePickle: not a complete pickle, one with too many opcodes, or one with an opcode that
             LIME parameters do not need.
     """
     machine = _Machine()
@@ -110,7 +110,7 @@ def read_symbols(data: bytes) -> Any:
 
 
 class _Machine:
-    """The stack machine of PEP 307 and PEP 3154, on symbols."""
+    """The stack machine of PEP 307 and PEP 3154, with symbols as values."""
 
     def __init__(self) -> None:
         self.result: Any = None
@@ -118,7 +118,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
-        """Follow one opcode."""
+        """Execute one opcode."""
         if name in _VALUES:
             self.stack.append(argument)
         elif name in _PUSHED:
@@ -133,7 +133,7 @@ class _Machine:
             )
 
     def last(self, count: int) -> list[Any]:
-        """Take that many items off the stack."""
+        """Pop that many items from the stack."""
         taken = self.stack[len(self.stack) - count :]
         if len(taken) < count or any(item is _MARK for item in taken):
             raise UnsafePickle("the file is not a complete pickle: its stack runs empty")
@@ -141,7 +141,7 @@ class _Machine:
         return taken
 
     def since_mark(self) -> list[Any]:
-        """Take the items since the last mark, and the mark."""
+        """Pop the items since the last mark, and the mark."""
         for place in range(len(self.stack) - 1, -1, -1):
             if self.stack[place] is _MARK:
                 taken = self.stack[place + 1 :]
@@ -150,32 +150,32 @@ class _Machine:
         raise UnsafePickle("the file is not a complete pickle: a mark is missing")
 
     def named(self) -> Global:
-        """What is imported by the two texts on the stack."""
+        """Pop a module and a name, and return their symbol."""
         module, name = self.last(2)
         if not isinstance(module, str) or not isinstance(name, str):
             raise UnsafePickle("the pickle refers to something that has no name")
         return Global(module, name)
 
     def append(self, items: list[Any]) -> None:
-        """Put items into the list, or the object, on top of the stack."""
+        """Add items to the list, or the object, on top of the stack."""
         self._top(Sequence, Call).items.extend(items)
 
     def set_items(self, items: list[Any]) -> None:
-        """Put keys and values into the dict, or the object, on top of the stack."""
+        """Add keys and values to the dict, or the object, on top of the stack."""
         filled = self._top(Pairs, Call)
         (filled.pairs if isinstance(filled, Call) else filled.items).extend(_paired(items))
 
     def build(self) -> None:
-        """Give the object below the top of the stack its state."""
+        """Pop a state and set it on the object that is then on top of the stack."""
         (state,) = self.last(1)
         self._top(Call).state = state
 
     def stop(self) -> None:
-        """Take the result."""
+        """Pop the result."""
         (self.result,) = self.last(1)
 
     def put(self, place: int) -> None:
-        """Remember the top of the stack."""
+        """Store the top of the stack in the memo."""
         (self.memo[place],) = self.stack[-1:]
 
     def _top(self, *kinds: type[Any]) -> Any:
@@ -213,7 +213,7 @@ _PUSHED: Mapping[str, _Operation] = {
     "NEWOBJ_EX": lambda m, _: Call(*m.last(3)[:2]),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda m, place: m.memo[place]),
 }  # fmt: skip
-"""Operations whose result goes onto the stack."""
+"""Opcodes whose result is pushed onto the stack."""
 _DONE: Mapping[str, _Operation] = {
     "PROTO": lambda m, _: None, "FRAME": lambda m, _: None, "STOP": lambda m, _: m.stop(),
     "POP": lambda m, _: m.stack.pop(), "POP_MARK": lambda m, _: m.since_mark(),
@@ -224,4 +224,4 @@ _DONE: Mapping[str, _Operation] = {
     "BUILD": lambda m, _: m.build(), "MEMOIZE": lambda m, _: m.put(len(m.memo)),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), lambda m, place: m.put(place)),
 }  # fmt: skip
-"""The others."""
+"""Opcodes that push nothing."""

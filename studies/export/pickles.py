@@ -1,4 +1,4 @@
-"""The exported pickle: a dict of keys, each a dict of ten keyword arguments."""
+"""The exported pickle: by image key, a dict of the ten keyword arguments of stock lime."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ _PROTOCOL = 4
 
 @dataclass(frozen=True)
 class Complaint:
-    """One thing that is wrong with a pickle of parameters.
+    """One fault of a pickle of parameters.
 
     Attributes:
-        fatal: stock lime would reject or misread the entry.
+        key: of the image.
+        text: one line without the key.
+        fatal: whether stock lime would reject or misread the entry.
     """
 
     key: str
@@ -44,10 +46,10 @@ class Complaint:
 
 
 def pickled(parameters: Mapping[str, LimeParameters]) -> bytes:
-    """The pickle, after reading it back through the restricted loader.
+    """Return the pickle, after reading it back through the restricted loader.
 
     Raises:
-        InvalidParameters: it would not load.
+        InvalidParameters: the loader would refuse it.
     """
     document = {key: value.as_kwargs() for key, value in parameters.items()}
     data = pickle.dumps(document, protocol=_PROTOCOL)
@@ -87,10 +89,10 @@ def export_pickle(parameters: Mapping[str, LimeParameters], path: Path) -> None:
 
 
 def read_pickle(path: Path) -> dict[str, dict[str, Any]]:
-    """Read anybody's pickle of parameters through the restricted loader.
+    """Read a pickle of parameters from any source through the restricted loader.
 
     Raises:
-        InvalidInput: no such file, or not a dict of dicts.
+        InvalidInput: the file cannot be read, or holds no dict of dicts.
         UnsafePickle: see :func:`studies.export.restricted_pickle.load_restricted`.
     """
     try:
@@ -118,9 +120,9 @@ def read_pickle(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def explained_class(kwargs: Mapping[str, Any]) -> int | None:
-    """The class that arguments ask lime for; ``None`` for the likeliest.
+    """Return the class index that keyword arguments ask lime for; ``None`` for the likeliest class.
 
-    lime looks at ``labels`` only where there are no ``top_labels``.
+    lime uses ``labels`` only without ``top_labels``.
     """
     labels = kwargs.get("labels", (1,))
     if kwargs.get("top_labels", 5) or labels is None or not len(labels):
@@ -129,10 +131,10 @@ def explained_class(kwargs: Mapping[str, Any]) -> int | None:
 
 
 def ungraded(labels: Mapping[str, int | None]) -> str:
-    """What to tell about entries that no server can grade which reads lime's top label.
+    """Warn of entries that a grading server which reads lime's top label cannot grade.
 
     Args:
-        labels: by key, as :func:`explained_class` gives them.
+        labels: results of :func:`explained_class` by key.
 
     Returns:
         One line; empty where every entry explains the likeliest class.
@@ -149,10 +151,10 @@ def ungraded(labels: Mapping[str, int | None]) -> str:
 
 
 def settings_digest(kwargs: Mapping[str, Any]) -> str:
-    """sha256 of what keyword arguments say; the same for equal arguments, however they came about.
+    """Return a sha256 of keyword arguments that is equal for equal arguments.
 
-    lime's segmentation is described by its algorithm and parameters, a regressor by its class and
-    parameters.
+    It covers the algorithm and parameters of lime's segmentation, and the class and parameters of a
+    regressor, instead of the objects themselves.
     """
 
     def described(value: Any) -> Any:
@@ -169,11 +171,11 @@ def settings_digest(kwargs: Mapping[str, Any]) -> str:
 def check_kwargs(
     document: Mapping[str, Mapping[str, Any]], keys: Sequence[str], *, graded: bool = True
 ) -> list[Complaint]:
-    """What is wrong with a pickle's content, one line each; empty when nothing is.
+    """List the faults of a pickle's content.
 
     Args:
-        keys: the keys that the catalogue has.
-        graded: by a server that reads the mask of lime's top label, so that there must be one;
+        keys: the catalogue's keys.
+        graded: whether it is for a grading server, which reads the mask of lime's top label;
             otherwise ``labels`` may name the class.
     """
     complaints = [
@@ -239,7 +241,7 @@ def _is_colour(value: Any) -> bool:
 
 def _is_channel(value: Any) -> bool:
     is_number = isinstance(value, (int, float, np.integer, np.floating))
-    return is_number and not isinstance(value, bool) and 0 <= float(value) <= 255  # nor is NaN
+    return is_number and not isinstance(value, bool) and 0 <= float(value) <= 255  # NaN fails
 
 
 _COUNT = (_is_count, "must be a whole number from 1")
@@ -266,4 +268,4 @@ _CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: value is None or _whole(value, 0), "must be None or a whole number"
     ),
 }  # fmt: skip
-"""Whether stock lime can work with a value of an argument; what it must be."""
+"""By argument: whether stock lime can work with a value, and the text of the requirement."""

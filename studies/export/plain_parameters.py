@@ -1,9 +1,9 @@
-"""Keyword arguments of ``explain_instance`` as plain JSON values, and as stock objects again.
+"""Keyword arguments of ``explain_instance`` as plain JSON values, and back as stock objects.
 
-What is sent to a server, and what strangers send to ours, is kept and passed on in this form: it
-can carry nothing but numbers and names. It is the form of the public parameter sets, where a
-segmentation is ``null`` or ``{"algorithm": "slic", "n_segments": 12}`` and a regressor ``null`` or
-``{"name": "Ridge", "alpha": 0.1}``; tuples are lists.
+Submissions, sent or received, are stored and passed on in this form, as it can hold nothing but
+numbers and names. It is the form of the public parameter sets: a segmentation is ``null`` or
+``{"algorithm": "slic", "n_segments": 12}``, a regressor is ``null`` or
+``{"name": "Ridge", "alpha": 0.1}``, and tuples are lists.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ __all__ = [
 ]  # fmt: skip
 
 _SEVERAL = ("sigma", "spacing")
-"""Parameters of segmentations that may have a number for each dimension."""
+"""Parameters of segmentations that may have one number for each dimension."""
 _MOST_NUMBERS = 3
-"""In a parameter of a segmentation, e.g. slic's ``spacing``; a list of rows would be a map."""
+"""Numbers in one parameter of a segmentation, e.g. slic's ``spacing``; more could be a map."""
 
 
 def plain_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Stock keyword arguments as JSON values.
+    """Convert stock keyword arguments to JSON values.
 
     Raises:
-        InvalidParameters: a value that is neither a number, a text nor a stock object.
+        InvalidParameters: a value is neither a number, a text nor a stock object.
     """
     return {name: _plain(name, value) for name, value in kwargs.items()}
 
@@ -61,7 +61,9 @@ def _plain_mapping(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stock_kwargs(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of :func:`plain_kwargs`: fresh stock objects, so that nothing fitted is shared.
+    """Convert JSON values to stock keyword arguments, the inverse of :func:`plain_kwargs`.
+
+    Each call makes new regressors, so that no fitted state is shared.
 
     Raises:
         InvalidParameters: see :func:`stock_segmentation` and :func:`stock_regressor`.
@@ -77,11 +79,11 @@ def stock_kwargs(plain: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def stock_segmentation(algorithm: Any, parameters: Mapping[str, Any]) -> Any:
-    """lime's ``SegmentationAlgorithm`` with a few numbers, and nothing that could be a map.
+def stock_segmentation(algorithm: Any, parameters: Mapping[str, Any]) -> SegmentationAlgorithm:
+    """Make lime's ``SegmentationAlgorithm`` with a few numbers, too few for a hidden map.
 
     Raises:
-        InvalidParameters: an algorithm that lime does not know, or a parameter that is no number.
+        InvalidParameters: lime does not have the algorithm, or a parameter is not a number.
     """
     if not isinstance(algorithm, str) or algorithm not in SEGMENTERS:
         raise InvalidParameters(
@@ -103,11 +105,10 @@ def stock_segmentation(algorithm: Any, parameters: Mapping[str, Any]) -> Any:
 
 
 def stock_regressor(name: Any, parameters: Mapping[str, Any]) -> Any:
-    """A fresh, unfitted scikit-learn regressor.
+    """Make a new, unfitted scikit-learn regressor.
 
     Raises:
-        InvalidParameters: another class than the linear models lime can work with, or a parameter
-            that the class does not have.
+        InvalidParameters: lime cannot work with the class, or the class does not have a parameter.
     """
     if not isinstance(name, str) or name not in REGRESSORS:
         raise InvalidParameters(
@@ -129,9 +130,9 @@ def stock_regressor(name: Any, parameters: Mapping[str, Any]) -> Any:
 
 
 def without_own_attributes(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """An unfitted regressor's attributes without those that are no parameters of its constructor.
+    """Remove attributes of an unfitted regressor that are no parameters of its constructor.
 
-    A ``Lasso`` has the ``l1_ratio`` of the ``ElasticNet`` that it is.
+    For example, a ``Lasso`` has the attribute ``l1_ratio`` of its base class ``ElasticNet``.
 
     Args:
         name: one of ``REGRESSORS``.
@@ -146,6 +147,6 @@ def _is_scalar(value: Any) -> bool:
 
 
 def parameters_digest(plain: Mapping[str, Mapping[str, Any]]) -> str:
-    """sha256 of the plain parameters of all images; equal parameters have equal digests."""
+    """Return the sha256 of the plain parameters of all images."""
     text = json.dumps(plain, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

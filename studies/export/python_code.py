@@ -1,4 +1,4 @@
-"""LIME parameters as Python that runs anywhere lime and scikit-learn are installed."""
+"""LIME parameters as Python code that needs only lime and scikit-learn."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from explainers.lime import SEGMENTERS, LimeParameters
 
 __all__ = ["parameter_code"]
 
-# What our fields are called in explain_instance, where the names differ.
+# Arguments of explain_instance by our field, where the names differ.
 _ARGUMENTS = {"segmentation": "segmentation_fn", "regressor": "model_regressor"}
 
 
 def parameter_code(parameters: LimeParameters) -> str:
-    """Imports, a dict ``parameters`` of what differs from lime's defaults, and the call.
+    """Write imports, a dict ``parameters`` with all differences from lime's defaults, and the call.
 
-    ``image`` and ``classifier_fn`` are the reader's own.
+    The reader supplies ``image`` and ``classifier_fn``.
     """
     imports = ["from lime.lime_image import LimeImageExplainer"]
     if parameters.segmentation is not None:

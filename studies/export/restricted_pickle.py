@@ -1,11 +1,11 @@
-"""Reading pickles of LIME parameters without running what they carry.
+"""Read pickles of LIME parameters without running their code.
 
-The pickle is read as symbols (``pickle_symbols``), and only what LIME parameters consist
-of is made of them, by us: numbers, text, lists, tuples, dicts with text keys, lime's
-``SegmentationAlgorithm`` (also where skimage's function or a ``functools.partial`` of it was
-saved) and scikit-learn's linear models, without what they have fitted. An ``OrderedDict`` or
-``defaultdict`` is read as a dict, numpy's numbers, texts and short arrays as plain ones, a
-``range`` as a tuple. Everything else is refused, by name.
+The pickle is read as symbols (``pickle_symbols``), and this module makes values of them: numbers,
+text, lists, tuples, dicts with text keys, lime's ``SegmentationAlgorithm`` (also for a saved
+function of skimage, or a ``functools.partial`` of one) and scikit-learn's linear models without
+their fitted attributes. An ``OrderedDict`` or ``defaultdict`` is read as a dict, numpy's numbers,
+texts and short arrays as plain ones, and a ``range`` as a tuple. Everything else is refused, by
+name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["MAX_PICKLE_BYTES", "load_restricted"]
 
 MAX_PICKLE_BYTES = 1_000_000
 _MOST_VALUES = 50_000
-"""Counted as often as they are referred to, so that a few shared lists cannot mean millions."""
+"""Shared values count once per reference, so a few shared lists cannot expand to millions."""
 _DEEPEST = 12
 _LONGEST_TEXT = 1_000
 _LARGEST_NUMBER = 2**64
@@ -42,7 +42,7 @@ _RANGES = (("builtins", "range"), ("__builtin__", "xrange"))
 _MAKERS = (
     ("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"), ("copyreg", "__newobj__"),
 )  # fmt: skip
-"""What makes an object of the class that is its first argument."""
+"""Functions that make an object of the class that is their first argument."""
 _OTHER_FILES: Mapping[bytes, str] = {
     b"\x1f\x8b": "compressed with gzip",
     b"x\x01": "compressed with zlib, as joblib does",
@@ -56,7 +56,7 @@ _OTHER_FILES: Mapping[bytes, str] = {
     b"\x89HDF": "an HDF5 file",
     b"{": "text, perhaps JSON",
 }
-"""How files begin that people take for a pickle."""
+"""First bytes of other kinds of files that people send instead of a pickle."""
 _WAYS_OUT: Mapping[str, str] = {
     "pandas": "use frame.to_dict(orient='index')",
     "optuna": "use dict(trial.params)",
@@ -72,18 +72,18 @@ _WAYS_OUT: Mapping[str, str] = {
     "__main__": "use dict(...) and lime's SegmentationAlgorithm instead of classes of your own",
     "torch": "use plain numbers, e.g. int(...)",
 }
-"""By the package of what is refused."""
+"""Remedies, by the package of the refused object."""
 _SCALAR_TYPES = (
     "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8",
 )  # fmt: skip
 
 
 def load_restricted(data: bytes) -> Any:
-    """Load a pickle that holds nothing but LIME parameters' kinds of objects.
+    """Load a pickle that holds only the kinds of objects that LIME parameters consist of.
 
     Raises:
-        UnsafePickle: too large, no pickle, truncated, too deeply nested, or holding anything else;
-            the message names it.
+        UnsafePickle: the pickle is too large, damaged or too deeply nested, or holds another kind
+            of object, which the message names.
     """
     if len(data) > MAX_PICKLE_BYTES:
         raise UnsafePickle(
@@ -99,13 +99,13 @@ def load_restricted(data: bytes) -> Any:
 
 
 class _Values:
-    """Symbols become values; counts them."""
+    """Makes values of symbols, and counts them."""
 
     def __init__(self) -> None:
         self._left = _MOST_VALUES
 
     def of(self, symbol: Any, depth: int) -> Any:
-        """The value a symbol stands for."""
+        """Return the value of a symbol, ``depth`` containers below the top."""
         self._left -= 1
         if self._left < 0:
             raise UnsafePickle(
@@ -143,7 +143,7 @@ class _Values:
                     f"the pickle has a dictionary with a {kind} as a key: keys are text, use {use}"
                 )
             found = self.of(value, depth + 1)
-            # An array of one is a number, but labels are several, also where there is one.
+            # An array of one number is read as a number, but labels must stay a tuple.
             one = name == "labels" and _is_array(value) and not isinstance(found, tuple)
             made[str(_checked(name))] = (found,) if one else found
         return made
@@ -176,7 +176,7 @@ class _Values:
         raise _refused(maker)
 
     def _regressor(self, name: str, state: Any, depth: int) -> Any:
-        # What was fitted is told by its name, and its values are not looked at.
+        # Fitted attributes are recognised by name and skipped, whatever they hold.
         settings = state
         if isinstance(state, Pairs):
             settings = Pairs([(k, v) for k, v in state.items if not _is_fitted(k)])
@@ -184,7 +184,7 @@ class _Values:
         return _made_by(stock_regressor, name, without_own_attributes(name, found))
 
     def _range(self, call: Call) -> tuple[int, ...]:
-        """``range(1, 4)`` as a tuple."""
+        """Convert ``range(1, 4)`` to a tuple."""
         bounds = items_of(call.arguments)
         if not 1 <= len(bounds) <= 3 or not all(type(each) is int for each in bounds):
             raise UnsafePickle("the pickle makes a range of something else than whole numbers")
@@ -199,7 +199,7 @@ class _Values:
         return tuple(made)
 
     def _array(self, call: Call, maker: Global) -> Any:
-        """A short numpy array of numbers as a tuple, of one number as that number."""
+        """Convert a short numpy array of numbers to a tuple, or to a number if it has only one."""
         state = items_of(call.state)
         if maker.name == "_frombuffer":
             raw, dtype, shape = (*items_of(call.arguments), None, None, None)[:3]
@@ -219,7 +219,11 @@ class _Values:
         return numbers[0] if count == 1 else numbers
 
     def _state_without_function(self, call: Call, depth: int) -> dict[str, Any]:
-        """The state of lime's wrapper; the function in it must be the one it is named after."""
+        """Return the state of lime's wrapper without its function.
+
+        Raises:
+            UnsafePickle: the function is not the one of the algorithm that the state names.
+        """
         if not isinstance(call.state, Pairs):
             raise UnsafePickle("segmentation_fn has no state: pickle a SegmentationAlgorithm")
         functions = [value for key, value in call.state.items if key == "target_fn"]
@@ -235,7 +239,7 @@ class _Values:
         return state
 
     def _partial(self, call: Call, depth: int) -> Any:
-        """``functools.partial(slic, n_segments=12)`` as lime's own wrapper of the same."""
+        """Convert ``functools.partial(slic, n_segments=12)`` to lime's wrapper of that function."""
         state = items_of(call.state)
         if len(state) < 3 or not isinstance(state[1], Sequence) or state[1].items:
             raise UnsafePickle(
@@ -247,7 +251,7 @@ class _Values:
 
 
 def _maker(call: Call) -> Global:
-    """The class or function that an object is made by; sees through copyreg."""
+    """Return the class or function that makes an object; of a copyreg call, its first argument."""
     function = call.function
     if not isinstance(function, Global):
         raise UnsafePickle("the pickle calls something that it has made itself")
@@ -260,7 +264,7 @@ def _maker(call: Call) -> Global:
 
 
 def _algorithm(symbol: Any) -> str:
-    """The algorithm's name of one of skimage's segmentation functions."""
+    """Return lime's name for one of skimage's segmentation functions."""
     if not isinstance(symbol, Global):
         raise UnsafePickle(
             f"segmentation_fn would run a {_kind(symbol)}: use one of {', '.join(SEGMENTERS)}"
@@ -322,12 +326,12 @@ def _is_array(symbol: Any) -> bool:
 
 
 def _is_fitted(name: Any) -> bool:
-    """Whether scikit-learn calls an attribute so that ``fit`` or pickling adds."""
+    """Whether scikit-learn adds an attribute of that name in ``fit`` or in pickling."""
     return isinstance(name, str) and (name.endswith("_") or name.startswith("_sklearn"))
 
 
 def _numpy_scalar(call: Call) -> bool | int | float | str:
-    """``numpy.int64(20)`` as a plain number, ``numpy.str_`` as text."""
+    """Convert ``numpy.int64(20)`` to a plain number, and ``numpy.str_`` to text."""
     arguments = items_of(call.arguments)
     symbol, value = arguments if len(arguments) == 2 else (None, None)
     raw, dtype = _raw(value, 4 * _LONGEST_TEXT), _dtype(symbol)
@@ -349,7 +353,7 @@ def _numpy_scalar(call: Call) -> bool | int | float | str:
 
 
 def _dtype(symbol: Any) -> np.dtype[Any] | None:
-    """A type of plain numbers; ``None`` for any other."""
+    """Return a numpy type of plain numbers; ``None`` for any other symbol."""
     name = _dtype_name(symbol)
     if name not in _SCALAR_TYPES:
         return None
@@ -357,19 +361,22 @@ def _dtype(symbol: Any) -> np.dtype[Any] | None:
 
 
 def _dtype_name(symbol: Any) -> str:
-    """Empty where it is no type of numpy."""
+    """Return the name of a numpy type; empty for any other symbol."""
     is_dtype = isinstance(symbol, Call) and symbol.target == ("numpy", "dtype")
     arguments = items_of(symbol.arguments) if is_dtype else []
     return arguments[0] if arguments and isinstance(arguments[0], str) else ""
 
 
 def _is_big_endian(symbol: Any) -> bool:
-    """The byte order is in the type's state: (3, '<', ...)."""
+    """Read the byte order from a numpy type's state, which is (3, '<', ...)."""
     return items_of(symbol.state)[1:2] == [">"]
 
 
 def _raw(symbol: Any, most: int) -> bytes | None:
-    """Bytes, not more than that; older protocols write them as text for ``_codecs.encode``."""
+    """Return at most ``most`` bytes, or ``None`` for other symbols and for longer ones.
+
+    Older protocols write bytes as text for ``_codecs.encode``.
+    """
     if isinstance(symbol, (bytes, bytearray)):
         return bytes(symbol) if len(symbol) <= most else None
     if not isinstance(symbol, Call) or symbol.target != ("_codecs", "encode"):

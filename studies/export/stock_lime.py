@@ -1,5 +1,4 @@
-"""One explanation by stock lime on a real clock, scored: what ``verify`` and the grading server
-both mean by IoU and seconds."""
+"""Explain with stock lime, timed and scored, for both ``verify`` and the grading server."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ from lime.lime_image import LimeImageExplainer
 from numpy.typing import NDArray
 
 from explainers.lime import PredictionCache, as_lime_hides, explained_label
+from explainers.masks import intersection_over_union
 from explainers.metrics import insertion_minus_deletion, superpixel_map, surrogate_r2
 
 __all__ = ["StockExplanation", "explain_with_stock_lime", "stock_faithfulness"]
@@ -22,7 +22,7 @@ Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class StockExplanation:
-    """What came out.
+    """Result of one run of stock lime.
 
     Attributes:
         iou: of the mask with the reference, in [0, 1].
@@ -38,7 +38,7 @@ class StockExplanation:
 
     @property
     def never_hidden(self) -> bool:
-        """Whether lime could not hide a part of the picture, because of how it is numbered."""
+        """Whether lime never hides a part of the picture, because labels do not start at 0."""
         segments, features = as_lime_hides(np.asarray(self.explanation.segments))
         return bool((segments == features).any())
 
@@ -52,13 +52,14 @@ def explain_with_stock_lime(
     seed: int,
     mask_rule: Mapping[str, Any],
 ) -> StockExplanation:
-    """Explain an image as anybody would who has lime installed, and nothing of ours.
+    """Explain an image with stock lime, without any cache or engine of this program.
 
     Args:
         image: (H, W, 3) uint8.
         reference: (H, W) bool.
         predict: (N, H, W, 3) uint8 → (N, C) probabilities.
-        kwargs: for ``explain_instance``; regressors among them keep what they fit.
+        kwargs: for ``explain_instance``; lime fits a regressor in place.
+        seed: of the explainer.
         mask_rule: keyword arguments of ``get_image_and_mask``.
     """
     explainer = LimeImageExplainer(random_state=seed)
@@ -67,10 +68,8 @@ def explain_with_stock_lime(
     seconds = time.perf_counter() - start
     label = explained_label(explanation)
     _, shown = explanation.get_image_and_mask(label, **mask_rule)
-    mask = shown > 0
-    union = np.count_nonzero(mask | reference)
-    iou = np.count_nonzero(mask & reference) / union if union else 1.0
-    return StockExplanation(float(iou), seconds, label, explanation)
+    iou = intersection_over_union(shown > 0, reference)
+    return StockExplanation(iou, seconds, label, explanation)
 
 
 def stock_faithfulness(
@@ -80,14 +79,16 @@ def stock_faithfulness(
     hide_color: Any,
     predict: Predict,
 ) -> tuple[float, float]:
-    """Held-out R² of an explanation's surrogate, and its insertion minus deletion area.
+    """Return the held-out R² of an explanation's surrogate, and its insertion minus deletion area.
 
     Args:
-        explanation: of stock lime; label: the class whose surrogate is meant.
+        explanation: of stock lime.
+        label: index of the class whose surrogate is measured.
         image: (H, W, 3) uint8.
-        hide_color: that it was made with.
+        hide_color: the one that the explanation was made with.
         predict: (N, H, W, 3) uint8 → (N, C) probabilities.
     """
+
     class Source:
         fingerprint = "the verified one"
 

@@ -1,8 +1,8 @@
-"""Stock lime in a fresh process: the number we quote.
+"""Measure parameters with stock lime in a fresh process, without cache or engine.
 
-No cache, no engine, a real clock, seeds that the search never saw. The parent writes each image,
-its reference and its keyword arguments to a folder and starts this module on it, which imports
-lime and the user's own classifier and nothing of the search.
+It uses the wall clock, and seeds that the search never used. The parent writes each image, its
+reference and its keyword arguments to a folder and starts this module on it, which imports lime
+and the user's classifier but no part of the search.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.classifiers import load_classifier  # imports torch: here only
+from explainers.classifiers import load_classifier
 from explainers.errors import LimeTunerError
 from explainers.masks import MASK_RULE, MaskRule
 from studies.export.pickles import explained_class
@@ -32,7 +32,7 @@ from studies.export.stock_lime import explain_with_stock_lime, stock_faithfulnes
 __all__ = ["FIRST_FRESH_SEED", "ImageVerdict", "VerificationCase", "summary", "verify_image"]
 
 FIRST_FRESH_SEED = 1_000_003
-"""Far above any seed that trials spend."""
+"""Far above any seed that trials use."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,8 +45,8 @@ class VerificationCase:
         reference: (H, W) bool.
         kwargs: for ``explain_instance``.
         classifier_spec: keyword arguments of ``explainers.classifiers.load_classifier``.
-        has_reference: where there is none, held-out R² and insertion minus deletion are measured
-            instead of IoU.
+        has_reference: ``False`` to measure held-out R² and insertion minus deletion instead of
+            IoU.
     """
 
     key: str
@@ -60,15 +60,16 @@ class VerificationCase:
 
 @dataclass(frozen=True)
 class ImageVerdict:
-    """What stock lime gave, seed by seed.
+    """Measurements of stock lime, one for each seed.
 
     Attributes:
-        ious: in [0, 1]. seconds: of ``explain_instance`` on a warmed-up classifier.
-        label: the class explained, by name.
-        never_hidden: lime could not hide a part of the picture, because its superpixels are not
-            numbered from 0.
-        r2s, gains: held-out R², and insertion minus deletion; in place of ``ious`` where there is
-            no reference.
+        ious: in [0, 1]; empty without a reference.
+        seconds: of ``explain_instance`` on a warmed-up classifier.
+        label: name of the class that was explained.
+        r2s: held-out R²; empty with a reference.
+        gains: insertion minus deletion; empty with a reference.
+        never_hidden: whether lime never hid a part of the picture, because the labels of the
+            superpixels do not start at 0.
     """
 
     key: str
@@ -80,7 +81,7 @@ class ImageVerdict:
     never_hidden: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """The server's own field names."""
+        """Return means over the seeds, under the field names of the grading protocol."""
         found: dict[str, Any] = {
             "iou": float(np.mean(self.ious)) if self.ious else None,
             "iou_std": float(np.std(self.ious)) if self.ious else None,
@@ -94,7 +95,10 @@ class ImageVerdict:
 
 
 def summary(verdicts: Iterable[ImageVerdict]) -> dict[str, Any]:
-    """``{"avg_iou", "avg_time", "images": {KEY: {"iou", "iou_std", "time", "label"}}}``."""
+    """Return ``{"avg_iou", "avg_time", "images": {KEY: {"iou", "iou_std", "time", "label"}}}``.
+
+    Without references it also has ``avg_r2`` and ``avg_insertion_minus_deletion``.
+    """
     images = {verdict.key: verdict.as_json() for verdict in verdicts}
 
     def mean(name: str) -> float | None:
@@ -114,21 +118,21 @@ def verify_image(
     """Explain one image with stock lime in a process of its own, once per seed.
 
     Args:
-        baseline_seeds: seeds for lime's defaults, which explain the same class in the same process
-            afterwards.
+        baseline_seeds: seeds for lime's defaults, which explain the same class afterwards in the
+            same process.
 
     Returns:
-        The verdict, and that of lime's defaults when there are seeds for it.
+        The measurements, and those of lime's defaults when there are seeds for them.
 
     Raises:
-        LimeTunerError: stock lime failed; says with what.
+        LimeTunerError: stock lime failed; the message has its last line.
     """
     label = explained_class(case.kwargs)
     request = {
         "classifier": dict(case.classifier_spec), "mask_rule": case.mask_rule.as_kwargs(),
         "has_reference": case.has_reference,
         "seeds": list(seeds), "baseline_seeds": list(baseline_seeds),
-        # lime's defaults explain the likeliest class unless they are asked for another.
+        # lime's defaults explain the likeliest class unless labels name another.
         "defaults": {} if label is None else {"labels": [label], "top_labels": None},
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="lime-tuner-verify-") as name:
@@ -160,7 +164,7 @@ def _verdict(key: str, part: Mapping[str, Any]) -> ImageVerdict:
 
 
 def _main(folder: Path) -> None:
-    """The fresh process."""
+    """Run in the fresh process."""
     warnings.simplefilter("ignore")
     request = json.loads((folder / "request.json").read_text())
     image, reference = np.load(folder / "image.npy"), np.load(folder / "reference.npy")
@@ -170,7 +174,7 @@ def _main(folder: Path) -> None:
 
     def explained(kwargs_of: Callable[[], dict[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
         found = [
-            # Regressors keep what they fitted, so every seed gets fresh ones.
+            # lime fits regressors in place, so every seed gets new ones.
             explain_with_stock_lime(
                 image, reference, predict, kwargs_of(), seed=seed, mask_rule=request["mask_rule"]
             )
@@ -179,10 +183,10 @@ def _main(folder: Path) -> None:
         ious, faithful = [f.iou for f in found], []
         if not request["has_reference"]:
             hidden = kwargs_of().get("hide_color")
-            ious, faithful = (
-                [],
-                [stock_faithfulness(f.explanation, f.label, image, hidden, predict) for f in found],
-            )
+            ious = []
+            faithful = [
+                stock_faithfulness(f.explanation, f.label, image, hidden, predict) for f in found
+            ]
         return {
             "ious": ious,
             "r2s": [r2 for r2, _ in faithful],

@@ -1,7 +1,7 @@
-"""What the studies of a storage hold, by a few SQL queries instead of loading all trials.
+"""Read facts about the studies of a storage by a few SQL queries, without loading all trials.
 
-Optuna's own ``get_all_study_summaries`` and ``get_trials`` read everything; a status line must
-not. Nothing is written.
+Optuna's own ``get_all_study_summaries`` and ``get_trials`` read everything, which is too slow for
+a status line. Nothing is written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What goes on in the studies of a storage: who runs what, what failed, when it last got better."""
+"""Running trials, failed trials and the last improvement of each study of a storage."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ _UNTOLD = "no reason is recorded: the worker died, or lost the database"
 
 @dataclass(frozen=True)
 class FailedTrial:
-    """A trial that came to nothing.
+    """A failed trial.
 
     Attributes:
+        worker: ``HOST:PID``; ``None`` where it was not stored.
+        reason: one line.
         at: UTC.
     """
 
@@ -43,12 +45,12 @@ class FailedTrial:
 
 @dataclass(frozen=True)
 class StudyActivity:
-    """What goes on in one study.
+    """Activity of one study.
 
     Attributes:
-        improved: UTC, when the best trial ended.
-        since_best: finished trials with a higher number than the best.
-        failures: in order.
+        improved: UTC, when the best trial ended; ``None`` without a best trial.
+        since_best: number of finished trials with a higher number than the best.
+        failures: in the order of their numbers.
     """
 
     improved: datetime | None = None
@@ -58,16 +60,16 @@ class StudyActivity:
 
     @property
     def workers(self) -> tuple[str, ...]:
-        """Who runs a trial and gives signs of life, each once."""
+        """Workers that run a trial and send heartbeats, without duplicates."""
         alive = {each.worker or "unknown" for each in self.running if not each.silent}
         return tuple(sorted(alive))
 
 
 def activity(storage: str, rows: Sequence[StudyOverview]) -> dict[str, StudyActivity]:
-    """What goes on in some studies, by their name.
+    """Return the activity of some studies, by name.
 
     Args:
-        rows: as :func:`studies.queries.overview` gave them for the same storage.
+        rows: results of :func:`studies.queries.overview` for the same storage.
 
     Raises:
         StorageError: the storage cannot be read.
@@ -116,10 +118,8 @@ def _failures(connection: Connection) -> dict[str, list[FailedTrial]]:
     return found
 
 
-def _improvement(
-    connection: Connection, row: StudyOverview
-) -> tuple[datetime | None, int | None]:
-    """When the best trial ended, and how many have finished since."""
+def _improvement(connection: Connection, row: StudyOverview) -> tuple[datetime | None, int | None]:
+    """Return when the best trial ended, and how many later trials are finished."""
     if row.best_number is None:
         return None, None
     mine = sqlalchemy.and_(

@@ -1,4 +1,4 @@
-"""Stored facts that are not what we wrote: which attribute, of which study."""
+"""Find stored attributes whose values are damaged."""
 
 from __future__ import annotations
 
@@ -94,15 +94,15 @@ _KINDS: dict[str, dict[str, tuple[str, Callable[[Any], bool]]]] = {
         "superpixels": ("a number", _number),
     },
 }
-"""By attribute: what it holds, and whether a value is that. Others hold what their writers like."""
+"""By attribute: the kind of its values, and a check of it. Other attributes are not checked."""
 
 
 def decoded(text: str, name: str, of: str, where: str) -> Any:
-    """An attribute's value; ``None`` where it is damaged, which is told once.
+    """Return an attribute's value; ``None`` where it is damaged, with a warning once.
 
     Args:
         of: "study" or "trial".
-        where: whose it is, for the message.
+        where: the study or trial, for the warning.
     """
     wrong = _wrong(text, name, of)
     if wrong is None:
@@ -126,7 +126,10 @@ def _wrong(text: str | None, name: str, of: str) -> str | None:
 
 
 def damage_in(storage: str) -> str | None:
-    """What is damaged first, in one line; reads all attributes, so only when something failed."""
+    """Return one line on the first damaged attribute, or ``None``.
+
+    It reads all attributes, so it is only called after something failed.
+    """
     try:
         if not holds_studies(storage):
             return None

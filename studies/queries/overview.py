@@ -1,4 +1,4 @@
-"""What every study of a storage has, in one line each."""
+"""Summaries of the studies of a storage."""
 
 from __future__ import annotations
 
@@ -41,22 +41,24 @@ _SHOWN = ("reference", "runtime_model", "runtime_weight", *CLASS_ATTRIBUTES)
 
 @dataclass(frozen=True)
 class StudyOverview:
-    """One study in one line.
+    """Summary of one study.
 
     Attributes:
-        trials: by state name (``COMPLETE``, ``PRUNED``, ``FAIL``, ``RUNNING``, ``WAITING``).
+        trials: number by state (``COMPLETE``, ``PRUNED``, ``FAIL``, ``RUNNING``, ``WAITING``).
+        best_number: number of the best complete trial; with two objectives, of the one that the
+            study's runtime weight chooses.
+        best_seconds: of one explanation by the runtime model.
+        best_ratio: ``best_seconds`` relative to lime's defaults.
         default_iou, default_seconds: of lime's own defaults; ``None`` before that trial is done.
-        best_number: number of the best complete trial; with two objectives that which the study's
-            runtime weight chooses.
         last_activity: UTC, when the last trial ended.
-        reliability: of the study's reference, in [0, 1]; ``None`` for masks that were not judged.
+        reliability: of the study's reference, in [0, 1]; ``None`` where it was not estimated.
         coverage: the share of the picture that the reference covers, in [0, 1]; ``None`` where
-            the study keeps no mask.
-        front: of a study with two objectives, fastest first; ``None`` where there is one.
-        lost: whether the next trial in line is one that a dead worker has left.
+            the study stores no mask.
+        front: Pareto front of a study with two objectives, fastest first; ``None`` with one.
+        lost: whether the next waiting trial is a repetition of one whose worker died.
         best_faithful, default_faithful: of a study without a reference.
-        runtime_doubt: why its modelled seconds are not to be trusted.
-        explained: the class; ``None`` of a catalogue's study.
+        runtime_doubt: why its modelled seconds should not be trusted; ``None`` if they can be.
+        explained: the explained class; ``None`` for a catalogue's study.
     """
 
     study: str
@@ -80,7 +82,7 @@ class StudyOverview:
 
     @property
     def finished(self) -> int:
-        """Trials with a result."""
+        """Number of trials with a result, including the pruned ones."""
         return self.trials.get("COMPLETE", 0) + self.trials.get("PRUNED", 0)
 
 
@@ -93,7 +95,7 @@ def overview(
         only: the names of the studies that are wanted; ``None`` for all.
 
     Raises:
-        StorageError: the storage does not exist, or is not ours.
+        StorageError: the storage does not exist, or belongs to another program.
     """
     check_storage(storage, write=False)
     query = sqlalchemy.select(STUDIES.c.study_id, STUDIES.c.study_name).order_by(STUDIES.c.study_id)
@@ -157,7 +159,7 @@ def _faithful(attributes: Mapping[str, Any]) -> Faithfulness | None:
 
 
 def _defaults(connection: Connection, study_id: int) -> int | None:
-    """The id of the complete trial of lime's defaults."""
+    """Return the id of the complete trial of lime's defaults, if there is one."""
     query = (
         sqlalchemy.select(TRIALS.c.trial_id)
         .join(TRIAL_ATTRIBUTES, attribute_of(TRIAL_ATTRIBUTES, "origin"))
@@ -172,7 +174,7 @@ def _defaults(connection: Connection, study_id: int) -> int | None:
 
 
 def _is_lost(connection: Connection, study_id: int) -> bool:
-    """Whether the first trial that waits was begun before."""
+    """Whether the first waiting trial repeats one whose worker died."""
     first = (
         sqlalchemy.select(sqlalchemy.func.min(TRIALS.c.trial_id))
         .where(TRIALS.c.study_id == study_id, TRIALS.c.state == "WAITING")
@@ -188,7 +190,7 @@ def _is_lost(connection: Connection, study_id: int) -> bool:
 def _best(
     connection: Connection, study_id: int
 ) -> tuple[int, int, float] | tuple[None, None, None]:
-    """Id, number and score of the best trial of one objective."""
+    """Return id, number and score of the best trial of a study with one objective."""
     best = connection.execute(
         sqlalchemy.select(TRIALS.c.trial_id, TRIALS.c.number, TRIAL_VALUES.c.value)
         .join(TRIAL_VALUES, TRIAL_VALUES.c.trial_id == TRIALS.c.trial_id)
@@ -206,7 +208,7 @@ def _best(
 def _chosen(
     front: tuple[FrontPoint, ...], attributes: Mapping[str, Any]
 ) -> tuple[int | None, float | None, dict[str, Any]]:
-    """Number, score and attributes of the best of two objectives, by the study's own weight."""
+    """Return number, score and values of the point on a front that the study's weight chooses."""
     if not front:
         return None, None, {}
     own = ByWeight(weight_of(attributes))
@@ -215,19 +217,18 @@ def _chosen(
 
 
 def reliability_of(reference: Mapping[str, Any] | None) -> float | None:
-    """The score in a study's attribute ``reference``, where the mask was judged."""
+    """Return the score in a study's attribute ``reference``; ``None`` if it was not estimated."""
     judged = (reference or {}).get("reliability")
     return None if judged is None else float(judged["score"])
 
 
 def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> dict[str, str]:
-    """``lime_parameters`` (JSON text) of the best trial of each study ``PREFIX/KEY``, by key.
-
+    """Return ``lime_parameters`` (JSON) of the best trial of each study ``PREFIX/KEY``, by key.
     Args:
-        choice: what is best, of all complete trials; ``None`` goes by each study's own score.
+        choice: chooses among all complete trials of a study; ``None`` takes the best score.
 
     Raises:
-        InvalidInput: no trial of a study will do.
+        InvalidInput: no trial of a study meets the choice.
     """
     rows = [row for row in overview(storage, prefix) if row.best_number is not None]
     found = {}
@@ -251,7 +252,7 @@ def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> 
 
 
 def study_attributes(storage: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """User attributes of some studies, by study name; those that do not exist are left out."""
+    """Return user attributes by study name; studies that do not exist are left out."""
     check_storage(storage, write=False)
     with connected(storage) as connection:
         return _attributes_of_studies(connection, list(names))
@@ -260,7 +261,7 @@ def study_attributes(storage: str, names: Iterable[str]) -> dict[str, dict[str, 
 def _attributes_of_studies(
     connection: Connection, names: list[str], keys: Sequence[str] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """All of them, or those of some keys; damaged ones are ``None``."""
+    """Return all user attributes by study name, or some of them; damaged ones are ``None``."""
     query = (
         sqlalchemy.select(
             STUDIES.c.study_name, STUDY_ATTRIBUTES.c.key, STUDY_ATTRIBUTES.c.value_json

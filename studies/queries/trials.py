@@ -1,4 +1,4 @@
-"""User attributes of trials, and the Pareto front that they form."""
+"""Read user attributes of trials, and Pareto fronts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from studies.storage.optuna_tables import STUDIES, TRIAL_ATTRIBUTES, TRIAL_VALUE
 
 __all__ = ["complete_trials", "front_in", "number_by", "trial_attributes"]
 
-_AT_ONCE = 500  # SQLite takes a limited number of parameters
+_AT_ONCE = 500  # SQLite limits the number of parameters of a query
 
 
 def trial_attributes(
     connection: Connection, trial_ids: Iterable[int], names: Sequence[str]
 ) -> dict[int, dict[str, Any]]:
-    """Some attributes of some trials, and their ``number``, by id.
+    """Return some attributes of some trials, and each trial's ``number``, by the trial's id.
 
-    Damaged ones are left out, and so are trials that have none of them.
+    Damaged attributes are left out, and trials that have none of the attributes.
     """
     ids = list(trial_ids)
     found: dict[int, dict[str, Any]] = {}
@@ -51,9 +51,9 @@ def trial_attributes(
 def complete_trials(
     storage: str, studies: Sequence[str], names: Sequence[str]
 ) -> list[tuple[str, float, dict[str, Any]]]:
-    """Study, value and attributes of every complete trial that has all of the attributes.
+    """Return study, value and attributes of every complete trial that has all these attributes.
 
-    With two objectives the value is the first, the IoU. In the order in which they were made.
+    The value is that of the first objective (the IoU where there are two). Oldest trials first.
 
     Raises:
         StorageError: the storage cannot be read.
@@ -80,9 +80,9 @@ def complete_trials(
 
 
 def front_in(connection: Connection, study_id: int) -> list[FrontPoint]:
-    """The Pareto front of a study of two objectives, fastest first.
+    """Return the Pareto front of a study of two objectives, fastest first.
 
-    Its values say who is on it; only of these are attributes read.
+    Attributes are read only of the trials whose values are on the front.
     """
     ious, seconds = TRIAL_VALUES.alias(), TRIAL_VALUES.alias()
     rows = connection.execute(
@@ -99,20 +99,20 @@ def front_in(connection: Connection, study_id: int) -> list[FrontPoint]:
             seconds.c.value.is_not(None),
         )
     )
-    by_values = pareto_front(FrontPoint(*row, 0.0) for row in rows)  # with ids for numbers
+    by_values = pareto_front(FrontPoint(*row, 0.0) for row in rows)  # ids in place of numbers
     return pareto_front(_points(connection, [point.number for point in by_values]))
 
 
 def number_by(
     choice: Choice, connection: Connection, study: str, front: Sequence[FrontPoint] | None
 ) -> int | None:
-    """The number of a study's trial that is chosen; ``None`` where no trial found anything.
+    """Return the number of the trial that a choice takes; ``None`` where no trial has a result.
 
     Args:
-        front: of the study, where it has one; all its trials are looked at otherwise.
+        front: the study's Pareto front, if it has one; otherwise all complete trials are read.
 
     Raises:
-        InvalidInput: none of them will do.
+        InvalidInput: no trial meets the choice.
     """
     points = front
     if points is None:
@@ -129,7 +129,7 @@ def number_by(
 
 
 def _points(connection: Connection, trial_ids: Sequence[int]) -> list[FrontPoint]:
-    """What trials found, by number; those that found nothing are left out."""
+    """Return the results of trials, ordered by number, without trials that have none."""
     names = ("iou", "runtime_seconds", "runtime_ratio")
     facts = trial_attributes(connection, trial_ids, (*names, "reason")).values()
     points = [

@@ -1,5 +1,8 @@
-"""Our own tables in the storage's database, beside Optuna's: what was verified, compared,
-submitted and, with the room ``dissection``, dissected."""
+"""Our own tables in the storage's database, beside Optuna's.
+
+They hold verifications, comparisons, submissions, grades, calibrations of grading servers, the
+service's jobs, and dissections, which the package ``dissection`` reads and writes.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Where artifacts lie on a database server.
+"""The table of artifacts (files) on a database server.
 
-Not one of :mod:`studies.records.tables`: artifacts belong to Optuna's studies and move with them.
+It is not in :mod:`studies.records.tables`, whose rows ``copying`` copies one by one: artifacts
+belong to Optuna's studies, and are copied with them.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
-"""What was learned from a grading server's answers, under a name."""
+"""Named calibrations: facts about a grading server that were inferred from its answers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Any
 
 import sqlalchemy
 
 from explainers.errors import InvalidInput
-from studies.records.schema import records
+from studies.records.schema import records, utc_now
 from studies.records.tables import CalibrationRow
 from studies.storage import sqlite_path
 
@@ -23,7 +22,7 @@ def check_calibration_name(name: str) -> None:
     """Refuse a name that cannot be stored.
 
     Raises:
-        InvalidInput: it is empty, too long or no line of text.
+        InvalidInput: it is empty, too long or not printable.
     """
     if not name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise InvalidInput(
@@ -32,7 +31,7 @@ def check_calibration_name(name: str) -> None:
 
 
 def add_calibration(storage: str, name: str, document: Mapping[str, Any]) -> None:
-    """Record a calibration; it is the one of its name from now on.
+    """Record a calibration, which replaces earlier ones of that name.
 
     Args:
         document: of ``tuner.server.calibration.Calibration``.
@@ -43,7 +42,7 @@ def add_calibration(storage: str, name: str, document: Mapping[str, Any]) -> Non
     """
     check_calibration_name(name)
     values = {
-        "at": datetime.now(timezone.utc).replace(tzinfo=None),
+        "at": utc_now(),
         "name": name,
         "document": json.dumps(dict(document), allow_nan=False),
     }
@@ -52,14 +51,14 @@ def add_calibration(storage: str, name: str, document: Mapping[str, Any]) -> Non
 
 
 def latest_calibration(storage: str, name: str) -> dict[str, Any] | None:
-    """The newest document of a name, if there is one; a database is never created for it."""
+    """Return the newest document of a name, or ``None``; it never creates a database."""
     query = sqlalchemy.select(CalibrationRow.document).where(CalibrationRow.name == name)
     found = _read(storage, query.order_by(CalibrationRow.id.desc()).limit(1))
     return dict(json.loads(found[0])) if found else None
 
 
 def calibration_names(storage: str) -> list[str]:
-    """Names of all calibrations, in order."""
+    """List the names of all calibrations, sorted; it never creates a database."""
     return sorted(_read(storage, sqlalchemy.select(CalibrationRow.name).distinct()))
 
 

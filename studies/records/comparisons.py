@@ -1,4 +1,4 @@
-"""Comparisons of explanations, to and from the tables; pictures are PNG files in them."""
+"""Write comparisons of explanations to our tables and read them; pictures are stored as PNG."""
 
 from __future__ import annotations
 
@@ -16,18 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy.orm import Session
 
+from explainers import lime, metrics, references  # as modules: their names load torch when used
 from explainers.images import array_digest
-from explainers.lime import LimeParameters
-from explainers.metrics import (
-    MEASURES,
-    Comparison,
-    Explanation,
-    Measured,
-    PictureFacts,
-    Surrogate,
-    superpixel_map,
-)
-from explainers.references import Reference
 from studies.records.schema import records, same_named
 from studies.records.tables import (
     ComparisonRow,
@@ -50,11 +40,13 @@ class ComparedImage:
 
     Attributes:
         type: ``animate``, ``inanimate`` or ``None``.
-        catalog_class: what the catalogue says it shows, when it does.
+        catalog_class: the class that the catalogue names, if it names one.
         pixels: (H, W, 3) uint8.
         class_names: of ``comparison.facts.top_classes``, in order.
+        reference: (H, W) bool.
+        reliability: of the reference, in [0, 1]; ``None`` where it was not estimated.
+        doubt: why the reference is doubtful; empty if it is not.
         class_name: of the class that is explained; empty for the likeliest.
-        reliability, doubt: of the reference; ``None`` and empty where it was not judged.
     """
 
     key: str
@@ -64,7 +56,7 @@ class ComparedImage:
     class_names: tuple[str, ...]
     reference: NDArray[np.bool_]
     reference_rule: str
-    comparison: Comparison
+    comparison: metrics.Comparison
     reliability: float | None = None
     doubt: str = ""
     class_name: str = ""
@@ -81,7 +73,8 @@ class ComparisonRun:
 
     Attributes:
         at: UTC.
-        arguments: what it was called with.
+        seed: the first seed of LIME.
+        arguments: the options of the command, as JSON values.
     """
 
     at: datetime
@@ -97,8 +90,7 @@ class ComparisonRun:
 
 
 def add_comparison(storage: str, run: ComparisonRun) -> None:
-    """Record a run, all of it or nothing.
-
+    """Record a run with all its images in one transaction.
     Raises:
         StorageError: the database cannot be written.
     """
@@ -110,13 +102,13 @@ def add_comparison(storage: str, run: ComparisonRun) -> None:
 
 
 def begin_comparison(storage: str, run: ComparisonRun) -> tuple[int, Mapping[str, ComparedImage]]:
-    """Record a run without its images, or find the newest that was interrupted and is the same.
+    """Record a run without its images, or find the newest interrupted run to continue.
 
-    The same is: of the same study, catalogue, classifier, device, seed, arguments and versions.
+    That run has the same study, catalogue, classifier, device, seed, arguments and versions.
 
     Returns:
-        The run's number, for :func:`add_compared_image` and :func:`finish_comparison`, and the
-        images it has already, by key.
+        The id of the run's row, for :func:`add_compared_image` and :func:`finish_comparison`, and
+        the images it already has, by key.
 
     Raises:
         StorageError: the database cannot be written.
@@ -134,9 +126,10 @@ def begin_comparison(storage: str, run: ComparisonRun) -> tuple[int, Mapping[str
 
 
 def add_compared_image(storage: str, run: int, position: int, image: ComparedImage) -> None:
-    """Record an image of a begun run, instead of what the run has of it.
+    """Record an image of a run, in place of an earlier record of that image.
 
     Args:
+        run: id of the run's row.
         position: of the image in the run.
 
     Raises:
@@ -154,10 +147,11 @@ def add_compared_image(storage: str, run: int, position: int, image: ComparedIma
 
 
 def finish_comparison(storage: str, run: int, others_share: float | None = None) -> None:
-    """Say that a begun run has all its images.
+    """Mark a run as finished.
 
     Args:
-        others_share: of the machine that other processes used meanwhile, in [0, 1].
+        run: id of the run's row.
+        others_share: share of the machine that other processes used meanwhile, in [0, 1].
 
     Raises:
         StorageError: the database cannot be written.
@@ -165,7 +159,7 @@ def finish_comparison(storage: str, run: int, others_share: float | None = None)
     with records(storage) as engine, Session(engine) as session:
         row = session.get_one(RunRow, run)
         row.finished = True
-        # Beside what was asked for: a finished run is not looked for by its arguments any more.
+        # It may be added to the arguments, as no finished run is looked up by its arguments.
         row.arguments = json.dumps(
             {**json.loads(row.arguments), "others_share": others_share}, sort_keys=True
         )
@@ -173,9 +167,9 @@ def finish_comparison(storage: str, run: int, others_share: float | None = None)
 
 
 def latest_comparison(storage: str, study: str | None = None) -> ComparisonRun | None:
-    """The newest finished run, of a study prefix when one is given.
+    """Return the newest finished run, of a study prefix when one is given.
 
-    Where none is finished, the newest that has an image; ``None`` when there is no such run.
+    Where none is finished, return the newest run that has an image; ``None`` if there is none.
     """
     query = sqlalchemy.select(RunRow).where(RunRow.command == "compare", RunRow.images.any())
     if study is not None:
@@ -197,7 +191,7 @@ def latest_comparison(storage: str, study: str | None = None) -> ComparisonRun |
 
 
 def compared_images(storage: str, classifier_sha256: str) -> dict[int, ComparedImage]:
-    """Images of the newest finished run by a classifier, by the numbers of their rows."""
+    """Return the images of a classifier's newest finished run, by the ids of their rows."""
     query = (
         sqlalchemy.select(RunRow)
         .where(
@@ -212,7 +206,7 @@ def compared_images(storage: str, classifier_sha256: str) -> dict[int, ComparedI
         return {} if row is None else {image.id: _image(image) for image in row.images}
 
 
-# What makes two runs the same question.
+# Columns in which an interrupted run must agree with a new one to be continued.
 _IDENTITY = (
     "command", "catalog", "study", "classifier_sha256", "device", "seed", "arguments",
     "package_versions", "finished",
@@ -220,7 +214,7 @@ _IDENTITY = (
 
 
 def _run_row(run: ComparisonRun, *, finished: bool) -> RunRow:
-    """Without images."""
+    """Return the row of a run, without images."""
     return RunRow(
         **same_named(run, RunRow)
         | {
@@ -251,7 +245,7 @@ def _image_row(position: int, image: ComparedImage) -> ImageRow:
         class_index=index,
         reference=ReferenceMaskRow(
             rule=image.reference_rule,
-            sha256=Reference(image.reference, image.reference_rule).sha256,
+            sha256=references.Reference(image.reference, image.reference_rule).sha256,
             mask_png=_png(image.reference),
             reliability=image.reliability,
             doubt=image.doubt,
@@ -270,7 +264,7 @@ def _image_row(position: int, image: ComparedImage) -> ImageRow:
 
 def _image(row: ImageRow) -> ComparedImage:
     top = json.loads(row.top_classes)
-    facts = PictureFacts(
+    facts = metrics.PictureFacts(
         tuple((int(number), float(probability)) for _, number, probability in top),
         row.edge_density,
         row.entropy,
@@ -281,7 +275,7 @@ def _image(row: ImageRow) -> ComparedImage:
         pixels=_picture(row.picture_png),
         class_names=tuple(str(name) for name, _, _ in top),
         reference_rule=row.reference.rule,
-        comparison=Comparison(
+        comparison=metrics.Comparison(
             facts,
             tuple(_measured(each, row.class_index) for each in row.explanations),
             {(each.first, each.second): each.iou for each in row.comparisons},
@@ -292,7 +286,7 @@ def _image(row: ImageRow) -> ComparedImage:
     )
 
 
-def _explanation_row(measured: Measured) -> ExplanationRow:
+def _explanation_row(measured: metrics.Measured) -> ExplanationRow:
     found = {
         name: None if math.isnan(value) else float(value)
         for name, value in measured.measures.items()
@@ -300,8 +294,8 @@ def _explanation_row(measured: Measured) -> ExplanationRow:
     return ExplanationRow(**_columns(measured.explanation), **found)
 
 
-def _columns(explanation: Explanation) -> dict[str, Any]:
-    """What both tables of explanations have."""
+def _columns(explanation: metrics.Explanation) -> dict[str, Any]:
+    """Return the columns that both tables of explanations have."""
     surrogate = explanation.surrogate
     found = {"method": explanation.method, "mask_png": _png(explanation.mask)}
     if surrogate is None:
@@ -315,18 +309,18 @@ def _columns(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _measured(row: ExplanationRow, class_index: int) -> Measured:
+def _measured(row: ExplanationRow, class_index: int) -> metrics.Measured:
     measures = {
         name: math.nan if value is None else float(value)
-        for name in MEASURES
+        for name in metrics.MEASURES
         if (value := getattr(row, name)) is not None or name not in _OF_SURROGATES
     }
-    return Measured(_explanation(row, class_index, measures["seconds"]), measures)
+    return metrics.Measured(_explanation(row, class_index, measures["seconds"]), measures)
 
 
 def _explanation(
     row: ExplanationRow | OtherClassRow, class_index: int, seconds: float = math.nan
-) -> Explanation:
+) -> metrics.Explanation:
     surrogate = None
     if row.map_png is not None:
         ranking = evidence = _picture(row.map_png) / 255.0
@@ -338,11 +332,11 @@ def _explanation(
         model = json.loads(row.weights)
         weights = {int(superpixel): float(w) for superpixel, w in model["weights"].items()}
         segments = _picture(row.segments_png).astype(np.int64)
-        parameters = LimeParameters.from_json(row.parameters)
-        surrogate = Surrogate(parameters, segments, weights, model["intercept"], row.seed)
-        ranking = superpixel_map(segments, weights)
-        evidence = superpixel_map(segments, weights, density=True)
-    return Explanation(
+        parameters = lime.LimeParameters.from_json(row.parameters)
+        surrogate = metrics.Surrogate(parameters, segments, weights, model["intercept"], row.seed)
+        ranking = metrics.superpixel_map(segments, weights)
+        evidence = metrics.superpixel_map(segments, weights, density=True)
+    return metrics.Explanation(
         method=row.method,
         class_index=class_index,
         ranking=ranking,
@@ -357,7 +351,7 @@ _OF_SURROGATES = ("r2", "mask_stability", "rank_stability")
 
 
 def _png(picture: NDArray[Any]) -> bytes:
-    """A mask, a picture or numbers of superpixels as a PNG file."""
+    """Encode a mask, a picture or labels of superpixels as a PNG file."""
     pixels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")

@@ -1,4 +1,4 @@
-"""What our grading server answered."""
+"""Grades that our grading server gave."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ __all__ = ["Grade", "add_grade", "newest_grades"]
 
 @dataclass(frozen=True)
 class Grade:
-    """The answer to one submission.
+    """The grade of one submission.
 
     Attributes:
         at: UTC.
-        avg_iou: in [0, 1]. avg_time: seconds.
-        submissions: how many of the team were answered, this one included.
+        avg_iou: in [0, 1].
+        avg_time: seconds an image.
+        submissions: number of the team's graded submissions, including this one.
     """
 
     team: str
@@ -42,9 +43,11 @@ def add_grade(
     exam: Mapping[str, Any],
     result: Mapping[str, Any],
 ) -> None:
-    """Record an answer.
+    """Record a grade.
 
     Args:
+        parameters: plain parameters, by image.
+        exam: ``studies.web.evaluator.GradingTask.facts``.
         result: ``avg_iou``, ``avg_time`` and ``images``, as :func:`studies.export.summary`
             names them.
 
@@ -66,7 +69,7 @@ def add_grade(
 
 
 def newest_grades(storage: str) -> list[Grade]:
-    """The newest answer of every team, the best first: by IoU, then by time."""
+    """Return the newest grade of every team, the best first: by IoU, then by time."""
     newest = (
         sqlalchemy.select(
             sqlalchemy.func.max(GradeRow.id).label("id"),

@@ -1,4 +1,4 @@
-"""The schema's version, and how an older database becomes a newer one."""
+"""The version of our schema, and the migration of older databases."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ from studies.storage import describe, errors_told
 __all__ = ["SCHEMA_VERSION", "VERSION_TABLE", "records", "same_named", "utc_now"]
 
 SCHEMA_VERSION = "0008"
-VERSION_TABLE = "lime_tuner_version"  # "alembic_version" is Optuna's
-_UPGRADING = threading.Lock()  # Alembic keeps what it works on in globals
+VERSION_TABLE = "lime_tuner_version"  # Optuna uses "alembic_version"
+_UPGRADING = threading.Lock()  # Alembic keeps its state in globals
 
 
 @contextmanager
 def records(storage: str) -> Iterator[sqlalchemy.Engine]:
-    """The database with our tables in it, of the newest version; an older one is migrated.
-
-    What goes wrong with the database inside the ``with`` is told in one line.
+    """Open a database with our tables; missing tables are made, and older ones migrated.
 
     Raises:
-        StorageError: it cannot be used, or a newer lime-tuner has made its tables.
+        StorageError: in place of any error of the database, also inside the ``with``; or the tables
+            are of a newer lime-tuner.
     """
     with errors_told(storage):
         engine = sqlalchemy.create_engine(storage)
@@ -47,15 +46,16 @@ def records(storage: str) -> Iterator[sqlalchemy.Engine]:
 
 
 def utc_now() -> datetime:
-    """This moment as the tables hold it: UTC, without a time zone."""
+    """Return the current time in UTC without a time zone, as the tables store it."""
     return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
 def same_named(source: Any, target: Any) -> dict[str, Any]:
-    """Values of what a row, or a dataclass, has in common with a class of the other kind.
+    """Return the values of those attributes of a row or dataclass that a class also has, by name.
 
     Args:
-        target: a dataclass, or a class of rows; its columns count.
+        source: a row or an object of a dataclass.
+        target: a dataclass, or a class of rows, of which only the columns count.
     """
     if is_dataclass(target):
         names = [field.name for field in fields(target)]
@@ -76,7 +76,7 @@ def _version(engine: sqlalchemy.Engine) -> str | None:
 def _upgrade(engine: sqlalchemy.Engine, storage: str) -> None:
     with engine.begin() as connection:
         if connection.dialect.name == "sqlite":
-            # All or nothing, and no other process at the same time; Python begins a transaction
+            # One transaction that excludes other processes; Python itself begins a transaction
             # only when rows are written.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         config = Config(attributes={"connection": connection})

@@ -1,4 +1,4 @@
-"""What was sent to grading servers, and what they answered. No token is kept anywhere."""
+"""Submissions to grading servers and their results. Tokens are never stored."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ import sqlalchemy
 
 from studies.records.schema import VERSION_TABLE, records
 from studies.records.tables import SubmissionRow
-from studies.storage import errors_told, sqlite_path
+from studies.storage import connected, sqlite_path
 
 __all__ = ["Submitted", "add_submission", "submissions"]
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """A submission that was answered.
+    """A submission with its result.
 
     Attributes:
         at: UTC.
         url: the server's, without credentials.
         parameters_sha256: :func:`studies.export.parameters_digest` of ``parameters``.
         parameters: by image, as :func:`studies.export.plain_parameters.plain_kwargs` writes them.
-        study: prefix of the studies that the parameters come from, when they do.
-        predicted_iou, predicted_time: what the studies promised; ``None`` when they did not.
-        avg_iou: in [0, 1]. avg_time: seconds an image.
+        study: prefix of the studies that the parameters come from; ``None`` where it is unknown.
+        predicted_iou, predicted_time: measured by the studies' trials; ``None`` without them.
+        avg_iou: in [0, 1].
+        avg_time: seconds an image.
     """
 
     at: datetime
@@ -43,7 +44,7 @@ class Submitted:
 
 
 def add_submission(storage: str, submitted: Submitted) -> None:
-    """Record a submission and its answer.
+    """Record a submission and its result.
 
     Raises:
         StorageError: the database cannot be written.
@@ -58,9 +59,9 @@ def add_submission(storage: str, submitted: Submitted) -> None:
 
 
 def submissions(storage: str, url: str | None = None) -> list[Submitted]:
-    """What was submitted, to one server when its URL is given, oldest first.
+    """Return all submissions, oldest first, or those to one server.
 
-    A database that is not there, or has no records, is not made.
+    It never creates a database or tables.
 
     Raises:
         StorageError: the database cannot be read.
@@ -87,9 +88,5 @@ def _has_records(storage: str) -> bool:
     path = sqlite_path(storage)
     if path is not None and not path.exists():
         return False
-    with errors_told(storage):
-        engine = sqlalchemy.create_engine(storage)
-        try:
-            return sqlalchemy.inspect(engine).has_table(VERSION_TABLE)
-        finally:
-            engine.dispose()
+    with connected(storage) as connection:
+        return sqlalchemy.inspect(connection).has_table(VERSION_TABLE)

@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them. Times are UTC."""
+"""Our tables, in the version of the newest migration. Times are UTC."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = [
     "SubmissionRow", "UnitRow", "VerificationRow",
 ]  # fmt: skip
 
-_REAL = Float(53)  # double precision everywhere
+_REAL = Float(53)  # double precision in every database
 _PICTURE = LargeBinary(2**24 - 1)  # MariaDB's plain BLOB ends at 64 KB
 
 
 class Base(DeclarativeBase):
-    """Of all our tables."""
+    """Base class of all our tables."""
 
 
 class VerificationRow(Base):
@@ -45,10 +45,10 @@ class VerificationRow(Base):
 
 
 class RunRow(Base):
-    """One run of ``compare``: with what everything below it was made.
+    """One run of ``compare``.
 
     ``arguments`` and ``package_versions`` are JSON objects. A run that is not ``finished`` was
-    interrupted, or is at work; the same command goes on with it.
+    interrupted, or is still running; the same command continues it.
     """
 
     __tablename__ = "lime_tuner_runs"
@@ -71,8 +71,10 @@ class RunRow(Base):
 
 
 class ImageRow(Base):
-    """A picture as the classifier saw it, and what it said; ``top_classes`` is a JSON list of
-    (name, probability)."""
+    """A picture in the classifier's geometry.
+
+    ``top_classes`` is a JSON list of [name, class index, probability].
+    """
 
     __tablename__ = "lime_tuner_images"
     __table_args__ = (UniqueConstraint("run_id", "key"),)
@@ -107,7 +109,7 @@ class ImageRow(Base):
 
 
 class ReferenceMaskRow(Base):
-    """What explanations of a picture were scored against."""
+    """The reference mask that explanations of a picture were scored against."""
 
     __tablename__ = "lime_tuner_reference_masks"
 
@@ -122,10 +124,10 @@ class ReferenceMaskRow(Base):
 
 
 class _ExplanationColumns:
-    """What one method says about one class of a picture.
+    """One method's explanation of one class of a picture.
 
-    Heat maps have ``map_png`` (8 bits); LIME has ``segments_png`` (16 bits), ``weights`` (JSON
-    object by superpixel) and ``parameters``.
+    Heat maps have ``map_png`` (8 bits); LIME has ``segments_png`` (16 bits), ``weights`` (a JSON
+    object of the intercept, and the weights by superpixel), ``parameters`` and ``seed``.
     """
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -140,8 +142,7 @@ class _ExplanationColumns:
 
 
 class ExplanationRow(_ExplanationColumns, Base):
-    """An explanation of a picture's likeliest class, and what was measured of it; a measure that
-    has no value is NULL."""
+    """An explanation of a picture's class, with its measures; a measure without a value is NULL."""
 
     __tablename__ = "lime_tuner_explanations"
     __table_args__ = (UniqueConstraint("image_id", "method"),)
@@ -161,7 +162,7 @@ class ExplanationRow(_ExplanationColumns, Base):
 
 
 class OtherClassRow(_ExplanationColumns, Base):
-    """An explanation of another class of the picture."""
+    """An explanation of another likely class of the picture."""
 
     __tablename__ = "lime_tuner_other_classes"
     __table_args__ = (UniqueConstraint("image_id", "class_index", "method"),)
@@ -171,7 +172,7 @@ class OtherClassRow(_ExplanationColumns, Base):
 
 
 class ComparisonRow(Base):
-    """How far the masks of two methods agree on a picture."""
+    """IoU of the masks of two methods for a picture."""
 
     __tablename__ = "lime_tuner_comparisons"
     __table_args__ = (UniqueConstraint("image_id", "first", "second"),)
@@ -187,8 +188,8 @@ class ComparisonRow(Base):
 class DissectionRow(Base):
     """One network dissected by one run of ``dissect``.
 
-    ``settings`` and ``package_versions`` are JSON objects. What was read from another program's
-    table has no ``classifier_sha256``, ``probe_sha256`` and ``images``.
+    ``settings`` and ``package_versions`` are JSON objects. Dissections imported from another
+    program have no ``classifier_sha256``, ``probe_sha256`` and ``images``.
     """
 
     __tablename__ = "lime_tuner_dissections"
@@ -215,9 +216,10 @@ class DissectionRow(Base):
 class DissectedLayerRow(Base):
     """A layer of a dissected network.
 
-    ``level`` of false discoveries is what ``survives`` means. ``by_size`` is a JSON list of [number
-    of probing images, share of labels that so many give already]. ``truth`` is a JSON object: how
-    well the units of a classifying layer are called by the names of their classes.
+    ``level`` is the false discovery rate at which a unit's label ``survives``. ``by_size`` is a
+    JSON list of [number of probing images, share of the final labels that they already give].
+    ``truth`` is a JSON object: how well the labels of a classifying layer's units match the names
+    of their classes.
     """
 
     __tablename__ = "lime_tuner_dissected_layers"
@@ -240,10 +242,10 @@ class DissectedLayerRow(Base):
 
 
 class UnitRow(Base):
-    """A unit of a layer, and what it is called; a dead one has no concept.
+    """A unit of a layer with its label ``concept``, which is NULL for a dead unit.
 
     ``concepts`` is a JSON list of [concept, score], best first; ``sheet_jpeg`` shows the images
-    that activate it most, of some units.
+    that activate it most, and only some units have one.
     """
 
     __tablename__ = "lime_tuner_units"
@@ -265,11 +267,11 @@ class UnitRow(Base):
 
 
 class EvidenceRow(Base):
-    """Which units of a layer speak for a class inside the mask of an image's tuned explanation.
+    """Evidence of a layer's units for a class inside the mask of an image's tuned explanation.
 
     ``concepts`` is a JSON object: share of the evidence for the class that lies inside the mask, by
-    concept. ``units`` is a JSON list of the units of the largest contrast: [unit, concept, inside,
-    outside, effect, evidence inside, evidence outside].
+    concept. ``units`` is a JSON list of the units with the largest contrast: [unit, concept,
+    inside, outside, effect, evidence inside, evidence outside].
     """
 
     __tablename__ = "lime_tuner_evidence"
@@ -287,11 +289,11 @@ class EvidenceRow(Base):
 
 
 class SubmissionRow(Base):
-    """A pickle that was sent to a grading server, and what it answered.
+    """A submission to a grading server, with its result.
 
-    ``url`` has no password, and no token is kept anywhere. ``parameters`` is a JSON object by
-    image, in the form of ``studies.export.plain_kwargs``. The prediction is NULL where
-    there was none.
+    ``url`` has no password, and tokens are never stored. ``parameters`` is a JSON object by image,
+    in the form of ``studies.export.plain_kwargs``. The predicted values are NULL where the studies
+    had no trial with these parameters.
     """
 
     __tablename__ = "lime_tuner_submissions"
@@ -309,10 +311,10 @@ class SubmissionRow(Base):
 
 
 class GradeRow(Base):
-    """What our grading server answered to a team; the newest of a team is on the board.
+    """A grade that our grading server gave to a team; the score board shows each team's newest.
 
-    ``exam`` is a JSON object: what the submission was graded with. ``result_json`` has IoU and
-    seconds by image.
+    ``exam`` is a JSON object: ``studies.web.evaluator.GradingTask.facts``. ``result_json`` has IoU
+    and seconds by image.
     """
 
     __tablename__ = "lime_tuner_grades"
@@ -329,7 +331,7 @@ class GradeRow(Base):
 
 
 class CalibrationRow(Base):
-    """What ``calibrate`` learned from a server's answers, under a name; the newest counts.
+    """A calibration by ``calibrate`` from a server's answers; the newest of a name is used.
 
     ``document`` is the JSON object of ``tuner.server.calibration.Calibration``.
     """
@@ -343,7 +345,7 @@ class CalibrationRow(Base):
 
 
 class JobRow(Base):
-    """An image that the service was asked to tune: the study ``STUDY/IMAGE_KEY`` is the work.
+    """An image that the service was asked to tune in the Optuna study ``STUDY/IMAGE_KEY``.
 
     ``settings`` is the JSON object of :class:`studies.records.jobs.JobSettings`. ``seconds`` is
     what was spent on it so far; ``attempts`` how often a worker began to prepare it. Only while one

@@ -1,4 +1,4 @@
-"""What stock lime gave for a pickle, recorded beside the studies."""
+"""Write and read verifications of pickles by stock lime."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ __all__ = ["VerifiedImage", "add_verification", "latest_verification", "verified
 
 @dataclass(frozen=True)
 class VerifiedImage:
-    """What stock lime gave for an image.
+    """The verification of one image.
 
     Attributes:
-        seeds: how many fresh ones.
+        reference: the rule of the reference mask.
+        seeds: number of fresh seeds.
         found: ``iou``, ``iou_std``, ``time`` in seconds, ``label``.
-        defaults: the same of lime's defaults; ``None`` where they were not run.
-        others_share: of the machine that other processes used meanwhile, in [0, 1]; ``None``
-            where that is not known.
+        defaults: the same for lime's defaults; ``None`` where they were not run.
+        others_share: share of the machine that other processes used meanwhile, in [0, 1]; ``None``
+            where it is unknown.
     """
 
     reference: str
@@ -74,11 +75,11 @@ def add_verification(
 def verified_images(
     storage: str, settings: Mapping[str, str], classifier_sha256: str
 ) -> dict[str, VerifiedImage]:
-    """The newest verification of each image that was run with just these settings.
+    """Return the newest verification of each image with exactly these settings.
 
     Args:
         settings: :func:`studies.export.settings_digest` of the arguments, by image.
-        classifier_sha256: of the classifier it was run with.
+        classifier_sha256: of the classifier of the verification.
     """
     found: dict[str, VerifiedImage] = {}
     with records(storage) as engine, Session(engine) as session:
@@ -100,7 +101,7 @@ def verified_images(
 
 
 def latest_verification(storage: str, pickle_sha256: str) -> VerificationRow | None:
-    """The newest verification of a pickle, if there is one."""
+    """Return the newest verification of a pickle, or ``None``."""
     query = (
         sqlalchemy.select(VerificationRow)
         .where(VerificationRow.pickle_sha256 == pickle_sha256)

@@ -1,4 +1,4 @@
-"""One report over everything that a storage has of a study: a page, figures and tables."""
+"""The report on all that a storage holds about a study: a page, figures and tables."""
 
 from studies.report.blocks import Block, Chart, Picture, Supplement, Table, Text
 from studies.report.charts.drawing import draw

@@ -1,4 +1,4 @@
-"""What a page is made of. Blocks are plain values; the template knows how each kind looks."""
+"""The blocks that a page is made of: plain values, which the template renders by their ``kind``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Missing:
-    """What stands where there are no data: what to do to have them."""
+    """Text in place of missing data, which says how to get them."""
 
     kind: ClassVar[str] = "missing"
     text: str
@@ -41,7 +41,11 @@ class Marks:
 
 @dataclass(frozen=True)
 class Table:
-    """``words``: columns (from 0) that hold text and not numbers, besides the first."""
+    """A table.
+
+    Attributes:
+        words: columns (from 0) that hold text and not numbers, besides the first.
+    """
 
     kind: ClassVar[str] = "table"
     caption: str
@@ -60,7 +64,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing inside the page, and words for those who cannot see it."""
+    """A drawing inside the page, with a text alternative."""
 
     kind: ClassVar[str] = "chart"
     drawing: Drawing
@@ -70,7 +74,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class PanelRow:
-    """Panels of one image, and what is to be doubted about it."""
+    """Panels of one image, with a note on a doubtful reference."""
 
     kind: ClassVar[str] = "panels"
     title: str
@@ -80,7 +84,7 @@ class PanelRow:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as wide as it is, inside the page."""
+    """A picture inside the page, at its own size in pixels."""
 
     kind: ClassVar[str] = "picture"
     source: str
@@ -92,7 +96,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Claim:
-    """A public claim and the answer of the data.
+    """A public claim, and whether the data support it.
 
     Attributes:
         answer: ``supported``, ``contradicted``, ``undecided`` or ``no data``.
@@ -110,24 +114,24 @@ Block = Text | Missing | Marks | Table | Facts | Chart | PanelRow | Picture | Cl
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading with the blocks below it."""
 
     title: str
     blocks: Sequence[Block]
 
     @property
     def anchor(self) -> str:
-        """For links within the page."""
+        """The heading's id for links within the page."""
         return "".join(c if c.isalnum() else "-" for c in self.title.lower())
 
 
 @dataclass(frozen=True)
 class Supplement:
-    """What another package, which this one does not know, adds to the page.
+    """A section that another package adds to the page.
 
     Attributes:
-        blocks: of its section.
-        tables: header and rows of CSV files by name without suffix.
+        blocks: of the section.
+        tables: header and rows of CSV files, by file name without suffix.
     """
 
     blocks: Sequence[Block]

@@ -1,6 +1,6 @@
-"""What public reports of this task claim, and what a comparison says about it.
+"""Claims of public reports on this task, and whether a comparison supports them.
 
-Every sentence is made from the data; where the data are missing, it says so.
+Every sentence is made from the data, or says that they are missing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Answer = tuple[str, Sequence[str]]
 
 
 def claims(run: ComparisonRun) -> list[Claim]:
-    """All claims, answered for this run."""
+    """Answer all claims for a run."""
     return [Claim(claimed, *answer(run)) for claimed, answer in _CLAIMS.items()]
 
 
@@ -42,7 +42,7 @@ def _around(found: Interval, digits: int = 2) -> str:
 
 
 def _decided(found: Interval) -> str:
-    """The answer for a difference that is claimed to be above zero."""
+    """Answer the claim that a difference is above zero."""
     if not found.size:
         return "no data"
     if found.size > 1 and found.low > 0:
@@ -58,7 +58,7 @@ def _chance(test: GroupDifference) -> str:
 
 
 def _gain(run: ComparisonRun, method: str) -> NDArray[np.float64]:
-    """(images,) insertion minus deletion."""
+    """Return insertion minus deletion, shape (images,)."""
     return np.subtract(values_of(run, method, "insertion"), values_of(run, method, "deletion"))
 
 

@@ -1,10 +1,10 @@
-"""What there is to report, gathered from a storage; anything may be missing."""
+"""Read everything that a report is made from; any part of it may be missing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -30,9 +30,9 @@ class StudyFacts:
 
     Attributes:
         attributes: the study's user attributes.
-        parameters: of the best trial, JSON; ``None`` before there is one.
-        trials: all of them, in order.
-        verified: the newest run of stock lime with just these parameters, if there is one.
+        parameters: of the best trial, as JSON; ``None`` before there is one.
+        trials: all trials, in order.
+        verified: the newest verification of exactly these parameters, if there is one.
     """
 
     key: str
@@ -44,34 +44,33 @@ class StudyFacts:
 
     @property
     def best_trial(self) -> FrozenTrial | None:
-        """The best one, as the overview has it."""
+        """The trial with the overview's ``best_number``."""
         number = self.overview.best_number
         return next((trial for trial in self.trials if trial.number == number), None)
 
     @property
     def default_trial(self) -> FrozenTrial | None:
-        """That of lime's own defaults, when it is done."""
+        """The complete trial of lime's own defaults, if there is one."""
         done = (trial for trial in self.trials if trial.state.name == "COMPLETE")
         return next((t for t in done if t.user_attrs.get("origin") == DEFAULTS_ORIGIN), None)
 
     @property
     def best(self) -> TrialRecord | None:
-        """What the best trial found."""
+        """Result of the best trial."""
         return _record(self.best_trial)
 
     @property
     def default(self) -> TrialRecord | None:
-        """What lime's own defaults gave."""
+        """Result of lime's own defaults."""
         return _record(self.default_trial)
 
     @property
     def weight(self) -> float:
-        """The study's runtime weight."""
         return weight_of(self.attributes)
 
     @property
     def constraint(self) -> ConstraintCost | None:
-        """What the study's constraint costs; ``None`` where it has none, or no trial yet."""
+        """Cost of the study's constraint; ``None`` without a constraint or a complete trial."""
         if not self.attributes.get("constraints"):
             return None
         return constraint_cost(self.trials, self.weight)
@@ -86,24 +85,26 @@ class ReportFacts:
     """Everything the report is generated from.
 
     Attributes:
-        storage: without a password.
+        storage: URL without a password.
+        studies: one for each image.
         comparison: the newest of this study prefix; ``None`` when none was recorded.
-        everywhere: the study that looked for one setting for all images, if there is one.
+        other_prefixes: prefixes of further studies in the storage.
+        everywhere: the study of one setting for all images, if there is one.
     """
 
     storage: str
     prefix: str
     studies: tuple[StudyFacts, ...]
     comparison: ComparisonRun | None
-    other_prefixes: tuple[str, ...] = field(default=())
+    other_prefixes: tuple[str, ...] = ()
     everywhere: StudyFacts | None = None
 
 
 def gather(storage: str, prefix: str) -> ReportFacts:
-    """Read studies ``PREFIX/KEY`` and what was recorded of them.
+    """Read the studies ``PREFIX/KEY`` and our records of them.
 
     Raises:
-        StorageError: the storage does not exist, or is not ours.
+        StorageError: the storage does not exist, or belongs to another program.
     """
     rows = overview(storage, None)
     mine = [row for row in rows if row.study.startswith(f"{prefix}/")]
@@ -139,7 +140,7 @@ def _verified(
     attributes: Mapping[str, Mapping[str, Any]],
     prefix: str,
 ) -> dict[str, VerifiedImage]:
-    """Verifications of the best trials' parameters, by key."""
+    """Return verifications of the best trials' parameters, by key."""
     by_classifier: dict[str, dict[str, str]] = {}
     for key, text in parameters.items():
         made_with = attributes.get(f"{prefix}/{key}", {}).get("classifier", {})

@@ -1,4 +1,4 @@
-"""The report in a folder: one page that opens from disk, figures for print, tables as CSV."""
+"""Write the report: one page that opens from disk, figures for print, and tables as CSV."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ def write_report(
     *,
     dissection: Supplement | None = None,
 ) -> list[Path]:
-    """Gather what the storage has of a study prefix, and write ``index.html``, ``figures/`` and
-    ``tables/``; what is missing is said on the page.
+    """Write ``index.html``, ``figures/`` and ``tables/`` on the studies of a prefix.
 
-    The same database gives the same bytes.
+    The page names data that are missing. The same database gives the same bytes.
 
     Args:
-        on_progress: called with what comes next, and how many of how many steps are done.
-        dissection: of networks; made by another package.
+        on_progress: called with (the next step, steps done, of how many).
+        dissection: section on dissected networks, which another package makes.
+
+    Returns:
+        The paths of all written files, ``index.html`` first.
 
     Raises:
         InvalidInput: the folder cannot be made, or is a file.
@@ -72,7 +74,7 @@ def write_report(
 
 
 def _drawings(facts: ReportFacts, parts: Sequence[Section]) -> list[Drawing]:
-    """The page's charts, and its pictures side by side for print."""
+    """Return the page's charts, and its pictures side by side for print."""
     found = [block.drawing for part in parts for block in part.blocks if isinstance(block, Chart)]
     images = () if facts.comparison is None else facts.comparison.images
     for name, row_of in (("side_by_side", panels), ("several_classes", class_panels)):
@@ -83,7 +85,7 @@ def _drawings(facts: ReportFacts, parts: Sequence[Section]) -> list[Drawing]:
 
 
 def _page(facts: ReportFacts, parts: Sequence[Section]) -> str:
-    """The page, with everything it needs inside it."""
+    """Render the page, which needs no other file."""
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
     )

@@ -1,4 +1,4 @@
-"""What the studies' trials show: scores over time, and which parameters mattered."""
+"""Scores of the studies' trials over time, and the importance of parameters."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from studies.results.best_trial import trial_score
 __all__ = ["FEWEST_FOR_IMPORTANCE", "histories", "importances"]
 
 FEWEST_FOR_IMPORTANCE = 10
-"""Complete trials of one study."""
-_MOST_TRIALS, _LEAST_SHARE = 1000, 30  # fANOVA takes some 20 ms for each
+"""Complete trials that one study needs for importances."""
+# Trials of all studies together, and at least of each: fANOVA takes about 20 ms a trial.
+_MOST_TRIALS, _LEAST_SHARE = 1000, 30
 
 
 def histories(facts: ReportFacts) -> dict[str, list[float | None]]:
-    """Score of each finished trial by image; ``None`` for those that were stopped early."""
+    """Return the score of each finished trial, by image; ``None`` for pruned trials."""
     return {
         study.key: [
             trial_score(trial, study.weight) if trial.state.name == "COMPLETE" else None
@@ -31,10 +32,10 @@ def histories(facts: ReportFacts) -> dict[str, list[float | None]]:
 
 
 def importances(facts: ReportFacts) -> dict[str, float]:
-    """Optuna's own importance of parameters, mean over the studies with enough complete trials.
+    """Return Optuna's importance of parameters, mean over the studies with enough complete trials.
 
-    fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the parameters that all trials of a study
-    have; empty when no study has enough. Of many trials, some are taken at even distances.
+    It uses fANOVA (Hutter, Hoos and Leyton-Brown 2014) over the parameters that all trials of a
+    study have. Of many trials, an evenly spaced sample is taken. Empty when no study has enough.
     """
     found: defaultdict[str, list[float]] = defaultdict(list)
     studies = 0
@@ -64,5 +65,5 @@ def importances(facts: ReportFacts) -> dict[str, float]:
 
 
 def _scored(trial: FrozenTrial, score: float) -> FrozenTrial:
-    """The trial with its score as its one value."""
+    """Copy a trial with its score as its only value."""
     return create_trial(value=score, params=trial.params, distributions=trial.distributions)

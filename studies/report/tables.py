@@ -1,4 +1,4 @@
-"""The report's tables as CSV: plain names, full precision that does not depend on the machine."""
+"""The report's tables as CSV, with plain names and ten digits."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Table = tuple[Sequence[str], Sequence[Sequence[object]]]
 
 
 def all_tables(facts: ReportFacts) -> dict[str, Table]:
-    """Header and rows by file name without suffix; only those there are data for."""
+    """Return header and rows by file name without suffix, of all tables that have data."""
     of_studies = _of_studies(facts) if facts.studies else {}
     return of_studies | ({} if facts.comparison is None else _of_comparison(facts.comparison))
 
 
 def write_tables(tables: Mapping[str, Table], folder: Path) -> list[Path]:
-    """Write tables by file name without suffix; the paths."""
+    """Write tables, given by file name without suffix, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, (header, rows) in tables.items():
@@ -46,7 +46,7 @@ def write_tables(tables: Mapping[str, Table], folder: Path) -> list[Path]:
 def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    # Ten digits are more than anything here is known to, and do not show how sums were ordered.
+    # Ten digits are precise enough, and do not depend on the order in which floats were summed.
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

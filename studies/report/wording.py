@@ -1,4 +1,4 @@
-"""Numbers, counts and tables as the report writes them; a missing number is an empty text."""
+"""Format numbers, counts and tables for the report; a missing number is an empty text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Cell = TypeVar("_Cell")
 
 
 def around(found: Interval, digits: int = 3) -> str:
-    """A mean with its interval in square brackets; without, where there is one value only."""
+    """Format a mean with its interval in square brackets, or without if it is of one value."""
     if not found.size:
         return ""
     if found.size == 1:
@@ -24,26 +24,26 @@ def around(found: Interval, digits: int = 3) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with so many digits behind the point."""
+    """Format a number with so many digits after the decimal point."""
     return "" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def counted(count: int, what: str) -> str:
-    """``1 image``, ``2 images``."""
+    """Return a count with its noun: ``1 image``, ``2 images``."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
+    """Add a capital letter and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
 
 
 def in_columns(
     items: Iterable[_Item], columns: Mapping[str, Callable[[_Item], _Cell]]
 ) -> tuple[list[str], list[list[_Cell]]]:
-    """Header and rows of a table.
+    """Return header and rows of a table.
 
     Args:
-        columns: title of each column, and what it shows of an item.
+        columns: by title, a function from an item to the column's cell.
     """
     return list(columns), [[cell(item) for cell in columns.values()] for item in items]

@@ -1,1 +1,1 @@
-"""What a study has found: trials, the best of them, fronts, statistics."""
+"""Results of studies: trials, the best of them, Pareto fronts, statistics."""

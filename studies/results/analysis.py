@@ -1,7 +1,4 @@
-"""What a comparison shows: per method, per image, per type and against complexity.
-
-Pure functions over a recorded :class:`~studies.records.comparisons.ComparisonRun`.
-"""
+"""Pure functions over a recorded comparison: by method, by image, by type and by complexity."""
 
 from __future__ import annotations
 
@@ -32,15 +29,15 @@ COMPLEXITIES: Mapping[str, Callable[[ComparedImage], float]] = {
     "superpixels": lambda image: float(image.comparison.facts.superpixels),
     "entropy of the classifier's answer": lambda image: image.comparison.facts.entropy,
 }
-"""How complex a picture is, by three measures."""
+"""Three measures of the complexity of a picture."""
 
 
 @dataclass(frozen=True)
 class TypeDifference:
-    """Agreement of a LIME explanation with the CAMs, by type.
+    """Agreement of LIME explanations with the CAMs, by type of image.
 
     Attributes:
-        test: inanimate minus animate.
+        test: of inanimate minus animate.
     """
 
     method: str
@@ -59,7 +56,7 @@ class ComplexityTrend:
 
 
 def methods_of(run: ComparisonRun) -> list[str]:
-    """Methods of a run, in the order they were run; some images may lack some."""
+    """List the methods of a run: CAMs, LIME, then others; not every image need have each."""
     found = dict.fromkeys(
         each.explanation.method for image in run.images for each in image.comparison.explanations
     )
@@ -68,17 +65,17 @@ def methods_of(run: ComparisonRun) -> list[str]:
 
 
 def values_of(run: ComparisonRun, method: str, measure: str) -> list[float]:
-    """A measure of a method, image by image; ``nan`` where it is missing."""
+    """Return a measure of a method for each image; ``nan`` where it is missing."""
     return [_measures(image).get(method, {}).get(measure, math.nan) for image in run.images]
 
 
 def _measures(image: ComparedImage) -> dict[str, Mapping[str, float]]:
-    """By method and name of the measure."""
+    """Return an image's measures, by method and name of the measure."""
     return {each.explanation.method: each.measures for each in image.comparison.explanations}
 
 
 def by_method(run: ComparisonRun) -> dict[str, dict[str, Interval]]:
-    """Mean and interval of every measure, by method and name of the measure."""
+    """Return mean and interval of every measure, by method and name of the measure."""
     return {
         method: {name: mean(values_of(run, method, name)) for name in MEASURES}
         for method in methods_of(run)
@@ -86,7 +83,7 @@ def by_method(run: ComparisonRun) -> dict[str, dict[str, Interval]]:
 
 
 def agreement_matrix(run: ComparisonRun) -> dict[tuple[str, str], Interval]:
-    """Mean IoU of the masks of every two methods."""
+    """Return the mean IoU of the masks of every two methods."""
     methods = methods_of(run)
     return {
         (a, b): mean([i.comparison.agreement.get((a, b), math.nan) for i in run.images])
@@ -96,7 +93,7 @@ def agreement_matrix(run: ComparisonRun) -> dict[tuple[str, str], Interval]:
 
 
 def agreement_with_cams(image: ComparedImage, method: str) -> float:
-    """Mean IoU of a method's mask with those of the class activation maps; ``nan`` without."""
+    """Return the mean IoU of a method's mask with the CAMs' masks; ``nan`` without CAMs."""
     found = [
         iou
         for (first, second), iou in image.comparison.agreement.items()
@@ -106,7 +103,7 @@ def agreement_with_cams(image: ComparedImage, method: str) -> float:
 
 
 def by_type(run: ComparisonRun) -> list[TypeDifference]:
-    """Whether LIME agrees with the CAMs more on some types of image than on others."""
+    """Compare the agreement of LIME and the CAMs on animate and on inanimate images."""
     found = []
     for method in _limes(run):
         animate, inanimate = (
@@ -119,7 +116,7 @@ def by_type(run: ComparisonRun) -> list[TypeDifference]:
 
 
 def by_complexity(run: ComparisonRun) -> list[ComplexityTrend]:
-    """Whether the agreement of LIME and the CAMs falls with complexity."""
+    """Correlate the agreement of LIME and the CAMs with the complexity of images."""
     return [
         ComplexityTrend(
             method,
@@ -135,10 +132,10 @@ def by_complexity(run: ComparisonRun) -> list[ComplexityTrend]:
 
 
 def lost_fidelity(image: ComparedImage) -> list[str]:
-    """In which ways the tuned explanation is less faithful than that of lime's defaults.
+    """List the measures in which the tuned explanation is less faithful than lime's defaults.
 
-    The held-out R² of the surrogate, and insertion minus deletion: a mask that agrees with a map
-    can be bought with superpixels so coarse that they explain little.
+    They are the held-out R² of the surrogate, and insertion minus deletion: superpixels can be so
+    coarse that the mask agrees with the reference but explains little.
     """
     by_name = _measures(image)
     tuned, baseline = by_name.get(LIME_TUNED), by_name.get(LIME_DEFAULT)

@@ -1,4 +1,4 @@
-"""The names under which a study's facts are stored. Others' programs read them: never rename."""
+"""Names of the attributes of studies and trials. Other programs read them: never rename them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ __all__ = [
 ]  # fmt: skip
 
 DEFAULTS_ORIGIN = "lime defaults"
-"""``origin`` of the trial that holds lime's own defaults; other trials may have other origins."""
+"""``origin`` of the trial of lime's own defaults; other trials may have other origins."""
 
 TRANSFER = "transfer"
-"""Study attribute of a catalogue's study: what cross-validation over images has found."""
+"""Attribute of a catalogue's study: the result of cross-validation over images."""
 
 LABEL = "label"
-"""Study attribute: the class that lime is asked for by its number (``labels=(k,)``), or null where
-the explained class is the classifier's likeliest, which lime explains unasked."""
+"""Study attribute: the class index that lime gets (``labels=(k,)``), or null where the explained
+class is the classifier's likeliest, which lime explains by default."""
 
 LABELS = "labels"
-"""Study attribute of a catalogue's study: the same by image key, of images that have one."""
+"""Attribute of a catalogue's study: ``LABEL`` by image key, of images where it is not null."""
 
 PICTURES = "pictures"
-"""Study attribute: paths of its pictures in the dashboard, by what they show."""
+"""Study attribute: paths of its pictures in the dashboard, by name of the picture."""
 
 STUDY_ATTRIBUTES = (
     "catalog", "image_key", "classifier", "class_index", "reference", "mask_rule",
@@ -32,8 +32,8 @@ TRIAL_ATTRIBUTES = (
     "superpixels", "lime_parameters", "answers",
 )  # fmt: skip
 RETRIES = "retry_history"
-"""Trial system attribute: numbers of the trials that died of it. Optuna's own name for that."""
+"""Trial system attribute, named as Optuna does: numbers of earlier attempts whose workers died."""
 WORKER = "worker"
-"""Trial attribute: who runs it, or ran it, as ``HOST:PID``."""
+"""Trial attribute: the process that runs or ran it, as ``HOST:PID``."""
 FAILURE = "failure"
 """Trial attribute: why it failed, in one line."""

@@ -1,4 +1,4 @@
-"""Which trial is a study's best, whether the study has one objective or two."""
+"""Find the best trial of a study with one objective or two."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def weight_of(attributes: Mapping[str, Any]) -> float:
 
 
 def point_of(trial: FrozenTrial) -> FrontPoint | None:
-    """What a complete trial found; ``None`` where it found nothing."""
+    """Return a complete trial's result; ``None`` where it has none."""
     found = trial.user_attrs
     if trial.state.name != "COMPLETE" or found.get("reason"):
         return None
@@ -46,10 +46,9 @@ def point_of(trial: FrozenTrial) -> FrontPoint | None:
 
 
 def trial_score(trial: FrozenTrial, weight: float) -> float | None:
-    """The score of a trial that has one.
+    """Return the score of a trial, or ``None`` where it has none.
 
-    In a study of one objective that is what it was told; with two it is what that objective would
-    have been.
+    In a study with one objective it is the trial's value; with two it is computed from both.
 
     Args:
         weight: the study's runtime weight.
@@ -62,13 +61,13 @@ def trial_score(trial: FrozenTrial, weight: float) -> float | None:
 
 
 def front_of(study: optuna.Study) -> list[FrontPoint]:
-    """The study's Pareto front, fastest first."""
+    """Return the study's Pareto front, fastest first."""
     trials = study.get_trials(deepcopy=False)
     return pareto_front(point for t in trials if (point := point_of(t)) is not None)
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The trial of the best score, the earliest of several; ``None`` where none is complete."""
+    """Return the earliest trial with the best score; ``None`` where none is complete."""
     if has_front(study):
         front = front_of(study)
         if not front:
@@ -77,5 +76,5 @@ def best_trial(study: optuna.Study) -> FrozenTrial | None:
         return study.get_trials(deepcopy=False)[chosen.number]
     try:
         return study.best_trial
-    except ValueError:  # Optuna's way of saying that no trial is complete
+    except ValueError:  # no trial is complete
         return None

@@ -1,4 +1,4 @@
-"""What ``tune --constrain fidelity`` costs in agreement with the reference."""
+"""The IoU that ``tune --constrain fidelity`` costs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["ConstraintCost", "constraint_cost"]
 
 @dataclass(frozen=True)
 class ConstraintCost:
-    """Of one study.
+    """Cost of the constraint in one study.
 
     Attributes:
         iou: of the best trial that meets the constraint.
-        free_iou: of the best trial whether or not it does. The search turns away from what does
-            not meet the constraint, so without it something better still may have been found.
-        refused: trials that would have won but for the constraint.
-        reason: of the best of them; empty when there are none.
+        free_iou: of the best trial whether or not it meets the constraint. It is a lower bound of
+            the IoU without the constraint, as the search avoids settings that do not meet it.
+        refused: number of trials that would have been the best but for the constraint.
+        reason: why the best trial was refused; empty when it meets the constraint.
     """
 
     iou: float
@@ -31,12 +31,12 @@ class ConstraintCost:
 
     @property
     def cost(self) -> float:
-        """IoU given up, at least; below zero where the winner was cheaper instead of better."""
+        """Lower bound of the lost IoU; below zero where the refused trial was only faster."""
         return self.free_iou - self.iou
 
 
 def constraint_cost(trials: Sequence[FrozenTrial], runtime_weight: float) -> ConstraintCost | None:
-    """From a study's trials; ``None`` without a complete trial.
+    """Compute the cost from a study's trials; ``None`` without a complete trial.
 
     Args:
         runtime_weight: of the study's score.

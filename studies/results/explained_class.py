@@ -1,4 +1,4 @@
-"""Which class a study explains, and how likely the classifier finds it."""
+"""The class that a study explains, and its probability."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["CLASS_ATTRIBUTES", "ExplainedClass", "classes_line"]
 
 CLASS_ATTRIBUTES = ("class_index", "class_name", "probability", "label")
-"""The study attributes that say it."""
+"""The study attributes that :meth:`ExplainedClass.of` reads."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class ExplainedClass:
     """The class that a study of one image explains.
 
     Attributes:
-        probability: by the classifier, in [0, 1]; ``None`` in studies of before it was stored.
-        asked: it is not the classifier's first class, so lime is asked for it by its number.
+        probability: by the classifier, in [0, 1]; ``None`` in older studies, which do not store it.
+        asked: whether it is not the likeliest class, so that lime gets its index in ``labels``.
     """
 
     index: int
@@ -28,7 +28,7 @@ class ExplainedClass:
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> ExplainedClass | None:
-        """From a study's attributes; ``None`` of a catalogue's, and of others' studies."""
+        """Read it from a study's attributes; ``None`` for studies of catalogues or by others."""
         index, name = attributes.get("class_index"), attributes.get("class_name")
         if not isinstance(index, int) or not isinstance(name, str):
             return None
@@ -36,21 +36,21 @@ class ExplainedClass:
         return cls(index, name, probability, attributes.get("label") is not None)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return the fields as plain values."""
         return asdict(self)
 
     @property
     def text(self) -> str:
-        """The name, with the probability where it is known."""
+        """The name with its probability, if known, and a note if it is not the likeliest class."""
         known = "" if self.probability is None else f" {self.probability:.0%}"
         return f"{self.name}{known}{', not the first class' * self.asked}"
 
 
 def classes_line(explained: Mapping[str, ExplainedClass | None]) -> str:
-    """One line for a terminal; empty where no class is known.
+    """Return one line for a terminal; empty where no class is known.
 
     Args:
-        explained: by image.
+        explained: by image key.
     """
     known = "; ".join(f"{key}: {found.text}" for key, found in explained.items() if found)
     return f"explained classes: {known}" if known else ""

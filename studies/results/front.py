@@ -1,10 +1,10 @@
-"""IoU against seconds: which trials no other beats in both, and how one of them is chosen."""
+"""The Pareto front of IoU and seconds, and rules that choose one trial of it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol, TypeVar
 
 from explainers.errors import InvalidInput
@@ -16,19 +16,16 @@ __all__ = [
 
 
 class Timed(Protocol):
-    """A finished trial, as far as the front goes by it."""
+    """What a Pareto front needs of a finished trial: ``iou`` in [0, 1], and modelled seconds."""
 
     @property
-    def number(self) -> int:
-        """Of the trial."""
+    def number(self) -> int: ...
 
     @property
-    def iou(self) -> float:
-        """Mean over its seeds, in [0, 1]."""
+    def iou(self) -> float: ...
 
     @property
-    def runtime_seconds(self) -> float:
-        """Of one explanation, by the runtime model."""
+    def runtime_seconds(self) -> float: ...
 
 
 _T = TypeVar("_T", bound=Timed)
@@ -39,6 +36,8 @@ class FrontPoint:
     """A finished trial without its parameters.
 
     Attributes:
+        iou: mean over the trial's seeds, in [0, 1].
+        runtime_seconds: of one explanation by the runtime model.
         runtime_ratio: seconds relative to lime's defaults on the same image.
     """
 
@@ -48,14 +47,14 @@ class FrontPoint:
     runtime_ratio: float
 
     def score(self, weight: float) -> float:
-        """With that runtime weight."""
+        """Return the score with a runtime weight."""
         return score(self.iou, self.runtime_ratio, weight)
 
 
 def pareto_front(trials: Iterable[_T]) -> list[_T]:
-    """The trials that no other beats in both IoU and seconds, fastest first.
+    """Return the trials that no other beats in both IoU and seconds, fastest first.
 
-    Of trials that are alike in both the earliest stays.
+    Of trials with equal IoU and seconds only the earliest is on the front.
     """
     front: list[_T] = []
     for trial in sorted(trials, key=lambda t: (t.runtime_seconds, -t.iou, t.number)):
@@ -65,35 +64,27 @@ def pareto_front(trials: Iterable[_T]) -> list[_T]:
 
 
 def front_document(front: Sequence[FrontPoint]) -> list[dict[str, float]]:
-    """Plain values, as ``status --json`` and ``tune --json`` show them."""
-    return [
-        {
-            "number": point.number,
-            "iou": point.iou,
-            "runtime_seconds": point.runtime_seconds,
-            "runtime_ratio": point.runtime_ratio,
-        }
-        for point in front
-    ]
+    """Return plain values for ``status --json`` and ``tune --json``."""
+    return [asdict(point) for point in front]
 
 
 class Choice(Protocol):
-    """A way to choose one of a study's trials."""
+    """A rule that chooses one of a study's trials."""
 
     def of(self, points: Sequence[FrontPoint]) -> FrontPoint:
-        """One of at least one point.
+        """Choose one of at least one point.
 
         Raises:
-            InvalidInput: none will do.
+            InvalidInput: no point meets the rule.
         """
 
 
 @dataclass(frozen=True)
 class ByWeight:
-    """The best score, with a runtime weight that need not be the study's own.
+    """Choose the best score for a runtime weight, which may differ from the study's.
 
     Raises:
-        InvalidInput: the weight is below zero, or no number.
+        InvalidInput: the weight is negative, infinite or NaN.
     """
 
     weight: float
@@ -103,16 +94,13 @@ class ByWeight:
             raise InvalidInput(f"runtime weight {self.weight}: give a number from 0 up")
 
     def of(self, points: Sequence[FrontPoint]) -> FrontPoint:
-        """The earliest of the best."""
+        """Return the earliest point with the best score."""
         return max(points, key=lambda point: (point.score(self.weight), -point.number))
 
 
 @dataclass(frozen=True)
 class WithinBudget:
-    """The best IoU of what takes no longer.
-
-    Attributes:
-        seconds: of one explanation.
+    """Choose the best IoU of the trials within a budget of seconds for one explanation.
 
     Raises:
         InvalidInput: the budget is not above zero.
@@ -125,7 +113,7 @@ class WithinBudget:
             raise InvalidInput(f"budget {self.seconds}: give seconds above 0")
 
     def of(self, points: Sequence[FrontPoint]) -> FrontPoint:
-        """Of the best the fastest, of those the earliest."""
+        """Return the point with the best IoU; of equal ones the fastest, then the earliest."""
         fitting = [point for point in points if point.runtime_seconds <= self.seconds]
         if not fitting:
             fastest = min(points, key=lambda p: (p.runtime_seconds, -p.iou, p.number))

@@ -1,4 +1,4 @@
-"""What studies have found so far, in a few numbers for each: for a log, or a notification."""
+"""A few numbers on the results of each study so far, for a log or a notification."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["outcome"]
 
 
 def outcome(storage: str, prefix: str | None) -> dict[str, dict[str, Any]]:
-    """Numbers by image, or by study where no prefix is given.
+    """Return the numbers by image key, or by study name where no prefix is given.
 
     Raises:
         StorageError: the storage cannot be read.

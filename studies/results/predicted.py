@@ -1,4 +1,4 @@
-"""What the studies of a storage promise for the parameters of a pickle."""
+"""Look up what the trials of a storage measured with the parameters of a pickle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ATTRIBUTES = ("lime_parameters", "iou", "runtime_seconds")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a trial measured.
+    """IoU and seconds that a trial measured.
 
     Attributes:
         iou: mean over its seeds, in [0, 1].
@@ -31,7 +31,7 @@ class Prediction:
 
 
 def mean_prediction(found: Mapping[str, Prediction], keys: Sequence[str]) -> Prediction | None:
-    """The mean over images; ``None`` where one of them has no prediction."""
+    """Return the mean over images; ``None`` where one of them has no prediction."""
     if not keys or any(key not in found for key in keys):
         return None
     return Prediction(
@@ -43,13 +43,13 @@ def mean_prediction(found: Mapping[str, Prediction], keys: Sequence[str]) -> Pre
 def predictions(
     storage: str, prefix: str, document: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Prediction]:
-    """What the study ``PREFIX/KEY`` has measured for just the arguments of each image.
+    """Return what the study ``PREFIX/KEY`` measured with exactly the arguments of each image.
 
-    Of several finished trials with these arguments the one of the highest score counts; an image
-    without any is left out. A storage that does not exist has none.
+    Of several finished trials with these arguments the best score counts; images without any are
+    left out. The result is empty for a storage that does not exist.
 
     Args:
-        document: keyword arguments by image.
+        document: keyword arguments by image key.
 
     Raises:
         StorageError: the storage cannot be read.
@@ -58,7 +58,7 @@ def predictions(
         return {}
     keys = {f"{prefix}/{key}": key for key in document}
     wanted = {key: settings_digest(kwargs) for key, kwargs in document.items()}
-    digests: dict[str, str | None] = {}  # the same parameters are tried again and again
+    digests: dict[str, str | None] = {}  # a cache, as trials often repeat parameters
     best: dict[str, tuple[float, Prediction]] = {}
     for study, score, attributes in complete_trials(storage, list(keys), _ATTRIBUTES):
         key, text = keys.get(study), attributes["lime_parameters"]
@@ -75,5 +75,5 @@ def predictions(
 def _digest(text: str) -> str | None:
     try:
         return settings_digest(LimeParameters.from_json(text).as_kwargs())
-    except InvalidParameters:  # another version's trial, which nothing here can be equal to
+    except InvalidParameters:  # a trial of another version, which cannot equal these arguments
         return None

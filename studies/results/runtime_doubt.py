@@ -1,4 +1,4 @@
-"""Why the modelled seconds of a study are not to be trusted, as its runtime model says."""
+"""Doubts about the modelled seconds of studies, which their runtime models store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["doubtful_seconds", "runtime_doubt"]
 
 
 def runtime_doubt(stored: Any) -> str | None:
-    """The doubt in a study's attribute ``runtime_model`` (JSON text); ``None`` where is none."""
+    """Return the doubt in a study's attribute ``runtime_model`` (JSON text), or ``None``."""
     try:
         document = json.loads(stored)
     except (TypeError, ValueError):
@@ -20,10 +20,10 @@ def runtime_doubt(stored: Any) -> str | None:
 
 
 def doubtful_seconds(doubts: Mapping[str, str | None]) -> list[str]:
-    """One sentence for each doubt that some studies have.
+    """Return one sentence for each distinct doubt.
 
     Args:
-        doubts: by the study's or the image's name.
+        doubts: by name of the study or image; ``None`` where there is no doubt.
     """
     named: dict[str, list[str]] = {}
     for name, doubt in doubts.items():

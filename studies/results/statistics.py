@@ -1,4 +1,4 @@
-"""What a handful of images can and cannot show: intervals and exact tests, by scipy."""
+"""Bootstrap intervals and permutation tests for a handful of images, by SciPy."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # which loads scipy.stats where it is first used
+import scipy  # loads scipy.stats when it is first used
 from numpy.typing import NDArray
 
 __all__ = ["Correlation", "GroupDifference", "Interval", "correlation", "difference", "mean"]
 
 _RESAMPLES = 10_000
 _CONFIDENCE = 0.95
-# Ten images have 10! = 3.6 million orders: too many to try all of them.
+# All orders are tried for up to 7 images, and 20,000 otherwise: ten images have 3.6 million.
 _EXACT_UP_TO, _PERMUTATIONS = 7, 20_000
-_SPLITS_UP_TO = 200_000
+_SPLITS_UP_TO = 200_000  # all splits into two groups are tried up to this number
 
 _Floats = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class Interval:
     """A mean over images and its 95 % bootstrap interval (percentiles, Efron 1979).
 
     Attributes:
-        size: how many images; with one, the interval is that image.
+        size: number of images; with one, low and high equal its value.
     """
 
     mean: float
@@ -37,13 +37,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class GroupDifference:
-    """Mean of one group minus mean of the other, and how surprising that would be by chance.
+    """Difference of the means of two groups, with a permutation test.
 
     Attributes:
-        p: two-sided, of a permutation test: the share of the ways to split the images into groups
-            of these sizes that differ at least as much.
-        exact: all ways were tried, not a sample of them.
-        sizes: images in each group.
+        difference: mean of the first group minus mean of the second.
+        p: two-sided: the share of all splits of the images into groups of these sizes whose means
+            differ at least as much.
+        exact: whether all splits were tried, not a sample.
+        sizes: number of images in each group.
     """
 
     difference: float
@@ -57,7 +58,8 @@ class Correlation:
     """Spearman's rank correlation and the two-sided p of a permutation test.
 
     Attributes:
-        exact: all orders were tried, not a sample of them.
+        exact: whether all orders were tried, not a sample.
+        size: number of images.
     """
 
     rho: float
@@ -67,9 +69,9 @@ class Correlation:
 
 
 def mean(values: Sequence[float]) -> Interval:
-    """The mean of finite values, one per image; those that are ``nan`` are left out.
+    """Return the mean of the finite values, one per image; others are left out.
 
-    The same values give the same interval, in whatever order they come.
+    The interval does not depend on the order of the values.
     """
     known = _finite(values)
     if not len(known):
@@ -98,7 +100,7 @@ def difference(first: Sequence[float], second: Sequence[float]) -> GroupDifferen
     exact = math.comb(sum(sizes), len(a)) <= _SPLITS_UP_TO
 
     def distance(x: _Floats, y: _Floats, axis: int) -> _Floats:
-        # Splits that differ by rounding only are ties.
+        # Rounded, as splits that differ only by rounding errors are ties.
         gaps: _Floats = np.abs(np.mean(x, axis=axis) - np.mean(y, axis=axis)).round(12)
         return gaps
 
@@ -106,9 +108,9 @@ def difference(first: Sequence[float], second: Sequence[float]) -> GroupDifferen
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
-    """Rank correlation over images; pairs with a ``nan`` are left out.
+    """Return the rank correlation over images; pairs with a ``nan`` are left out.
 
-    ``nan`` for fewer than three pairs, and where one side does not vary.
+    It is ``nan`` for fewer than three pairs, and where one side does not vary.
     """
     pairs = np.array(list(zip(x, y, strict=True)), dtype=np.float64).reshape(-1, 2)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
@@ -129,7 +131,7 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> Correlation:
 def _p(
     data: tuple[_Floats, ...], statistic: Callable[..., _Floats], kind: str, exact: bool
 ) -> float:
-    """Share of permutations whose statistic is at least as large as that of the data."""
+    """Return the share of permutations whose statistic is at least that of the data."""
     return float(
         scipy.stats.permutation_test(
             data,

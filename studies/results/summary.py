@@ -1,4 +1,4 @@
-"""What a study has found, in the words of ``tune --json``."""
+"""Summarise a study's results, in the form of ``tune --json``."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ __all__ = ["StudySummary", "image_document", "studies_document", "summarise"]
 
 @dataclass(frozen=True)
 class StudySummary:
-    """What the trials of a study have found.
+    """Results of a study's trials.
 
     Attributes:
-        best, default: as in ``tune --json``; before the defaults are done ``default`` is the best.
-        trials: finished trials; ``pruned`` of them were stopped early.
-        compared: whether lime's own defaults are done.
-        front: of a study with two objectives, fastest first; ``None`` where there is one.
+        parameters: of the best trial.
+        best, default: the best trial and lime's own defaults as in ``tune --json``; before the
+            defaults are finished ``default`` is the best trial.
+        trials: number of finished trials, including the ``pruned`` ones.
+        compared: whether the trial of lime's own defaults is finished.
+        front: Pareto front of a study with two objectives, fastest first; ``None`` with one.
     """
 
     parameters: LimeParameters
@@ -43,7 +45,7 @@ class StudySummary:
 
 
 def summarise(study: optuna.Study) -> StudySummary | None:
-    """What a study has found; ``None`` when none of its trials has a result."""
+    """Summarise a study; ``None`` when none of its trials has a result."""
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     pruned = sum(t.state == TrialState.PRUNED for t in trials)
@@ -53,10 +55,10 @@ def summarise(study: optuna.Study) -> StudySummary | None:
     if not scored:
         return None
     weight = weight_of(study.user_attrs)
-    best = best_trial(study)  # which a worker may have finished since the trials were read
+    best = best_trial(study)  # a worker may have finished it since the trials were read
     record = None if best is None else TrialRecord.from_attributes(best.user_attrs)
     if best is None or record is None:
-        best, record = scored[0]  # nothing that could win, or others' trials
+        best, record = scored[0]  # no trial has a score, or the best one is by another program
     defaults = [pair for pair in scored if pair[1].parameters.are_default]
     default, default_record = defaults[0] if defaults else (best, record)
     return StudySummary(
@@ -71,30 +73,25 @@ def summarise(study: optuna.Study) -> StudySummary | None:
 
 
 def image_document(study: optuna.Study) -> dict[str, Any]:
-    """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
+    """Return one image of ``tune --json``; ``best`` and ``default`` may be ``None``."""
     found = summarise(study)
     explained = ExplainedClass.of(study.user_attrs)
     reference = study.user_attrs.get("reference")
-    common: dict[str, Any] = {
+    document: dict[str, Any] = {
+        "trials": found.trials if found else 0,
+        "pruned": found.pruned if found else 0,
+        "best": found.best if found else None,
+        "default": found.default if found and found.compared else None,
         "reliability": reliability_of(reference),
         "coverage": stored_coverage(reference),
         "class": None if explained is None else explained.to_json(),
         "runtime_doubt": runtime_doubt(study.user_attrs.get("runtime_model")),
     }
-    if found is None:
-        return {"trials": 0, "pruned": 0, "best": None, "default": None, **common}
-    document = {
-        "trials": found.trials,
-        "pruned": found.pruned,
-        "best": found.best,
-        "default": found.default if found.compared else None,
-        **common,
-    }
-    if found.front is not None:
+    if found and found.front is not None:
         document["front"] = front_document(found.front)
     return document
 
 
 def studies_document(prefix: str, images: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The document of ``tune --json``."""
+    """Return the document of ``tune --json``."""
     return {"study": prefix, "images": images}

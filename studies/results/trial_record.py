@@ -1,4 +1,4 @@
-"""One trial's result, to and from the user attributes it is stored in."""
+"""Convert a trial's result to user attributes of the trial, and back."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ __all__ = ["TrialRecord"]
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What a trial found, as it is stored in the trial's user attributes.
+    """Result of a trial, as stored in its user attributes.
 
     Attributes:
-        iou: mean over seeds, in [0, 1]; ``nan`` where there is no reference.
-        iou_per_seed, seeds: the explainer seeds that were spent, and what each gave.
-        runtime_seconds: what one explanation costs by the runtime model.
-        runtime_ratio: to lime's defaults on the same image.
+        iou: mean over seeds, in [0, 1]; ``nan`` without a reference.
+        iou_per_seed: in the order of ``seeds``.
+        seeds: the explainer seeds that were used.
+        runtime_seconds: of one explanation by the runtime model.
+        runtime_ratio: ``runtime_seconds`` relative to lime's defaults on the same image.
         runtime_parts: seconds of segmentation, perturbation, prediction, fit.
-        superpixels: how many the segmentation gave.
-        answers: classifier answers that were new in this trial, its proposal's probes included.
-        reason: why the trial is worth nothing, or was stopped; empty otherwise.
-        faithful: means over the seeds, where the score is made of them.
+        superpixels: number of superpixels.
+        answers: number of new predictions by the classifier, including those for the proposal.
+        reason: why the trial has no score, or was pruned; empty otherwise.
+        faithful: means over the seeds, where the score uses faithfulness.
         extra: further attributes to write.
     """
 
@@ -45,7 +46,7 @@ class TrialRecord:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_attributes(self) -> dict[str, Any]:
-        """Plain JSON values by attribute name."""
+        """Return plain JSON values by attribute name."""
         attributes: dict[str, Any] = {
             "iou": None if math.isnan(self.iou) else float(self.iou),
             "iou_per_seed": [round(float(v), 6) for v in self.iou_per_seed],
@@ -65,7 +66,7 @@ class TrialRecord:
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> TrialRecord | None:
-        """The inverse; ``None`` when the trial has no result."""
+        """Read a result from user attributes; ``None`` when the trial has none."""
         if "iou" not in attributes or "lime_parameters" not in attributes:
             return None
         faithful = attributes.get("faithful")
@@ -85,13 +86,13 @@ class TrialRecord:
 
     @property
     def iou_std(self) -> float:
-        """Standard deviation over seeds (population), 0 for one seed."""
+        """Population standard deviation over seeds; 0 for one seed."""
         values = list(self.iou_per_seed)
         mean = sum(values) / len(values) if values else 0.0
         return (sum((v - mean) ** 2 for v in values) / len(values)) ** 0.5 if values else 0.0
 
     def summary(self, number: int, score: float) -> dict[str, Any]:
-        """The shape of ``tune --json``: number, score, iou, iou_std, runtime, parameters."""
+        """Return the trial as ``tune --json`` shows it."""
         faithful = {} if self.faithful is None else {"faithful": self.faithful.to_json()}
         return {
             "number": number,

@@ -1,7 +1,7 @@
-"""The database that studies live in: by URL, and only when it is ours to use.
+"""Open, check and read the database of studies, which a URL names.
 
-:class:`studies.storage.reconnecting.ReconnectingStorage` and what goes with it is imported from
-there: it needs Optuna, which takes a third of a second that ``status`` can do without.
+:mod:`studies.storage.reconnecting` is not imported here, as it needs Optuna, whose import takes a
+third of a second: too long for ``status``.
 """
 
 from __future__ import annotations
@@ -32,31 +32,19 @@ if TYPE_CHECKING:
     from studies.storage.reconnecting import ReconnectingStorage
 
 __all__ = [
-    "DEFAULT_STORAGE",
-    "absolute_url",
-    "artifact_folder",
-    "check_storage",
-    "connected",
-    "database_reason",
-    "describe",
-    "errors_told",
-    "grace_seconds",
-    "heartbeat_seconds",
-    "holds_studies",
-    "is_away",
-    "open_storage",
-    "parse_url",
-    "sqlite_path",
-    "this_host",
-    "this_worker",
-    "trouble_of",
+    "DEFAULT_STORAGE", "absolute_url", "artifact_folder", "check_storage", "connected",
+    "database_reason", "describe", "errors_told", "grace_seconds", "heartbeat_seconds",
+    "holds_studies", "is_away", "open_storage", "parse_url", "sqlite_path",
+    "this_host", "this_worker", "trouble_of",
 ]  # fmt: skip
 
 
 def open_storage(url: str, *, write: bool = True) -> ReconnectingStorage:
-    """Open a storage whose trials give signs of life.
+    """Open a storage whose running trials send heartbeats.
 
-    SQLite is put into WAL mode so that readers do not block the writer.
+    Args:
+        write: ``False`` for a storage that must exist; otherwise SQLite is put into WAL mode, in
+            which readers do not block the writer.
 
     For example::
 
@@ -64,11 +52,9 @@ def open_storage(url: str, *, write: bool = True) -> ReconnectingStorage:
             study = optuna.create_study(storage=storage, study_name="mine")
             study.optimize(objective, n_trials=20)
 
-    Args:
-        write: whether it will be written; otherwise one that does not exist is refused.
-
     Raises:
-        StorageError, InvalidInput: see :func:`check_storage`; the schema is another version's.
+        InvalidInput: the URL is wrong.
+        StorageError: see :func:`check_storage`; or another version of Optuna made the schema.
     """
     check_storage(url, write=write)
     from studies.storage.reconnecting import ReconnectingStorage

@@ -1,7 +1,7 @@
-"""Pictures of studies and trials: Optuna's artifacts, where everybody who has the storage has them.
+"""Stores of Optuna's artifacts: pictures of studies and trials.
 
-Beside an SQLite file they lie in a folder. On a database server they lie in a table of ours, so
-that a worker's picture is seen in a dashboard on another machine.
+For an SQLite file they are files in a folder beside it. For a database server they are rows of a
+table of ours, so that a dashboard on another machine shows a worker's pictures.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ __all__ = ["ArtifactFolder", "ArtifactTable", "Artifacts", "add_picture", "artif
 
 
 class Artifacts(Protocol):
-    """Optuna's artifact store, and whether it has something; all by an artifact's id."""
+    """Optuna's protocol for artifact stores, and ``in``."""
 
     def __contains__(self, artifact_id: str) -> bool: ...
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """What was kept.
+        """Open an artifact for reading.
 
         Raises:
-            ArtifactNotFound: nothing of that id.
+            ArtifactNotFound: there is no artifact with that id.
         """
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Keep something whole, or not at all; what had that id is replaced."""
+        """Store an artifact completely or not at all; one with the same id is replaced."""
 
     def remove(self, artifact_id: str) -> None:
-        """Forget something. What is gone already must not keep anybody from deleting a study."""
+        """Remove an artifact. A missing one is no error, as a study must still be deletable."""
 
 
 def artifact_store(url: str) -> Artifacts:
-    """Where the artifacts of a storage are; nothing is made or opened before it is needed."""
+    """Return the artifact store of a storage; it creates and opens nothing yet."""
     return ArtifactTable(url) if sqlite_path(url) is None else ArtifactFolder(artifact_folder(url))
 
 
 class ArtifactFolder(FileSystemArtifactStore):
-    """A folder that is made when something is first written."""
+    """:class:`Artifacts` as files of a folder, which is made at the first write."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -62,9 +62,8 @@ class ArtifactFolder(FileSystemArtifactStore):
         return self._get_filepath(artifact_id).is_file()
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Under its name there is never half of a file."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Always the same name, so that what an interrupted call left is written over.
+        # Always the same name, so that the part that an interrupted call left is overwritten.
         part = f".{artifact_id}.part"
         try:
             super().write(part, content_body)
@@ -74,16 +73,14 @@ class ArtifactFolder(FileSystemArtifactStore):
             raise
 
     def remove(self, artifact_id: str) -> None:
-        """See :class:`Artifacts`."""
         with contextlib.suppress(ArtifactNotFound):
             super().remove(artifact_id)
 
 
 class ArtifactTable:
-    """The table ``lime_tuner_artifacts`` of a database server.
+    """:class:`Artifacts` as rows of the table ``lime_tuner_artifacts`` of a database server.
 
-    Raises:
-        StorageError: in every method, when the database cannot be used.
+    Every method raises ``StorageError`` when the database cannot be used.
     """
 
     def __init__(self, url: str) -> None:
@@ -93,14 +90,12 @@ class ArtifactTable:
         return self._read(ARTIFACTS.c.artifact_id, artifact_id) is not None
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """See :class:`Artifacts`."""
         body = self._read(ARTIFACTS.c.body, artifact_id)
         if body is None:
             raise ArtifactNotFound(f"no artifact has the id {artifact_id}")
         return io.BytesIO(body)
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """See :class:`Artifacts`."""
         body = content_body.read()
         with records(self._url) as engine, engine.begin() as connection:
             connection.execute(_of(artifact_id, sqlalchemy.delete(ARTIFACTS)))
@@ -109,12 +104,11 @@ class ArtifactTable:
             )
 
     def remove(self, artifact_id: str) -> None:
-        """See :class:`Artifacts`."""
         with records(self._url) as engine, engine.begin() as connection:
             connection.execute(_of(artifact_id, sqlalchemy.delete(ARTIFACTS)))
 
     def _read(self, column: sqlalchemy.Column[Any], name: str) -> Any:
-        # Looking makes no tables: a dry run looks, too.
+        # Not by ``records``, which would create our tables: a dry run reads, too.
         query = sqlalchemy.select(column).where(ARTIFACTS.c.artifact_id == name)
         with connected(self._url) as connection:
             if not sqlalchemy.inspect(connection).has_table(ARTIFACTS.name):
@@ -132,7 +126,7 @@ def add_picture(
     name: str,
     picture: NDArray[np.uint8],
 ) -> str:
-    """Keep an (H, W, 3) uint8 picture as ``NAME.png`` of a study, or of a trial that still runs.
+    """Store an (H, W, 3) uint8 picture as ``NAME.png`` of a study or of a running trial.
 
     Returns:
         The artifact's id.
@@ -141,8 +135,8 @@ def add_picture(
         OSError, StorageError: it cannot be written.
         optuna.exceptions.UpdateFinishedTrialError: the trial is finished.
     """
-    # Optuna names a file in the storage before it writes it. Drawn beside its place, a picture
-    # that does not fit on the disk is noticed before.
+    # Optuna records a file in the database before it writes it. A temporary file on the same disk
+    # fails earlier when that disk is full.
     beside = store.folder if isinstance(store, ArtifactFolder) else None
     if beside is not None:
         beside.mkdir(parents=True, exist_ok=True)

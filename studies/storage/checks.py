@@ -1,4 +1,4 @@
-"""Whether a database may be used: it exists, is ours, and can be written."""
+"""Check that a database exists, is ours, and can be written."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ _OUR_TABLES = "lime_tuner_"
 
 
 def check_storage(url: str, *, write: bool) -> None:
-    """Look before anything is created: does it exist, is it ours, can it be written?
+    """Check a storage without creating anything.
+
+    Args:
+        write: whether it will be written; then it need not exist yet.
 
     Raises:
-        StorageError: the file or its folder is missing or read-only, or the database belongs to
-            another program; SQLite is to be written on a network file system, or while another
+        StorageError: the file or its folder is missing or read-only; the database belongs to
+            another program; an SQLite file to be written is on a network file system, or another
             host writes it.
     """
     path = sqlite_path(url)
@@ -43,7 +46,7 @@ def check_storage(url: str, *, write: bool) -> None:
                 check_one_host(path, engine if tables >= _OPTUNA_TABLES else None)
         finally:
             engine.dispose()
-    # What a grading server and submissions leave may be there before the first study is.
+    # A grading server and submissions write tables of ours before there is any study.
     others = {name for name in tables if not name.startswith(_OUR_TABLES)}
     if others and not others >= _OPTUNA_TABLES:
         raise StorageError(
@@ -56,7 +59,7 @@ def check_storage(url: str, *, write: bool) -> None:
 
 
 def holds_studies(url: str) -> bool:
-    """Whether there is anything to read: the database exists and has Optuna's tables.
+    """Whether the database exists and has Optuna's tables.
 
     Raises:
         StorageError: it cannot be read.

@@ -1,4 +1,4 @@
-"""What databases, SQLAlchemy and Optuna raise, as one line that says what to do."""
+"""Turn errors of databases, SQLAlchemy and Optuna into one line that says what to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from studies.storage.urls import describe, parse_url, sqlite_path
 __all__ = ["connected", "database_reason", "errors_told", "is_away", "trouble_of"]
 
 _DAMAGED = "the file is damaged: put back a copy of it, or save what is left with sqlite3 .recover"
-# By what SQLite says, in part.
+# Remedies, by a part of the database's message.
 _ADVICE = {
     "malformed": _DAMAGED,
     "could not decode": _DAMAGED,
@@ -27,8 +27,8 @@ _ADVICE = {
     "can't load plugin": "begin the URL with sqlite:///, postgresql+psycopg:// or mysql+pymysql://",
 }
 _CHECK_THE_URL = "check the URL given with --storage or LIME_TUNER_STORAGE"
-_BROKEN_BEFORE = "8s2b"  # SQLAlchemy's code
-# By the database's name: our extra that installs a driver, and how URLs for it begin.
+_BROKEN_BEFORE = "8s2b"  # SQLAlchemy's code for a connection that broke in a transaction
+# By database: our extra that installs a driver, and the scheme of URLs for it.
 _DRIVERS = {
     "postgresql": ("postgresql", "postgresql+psycopg"),
     "mysql": ("mysql", "mysql+pymysql"),
@@ -37,14 +37,14 @@ _DRIVERS = {
 
 
 def database_reason(error: BaseException) -> str:
-    """What the database itself says, in one line; SQLAlchemy wraps it in several."""
+    """Return the first line of the database's own message, without passwords."""
     database = _database_error(error)
     cause = getattr(database, "orig", None) or database
     return without_passwords((str(cause).strip().splitlines() or [type(cause).__name__])[0])
 
 
 def _database_error(error: BaseException) -> BaseException:
-    """What SQLAlchemy has raised, which Optuna wraps; the error itself where it was not that."""
+    """Return the SQLAlchemy error that caused an error, or the error itself if none did."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, sqlalchemy.exc.SQLAlchemyError):
@@ -54,13 +54,13 @@ def _database_error(error: BaseException) -> BaseException:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether a server that may come back is why something failed.
+    """Whether an error means that a database server is unreachable and may come back.
 
-    A file is there or is not: SQLite waits by itself for others to let go of it.
+    It is ``False`` for SQLite, which itself waits for locks.
     """
     error = _database_error(error)
     if isinstance(error, sqlalchemy.exc.PendingRollbackError):
-        # Something else was asked after a connection had broken; a failed flush has another code.
+        # Raised by calls after a connection broke; after a failed flush the code is another one.
         return error.code == _BROKEN_BEFORE
     if not isinstance(error, sqlalchemy.exc.DBAPIError):
         return isinstance(error, sqlalchemy.exc.TimeoutError)
@@ -72,10 +72,10 @@ def is_away(error: BaseException) -> bool:
 
 @contextmanager
 def errors_told(url: str) -> Iterator[None]:
-    """Turn the database's errors into one line.
+    """Replace the database's errors by one line.
 
     Raises:
-        StorageError: in place of any error of the database, or a missing driver.
+        StorageError: in place of any error of the database, or of a missing driver.
     """
     try:
         yield
@@ -90,7 +90,7 @@ def errors_told(url: str) -> Iterator[None]:
 
 @contextmanager
 def connected(url: str) -> Iterator[sqlalchemy.Connection]:
-    """A connection for reading; its errors in one line.
+    """Connect for reading.
 
     Raises:
         StorageError: the database cannot be read.
@@ -102,10 +102,10 @@ def connected(url: str) -> Iterator[sqlalchemy.Connection]:
 
 
 def trouble_of(error: BaseException, url: str) -> StorageError | None:
-    """The one line for what a database, SQLAlchemy or Optuna on top of it has raised.
+    """Return an error with one line in place of one that the database caused.
 
     Returns:
-        ``None`` where an error is none of theirs.
+        ``None`` if no error of SQLAlchemy caused it.
     """
     database = _database_error(error)
     if not isinstance(database, sqlalchemy.exc.SQLAlchemyError):

@@ -1,4 +1,4 @@
-"""How often whoever works says that it is alive, and how long it may say nothing."""
+"""The interval of heartbeats, and how long a worker may be silent before it counts as dead."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _USUAL, _MOST = 5, 600
 def heartbeat_seconds() -> int:
     """Seconds between two heartbeats of a trial, and of a service's job that is prepared.
 
-    Everybody who works on a database must have the same, or finds others dead that are alive.
+    All workers on a database must use the same, or they take running trials for dead.
 
     Raises:
-        InvalidInput: the environment variable is no whole number of seconds.
+        InvalidInput: the environment variable is not a whole number of seconds from 1 to 600.
     """
     text = os.environ.get(VARIABLE) or str(_USUAL)
     seconds = int(text) if text.isascii() and text.isdigit() else 0

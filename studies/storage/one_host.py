@@ -1,7 +1,7 @@
-"""An SQLite file is written by processes of one host, and lies on a disk of its own.
+"""Check that only processes of one host write an SQLite file, on a local disk.
 
-SQLite's locks and its shared memory do not reach across a network: two hosts would damage the file
-sooner or later, in silence.
+SQLite's locks and shared memory do not work across a network: two hosts would sooner or later
+damage the file unnoticed.
 """
 
 from __future__ import annotations
@@ -33,23 +33,22 @@ _REMEDY = (
 
 
 def this_host() -> str:
-    """This machine's name."""
     return socket.gethostname()
 
 
 def this_worker() -> str:
-    """This process as ``HOST:PID``, the value of a trial's attribute ``worker``."""
+    """Return this process as ``HOST:PID``, the value of a trial's attribute ``worker``."""
     return f"{this_host()}:{os.getpid()}"
 
 
 def check_one_host(path: Path, engine: sqlalchemy.Engine | None) -> None:
-    """Refuse to write an SQLite file that others may be writing from elsewhere.
+    """Refuse to write an SQLite file that other hosts may be writing.
 
     Args:
         engine: for the file; ``None`` while it has no studies.
 
     Raises:
-        StorageError: says what to do instead.
+        StorageError: the file is on a network file system, or a worker of another host is running.
     """
     mount = _mount_of(path.resolve(), psutil.disk_partitions(all=True))
     if mount is not None and mount.fstype in _NETWORK:
@@ -72,12 +71,11 @@ def check_one_host(path: Path, engine: sqlalchemy.Engine | None) -> None:
 
 
 def _mount_of(path: Path, mounts: Iterable[Any]) -> Any:
-    """The mount that a file lies on, or will lie on.
+    """Return the mount that a file is on, or will be on; ``None`` if there is none.
 
     Args:
         path: absolute, without links.
-        mounts: in the order in which they were mounted; of two on one folder, the later one hides
-            the other.
+        mounts: in the order in which they were mounted, as the later of two on one folder counts.
     """
     over = [each for each in mounts if Path(each.mountpoint) in (path, *path.parents)]
     return max(enumerate(over), key=lambda each: (len(Path(each[1].mountpoint).parts), each[0]),

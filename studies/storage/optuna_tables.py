@@ -1,8 +1,8 @@
-"""Optuna's tables, as far as they are read and written by SQL here.
+"""Optuna's tables, as far as we read and write them by SQL.
 
-Optuna's own calls load all trials of a study, and make a study and its attributes one after the
-other. Everything else goes through Optuna. The columns are those of its schema since 3.2; that the
-installed version has them is tested.
+Optuna's own calls load all trials of a study, and create a study and its attributes one after the
+other. Everything else goes through Optuna. The columns are those of its schema since 3.2; a test
+checks that the installed version has them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 TABLES = sqlalchemy.MetaData()
-# Of PostgreSQL's own types for them, by the names that Optuna's classes give them.
+# PostgreSQL has types with these names, which Optuna creates.
 _STATE = Enum("RUNNING", "WAITING", "COMPLETE", "PRUNED", "FAIL", name="trialstate")
 _DIRECTION = Enum("NOT_SET", "MINIMIZE", "MAXIMIZE", name="studydirection")
 
@@ -62,19 +62,18 @@ TRIAL_ATTRIBUTES = _attributes("trial_user_attributes", "trial_id")
 TRIAL_SYSTEM_ATTRIBUTES = _attributes("trial_system_attributes", "trial_id")
 
 
-def attribute_of(attributes: Any, key: str) -> Any:
-    """The condition of a join of ``TRIALS`` with an attribute of theirs."""
+def attribute_of(attributes: sqlalchemy.FromClause, key: str) -> sqlalchemy.ColumnElement[bool]:
+    """Return the condition that joins ``TRIALS`` with one of their attributes."""
     return sqlalchemy.and_(attributes.c.trial_id == TRIALS.c.trial_id, attributes.c.key == key)
 
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """A trial that somebody has begun.
+    """A trial in the state ``RUNNING``.
 
     Attributes:
-        worker: ``HOST:PID``; ``None`` where it was not said yet.
-        heard: seconds since its last sign of life, by the database's clock; ``None`` before the
-            first.
+        worker: ``HOST:PID``; ``None`` where it is not stored yet.
+        heard: seconds since its last heartbeat, by the database's clock; ``None`` before the first.
     """
 
     study: str
@@ -85,12 +84,12 @@ class RunningTrial:
 
     @property
     def silent(self) -> bool:
-        """Whether its worker seems to be dead."""
+        """Whether it had no heartbeat for so long that its worker counts as dead."""
         return self.heard is None or self.heard > grace_seconds()
 
 
 def running_trials(connection: Connection) -> list[RunningTrial]:
-    """All trials of a storage that are being run, in the order in which they were made."""
+    """Return all running trials of a storage, oldest first."""
     now = _plain(connection.execute(sqlalchemy.select(sqlalchemy.func.now())).scalar_one())
     rows = connection.execute(
         sqlalchemy.select(
@@ -115,24 +114,24 @@ def running_trials(connection: Connection) -> list[RunningTrial]:
 
 
 def _plain(moment: datetime) -> datetime:
-    """Without a time zone: PostgreSQL's clock has one, the column has none."""
+    """Drop the time zone, which PostgreSQL's clock has and the column has not."""
     return moment.replace(tzinfo=None)
 
 
 def add_study(
     engine: sqlalchemy.Engine, name: str, directions: Sequence[str], attributes: Mapping[str, Any]
 ) -> bool:
-    """Make a study with its user attributes, all in one transaction.
+    """Create a study with its user attributes in one transaction.
 
-    Optuna makes a study and then one attribute after the other. Somebody else who opens it in
-    between cannot tell what it is made from, and of two who write the same attribute the last one
-    wins. Here the database decides who came first.
+    Optuna creates a study and then one attribute after the other. Another process that opens it in
+    between sees an incomplete study, and of two processes that write an attribute the last wins.
+    Here the database lets only the first one succeed.
 
     Args:
         directions: ``MINIMIZE`` or ``MAXIMIZE``, by objective.
 
     Returns:
-        Whether it was made; ``False`` where there is one of that name.
+        Whether it was created; ``False`` where there is a study of that name.
     """
     try:
         with engine.begin() as connection:
@@ -150,13 +149,11 @@ def add_study(
     return True
 
 
-def add_attributes(
-    engine: sqlalchemy.Engine, study_id: int, attributes: Mapping[str, Any]
-) -> bool:
-    """Give a study user attributes that it does not have.
+def add_attributes(engine: sqlalchemy.Engine, study_id: int, attributes: Mapping[str, Any]) -> bool:
+    """Add new user attributes to a study.
 
     Returns:
-        Whether all were written; ``False`` where it has one of them, and then none was.
+        Whether they were written; ``False``, and none is written, where it already has one of them.
     """
     try:
         with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Optuna's database storage, for servers that are restarted and workers that are killed."""
+"""Optuna's database storage, made robust against restarts of the server and deaths of workers."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ UNREACHABLE = (
     optuna.exceptions.StorageInternalError, sqlalchemy.exc.DBAPIError,
     sqlalchemy.exc.TimeoutError, StorageAway,
 )  # fmt: skip
-"""What a call of a storage raises while its database is away."""
+"""What a call of a storage may raise while its database is unreachable."""
 
 _SQLITE_BUSY_SECONDS = 60
 _MOST_RETRIES = 3  # of a trial whose workers die, one after the other
-_FIXED = "fixed_params"  # Optuna's, too: what an enqueued trial shall try
+_FIXED = "fixed_params"  # Optuna's system attribute with the parameters of an enqueued trial
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0  # seconds
 _PATIENCE_SECONDS = 900.0  # that a call waits for a server
 _logger = logging.getLogger(__name__)
@@ -51,10 +51,10 @@ _T = TypeVar("_T")
 def _waiting(
     method: Callable[Concatenate[BaseStorage, _P], _T],
 ) -> Callable[Concatenate[ReconnectingStorage, _P], _T]:
-    """The wrapped storage's method, asked again while the database is away.
+    """Wrap a method of the storage so that it is called again while the database is unreachable.
 
-    Only for what may be done twice: whether a call before a connection broke was carried out is
-    not known.
+    The method must be idempotent: it is unknown whether a call had its effect before the connection
+    broke.
     """
     name = method.__name__
 
@@ -65,14 +65,13 @@ def _waiting(
 
         return self._until_back(ask)
 
-    # Not what marks the method as abstract.
+    # Without __dict__, which marks the method as abstract.
     functools.update_wrapper(patient, method, updated=())
     return patient
 
 
 class _SqliteConnection(sqlite3.Connection):
-    """Waits for the disk at checkpoints only: in WAL mode a crash of the machine may lose the last
-    transactions, and nothing else."""
+    """Syncs at checkpoints only: in WAL mode a crash may lose the last transactions, no more."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -80,12 +79,12 @@ class _SqliteConnection(sqlite3.Connection):
 
 
 class ReconnectingStorage(BaseStorage):
-    """Wraps Optuna's storage: waits for a server that is away, and knows which trials are alive.
+    """Wraps Optuna's storage: waits for an unreachable server, and sends heartbeats.
 
-    Optuna's own storage raises in the middle of a trial, which is then lost with all that it
-    found. Its heartbeats begin when a sampler has proposed something, and a trial without any
-    counts as alive for ever. Here they go from a trial's begin to its end, or until the storage is
-    closed, in the same table; :func:`fail_stale_trials` is called before a trial is begun.
+    Optuna's own storage raises in the middle of a trial, whose results are then lost. It begins
+    heartbeats after a sampler's first proposal, and a trial without any counts as alive for ever.
+    Here they are sent from a trial's start to its end, or until the storage is closed, into the
+    same table; :func:`fail_stale_trials` is called before a trial is begun.
 
     Persistence: what a call has written is in the database when it returns, also when the process
     is killed; only a crash of the machine may lose an SQLite file's last transactions. A call whose
@@ -95,10 +94,8 @@ class ReconnectingStorage(BaseStorage):
     Args:
         url: of the database.
         wal: put an SQLite file into WAL mode.
-        heartbeat, grace: seconds between signs of life, and without one until a trial is dead.
-
-    Attributes:
-        engine: SQLAlchemy's, for the same database.
+        heartbeat: seconds between two heartbeats.
+        grace: seconds without a heartbeat after which a trial counts as dead.
     """
 
     def __init__(
@@ -109,7 +106,7 @@ class ReconnectingStorage(BaseStorage):
         heartbeat: float | None = None,
         grace: float | None = None,
     ) -> None:
-        # What the environment says wrong is refused before a database is made.
+        # A wrong environment variable is refused here, before a database is created.
         self._heartbeat = heartbeat_seconds() if heartbeat is None else heartbeat
         self._grace = grace_seconds() if grace is None else grace
         is_sqlite = sqlite_path(url) is not None
@@ -118,10 +115,10 @@ class ReconnectingStorage(BaseStorage):
             arguments = {"timeout": _SQLITE_BUSY_SECONDS, "factory": _SqliteConnection}
             options = {"connect_args": arguments}
         self._database = optuna.storages.RDBStorage(url, engine_kwargs=options)
-        # With the cache that Optuna itself puts before a database.
+        # Adds Optuna's own cache of finished trials.
         self._storage = optuna.storages.get_storage(self._database)
         self._beating: dict[int, _Heartbeat] = {}
-        self._cut_off: float | None = None  # when this process last found the database away
+        self._cut_off: float | None = None  # when the database was last unreachable
         if is_sqlite and wal:
             with self.engine.connect() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
@@ -131,14 +128,14 @@ class ReconnectingStorage(BaseStorage):
 
     @property
     def engine(self) -> sqlalchemy.Engine:
-        """The engine of the wrapped storage."""
+        """SQLAlchemy's engine of the wrapped storage."""
         return self._database.engine
 
     def close(self) -> None:
-        """Let go of the database, and of the trials that are running here.
+        """Close all connections, and stop the heartbeats of this process.
 
-        Optuna leaves that to the garbage collector, but a server has a hundred connections or so
-        for everybody.
+        Optuna leaves that to the garbage collector, but a server has only about a hundred
+        connections for all clients.
         """
         for trial_id in list(self._beating):
             self._end_heartbeat(trial_id)
@@ -164,7 +161,7 @@ class ReconnectingStorage(BaseStorage):
                 if is_away(error):
                     self._cut_off = time.monotonic()
                 else:
-                    final = error  # no waiting helps
+                    final = error  # waiting does not help
                 raise
 
         return until_reachable(tried, stop=stop, told=_logger.warning)
@@ -206,8 +203,10 @@ class ReconnectingStorage(BaseStorage):
         )
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """As Optuna's; if the insert is repeated, the first row gets no heartbeat and is failed as
-        stale."""
+        """Create a trial as Optuna does, and start its heartbeat.
+
+        If the insert is repeated, the first row gets no heartbeat and is failed as stale.
+        """
         trial_id = self._until_back(
             lambda: self._storage.create_new_trial(study_id, template_trial)
         )
@@ -218,7 +217,7 @@ class ReconnectingStorage(BaseStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """As Optuna's; a state that was written before a connection broke counts as written."""
+        """Set a state as Optuna does; one that was written before the connection broke counts."""
         attempts = 0
 
         def attempt() -> bool:
@@ -241,7 +240,7 @@ class ReconnectingStorage(BaseStorage):
         return done
 
     def _begin_heartbeat(self, trial_id: int) -> None:
-        # A thread runs one trial at a time: what it left without an end was given up.
+        # A thread runs one trial at a time, so an earlier one without an end was abandoned.
         for other, earlier in list(self._beating.items()):
             if earlier.owner == threading.get_ident():
                 self._end_heartbeat(other)
@@ -253,24 +252,24 @@ class ReconnectingStorage(BaseStorage):
             found.end()
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """Write a sign of life of a trial; one that cannot be written is left out."""
+        """Write a heartbeat; a failure is only logged."""
         try:
             self._database.record_heartbeat(trial_id)
         except UNREACHABLE as error:
             self._cut_off = time.monotonic()
-            # A full disk is told by whoever writes next.
+            # A full disk is reported by the next write, so it needs no warning here.
             level = logging.INFO if is_full(error) else logging.WARNING
             _logger.log(level, "a heartbeat could not be written: %s", unreachable_reason(error))
 
     def fail_stale_trials(self, study_name: str) -> None:
-        """Fail a study's trials whose workers are dead, and enqueue what they were at."""
+        """Fail a study's trials whose workers are dead, and enqueue them again."""
         if self._cut_off is not None and time.monotonic() - self._cut_off < self._grace:
-            return  # who was cut off, too, has not heard the others
+            return  # other workers may not have reached the database either
         for trial in self._until_back(self._running_trials):
             if trial.study != study_name or trial.trial_id in self._beating:
                 continue
             if trial.heard is None:
-                # On behalf of its worker: it is dead when nobody goes on with it.
+                # Its first heartbeat, so that it counts as dead if its worker sends no other.
                 self.record_heartbeat(trial.trial_id)
             elif trial.heard > self._grace:
                 self._fail(trial)
@@ -286,14 +285,14 @@ class ReconnectingStorage(BaseStorage):
             self.set_trial_user_attr(stale.trial_id, FAILURE, reason)
             self.set_trial_state_values(stale.trial_id, TrialState.FAIL)
         except optuna.exceptions.UpdateFinishedTrialError:
-            return  # somebody else just did it
+            return  # another process has just failed it
         again = _again(self.get_trial(stale.trial_id))
         if again is not None:
             self.create_new_trial(self.get_study_id_from_name(stale.study), again)
 
 
 class _Heartbeat:
-    """Signs of life of a trial that the thread which makes this one runs, until it ends."""
+    """A thread that sends heartbeats of a trial, which the creating thread runs."""
 
     def __init__(self, storage: ReconnectingStorage, trial_id: int, pause: float) -> None:
         self.owner = threading.get_ident()
@@ -309,20 +308,20 @@ class _Heartbeat:
         self._thread.start()
 
     def end(self) -> None:
-        """Wait for the last one, if it is being written."""
+        """Stop, after a heartbeat that is being written."""
         self._over.set()
         self._thread.join()
 
 
 def _again(trial: FrozenTrial) -> FrozenTrial | None:
-    """What a dead worker has left, to be tried by whoever is next.
+    """Return a waiting copy of a dead worker's trial, without its results.
 
-    What it had found so far is left behind; a trial that dies every time is given up.
+    It is ``None`` after too many repetitions, or if the trial had no parameters yet.
     """
     history = [*trial.system_attrs.get(RETRIES, []), trial.number]
     is_defaults = trial.user_attrs.get("origin") == DEFAULTS_ORIGIN
     fixed = {key: value for key, value in trial.system_attrs.items() if key == _FIXED}
-    # One that died before it was known what it tries is not missed.
+    # A trial that had no parameters yet need not be repeated.
     known = trial.params or fixed.get(_FIXED) or is_defaults
     if len(history) > _MOST_RETRIES or not known:
         return None
@@ -337,8 +336,8 @@ def _again(trial: FrozenTrial) -> FrozenTrial | None:
 
 
 def fail_stale_trials(study: optuna.Study) -> None:
-    """:meth:`ReconnectingStorage.fail_stale_trials` of a study; nothing with other storages."""
-    storage = study._storage  # Optuna has no public name for it
+    """Call :meth:`ReconnectingStorage.fail_stale_trials`; do nothing with other storages."""
+    storage = study._storage  # Optuna has no public attribute for it
     if isinstance(storage, ReconnectingStorage):
         storage.fail_stale_trials(study.study_name)
 
@@ -350,10 +349,10 @@ def until_reachable(
     told: Callable[[str], None] = lambda line: None,
     pause: Callable[[float], object] = time.sleep,
 ) -> _T:
-    """Ask a database until it answers, with growing pauses.
+    """Call a function until its database is reachable, with growing pauses.
 
     Args:
-        stop: asked before every pause; then the last error is raised.
+        stop: called before every pause; if it returns ``True``, the last error is raised.
         told: called once when waiting begins, and once when it is over.
     """
     wait, waited = _FIRST_PAUSE, False
@@ -376,10 +375,10 @@ def until_reachable(
 
 @contextmanager
 def trouble_told(url: str) -> Iterator[None]:
-    """Turn what a storage raises in the middle of the work into one line.
+    """Replace errors of a storage in the middle of the work by one line.
 
     Raises:
-        StorageError: its disk is full, or it is away.
+        StorageError: the database is unreachable, or fails for another reason.
     """
     try:
         yield
@@ -394,5 +393,5 @@ def trouble_told(url: str) -> Iterator[None]:
 
 
 def unreachable_reason(error: BaseException) -> str:
-    """What the database says, behind what Optuna and SQLAlchemy make of it."""
+    """Return the database's own message, in one line of at most 160 characters."""
     return one_line(database_reason(error), 160)

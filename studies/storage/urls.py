@@ -1,4 +1,4 @@
-"""URLs of databases: which there are, how one is shown, and what belongs beside an SQLite file."""
+"""URLs of databases: parsing them, showing them without passwords, and the files they name."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = [
 ]  # fmt: skip
 
 DEFAULT_STORAGE = "sqlite:///lime-tuner.db"
-# What Python's sqlite3 takes from a URL, but for other ways to name the file.
+# Settings that Python's sqlite3 takes from a URL, without those that name the file.
 _SQLITE_SETTINGS = {
     "cached_statements", "check_same_thread", "detect_types", "isolation_level", "timeout",
 }  # fmt: skip
 
 
 def parse_url(url: str) -> URL:
-    """The parsed URL.
+    """Parse and check a database URL.
 
     Raises:
-        InvalidInput: no database URL, SQLite in memory, or a password that is not escaped; says
-            nothing of a password.
+        InvalidInput: not a database URL, SQLite in memory, an unknown setting of SQLite, or an
+            unescaped password. The message shows no password.
     """
     try:
         parsed = make_url(url)
@@ -47,7 +47,7 @@ def parse_url(url: str) -> URL:
                 "file does not take: give sqlite:///FILE.db"
             )
     elif "@" in f"{parsed.host or ''}{parsed.database or ''}":
-        # SQLAlchemy ends the password at the first one, and takes the rest for the host.
+        # SQLAlchemy ends the password at the first @ and takes the rest for the host.
         raise InvalidInput(
             f"storage '{_hidden(url)}' has more than one @: write @ in a password as %40"
         )
@@ -55,7 +55,7 @@ def parse_url(url: str) -> URL:
 
 
 def _hidden(url: str) -> str:
-    """A URL that cannot be trusted to be one, without what may be a password."""
+    """Return a possibly malformed URL without anything that may be a password."""
     scheme, found, rest = url.partition("://")
     if "@" in rest:
         url = f"{scheme}{found}{HIDDEN}@{rest.rpartition('@')[2]}"
@@ -65,13 +65,13 @@ def _hidden(url: str) -> str:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file of an SQLite URL; ``None`` for a server."""
+    """Return the file of an SQLite URL; ``None`` for a server."""
     parsed = parse_url(url)
     return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
 
 def absolute_url(url: str) -> str:
-    """The URL with the whole path of an SQLite file, for processes that work in other folders."""
+    """Return the URL with an absolute path of an SQLite file, for processes in other folders."""
     path = sqlite_path(url)
     if path is None:
         return url
@@ -79,7 +79,7 @@ def absolute_url(url: str) -> str:
 
 
 def describe(url: str) -> str:
-    """The URL without its password, also one in its query."""
+    """Return the URL with ``***`` for passwords, also those in its query."""
     parsed = parse_url(url)
     secret = [name for name in parsed.query if is_secret_name(name)]
     shown = parsed.difference_update_query(secret).render_as_string(hide_password=True)
@@ -88,7 +88,7 @@ def describe(url: str) -> str:
 
 
 def artifact_folder(url: str) -> Path:
-    """Where pictures and files that belong to an SQLite storage are kept: beside its file."""
+    """Return the folder beside an SQLite file that holds its artifacts."""
     path = sqlite_path(url)
     assert path is not None
     return path.with_name(f"{path.stem}-artifacts")

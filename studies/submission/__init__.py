@@ -1,1 +1,1 @@
-"""What is sent to servers of others: submissions, and notifications of a job's end."""
+"""Requests to other servers: submissions to a grading server, and notifications of a job's end."""

@@ -1,7 +1,7 @@
-"""Sending a pickle of LIME parameters to a grading server: ``POST URL/lime``.
+"""Send a pickle of LIME parameters to a grading server: ``POST URL/lime``.
 
 The server evaluates while the connection is open, which can take many minutes. A team's newer
-result replaces its older one there, so nothing is sent twice that may have been received.
+result replaces its older one, so a request that may have been received is not repeated.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["Answer", "check_token", "send", "unencrypted_warning"]
 
 _FILE_NAME = "explain_params.pkl"
 _LONGEST_WAIT = 120.0
-_FAR = 10**9  # seconds
+_FAR = 10**9  # seconds, an upper limit of times that servers name
 _MOST_BYTES = 1_000_000
 _DETAIL = 300
 _ADVICE = {
@@ -54,7 +54,7 @@ _LOOK = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a grading server gave for a submission.
+    """Result of a submission.
 
     Attributes:
         avg_iou: mean over the images, in [0, 1].
@@ -66,10 +66,10 @@ class Answer:
 
 
 def check_token(token: str) -> str:
-    """The token without white space around it.
+    """Return the token without surrounding white space.
 
     Raises:
-        InvalidInput: it cannot be sent as a header. The message does not repeat it.
+        InvalidInput: it cannot be sent as a header. The message does not contain it.
     """
     stripped = token.strip()
     if not stripped:
@@ -83,7 +83,7 @@ def check_token(token: str) -> str:
 
 
 def unencrypted_warning(address: ServerAddress) -> str | None:
-    """What to tell before a token goes there that others on the way can read."""
+    """Return a warning for an address to which the token would travel unencrypted."""
     if address.is_encrypted or address.is_loopback:
         return None
     return f"the token travels unencrypted to {address.base}: use https if the server has it"
@@ -102,19 +102,22 @@ def send(
 ) -> Answer:
     """Send a pickle and wait for its evaluation.
 
-    A server that cannot be reached, or answers that it failed itself (5xx), is asked again after 1,
-    2, 4, ... seconds, or when a 503 says; one that refuses (4xx) or does not answer in time is not.
+    If the server cannot be reached or fails (5xx), the request is repeated after 1, 2, 4, ...
+    seconds, or after the time that a 503 names. It is not repeated if the server refuses it (4xx)
+    or does not answer in time.
 
     Args:
         url: the server's, with or without ``/lime`` at its end.
         data: the pickle.
-        retries: how often it is tried again.
-        pause: waits so many seconds.
-        on_message: is called with one line whenever it will be tried again.
+        connect_seconds: longest time to connect.
+        read_seconds: longest time until the result.
+        retries: number of repetitions.
+        pause: sleeps for so many seconds.
+        on_message: called with one line before every repetition.
 
     Raises:
         InvalidInput: see :func:`check_token` and :func:`studies.submission.requests.parse_address`.
-        SubmissionError: there is no result. The message never has the token in it.
+        SubmissionError: there is no result. The message never contains the token.
     """
     address, token = parse_address(url), check_token(token)
     tries = 0
@@ -145,11 +148,11 @@ def send(
 
 
 def _answer(address: ServerAddress, reply: Reply, token: str) -> Answer:
-    """The result in a reply.
+    """Read the result from a reply.
 
     Raises:
-        RequestFailure: the server has failed.
-        SubmissionError: there is none.
+        RequestFailure: the server failed (5xx).
+        SubmissionError: the reply has no result for another reason.
     """
     said = f"answered {reply.status} ({_detail(reply, token)})"
     wait = _retry_after(reply)
@@ -181,26 +184,26 @@ def _answer(address: ServerAddress, reply: Reply, token: str) -> Answer:
 
 
 def _number(value: Any, highest: float) -> float | None:
-    """A number from 0; ``None`` for anything else, as for true."""
+    """Return a number from 0 to ``highest``; ``None`` for any other value, and for booleans."""
     return float(value) if type(value) in (int, float) and 0 <= value <= highest else None
 
 
 def _detail(reply: Reply, token: str) -> str:
-    """What the server says about its status."""
-    # A problem document, or what other frameworks write.
+    """Return the server's explanation of its status."""
+    # Fields of a problem document, and of other frameworks' errors.
     fields = reply.fields
     values = (fields.get(name) for name in ("title", "detail", "message", "error"))
     said = [value.strip().rstrip(".") for value in values if isinstance(value, str)]
     if any(said):
         return one_line(_masked(": ".join(filter(None, said)), token), _DETAIL)
-    # A page for a browser says no more than the status does.
+    # An HTML page explains no more than the status does.
     page = reply.text.lstrip().startswith("<")
     plain = "" if page else one_line(_masked(reply.text, token))
     return plain or responses.get(reply.status, "no reason given")
 
 
 def _masked(text: str, token: str) -> str:
-    """The text without the token, however the server has written it."""
+    """Replace the token by ``***``, also where it is escaped."""
     forms = {
         token, json.dumps(token)[1:-1], repr(token)[1:-1], html.escape(token), quote(token),
         quote(token, safe=""), quote_plus(token),
@@ -210,9 +213,9 @@ def _masked(text: str, token: str) -> str:
 
 
 def _retry_after(reply: Reply) -> float | None:
-    """Seconds; the header has a number of them, or a date."""
+    """Return the seconds in the header Retry-After, which has a number of them or a date."""
     policy = Retry()
-    policy.retry_after_max = _FAR  # the server's own time is shown, however far away
+    policy.retry_after_max = _FAR  # so that even a far time is shown as the server names it
     try:
         return float(min(_FAR, policy.parse_retry_after(reply.headers["retry-after"])))
     except (KeyError, InvalidHeader, ValueError, OverflowError):

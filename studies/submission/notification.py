@@ -1,4 +1,4 @@
-"""A JSON document sent to an address that somebody gave, when a job ends."""
+"""Post a JSON document to a URL that the user gave, when a job ends."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _MOST_BYTES = 100_000
 
 @dataclass(frozen=True)
 class NotifyAddress(ServerAddress):
-    """Where to post to.
+    """The address of a notification.
 
     Attributes:
-        base: scheme and host, which is all that is ever shown: path and query may be a secret.
-        target: the whole URL without credentials.
+        base: scheme and host. Only these are shown, as path and query may be a secret.
+        target: the complete URL without credentials.
     """
 
     target: str = field(default="", repr=False)
 
     def page(self, name: str) -> str:
-        """The whole URL: there is one page."""
+        """Return ``target`` for any name, as there is only one page."""
         return self.target
 
 
 def parse_notify_address(url: str) -> NotifyAddress:
-    """An address to post to.
+    """Parse the address of a notification.
 
     Raises:
-        InvalidInput: no http or https URL. The message shows its beginning only.
+        InvalidInput: not an http or https URL. The message shows at most scheme and host.
     """
     try:
         parts = urlsplit(url.strip())
@@ -52,17 +52,12 @@ def parse_notify_address(url: str) -> NotifyAddress:
 
 
 def notify(address: NotifyAddress, document: Mapping[str, Any]) -> str:
-    """Post a document; what went wrong in words, empty when nothing did."""
+    """Post a document, and return one line on what went wrong; empty if nothing did."""
     try:
         reply = request(
-            "POST",
-            address,
-            "",
-            document=document,
-            connect_seconds=_CONNECT_SECONDS,
-            read_seconds=_READ_SECONDS,
-            most_bytes=_MOST_BYTES,
-        )
+            "POST", address, "", document=document, connect_seconds=_CONNECT_SECONDS,
+            read_seconds=_READ_SECONDS, most_bytes=_MOST_BYTES,
+        )  # fmt: skip
     except (RequestFailure, InvalidInput) as error:
         return f"{address.base} {error}" if isinstance(error, RequestFailure) else str(error)
     if 300 <= reply.status < 400:

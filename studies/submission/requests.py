@@ -1,8 +1,8 @@
 """A grading server's address, and one request to it.
 
-An address has one spelling, without the credentials in it. No redirect is followed. What fails is
-said in words made here from what the operating system says, never from an exception's own text,
-which may hold headers.
+Addresses are normalised, without credentials. Redirects are not followed. Messages about failures
+are made here from the operating system's reasons, never from an exception's own text, which may
+hold headers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["BOARD", "GRADING", "Reply", "RequestFailure", "ServerAddress", "pars
 GRADING = "lime"
 BOARD = "score_board"
 _PORTS = {"http": 80, "https": 443}
-_LONGEST = 500  # what the table of submissions keeps
+_LONGEST = 500  # characters, the width of the column in the table of submissions
 _BLOCK = 4096
 
 
@@ -39,10 +39,10 @@ class ServerAddress:
     """A grading server.
 
     Attributes:
-        base: the URL below which its pages are: no slash at the end, no credentials. This is what
+        base: the URL of its pages' folder, without a slash at the end and without credentials. It
             is shown, recorded and compared.
-        host: name or number, in lower case.
-        authorization: a header's value, where the URL had credentials; never shown.
+        host: name or IP address, in lower case.
+        authorization: value of the header, where the URL had credentials; never shown.
     """
 
     base: str
@@ -50,12 +50,12 @@ class ServerAddress:
     authorization: str | None = field(default=None, repr=False)
 
     def page(self, name: str) -> str:
-        """The URL of :data:`GRADING` or :data:`BOARD`."""
+        """Return the URL of :data:`GRADING` or :data:`BOARD`."""
         return f"{self.base}/{name}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is this machine, so that nothing travels."""
+        """Whether it is this machine, so that nothing is sent over a network."""
         name = self.host.rstrip(".")
         if name == "localhost" or name.endswith(".localhost"):
             return True
@@ -66,18 +66,18 @@ class ServerAddress:
 
     @property
     def is_encrypted(self) -> bool:
-        """Whether nobody on the way can read what is sent there."""
+        """Whether it is an https URL."""
         return self.base.startswith("https:")
 
 
 def parse_address(url: str) -> ServerAddress:
-    """A server's address, given with or without the name of a page at its end.
+    """Parse a server's address, with or without the name of a page at its end.
 
     Raises:
-        InvalidInput: no http or https URL, or one with a query.
+        InvalidInput: not an http or https URL, or one with a query or fragment.
     """
     text = url.strip()
-    # A message must not repeat credentials, nor what may be a key behind the path.
+    # Messages must show neither credentials nor a query, which may be a key.
     shown = one_line(text.rpartition("@")[2].partition("?")[0].partition("#")[0])
     advice = "give http:// or https://, a host, and a path if it has one"
     wrong = InvalidInput(f"'{shown}' is no address of a grading server: {advice}")
@@ -108,7 +108,7 @@ def parse_address(url: str) -> ServerAddress:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answered.
+    """A server's reply.
 
     Attributes:
         headers: by name in lower case.
@@ -120,12 +120,12 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The body; what is not UTF-8 is replaced."""
+        """The body as text; bytes that are not UTF-8 are replaced."""
         return self.body.decode("utf-8", errors="replace")
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The body's JSON object; empty where it is none."""
+        """The body's JSON object; empty where it is not one."""
         try:
             document = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -133,7 +133,7 @@ class Reply:
         return document if isinstance(document, dict) else {}
 
     def redirection(self, page: str) -> str | None:
-        """Where another page than the one asked is named, without credentials."""
+        """Return the target of a redirection, without credentials; ``None`` if it is none."""
         if not 300 <= self.status < 400 or "location" not in self.headers:
             return None
         try:
@@ -144,12 +144,12 @@ class Reply:
 
 
 class RequestFailure(Exception):
-    """There is no reply, or none but that the server has failed.
+    """There is no reply, or one that says that the server failed.
 
     Attributes:
-        again: asking once more may help, and does no harm.
-        received: the server may have the request, and may be working on it.
-        wait: seconds after which it wants to be asked again, where it says so.
+        again: whether repeating the request may help and is harmless.
+        received: whether the server may have received the request.
+        wait: seconds after which the server asks for a repetition; ``None`` if it does not.
     """
 
     def __init__(
@@ -171,17 +171,18 @@ def request(
     read_seconds: float,
     most_bytes: int,
 ) -> Reply:
-    """Ask for a page of a server.
+    """Send one request.
 
     Args:
         file: name and content, sent as the multipart field ``file``.
         document: sent as JSON.
-        read_seconds: for the answer, from the first byte sent to its last one.
-        most_bytes: of an answer.
+        connect_seconds: longest time to connect.
+        read_seconds: longest time from the start of the request to the end of the reply.
+        most_bytes: longest body of a reply.
 
     Raises:
-        RequestFailure: no answer, or not all of it.
-        InvalidInput: an address that nothing can be sent to.
+        RequestFailure: there is no complete reply.
+        InvalidInput: nothing can be sent to the address.
     """
     sent = dict(headers or {})
     if address.authorization is not None:
@@ -194,8 +195,8 @@ def request(
             headers=sent,
             files=None if file is None else {"file": (*file, "application/octet-stream")},
             json=document,
-            auth=lambda prepared: prepared,  # with none, requests would look into ~/.netrc
-            # No proxy can reach what "this machine" means here.
+            auth=lambda prepared: prepared,  # without any, requests would read ~/.netrc
+            # A proxy could not reach this machine's loopback address.
             proxies={"http": "", "https": ""} if address.is_loopback else None,
             timeout=(connect_seconds, read_seconds),
             allow_redirects=False,
@@ -233,7 +234,7 @@ def _body(response: requests.Response, deadline: float, most_bytes: int) -> byte
                 raise RequestFailure("does not come to an end with its answer", received=True)
     except (RequestFailure, requests.RequestException, urllib3.exceptions.HTTPError) as error:
         if response.status_code >= 300:
-            return b""  # the status says enough
+            return b""  # the status is enough
         if isinstance(error, RequestFailure):
             raise
         raise RequestFailure("broke off in its answer", received=True) from None
@@ -250,8 +251,8 @@ def _failure(error: Exception, soon: bool) -> RequestFailure:
     if any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in causes):
         return RequestFailure(f"cannot be reached ({reason})", again=True)
     if isinstance(error, requests.ConnectionError):
-        # Whether it broke before or after the request was read cannot be told apart. So soon,
-        # nothing has been worked out, and the same file again has the same result.
+        # It is unknown whether the request was read before the connection broke. If it broke soon,
+        # nothing was evaluated yet, and sending the same file again is harmless.
         return RequestFailure(f"broke the connection ({reason})", again=soon, received=True)
     return RequestFailure(f"cannot be asked ({reason})")
 
@@ -269,7 +270,7 @@ def _reason(cause: BaseException) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception and those it was made from, from the outside in."""
+    """Yield an exception and its causes, from the outermost inwards."""
     waiting, seen = [error], set[int]()
     while waiting:
         cause = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""Reading a grading server's score board: anybody's page with a table of teams and their IoU."""
+"""Read a grading server's score board: any HTML page with a table of teams and their IoU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["BoardRow", "fetch_board", "read_board"]
 _MOST_BYTES = 5_000_000
 _WIDEST_CELL = 50
 
-# What a column is called, the surest word first. Asked in this order, so that "submission time" is
-# when, not how long, and "submitted by" is who.
+# Patterns of column titles, the most reliable first. In this order, "submission time" is a date and
+# not a duration, and "submitted by" is a team.
 _TITLES = {
     "team": (r"\bteam", r"\bgroup", r"\bby\b", r"\bname\b", r"\b(user|student|participant)"),
     "submitted": (r"\bsubmitted", r"\bsubmi", r"\b(date|when|timestamp|uploaded|updated?)\b"),
@@ -45,10 +45,10 @@ class BoardRow:
     """A line of a score board.
 
     Attributes:
-        iou: in [0, 1] where the server keeps to it; ``None`` where the page shows no number.
+        iou: in [0, 1], if the server keeps to that; ``None`` where the page shows no number.
         seconds: ``None`` where the page shows no number.
-        submitted: when, as the page writes it.
-        iou_step, seconds_step: what the last digit shown is worth.
+        submitted: date as the page writes it.
+        iou_step, seconds_step: value of one unit in the last digit shown.
     """
 
     team: str
@@ -59,10 +59,10 @@ class BoardRow:
     seconds_step: float = field(default=0.0, repr=False)
 
     def shows(self, iou: float, seconds: float) -> bool:
-        """Whether this is how the page would show such a result."""
+        """Whether a result would be shown as this row, after rounding."""
         pairs = (iou, self.iou, self.iou_step), (seconds, self.seconds, self.seconds_step)
         return all(
-            # Half a step, and what floating point adds to it.
+            # Half a step, and a margin for rounding errors.
             shown is not None and abs(exact - shown) <= 0.5 * step + 1e-12 * max(1.0, abs(shown))
             for exact, shown, step in pairs
         )
@@ -71,14 +71,14 @@ class BoardRow:
 def fetch_board(
     url: str, *, connect_seconds: float = 10, read_seconds: float = 30
 ) -> list[BoardRow]:
-    """The score board of a grading server.
+    """Fetch the score board of a grading server.
 
     Args:
         url: the server's, with or without ``/score_board`` at its end.
 
     Raises:
         InvalidInput: see :func:`studies.submission.requests.parse_address`.
-        SubmissionError: no page, or one without a board.
+        SubmissionError: there is no page, or none with a score board.
     """
     address = parse_address(url)
     page = address.page(BOARD)
@@ -105,15 +105,15 @@ def _decoded(reply: Reply) -> str:
     named = re.search(rb"charset=[\"']?([\w.-]+)", head)
     try:
         return reply.body.decode(named[1].decode() if named else "utf-8", errors="replace")
-    except LookupError:  # a name that is no character set's, or none of text
+    except LookupError:  # the name is not that of a text encoding
         return reply.text
 
 
 def read_board(html: str) -> list[BoardRow]:
-    """The lines of the first table that has a column for teams and one for IoU, in its order.
+    """Return the rows of the first table that has a column for teams and one for IoU.
 
     Raises:
-        SubmissionError: there is none.
+        SubmissionError: there is no such table.
     """
     try:
         tables = _Tables(html).texts()
@@ -135,20 +135,20 @@ def read_board(html: str) -> list[BoardRow]:
 
 
 class _Tables(HTMLParser):
-    """The tables of a page, in the order in which they begin.
+    """Parses the tables of a page, in the order in which they begin.
 
-    Rows and cells that are never closed, as in many hand-written pages, end where the next begins.
+    Unclosed rows and cells, as in many hand-written pages, end where the next one begins.
     """
 
     def __init__(self, page: str) -> None:
         super().__init__()
         self._tables: list[list[list[_Cell]]] = []
-        self._open: list[list[list[_Cell]]] = []  # those that are not closed yet
+        self._open: list[list[list[_Cell]]] = []  # tables that are not closed yet
         self.feed(page)
         self.close()
 
     def texts(self) -> list[list[list[str]]]:
-        """Table → row → cell; one over several columns stands in the first of them."""
+        """Return tables of rows of cells; a cell over several columns is in the first of them."""
         return [
             [
                 [text for cell in row for text in (one_line(cell.text), *[""] * (cell.width - 1))]
@@ -174,20 +174,20 @@ class _Tables(HTMLParser):
             self.handle_data(" ")
 
     def handle_endtag(self, tag: str) -> None:
-        """Go on in the table around one that ends."""
+        """End a table, so that the one around it continues."""
         if tag == "table" and self._open:
             self._open.pop()
 
     def handle_data(self, data: str) -> None:
-        """Add to the newest cell, unless this is a script."""
+        """Add text to the newest cell, except that of a script."""
         if self.cdata_elem is None and self._open and self._open[-1] and self._open[-1][-1]:
             self._open[-1][-1][-1].text += data
 
 
 def _columns(titles: Sequence[str]) -> dict[str, int]:
-    """Where what is: indices of columns by the keys of ``_TITLES``, as far as they are there."""
+    """Return the index of each column that is found, by the keys of ``_TITLES``."""
     found: dict[str, int] = {}
-    # "avgTime", "avg_time" and "Avg. time" are the same.
+    # "avgTime", "avg_time" and "Avg. time" are treated alike.
     plain = [
         " ".join(re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", title))).lower()
         for title in titles
@@ -206,7 +206,7 @@ def _columns(titles: Sequence[str]) -> dict[str, int]:
 
 
 def _row(cells: Sequence[str], columns: dict[str, int], titles: Sequence[str]) -> BoardRow | None:
-    """``None`` for a line that is no team's, such as a note across the table."""
+    """Read a row; ``None`` for one without a team's result, such as a note across the table."""
 
     def text(kind: str) -> str:
         index = columns.get(kind)
@@ -226,18 +226,18 @@ def _row(cells: Sequence[str], columns: dict[str, int], titles: Sequence[str]) -
 
 
 def _number(text: str, units: dict[str, float], unit: str) -> tuple[float | None, float]:
-    """The first number in a text, and what its last digit is worth.
+    """Return the first number in a text, and the value of one unit in its last digit.
 
     Args:
-        units: what one of a unit is, by its name.
-        unit: of a number that has none of its own.
+        units: factors by name of the unit.
+        unit: used for a number without a unit of its own.
     """
     found = _NUMBER.search(text)
     if found is None:
         return None, 0.0
     digits, _, exponent = found[1].lower().partition("e")
     digits = digits.rstrip(".,")
-    # Of two separators the last one is the decimal one; of several alike, none is.
+    # Of two different separators the last is the decimal one; a repeated one is not.
     point = max(",.", key=digits.rfind)
     whole, _, fraction = digits.partition(point) if digits.count(point) == 1 else (digits, "", "")
     power = int(exponent or 0)

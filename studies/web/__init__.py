@@ -1,1 +1,1 @@
-"""What is served over HTTP: the grading server and the service, and what both are made of."""
+"""The HTTP servers: the grading server, the service, and the parts that they share."""

@@ -1,8 +1,8 @@
-"""A listening socket that takes no more connections than the process has file descriptors for.
+"""A listening socket that never runs out of file descriptors.
 
-asyncio answers a lack of descriptors by logging a traceback for each place in the queue, and by
-trying again as often (https://github.com/python/cpython/issues/151615). Here a connection that
-cannot be had is taken off the queue and closed, and that is told now and then.
+When descriptors run out, asyncio logs a traceback for each place in the queue, and retries as often
+(https://github.com/python/cpython/issues/151615). Here a connection that cannot be accepted is
+taken off the queue and closed, with a warning in the log.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from explainers.errors import InvalidInput, LimeTunerError
 __all__ = ["Listener", "bound_socket"]
 
 _AT_A_TIME = 16
-"""Connections above the limit that may be open until the oldest ones are closed for them."""
+"""Connections that may be open above the limit until the oldest ones are closed."""
 _PAUSE_SECONDS = 0.01
 _VANISHED_SECONDS = 60
 _OUT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -30,10 +30,10 @@ _logger = logging.getLogger("lime_tuner.http")
 
 
 class Listener(socket.socket):
-    """Accepts so many connections at a time.
+    """A socket that accepts a limited number of connections at a time.
 
     Attributes:
-        most: connections that whoever serves on it keeps; it must close old ones for new ones.
+        most: connections that the server keeps open; it must close old ones to accept new ones.
     """
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
@@ -43,15 +43,15 @@ class Listener(socket.socket):
         self._reserve: int | None = os.open(os.devnull, os.O_RDONLY)
 
     def close(self) -> None:
-        """Close it, and what is kept for an emergency."""
+        """Close the socket and its reserved descriptor."""
         self._release()
         super().close()
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """A connection that is noticed to be dead when the other side has vanished.
+        """Accept a connection, with timeouts that detect a vanished client.
 
         Raises:
-            BlockingIOError: there is none, or no room for one just now.
+            BlockingIOError: no connection is waiting, or too many are open.
         """
         if self.most is not None:
             taken = sum(each.fileno() != -1 for each in self._accepted)
@@ -69,10 +69,10 @@ class Listener(socket.socket):
         return made, address
 
     def _turn_away(self, error: OSError) -> None:
-        """Take one connection off the queue with the descriptor that is kept for that."""
+        """Take one connection off the queue, by freeing the reserved descriptor, and close it."""
         _logger.warning("a connection is turned away: %s", error.strerror)
         if self._reserve is None:
-            time.sleep(_PAUSE_SECONDS)  # another thread uses it: do not try again at once
+            time.sleep(_PAUSE_SECONDS)  # another thread uses the descriptor: do not retry at once
         self._release()
         with suppress(OSError):
             super().accept()[0].close()
@@ -86,27 +86,25 @@ class Listener(socket.socket):
 
 
 def _notice_the_dead(made: socket.socket) -> None:
-    """Let the system find out when the other machine has vanished without closing."""
-    with suppress(OSError):  # not every system has all of them
+    """Let the system detect when the other machine vanishes without closing the connection."""
+    with suppress(OSError):  # not every system has all options
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, seconds in _OPTIONS:
             if hasattr(socket, name):
                 made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            made.setsockopt(
-                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _VANISHED_SECONDS
-            )
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _VANISHED_SECONDS)
 
 
 def bound_socket(host: str, port: int) -> Listener:
-    """A TCP socket that nobody else can take; who serves on it lets it listen.
+    """Bind a TCP socket, which does not listen yet.
 
     Args:
         port: 0 for a free one.
 
     Raises:
-        InvalidInput: no such port, or a host that has no address here.
-        LimeTunerError: the port is taken, or may not be used.
+        InvalidInput: the port is out of range, or the host has no address.
+        LimeTunerError: the port is taken, or must not be used.
     """
     if not 0 <= port <= 65535:
         raise InvalidInput(f"--port {port}: give 0 to 65535")

@@ -1,7 +1,4 @@
-"""Lines that the parent process writes to this one's standard input, and when it has ended.
-
-Import it before anything heavy, so that the end of the parent is noticed during those imports.
-"""
+"""Read lines that the parent process writes to standard input, and notice when the parent ends."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ __all__ = ["parent_lines"]
 
 
 def parent_lines(when_gone: Callable[[], None]) -> queue.Queue[str]:
-    """The lines of standard input, as they come; listens in a thread.
+    """Return a queue that a thread fills with the lines of standard input.
 
     Args:
-        when_gone: called in that thread when the input ends: it was closed, or its process died.
+        when_gone: called in that thread when the input ends, as the parent closed it or died.
     """
     lines: queue.Queue[str] = queue.Queue()
 

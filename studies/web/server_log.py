@@ -1,4 +1,4 @@
-"""The log of a server, for a person who reads it in a terminal."""
+"""The log of a server, for reading in a terminal."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class _Told:
 
 
 class ServerLog(logging.Handler):
-    """Lines for a person: what strangers send is escaped, and nobody can fill the disk.
+    """Writes escaped lines to stderr, and limits their number so that clients cannot fill the disk.
 
-    A warning of the same kind is written some twenty times a minute, then counted. The kind is the
-    message before its arguments are put in, or ``extra={"kind": ...}``, which other levels may
-    have, too.
+    Warnings of the same kind are written up to twenty times a minute; further ones are counted. The
+    kind is the message without its arguments, or ``extra={"kind": ...}``, which limits records of
+    lower levels, too.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class ServerLog(logging.Handler):
         self._kinds: dict[tuple[str, str], _Told] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write it, unless there were too many."""
+        """Write a record, unless there were too many of its kind."""
         missed = self._missed(record)
         if missed is None:
             return
@@ -49,14 +49,14 @@ class ServerLog(logging.Handler):
             self.handleError(record)
 
     def _missed(self, record: logging.LogRecord) -> int | None:
-        """``None``: too many; otherwise how many were left out before this one."""
+        """Return how many were left out before this record; ``None`` to leave it out, too."""
         kind = getattr(record, "kind", None)
         if kind is None and record.levelno < logging.WARNING:
             return 0
         now, key = time.monotonic(), (record.name, str(kind or record.msg))
         told = self._kinds.get(key)
         if told is None or now - told.since > _WINDOW_SECONDS:
-            if len(self._kinds) > 1000:  # no kind is worth more than the rest of the process
+            if len(self._kinds) > 1000:  # bounds the memory that it takes
                 self._kinds.clear()
             self._kinds[key] = _Told(now, 1)
             return 0 if told is None else max(0, told.count - _A_WINDOW)
@@ -65,11 +65,11 @@ class ServerLog(logging.Handler):
 
 
 def log_to_stderr(form: str = "%(message)s", level: int = logging.INFO) -> None:
-    """Let the process log as a server does."""
+    """Send the log of this process to stderr by :class:`ServerLog`."""
     handler = ServerLog()
     handler.setFormatter(logging.Formatter(form))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in _QUIET:
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It warns of every request that is none.
+    # At the level WARNING it logs every malformed request.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Which team a token belongs to. Only hashes of tokens are kept."""
+"""Teams by their tokens, of which only hashes are kept in memory."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Tokens:
     teams: Mapping[str, str]
 
     def team_of(self, token: str | None) -> str | None:
-        """The team, or ``None`` for a token that nobody has.
+        """Return the team of a token, or ``None``.
 
-        Looked up by hash: how long it takes says nothing about a token that is nearly right.
+        The lookup is by hash, so that its time reveals nothing about similar tokens.
         """
         return None if not token else self.teams.get(_digest(token))
 
@@ -38,11 +38,11 @@ def _digest(token: str) -> str:
 def read_tokens(path: Path) -> Tokens:
     """Read a file of lines ``TEAM TOKEN`` or ``TEAM sha256:HEX``; a team may have several.
 
-    Empty lines and lines that begin with ``#`` are left out.
+    Empty lines and lines that begin with ``#`` are skipped.
 
     Raises:
-        InvalidInput: it cannot be read, or a line is wrong; the line's number is told, never what
-            stands in it.
+        InvalidInput: it cannot be read, or a line is wrong; the message has the line's number, but
+            nothing of its content.
     """
     teams: dict[str, str] = {}
     for number, team, digest in _lines(path):
@@ -55,12 +55,12 @@ def read_tokens(path: Path) -> Tokens:
 
 
 def hashed_lines(path: Path) -> list[str]:
-    """The same file with every token replaced by its hash."""
+    """Return the lines of a file of tokens, with every token replaced by its hash."""
     return [f"{team} {_PREFIX}{digest}" for _, team, digest in _lines(path)]
 
 
 def _lines(path: Path) -> list[tuple[int, str, str]]:
-    """(line number, team, hash of the token)."""
+    """Return (line number, team, hash of the token) for each line."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

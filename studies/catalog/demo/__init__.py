@@ -1,4 +1,4 @@
-"""The drawn scenes of the catalogue ``demo``, and the training of the network for them."""
+"""The drawn scenes of the catalogue ``demo``; ``train`` trains the network that classifies them."""
 
 from studies.catalog.demo.scenes import (
     CLASS_NAMES,

@@ -1,4 +1,4 @@
-"""The random colours of the demo catalogue's drawings."""
+"""Random colours of the demo catalogue's drawings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours of one thing: three clearly different ones, a near-black and a near-white."""
+    """The colours of one object: three clearly different ones, a near-black and a near-white."""
 
     main: Colour
     second: Colour
@@ -22,13 +22,12 @@ class Palette:
 
 
 def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """Return the RGB colour (each 0..255) of a hue (wrapped to 0..1), saturation and value."""
+    """Return RGB (each 0..255) of a hue (wrapped to 0..1), a saturation and a value (0..1)."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def draw_palette(rng: Generator) -> Palette:
-    """Draw the random colours of one thing."""
     hue = rng.uniform()
 
     def strong(shift: float) -> Colour:

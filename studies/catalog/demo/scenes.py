@@ -1,7 +1,7 @@
-"""The scenes of the demo catalogue: drawn things on cluttered backgrounds, with exact masks.
+"""The scenes of the demo catalogue: drawn objects on cluttered backgrounds, with exact masks.
 
-A scene is a pure function of its class name and seed. The background depends on the seed alone,
-so `draw_background(seed)` is what every scene of that seed shows where its mask is false.
+A scene is a pure function of its class name and seed. The background depends on the seed alone:
+where its mask is false, every scene of a seed equals `draw_background(seed)`.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ DEMO_SEEDS: dict[str, int] = {
 }
 """Class name -> seed of its scene in the demo catalogue (one scene a class)."""
 
-# Drawing is done this many times larger and averaged down, which smooths the edges.
+# Scenes are drawn this many times larger and averaged down, which smooths the edges.
 _OVERSAMPLING = 4
 _CANVAS = SCENE_SIZE * _OVERSAMPLING
 _BLOCKS = (SCENE_SIZE, _OVERSAMPLING, SCENE_SIZE, _OVERSAMPLING)
-# The share of the image that an object is scaled to. The mask comes out slightly larger, since
-# it counts every pixel that the object touches; masks stay within 8 % to 30 %.
+# Range of the share of the image that an object covers. The mask is slightly larger, since it
+# includes every pixel that the object touches; masks cover 8 % to 30 %.
 _SMALLEST_SHARE, _LARGEST_SHARE = 0.085, 0.265
 _MARGIN = 3 * _OVERSAMPLING
 _LARGEST_TURN = np.radians(20.0)
@@ -97,7 +97,7 @@ def draw_scene(class_name: str, seed: int) -> Scene:
     parts = _placed(SHAPES[class_name](rng, palette), rng)
     colours, covered = _coloured(parts), _covered(parts)
 
-    # Blending sums of the enlarged pixels leaves untouched pixels bit for bit as they were.
+    # Adding the averages of both layers leaves uncovered pixels bit for bit as the background's.
     visible = np.where(covered[..., None], np.uint8(0), background)
     behind = _averaged(visible)
     in_front = _averaged(colours * covered[..., None]) * _shading(rng)[..., None]
@@ -106,7 +106,7 @@ def draw_scene(class_name: str, seed: int) -> Scene:
 
 
 def draw_background(seed: int) -> NDArray[np.uint8]:
-    """Draw the background that every scene of this seed has, without an object.
+    """Draw the background that all scenes of a seed share, without an object.
 
     Args:
         seed: any integer >= 0.
@@ -122,7 +122,7 @@ def draw_background(seed: int) -> NDArray[np.uint8]:
 
 
 def _background_layers(seed: int) -> tuple[NDArray[np.uint8], Palette, _FloatImage]:
-    """Return the enlarged background, the seed's object colours and the final-size grain."""
+    """Return the enlarged background, the colours of objects, and the noise at final size."""
     if seed < 0:
         raise InvalidInput(f"Scene seed {seed} is negative; pass an integer of 0 or more.")
     palette = draw_palette(np.random.default_rng([seed, 0]))
@@ -135,7 +135,7 @@ def _background_layers(seed: int) -> tuple[NDArray[np.uint8], Palette, _FloatIma
 
 
 def _texture(rng: Generator) -> _FloatImage:
-    """A (128, 128, 3) ground: a gradient under blobs, stripes or a checkerboard."""
+    """Return a (128, 128, 3) texture: a gradient with blobs and with stripes or a checkerboard."""
     y, x = np.mgrid[0:SCENE_SIZE, 0:SCENE_SIZE] / SCENE_SIZE
     hue = rng.uniform()
     first, second, third = (
@@ -164,7 +164,7 @@ def _texture(rng: Generator) -> _FloatImage:
 
 
 def _scatter_distractors(pen: ImageDraw.ImageDraw, rng: Generator, palette: Palette) -> None:
-    """Draw plain blocks, some in the object's own colours, so that colour alone gives nothing."""
+    """Draw plain blocks, some in the object's colours, so that colour alone tells no class."""
     own = (palette.main, palette.second, palette.accent, palette.dark, palette.light)
     for _ in range(int(rng.integers(8, 17))):
         if rng.uniform() < 0.4:
@@ -190,7 +190,7 @@ def _scatter_distractors(pen: ImageDraw.ImageDraw, rng: Generator, palette: Pale
 
 
 def _placed(parts: list[Part], rng: Generator) -> list[Part]:
-    """Scale, turn, mirror and move a shape from its own frame to the enlarged canvas."""
+    """Scale, turn, mirror and move a shape from its own frame onto the enlarged canvas."""
     share = rng.uniform(_SMALLEST_SHARE, _LARGEST_SHARE)
     matrix = _rotation(rng.uniform(-_LARGEST_TURN, _LARGEST_TURN))
     matrix = matrix * np.array([[rng.choice([-1.0, 1.0])], [1.0]])
@@ -204,14 +204,14 @@ def _placed(parts: list[Part], rng: Generator) -> list[Part]:
     low, high = solid.min(axis=0), solid.max(axis=0)
     scale = min(scale, float(((_CANVAS - 2 * _MARGIN) / (high - low)).min()))
 
-    # Beta(0.6, 0.6) prefers places away from the centre.
+    # Beta(0.6, 0.6) prefers positions away from the centre.
     room = _CANVAS - 2 * _MARGIN - (high - low) * scale
     shift = _MARGIN + room * rng.beta(0.6, 0.6, 2) - low * scale
     return [Part(part.outline * scale + shift, part.colour) for part in turned]
 
 
 def _covered(parts: list[Part]) -> NDArray[np.bool_]:
-    """Return the silhouette (512, 512) of placed parts."""
+    """Return the (512, 512) silhouette of placed parts."""
     canvas = Image.new("L", (_CANVAS, _CANVAS))
     pen = ImageDraw.Draw(canvas)
     for part in parts:
@@ -220,7 +220,7 @@ def _covered(parts: list[Part]) -> NDArray[np.bool_]:
 
 
 def _coloured(parts: list[Part]) -> NDArray[np.uint8]:
-    """Return the colours (512, 512, 3) of placed parts; holes still show what they cut."""
+    """Return the (512, 512, 3) colours of placed parts; holes are not cut out."""
     canvas = Image.new("RGB", (_CANVAS, _CANVAS))
     pen = ImageDraw.Draw(canvas)
     for part in parts:
@@ -230,7 +230,7 @@ def _coloured(parts: list[Part]) -> NDArray[np.uint8]:
 
 
 def _shading(rng: Generator) -> _FloatImage:
-    """A (128, 128) brightness factor with a slope, as if lit from one side."""
+    """Return (128, 128) brightness factors with a slope, as if lit from one side."""
     y, x = np.mgrid[0:SCENE_SIZE, 0:SCENE_SIZE] / SCENE_SIZE - 0.5
     turn, slope = rng.uniform(0.0, 2.0 * np.pi), rng.uniform(0.1, 0.5)
     shade: _FloatImage = 0.97 + slope * (x * np.cos(turn) + y * np.sin(turn))
@@ -247,7 +247,7 @@ def _rotation(angle: float) -> NDArray[np.float64]:
 
 
 def _averaged(enlarged: NDArray[np.uint8]) -> _FloatImage:
-    """Average blocks of the enlarged canvas down to scene size, exactly (sums of integers)."""
+    """Average blocks of the enlarged canvas down to scene size; exact, as sums are integers."""
     # Adding slices is several times faster than a sum over two axes of a reshaped array.
     rows = sum(enlarged[i::_OVERSAMPLING].astype(np.uint16) for i in range(_OVERSAMPLING))
     total = sum(np.asarray(rows)[:, i::_OVERSAMPLING] for i in range(_OVERSAMPLING))

@@ -1,8 +1,8 @@
-"""The ten drawn things of the demo catalogue, as lists of coloured polygons.
+"""The ten objects of the demo catalogue, as lists of coloured polygons.
 
-A shape is drawn in its own frame: x to the right, y down, about -1..1 on both axes. Where it
-lands in a scene, how large and how turned, is decided by ``scenes``. Every part is a
-polygon, so that turning and scaling a shape leaves its silhouette exact.
+A shape is drawn in its own frame: x to the right, y down, about -1..1 on both axes. ``scenes``
+decides position, size and rotation. Every part is a polygon, so a turned and scaled silhouette
+is exact.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _box(colour: Colour | None, left: float, top: float, right: float, bottom: f
 def _ellipse(
     colour: Colour | None, x: float, y: float, across: float, down: float, turn: float = 0.0
 ) -> Part:
-    """An ellipse around (x, y) with half axes `across` and `down`, turned by `turn` radians."""
+    """Return an ellipse around (x, y) with half axes `across` and `down`, turned `turn` radians."""
     angle = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
     u, v = across * np.cos(angle), down * np.sin(angle)
     cos, sin = np.cos(turn), np.sin(turn)
@@ -47,7 +47,7 @@ def _ellipse(
 
 
 def _smooth(colour: Colour | None, *points: tuple[float, float]) -> Part:
-    """A closed Catmull-Rom curve through `points`."""
+    """Return a closed Catmull-Rom curve through `points`."""
     p1 = np.array(points, dtype=np.float64)[:, None, :]
     p0, p2, p3 = np.roll(p1, 1, axis=0), np.roll(p1, -1, axis=0), np.roll(p1, -2, axis=0)
     t = np.linspace(0.0, 1.0, 10, endpoint=False)[None, :, None]
@@ -61,7 +61,7 @@ def _smooth(colour: Colour | None, *points: tuple[float, float]) -> Part:
 
 
 def _stroke(colour: Colour, width: float, path: Sequence[tuple[float, float]]) -> list[Part]:
-    """A line of `width` with round joints and ends: one quad a segment, one disc a point."""
+    """Return a line with round joints and ends: one quadrilateral a segment, one disc a point."""
     half = width / 2.0
     parts = [_ellipse(colour, x, y, half, half) for x, y in path]
     for (x0, y0), (x1, y1) in itertools.pairwise(path):
@@ -75,7 +75,7 @@ def _stroke(colour: Colour, width: float, path: Sequence[tuple[float, float]]) -
 def _arc(
     x: float, y: float, across: float, down: float, start: float, end: float, steps: int = 14
 ) -> list[tuple[float, float]]:
-    """Points on an ellipse between two angles in degrees, clockwise on the screen from +x."""
+    """Return points on an ellipse between two angles in degrees, clockwise from +x."""
     angle = np.radians(np.linspace(start, end, steps))
     return [(x + across * float(np.cos(a)), y + down * float(np.sin(a))) for a in angle]
 
@@ -186,7 +186,7 @@ def _snail(rng: Generator, ink: Palette) -> list[Part]:
         _ellipse(ink.main, x, y, shell, shell),
     ]
     for scale, colour in ((0.8, ink.light), (0.64, ink.main), (0.44, ink.accent), (0.2, ink.dark)):
-        # The rings lean on the shell's lower edge, which reads as a spiral.
+        # The rings are shifted towards the shell's lower edge, which looks like a spiral.
         parts.append(
             _ellipse(colour, x, y + (1.0 - scale) * shell * 0.35, shell * scale, shell * scale)
         )

@@ -1,10 +1,10 @@
 """Train the demo network on freshly drawn scenes and write its weights.
 
-    python -m studies.catalog.demo.train -o explainers/data/demo_network.pt
+    python -m studies.catalog.demo.train -o explainers/classifiers/data/demo_network.pt
 
-LIME asks a classifier about pictures with superpixels replaced, which an ordinary training set
-does not contain. Half of every batch is therefore perturbed in that way, and the target of a
-picture whose object is largely covered moves towards "none of them": equal shares for all.
+LIME shows a classifier pictures with replaced superpixels, which an ordinary training set does
+not contain. Half of every batch is therefore perturbed in that way. The more of its object is
+covered, the closer a picture's target is to equal shares for all classes.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ TRAINING_SEED = 10_000_000
 _LOGGER = logging.getLogger(__name__)
 _BATCH = 64
 _HELD_OUT_SCENES = 1000
-# Cells of one perturbation: about what LIME's segmentations give on a scene.
+# Range of the cells of one perturbation: about as many as LIME's segmentations have on a scene.
 _CELLS = (12, 90)
-# With less than this share of the object in sight, the target is no longer its class alone.
+# Below this visible share of the object, the target is no longer its class alone.
 _ENOUGH_IN_SIGHT = 0.4
 
 
@@ -65,11 +65,11 @@ class Scenes:
 
 
 def draw_scenes(count: int, first_seed: int, *, workers: int = 1) -> Scenes:
-    """Draw `count` scenes with consecutive seeds, the classes taking turns."""
+    """Draw `count` scenes with consecutive seeds, cycling through the classes."""
     seeds = range(first_seed, first_seed + count)
     names = [CLASS_NAMES[i % len(CLASS_NAMES)] for i in range(count)]
     if workers > 1:
-        # Not forked: torch's threads would not survive that.
+        # Spawned, as torch's threads do not survive a fork.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             drawn = list(pool.map(draw_scene, names, seeds, chunksize=64))
     else:
@@ -82,7 +82,7 @@ def draw_scenes(count: int, first_seed: int, *, workers: int = 1) -> Scenes:
 
 
 def normalised(images: NDArray[np.uint8]) -> Tensor:
-    """Turn (N, 128, 128, 3) uint8 pictures into the network's (N, 3, 128, 128) float32 input."""
+    """Convert (N, 128, 128, 3) uint8 pictures to the network's (N, 3, 128, 128) float32 input."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
 
@@ -101,13 +101,12 @@ def train(scenes: Scenes, held_out: Scenes, *, epochs: int, seed: int) -> DemoNe
     """Train a network and log its held-out accuracy after every epoch.
 
     Args:
-        scenes: what to train on.
-        held_out: scenes with other seeds, only measured on.
+        held_out: scenes with other seeds, used only for the accuracy.
         epochs: passes over `scenes`, at least 1.
-        seed: decides the initial weights, the order and the perturbations.
+        seed: of the initial weights, the order and the perturbations.
 
     Returns:
-        The network in evaluation mode, its weights rounded to what float16 holds.
+        The network in evaluation mode, with weights rounded to float16.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -139,7 +138,7 @@ def train(scenes: Scenes, held_out: Scenes, *, epochs: int, seed: int) -> DemoNe
             "epoch %d/%d: loss %.3f, held-out accuracy %.3f, %.0f s",
             epoch, epochs, total / batches, accuracy(network, held_out), time.monotonic() - began,
         )  # fmt: skip
-    # What is measured should be what is stored.
+    # The accuracy logged at the end is that of the stored (rounded) weights.
     network.load_state_dict(_stored(network))
     return network.eval()
 
@@ -148,12 +147,11 @@ def _perturbed(pictures: Tensor, masks: Tensor, rng: np.random.Generator) -> tup
     """Replace cells of about half of the pictures, as LIME does with superpixels.
 
     Args:
-        pictures: (N, 3, 128, 128) normalised.
-        masks: (N, 128, 128), 1 on the object.
+        pictures: (N, 3, 128, 128) float32, normalised.
+        masks: (N, 128, 128) float32, 1 on the object.
 
     Returns:
-        The pictures, and for each the share (0..1) of its object that is still in sight;
-        0 where there is no object.
+        The pictures, and (N,) the visible share (0..1) of each object; 0 without an object.
     """
     count = len(pictures)
     cells = int(rng.integers(*_CELLS))
@@ -162,7 +160,8 @@ def _perturbed(pictures: Tensor, masks: Tensor, rng: np.random.Generator) -> tup
     flat = pictures.flatten(2)
     means = flat @ members / members.sum(0).clamp(min=1.0)  # (N, 3, cells)
 
-    # What stands in for a cell: its own mean (LIME's default), black, white, grey, picture mean.
+    # A cell is replaced by its own mean (0..3, LIME's default), black, white, grey or the
+    # picture's mean.
     kind = rng.integers(0, 8, count)
     for plain, value in ((4, -1.0), (5, 1.0), (6, 0.0)):
         means[torch.from_numpy(kind == plain)] = value
@@ -194,13 +193,13 @@ def _random_cells(cells: int, rng: np.random.Generator) -> Tensor:
 
 
 def _stored(network: DemoNetwork) -> dict[str, Tensor]:
-    """Return the state as it is written: floats as float16."""
+    """Return the network's state with floats as float16, as it is written to the file."""
     state = network.state_dict()
     return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def _with_backgrounds(scenes: Scenes, count: int, first_seed: int) -> Scenes:
-    """Append `count` pictures without an object, whose target is "none of them"."""
+    """Append `count` pictures without an object, which are trained towards equal shares."""
     empty = [draw_background(first_seed + i) for i in range(count)]
     return Scenes(
         np.concatenate([scenes.images, np.stack(empty)]),

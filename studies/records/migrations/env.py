@@ -1,4 +1,4 @@
-"""Run by Alembic, on the connection that :mod:`studies.records.schema` hands over."""
+"""Alembic runs this module, with the connection that :mod:`studies.records.schema` passes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A finished chart: drawn once, for the page, for print and for other programs.
+"""Draw a chart once, as SVG for the page and as PNG for print.
 
-Bytes depend on the data only: SVG identifiers are salted with a constant, and no date is written.
+The bytes depend on the data only: SVG ids have a constant salt, and no date is written.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _DPI = 300
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure's files.
+    """A figure as files.
 
     Attributes:
         name: of the files, without suffix.
@@ -63,7 +63,7 @@ class Drawing:
         return f"data:image/svg+xml;base64,{base64.b64encode(text.encode()).decode('ascii')}"
 
     def save(self, folder: Path) -> list[Path]:
-        """Write ``NAME.png`` and ``NAME.svg``; the paths."""
+        """Write ``NAME.png`` and ``NAME.svg``, and return their paths."""
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{self.name}.{suffix}" for suffix in ("png", "svg")]
         paths[0].write_bytes(self.png)
@@ -74,7 +74,7 @@ class Drawing:
 def draw(
     name: str, figure: Callable[_P, Figure], *arguments: _P.args, **options: _P.kwargs
 ) -> Drawing:
-    """Draw with the look of every figure, and without a window system.
+    """Draw with the report's style, and without a window system.
 
     Args:
         name: of the files.

@@ -1,5 +1,4 @@
-"""The report's charts: each function makes one figure from plain values, for
-:func:`studies.report.charts.drawing.draw`."""
+"""The report's charts; :func:`studies.report.charts.drawing.draw` calls these functions."""
 
 from __future__ import annotations
 
@@ -18,7 +17,6 @@ from studies.results.analysis import agreement_matrix, agreement_with_cams, meth
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = [
     "agreement_by_type", "agreement_heat_map", "dumbbells", "fronts", "importance_bars",
@@ -47,7 +45,7 @@ def _small_multiples(
     margin: float,
     row: float,
 ) -> Figure:
-    """One small chart for each image, on shared axes.
+    """Draw one small chart for each image, on shared axes.
 
     Args:
         margin, row: height in inches, of the whole figure and of each row in it.
@@ -68,11 +66,11 @@ def _small_multiples(
 def dumbbells(
     rows: Sequence[tuple[str, float | None, float | None]], label: str, names: tuple[str, str]
 ) -> Figure:
-    """A value before and after for each image, joined by a line.
+    """Draw two values of each image, joined by a line.
 
     Args:
         rows: (image, first, second); ``None`` where there is no value.
-        names: of first and second, as methods.
+        names: the methods of the first and second values.
     """
     figure, axes = _new(_WIDTH, 0.9 + 0.27 * len(rows))
     for place, (_, first, second) in enumerate(rows):
@@ -95,7 +93,7 @@ def dumbbells(
 
 
 def fronts(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Pareto fronts, image by image on the same axes.
+    """Draw one Pareto front for each image, on shared axes.
 
     Args:
         points: (seconds, IoU) by image, fastest first.
@@ -121,7 +119,7 @@ def _front(axes: Axes, key: str, front: Sequence[tuple[float, float]]) -> None:
 
 
 def agreement_by_type(run: ComparisonRun, methods: Sequence[str]) -> Figure:
-    """Mean IoU of LIME's mask with the heat maps', by type: boxes with all points."""
+    """Draw the mean IoU of LIME's mask with the heat maps' masks by type: boxes and points."""
     figure, panels = _new(_WIDTH, 2.8, ncols=len(methods), sharey=True, squeeze=False)
     for axes, method in zip(panels[0], methods, strict=True):
         for place, (type_, colour) in enumerate(TYPE_COLOURS.items()):
@@ -144,7 +142,7 @@ def agreement_by_type(run: ComparisonRun, methods: Sequence[str]) -> Figure:
 
 
 def time_against_fidelity(run: ComparisonRun) -> Figure:
-    """Seconds (logarithmic) against insertion minus deletion, image by image and on average."""
+    """Draw insertion minus deletion over seconds (logarithmic), for each image and on average."""
     figure, axes = _new(_WIDTH, 3.4)
     for method in methods_of(run):
         seconds = np.array(values_of(run, method, "seconds"))
@@ -167,7 +165,7 @@ def time_against_fidelity(run: ComparisonRun) -> Figure:
 
 
 def agreement_heat_map(run: ComparisonRun) -> Figure:
-    """Mean IoU of the masks of every two methods, as numbers on a grid."""
+    """Draw the mean IoU of the masks of every two methods, as numbers on a grid."""
     methods, found = methods_of(run), agreement_matrix(run)
     values = np.array([[found[a, b].mean for b in methods] for a in methods])
     side = 1.2 + 0.55 * len(methods)
@@ -187,7 +185,7 @@ def agreement_heat_map(run: ComparisonRun) -> Figure:
 
 
 def study_histories(histories: Mapping[str, Sequence[float | None]]) -> Figure:
-    """Best score so far over trials, one small chart for each study.
+    """Draw the best score so far over trials, one small chart for each study.
 
     Args:
         histories: by image, score of each finished trial; ``None`` for those stopped early.
@@ -214,7 +212,7 @@ def _history(axes: Axes, key: str, scores: Sequence[float | None]) -> None:
 
 
 def importance_bars(importance: Mapping[str, float]) -> Figure:
-    """Importance of parameters, mean over studies, the largest first."""
+    """Draw the importance of parameters, mean over studies, the largest first."""
     ordered = sorted(importance.items(), key=lambda pair: -pair[1])
     figure, axes = _new(_WIDTH, 0.7 + 0.25 * max(1, len(ordered)))
     axes.barh(range(len(ordered)), [value for _, value in ordered], color=method_colour("gradcam"))
@@ -225,12 +223,12 @@ def importance_bars(importance: Mapping[str, float]) -> Figure:
 
 
 def side_by_side(rows: Mapping[str, Sequence[Panel]]) -> Figure:
-    """Panels of several images, one row an image."""
+    """Draw the panels of several images, one row an image."""
     columns = max(len(row) for row in rows.values())
     side = _WIDTH / (columns + 0.25)
     high = side * 1.24 * len(rows)
     figure = Figure(figsize=(_WIDTH, high))
-    # Placed by hand: a layout engine would measure every one of many texts.
+    # The grid is placed by hand, as a layout engine would slowly measure each of many texts.
     grid = figure.add_gridspec(
         len(rows), columns, left=0.2 * side / _WIDTH, right=0.995, bottom=0.02 * side / high,
         top=1 - 0.2 * side / high, wspace=0.05, hspace=0.24,

@@ -1,4 +1,4 @@
-"""One set of colours for every figure, told apart by colour-blind readers too.
+"""The colours of all figures, which colour-blind readers can tell apart, too.
 
 Okabe and Ito (2008), *Color Universal Design*.
 """
@@ -13,7 +13,7 @@ __all__ = ["AGAINST", "FOR", "INK", "METHOD_COLOURS", "MUTED", "TYPE_COLOURS", "
 
 INK, MUTED = "#222222", "#767676"
 FOR, AGAINST = (0, 114, 178), (213, 94, 0)
-"""Superpixels that speak for the class, and against it."""
+"""RGB of superpixels for the class, and of those against it."""
 
 METHOD_COLOURS: Mapping[str, str] = {
     "gradcam": "#0072B2",
@@ -26,5 +26,5 @@ TYPE_COLOURS: Mapping[str, str] = {"animate": "#009E73", "inanimate": "#CC79A7"}
 
 
 def method_colour(method: str) -> str:
-    """Of any method; those without one of their own are grey."""
+    """Return the colour of a method; methods without one are grey."""
     return METHOD_COLOURS.get(method, MUTED)

@@ -1,4 +1,4 @@
-"""The photograph, its heat maps and its LIME explanations as pictures of one size."""
+"""Draw a photograph, its heat maps and its LIME explanations as pictures of one size."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from studies.report.charts.palette import AGAINST, FOR
 __all__ = ["Panel", "class_panels", "panels"]
 
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
-_STRENGTH = 0.65  # of the colour of the heaviest superpixel
+_STRENGTH = 0.65  # opacity of the heaviest superpixel's colour
 _JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """A picture with a title, a caption, and the words for those who cannot see it.
+    """A picture with a title, a caption and a text alternative.
 
     Attributes:
         pixels: (H, W, 3) uint8.
@@ -38,7 +38,7 @@ class Panel:
 
     @property
     def source(self) -> str:
-        """A JPEG for the ``src`` of an image."""
+        """The picture as a JPEG data URI, for the ``src`` of an HTML image."""
         buffer = io.BytesIO()
         Image.fromarray(self.pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY)
         return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
@@ -47,11 +47,9 @@ class Panel:
 def _evidence_overlay(
     image: NDArray[np.uint8], explanation: Explanation, reference: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """LIME's superpixels, blue for the class and orange against it, by weight; the mask outlined
-    in black, the reference in white.
+    """Colour LIME's superpixels by weight, and outline the mask in black, the reference in white.
 
-    Args:
-        image: (H, W, 3) uint8; reference: (H, W) bool.
+    Superpixels for the class are blue, those against it orange.
     """
     surrogate = explanation.surrogate
     assert surrogate is not None
@@ -68,7 +66,7 @@ def _evidence_overlay(
 def _outlined(
     picture: NDArray[np.uint8], mask: NDArray[np.bool_] | None, reference: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """The reference in white on a dark edge, and a mask in black over it."""
+    """Outline a reference in white, and over it a mask in black."""
     drawn = picture.copy()
     drawn[find_boundaries(reference, mode="outer")] = _WHITE
     if mask is not None:
@@ -77,7 +75,7 @@ def _outlined(
 
 
 def panels(image: ComparedImage) -> list[Panel]:
-    """The photograph, then every explanation in the order it was made."""
+    """Return panels of the photograph and of every explanation, in the order they were made."""
     explained = [each.explanation.class_index for each in image.comparison.explanations]
     first = explained[0] if explained else image.comparison.facts.top_classes[0][0]
     found = [
@@ -106,7 +104,7 @@ def panels(image: ComparedImage) -> list[Panel]:
 
 
 def class_panels(image: ComparedImage) -> list[Panel]:
-    """Explanations of the likeliest classes, method by method, by those that explained all."""
+    """Return panels of all explained classes, for the methods that explained several."""
     others = image.comparison.other_classes
     methods = list(dict.fromkeys(each.method for each in others))
     firsts = [each.explanation for each in image.comparison.explanations]
@@ -128,7 +126,7 @@ def class_panels(image: ComparedImage) -> list[Panel]:
 
 
 def _class(image: ComparedImage, index: int) -> tuple[str, str]:
-    """A class's name, and the same with its probability where it is one of the likeliest."""
+    """Return a class's name, and the name with its probability if that is stored."""
     for name, (likely, probability) in zip(
         image.class_names, image.comparison.facts.top_classes, strict=True
     ):
@@ -138,7 +136,7 @@ def _class(image: ComparedImage, index: int) -> tuple[str, str]:
 
 
 def _drawn(image: ComparedImage, explanation: Explanation) -> tuple[NDArray[np.uint8], str]:
-    """An explanation over its photograph, and in words what is drawn."""
+    """Draw an explanation over its photograph, and describe the drawing in words."""
     if explanation.surrogate is not None:
         return (
             _evidence_overlay(image.pixels, explanation, image.reference),

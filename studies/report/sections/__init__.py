@@ -1,5 +1,7 @@
-"""The report's sections. Every sentence with a number is made from the data; a section without data
-says what to run."""
+"""The report's sections.
+
+Every sentence with a number is made from the data; a section without data says what to run.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +25,18 @@ _NO_DISSECTION = Missing("No dissection is recorded in this storage. Run lime-tu
 def sections(
     facts: ReportFacts, importance: Mapping[str, float], dissection: Sequence[Block] = ()
 ) -> list[Section]:
-    """All of them, in the order of the page.
+    """Make all sections, in the order of the page.
 
     Args:
-        importance: as :func:`studies.report.search.importances` gives it.
-        dissection: the section of that name.
+        importance: result of :func:`studies.report.search.importances`.
+        dissection: blocks of the section "Dissection".
     """
 
     def compared(make: Callable[[ComparisonRun], Sequence[Block]]) -> Sequence[Block]:
         run = facts.comparison
         return [_NO_COMPARISON] if run is None or not run.images else make(run)
 
-    # Few people ask for these, so they are there only when somebody has.
+    # These have no section when they are empty, as few studies use them.
     further = {
         "Faithfulness": objectives.faithfulness(facts),
         "Pareto fronts": objectives.fronts(facts),

@@ -1,4 +1,4 @@
-"""How everything was measured."""
+"""The section on how everything was measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["how_it_was_measured"]
 
 
 def how_it_was_measured(facts: ReportFacts) -> list[Block]:
-    """With what, by which rules, and what the measures are."""
+    """List packages, devices, rules and seeds, and explain the measures."""
     run = facts.comparison
     pairs: list[tuple[str, str]] = [("storage", facts.storage), ("study", facts.prefix)]
     if facts.studies:

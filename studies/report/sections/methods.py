@@ -1,4 +1,4 @@
-"""Methods against each other: by type, by time and fidelity, by agreement; public claims."""
+"""Sections that compare methods by type, time, fidelity and agreement, and on public claims."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["agreement", "iou_by_type", "public_claims", "time_and_fidelity"]
 
 
 def iou_by_type(run: ComparisonRun) -> list[Block]:
-    """How far LIME agrees with the heat maps on animate and on inanimate images."""
+    """Show the agreement of LIME with the heat maps on animate and on inanimate images."""
     methods = [m for m in methods_of(run) if m in (LIME_DEFAULT, LIME_TUNED)]
     if not methods or not any(image.type for image in run.images):
         return [Missing("The catalogue does not say which images are animate.")]
@@ -32,7 +32,7 @@ def iou_by_type(run: ComparisonRun) -> list[Block]:
 
 
 def time_and_fidelity(run: ComparisonRun) -> list[Block]:
-    """Seconds against faithfulness, and every measure of every method."""
+    """Show seconds against faithfulness, and every measure of every method."""
     found, methods = by_method(run), methods_of(run)
     rows = [
         [
@@ -55,7 +55,7 @@ def time_and_fidelity(run: ComparisonRun) -> list[Block]:
 
 
 def agreement(run: ComparisonRun) -> list[Block]:
-    """The matrix of methods."""
+    """Show the agreement of every two methods as a matrix."""
     rule = run.arguments.get("rule", "")
     return [
         Chart(
@@ -69,7 +69,7 @@ def agreement(run: ComparisonRun) -> list[Block]:
 
 
 def public_claims(run: ComparisonRun) -> list[Block]:
-    """What others say, and what these data say."""
+    """Show public claims, and whether these data support them."""
     intro = Text(
         "Public reports of this task make these claims. The answer here is 'supported' or "
         "'contradicted' only where an interval or a test at 5 % says so; square brackets are 95 % "

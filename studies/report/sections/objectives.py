@@ -1,4 +1,4 @@
-"""What studies found that were asked for something else than one image's IoU minus its runtime."""
+"""Sections on studies with other objectives than the IoU of one image minus its runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MEASURES = {"R²": "r2", "gain": "gain", "stability": "stability"}
 
 
 def one_setting(facts: ReportFacts) -> list[Block]:
-    """One setting for all images (``tune --scope catalog``); nothing where none was looked for."""
+    """Show one setting for all images (``tune --scope catalog``); empty without such a study."""
     study = facts.everywhere
     best = None if study is None else study.best
     if study is None or best is None:
@@ -76,7 +76,7 @@ def _per_image(trial: FrozenTrial | None) -> Mapping[str, float]:
 
 
 def fronts(facts: ReportFacts) -> list[Block]:
-    """What IoU costs in seconds (``tune --pareto``); nothing where no study has two objectives."""
+    """Show Pareto fronts (``tune --pareto``); empty where no study has two objectives."""
     found = {s.key: s.overview.front for s in facts.studies if s.overview.front}
     if not found:
         return []
@@ -102,7 +102,7 @@ def fronts(facts: ReportFacts) -> list[Block]:
 
 
 def faithfulness(facts: ReportFacts) -> list[Block]:
-    """Without a reference (``tune --objective faithful``); nothing where all studies had one."""
+    """Show studies without a reference (``tune --objective faithful``); empty without any."""
     found = [
         (study, best, best.faithful, None if study.default is None else study.default.faithful)
         for study in facts.studies

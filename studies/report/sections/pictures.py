@@ -1,4 +1,4 @@
-"""What the model sees, and every method's picture of it."""
+"""Sections with the classifier's likeliest classes, and with pictures of all explanations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["several_classes", "side_by_side", "what_the_model_sees"]
 
 
 def what_the_model_sees(run: ComparisonRun) -> list[Block]:
-    """The likeliest classes, with a mark where the first is not the catalogue's."""
+    """List the likeliest classes, with a warning where the first is not the catalogue's."""
     places = range(1, 1 + max(len(image.class_names) for image in run.images))
     rows, marks = [], []
     for image in run.images:
@@ -33,7 +33,7 @@ def what_the_model_sees(run: ComparisonRun) -> list[Block]:
 
 
 def side_by_side(run: ComparisonRun) -> list[Block]:
-    """Every explanation of every image."""
+    """Show every explanation of every image."""
     intro = Text(
         "White is the outline of the reference, black that of the method's own mask. Heat maps "
         "run from dark blue to red. LIME's superpixels speak for the class in blue and against "
@@ -47,7 +47,7 @@ def side_by_side(run: ComparisonRun) -> list[Block]:
 
 
 def several_classes(run: ComparisonRun | None) -> list[Block]:
-    """What speaks for each of an image's likeliest classes."""
+    """Show the explanations of each image's likeliest classes."""
     shown = [
         image for image in (() if run is None else run.images) if image.comparison.other_classes
     ]

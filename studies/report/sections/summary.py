@@ -1,4 +1,4 @@
-"""What was tuned, how much better it is, and what is to be doubted."""
+"""The first section: what was tuned, how much better it is, and warnings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["summary"]
 
 
 def summary(facts: ReportFacts) -> list[Block]:
-    """The page in a few sentences, with marks at what is doubtful."""
+    """Summarise the page in a few sentences, with warnings."""
     if not facts.studies and facts.everywhere is not None:
         return [Text("One setting was looked for that suits all images; none was tuned by itself.")]
     if not facts.studies:

@@ -1,4 +1,4 @@
-"""What the studies found, how they went, and what they chose."""
+"""Sections on the studies' results, their search and their best parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["chosen_parameters", "constraint", "iou_per_image", "search", "verifi
 
 
 def iou_per_image(facts: ReportFacts) -> list[Block]:
-    """Before and after, by the studies' own figures."""
+    """Show IoU and seconds of lime's defaults and of the best trials, as the studies have them."""
     rows = [
         (study.key, study.overview.default_iou, study.overview.best_iou)
         for study in facts.studies
@@ -65,7 +65,7 @@ def iou_per_image(facts: ReportFacts) -> list[Block]:
 
 
 def verified(facts: ReportFacts) -> list[Block]:
-    """The winners run by stock lime on seeds that the search never saw."""
+    """Show the best parameters run by stock lime on seeds that the search never used."""
     done = [(s, s.verified) for s in facts.studies if s.verified is not None]
     if not done:
         return [
@@ -86,8 +86,9 @@ def verified(facts: ReportFacts) -> list[Block]:
         seconds = mean([each["time"] for each in usual]).mean
         text += f"; with lime's defaults {around(before)} in {seconds:.2f} s"
     text += f" ({counted(len(found), 'image')})."
-    # A difference to the study is luck only where both were scored against the same masks.
-    if all(each.reference == _rule(study) for study, each in done):
+    # The difference to the studies' IoU is luck only if both used the same reference masks.
+    rules = [str(s.attributes.get("reference", {}).get("rule", "")) for s, _ in done]
+    if rules == [each.reference for each in found]:
         own = mean([study.overview.best_iou or 0.0 for study, _ in done]).mean
         text += f" In their studies it was {own:.3f}; {own - ious.mean:+.3f} of that is luck."
     columns: dict[str, Callable[[tuple[StudyFacts, VerifiedImage]], str]] = {
@@ -110,12 +111,8 @@ def verified(facts: ReportFacts) -> list[Block]:
     ]
 
 
-def _rule(study: StudyFacts) -> str:
-    return str(study.attributes.get("reference", {}).get("rule", ""))
-
-
 def constraint(facts: ReportFacts) -> list[Block]:
-    """What a constraint on fidelity costs."""
+    """Show the IoU that a constraint on fidelity costs."""
     costs = {s.key: cost for s in facts.studies if (cost := s.constraint) is not None}
     if not costs:
         return [
@@ -144,10 +141,10 @@ def constraint(facts: ReportFacts) -> list[Block]:
 
 
 def search(facts: ReportFacts, importance: Mapping[str, float]) -> list[Block]:
-    """How the studies went.
+    """Show scores over trials, and the importance of parameters.
 
     Args:
-        importance: as :func:`studies.report.search.importances` finds it.
+        importance: result of :func:`studies.report.search.importances`.
     """
     scores = {key: values for key, values in histories(facts).items() if values}
     if not scores:
@@ -182,7 +179,7 @@ def search(facts: ReportFacts, importance: Mapping[str, float]) -> list[Block]:
 
 
 def chosen_parameters(facts: ReportFacts) -> list[Block]:
-    """The winners' arguments."""
+    """List the parameters of the best trials."""
     chosen = {s.key: json.loads(s.parameters) for s in facts.studies if s.parameters}
     if facts.everywhere is not None and facts.everywhere.best is not None:
         chosen["all images"] = json.loads(facts.everywhere.best.parameters.to_json())

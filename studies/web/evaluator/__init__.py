@@ -1,6 +1,6 @@
-"""Stock lime on a submission, in a process that can be killed (``python -m`` this package).
+"""Run stock lime on a submission, in a process that can be killed (``python -m`` this package).
 
-Nothing heavy is imported here: it is the first thing that such a process does.
+torch is not imported here, as the server, which imports this package, does not need it.
 """
 
 from studies.web.evaluator.process import EvaluationRefused, EvaluatorDied, EvaluatorProcess, Result

@@ -1,9 +1,9 @@
 """The process that runs stock lime for a submission: ``python -m studies.web.evaluator TASK``.
 
-It gets ready (imports, classifier, warm-up), says so on stdout, reads one submission from stdin as
-a line of JSON (plain values: strangers' pickles never come here), answers with one line of JSON and
-ends. A fresh process for every submission, so that none can leave anything behind for the next.
-When stdin closes, its server is gone: it ends at once, and removes the task.
+It prepares itself (imports, classifier, warm-up), says so on stdout, reads one submission from
+stdin as a line of JSON (plain values, never a pickle), writes one line of JSON and ends. Every
+submission has a new process, so that none can affect the next. When stdin closes, the server is
+gone: the process ends at once, and removes the task.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from studies.web.parent_process import parent_lines
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Let the kernel refuse what is asked for above the limit; the server watches what is used."""
+    """Let the kernel refuse allocations above the limit; the server watches the used memory."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -39,13 +39,13 @@ def _limit_memory(megabytes: int) -> None:
 
 def _main(folder: Path) -> None:
     def alone() -> None:
-        # The server was killed: otherwise it would have killed this process. The task is a secret.
+        # The server was killed, or it would have killed this process. The references are secret.
         if folder.name.startswith(TASK_PREFIX):
             shutil.rmtree(folder, ignore_errors=True)
         os._exit(1)
 
     lines = parent_lines(alone)
-    # What libraries print must not get between the lines of the protocol.
+    # Output of libraries goes to stderr, so that it cannot mix with the protocol's lines.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -69,7 +69,7 @@ def _main(folder: Path) -> None:
         say(memory=True)
     except Exception as error:  # noqa: BLE001 - lime raises whatever these parameters lead to
         text = str(error)
-        if "allocate memory" in text or "bad_alloc" in text:  # torch's words for MemoryError
+        if "allocate memory" in text or "bad_alloc" in text:  # torch's messages
             say(memory=True)
         else:
             say(refused=f"stock lime failed: {type(error).__name__}: {text[:200]}")
@@ -77,6 +77,6 @@ def _main(folder: Path) -> None:
 
 if __name__ == "__main__":
     _main(Path(sys.argv[1]))
-    # Threads of libraries may still be waiting; there is nothing left to lose.
+    # Exit at once, as libraries may have threads that never end.
     sys.stdout.flush()
     os._exit(0)

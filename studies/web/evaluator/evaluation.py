@@ -1,4 +1,4 @@
-"""A submission is explained with stock lime, image by image, and compared with the references."""
+"""Explain every image with a submission's parameters by stock lime, and score the masks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WARM_UP_SAMPLES = 20
 
 
 class TooManySuperpixels(Exception):
-    """A segmentation gave more than the limit."""
+    """A segmentation has more superpixels than the limit."""
 
 
 def evaluate(
@@ -29,11 +29,11 @@ def evaluate(
     parameters: Mapping[str, Mapping[str, Any]],
     most_superpixels: int,
 ) -> Result:
-    """IoU (mean over repeats) and seconds (median over repeats) of every image.
+    """Return IoU (mean over repeats) and seconds (median over repeats) of every image.
 
     Raises:
-        TooManySuperpixels: counted before anything is explained.
-        Exception: whatever lime raises with these parameters.
+        TooManySuperpixels: checked before anything is explained.
+        Exception: any error that lime raises with these parameters.
     """
     for key, plain in parameters.items():
         segmentation = stock_kwargs(plain)["segmentation_fn"]
@@ -46,7 +46,7 @@ def evaluate(
     found = {}
     for key, plain in parameters.items():
         runs = [
-            # Regressors keep what they fitted, so that every run gets fresh objects.
+            # lime fits regressors in place, so every run gets new objects.
             _explained(task, classifier, key, stock_kwargs(plain), task.first_seed + repeat)
             for repeat in range(task.repeats)
         ]
@@ -59,7 +59,7 @@ def evaluate(
 
 
 def warm_up(task: GradingTask, classifier: Classifier) -> None:
-    """Explain twice, so that the first image is not charged for imports and first calls."""
+    """Explain twice, so that the seconds of the first image do not include imports and caches."""
     for _ in range(2):
         _explained(task, classifier, task.keys[0], {"num_samples": _WARM_UP_SAMPLES}, 0)
 

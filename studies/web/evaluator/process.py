@@ -1,4 +1,4 @@
-"""The server's side of a process that evaluates one submission and can be killed."""
+"""Start, watch and kill the processes that evaluate submissions."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from explainers.errors import LimeTunerError
 from studies.web.evaluator.task import Limits
 
 __all__ = ["EvaluationRefused", "EvaluatorDied", "EvaluatorProcess", "Result"]
 
 Result = dict[str, dict[str, Any]]
-"""By image: ``iou``, ``time`` in seconds, ``label``."""
+"""By image key: ``iou``, ``time`` in seconds, ``label``."""
 _LOOK_SECONDS = 0.05
 _READY_SECONDS = 180.0
 _LINES_KEPT = 20
-# Nothing but what it needs: no token, no URL of a database.
+# Environment variables that the process gets. No other, as they may hold tokens and passwords.
 _INHERITED = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "TORCH_HOME",
     "LIME_TUNER_CACHE", "CUDA_VISIBLE_DEVICES",
@@ -34,23 +36,23 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 class EvaluationRefused(LimeTunerError):
-    """The submission itself is why there is no result."""
+    """There is no result because of the submission itself."""
 
     exit_status = 2
 
 
 class EvaluatorDied(LimeTunerError):
-    """The process could not be started, or ended for no reason that the submission explains."""
+    """The process could not be started, or ended for a reason other than the submission."""
 
 
 class EvaluatorProcess:
-    """Owns one process at a time that is ready for a submission; each process takes only one.
+    """Owns one process at a time; each process evaluates only one submission.
 
     Not thread-safe: a thread of :class:`studies.web.grading.evaluations.Evaluations` owns it. Only
-    :meth:`kill` may be called from another one.
+    :meth:`kill` may be called from another thread.
 
     Args:
-        task: folder with what submissions are graded with.
+        task: folder that :func:`studies.web.evaluator.write_task` has written.
     """
 
     def __init__(self, task: Path) -> None:
@@ -61,13 +63,13 @@ class EvaluatorProcess:
         self._ready = False
 
     def start(self) -> int:
-        """Start a process and wait until it is ready for a submission; nothing if there is one.
+        """Start a process, unless one is ready, and wait until it is ready for a submission.
 
         Returns:
-            The number of the process.
+            The process id.
 
         Raises:
-            EvaluatorDied: it cannot be started; says why.
+            EvaluatorDied: it cannot be started; the message says why.
         """
         if self._ready and self._process is not None and self._process.poll() is None:
             return self._process.pid
@@ -99,13 +101,13 @@ class EvaluatorProcess:
         return self._process.pid
 
     def evaluate(self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits) -> Result:
-        """Result by image; see :func:`studies.web.evaluator.evaluation.evaluate`.
+        """Return the result of :func:`studies.web.evaluator.evaluation.evaluate`.
 
-        The process ends with it, also when the limits are passed: it is then killed.
+        The process is ended afterwards, and killed when it exceeds a limit.
 
         Raises:
             EvaluationRefused: cut-off, memory, too many superpixels, or lime failed.
-            EvaluatorDied: the process is gone for another reason.
+            EvaluatorDied: the process ended for another reason.
         """
         self.start()
         assert self._process is not None
@@ -125,13 +127,11 @@ class EvaluatorProcess:
         finally:
             self.kill()
 
-    def _result(
-        self, process: subprocess.Popen[str], deadline: float, limits: Limits
-    ) -> Result:
+    def _result(self, process: subprocess.Popen[str], deadline: float, limits: Limits) -> Result:
         line = self._line_within(process.pid, deadline, limits)
         if line is None:
             status = process.wait()
-            if status < 0:  # the kernel's own out-of-memory killer, or a crash at the limit
+            if status < 0:  # the kernel's out-of-memory killer, or a crash at the memory limit
                 raise EvaluationRefused(
                     f"the evaluating process ended with signal {-status}: ask for less memory"
                 )
@@ -147,7 +147,11 @@ class EvaluatorProcess:
         return images
 
     def _line_within(self, pid: int, deadline: float, limits: Limits) -> str | None:
-        """The process's answer; ``None`` when it ended without one."""
+        """Return the process's answer; ``None`` when it ended without one.
+
+        Raises:
+            EvaluationRefused: it takes too long, or too much memory.
+        """
         while True:
             try:
                 return self._answers.get(timeout=_LOOK_SECONDS)
@@ -161,7 +165,7 @@ class EvaluatorProcess:
                 raise _needs_memory(limits)
 
     def kill(self) -> None:
-        """End the process, if there is one, at once."""
+        """End the process at once, if there is one."""
         process, self._ready = self._process, False
         if process is None:
             return
@@ -183,9 +187,7 @@ def _needs_memory(limits: Limits) -> EvaluationRefused:
 
 
 def _megabytes(pid: int) -> float:
-    """Resident memory; 0 for a process that is gone."""
-    import psutil  # installed with the extra "grade" only
-
+    """Return the resident memory of a process; 0 if it has ended."""
     try:
         return float(psutil.Process(pid).memory_info().rss) / 2**20
     except psutil.Error:

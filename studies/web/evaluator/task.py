@@ -1,4 +1,4 @@
-"""What submissions are graded with: prepared once, read by every process that evaluates."""
+"""The images and references that submissions are graded with, as files for the processes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from explainers.masks import MASK_RULE, MaskRule
 __all__ = ["TASK_PREFIX", "GradingTask", "Limits", "read_task", "write_task"]
 
 TASK_PREFIX = "lime-tuner-grade-"
-"""How the names of temporary folders begin that tasks are written into."""
+"""Prefix of the names of temporary folders with tasks."""
 _FACTS = "task.json"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The largest values that are accepted.
+    """The largest values of a submission that are accepted.
 
     Attributes:
         upload_bytes: of the pickle.
         samples, batch: of one explanation.
-        superpixels: of one image; asked of a segmentation's parameters at once, and of the map
-            itself before the image is explained.
-        top_labels: each costs a fit.
+        superpixels: of one image; checked in a segmentation's parameters at the upload, and in its
+            result before the image is explained.
+        top_labels: of one explanation; each costs a fit.
         cutoff: seconds for a whole submission.
-        memory_mb: of the process that evaluates it, the classifier included.
+        memory_mb: of the evaluating process, including the classifier.
     """
 
     upload_bytes: int = 100_000
@@ -46,16 +46,16 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class GradingTask:
-    """The pictures, and what a good explanation of each covers.
+    """The images, their reference masks, and how submissions are scored against these.
 
     Attributes:
         images: (H, W, 3) uint8 by key.
-        references: (H, W) bool by key; the server's secret.
-        rule: where the references are from, in words.
+        references: (H, W) bool by key; secret.
+        rule: the origin of the references, in words.
         classifier_spec: keyword arguments of ``explainers.classifiers.load_classifier``.
-        repeats: explanations of each image, with the seeds ``first_seed``, ``first_seed + 1``, ...:
-            the same for everybody, so that nobody gains by sending the same file again.
-        threads: of the process that evaluates.
+        repeats: explanations of each image, with the seeds ``first_seed``, ``first_seed + 1``, ...
+            They are the same for all teams, so that sending a file again gains nothing.
+        threads: of the evaluating process.
     """
 
     images: Mapping[str, NDArray[np.uint8]]
@@ -69,12 +69,11 @@ class GradingTask:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Of the images, in order."""
         return tuple(self.images)
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a grade depends on beside the submission; the references by their digest only."""
+        """Everything beside the submission that a grade depends on; images only by a digest."""
         digest = hashlib.sha256()
         for key in self.keys:
             digest.update(key.encode() + self.images[key].tobytes())
@@ -88,7 +87,7 @@ class GradingTask:
 
 
 def write_task(task: GradingTask, folder: Path) -> None:
-    """Write a task where processes can read it."""
+    """Write a task to a folder for :func:`read_task`."""
     for name in ("images", "references"):
         numbered: dict[str, Any] = {str(n): getattr(task, name)[k] for n, k in enumerate(task.keys)}
         np.savez(folder / f"{name}.npz", **numbered)
@@ -101,7 +100,7 @@ def write_task(task: GradingTask, folder: Path) -> None:
 
 
 def read_task(folder: Path) -> GradingTask:
-    """The inverse of :func:`write_task`."""
+    """Read a task that :func:`write_task` has written."""
     facts = json.loads((folder / _FACTS).read_text())
     keys, mask_rule = facts.pop("keys"), MaskRule(**facts.pop("mask_rule"))
     arrays: dict[str, dict[str, NDArray[Any]]] = {}

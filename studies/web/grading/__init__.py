@@ -1,7 +1,8 @@
-"""A grading server: strangers' parameters are explained with stock lime and compared with masks.
+"""The grading server: it runs stock lime with submitted parameters and scores the masks.
 
-:mod:`studies.web.tokens` says who it is, ``limits`` what may be asked, ``evaluations`` waits for
-a process of :mod:`studies.web.evaluator`, ``board`` shows what came out, ``app`` is the protocol.
+:mod:`studies.web.tokens` identifies teams, ``limits`` checks submissions, ``evaluations`` queues
+them for the processes of :mod:`studies.web.evaluator`, ``board`` renders the score board, and
+``app`` is the protocol.
 """
 
 from studies.web.grading.app import GradingService, create_app

@@ -44,11 +44,11 @@ _logger = logging.getLogger("lime_tuner.grade")
 
 @dataclass(frozen=True, eq=False)
 class GradingService:
-    """What a grading server is made of.
+    """The settings and parts of a grading server.
 
     Attributes:
         storage: URL of the database that grades are recorded in.
-        per_hour: submissions a team may make.
+        per_hour: submissions that a team may make in an hour.
         capacity: submissions that may wait for an evaluator.
     """
 
@@ -61,7 +61,7 @@ class GradingService:
     capacity: int = 8
 
     def open(self) -> None:
-        """Make the database where there is none yet.
+        """Create the database if there is none yet.
 
         Raises:
             StorageError: it cannot be used.
@@ -71,19 +71,19 @@ class GradingService:
 
     @cached_property
     def watch(self) -> StorageWatch:
-        """Whether the database is there."""
+        """Checks that the database is still there."""
         return StorageWatch(self.storage)
 
     @property
     def patience(self) -> int:
-        """Seconds after which it is worth coming back: a guess, within bounds a person accepts."""
+        """Seconds after which a client should try again: a tenth of the cut-off, 5 to 60."""
         return int(min(60.0, max(5.0, self.limits.cutoff / 10)))
 
     def keep(self, submission: Submission, result: Result) -> None:
         """Record a result.
 
         Raises:
-            StorageError: it cannot be recorded; no database is made where one is gone.
+            StorageError: it cannot be recorded. A deleted database is not created again.
         """
         try:
             self.watch.check()
@@ -99,7 +99,7 @@ class GradingService:
         )
 
     def grades(self) -> list[Grade]:
-        """The newest grade of each team, the best first.
+        """Return the newest grade of each team, the best first.
 
         Raises:
             Problem: 503 they cannot be read.
@@ -113,7 +113,7 @@ class GradingService:
 
 
 def _means(result: Result) -> dict[str, float]:
-    """The answer of the protocol."""
+    """Return the protocol's answer, the means over the images."""
     return {
         "avg_iou": fmean(image["iou"] for image in result.values()),
         "avg_time": fmean(image["time"] for image in result.values()),
@@ -121,7 +121,7 @@ def _means(result: Result) -> dict[str, float]:
 
 
 def create_app(service: GradingService) -> FastAPI:
-    """The application; its evaluators start and stop with it."""
+    """Create the application, which starts and stops its evaluators."""
     evaluations = Evaluations(
         list(service.evaluators), service.limits, service.capacity, service.keep
     )
@@ -142,7 +142,7 @@ def create_app(service: GradingService) -> FastAPI:
     async def lime(request: Request) -> dict[str, float]:
         """Explain every image with the submitted parameters, and say how good that is."""
         start = time.monotonic()
-        # The token comes first: nothing of a stranger's body is read.
+        # The token is checked first, so that no body is read without one.
         team = service.tokens.team_of(request.headers.get("token"))
         status, why = 200, ""
         try:
@@ -221,7 +221,11 @@ async def _graded(
 
 
 def _checked(service: GradingService, data: bytes) -> Mapping[str, Mapping[str, Any]]:
-    """What was uploaded, as plain parameters; whatever is wrong with it is the file's fault."""
+    """Return the plain parameters of an uploaded file.
+
+    Raises:
+        Problem: 400 it is not a pickle of parameters; 422 the parameters are not accepted.
+    """
     try:
         document = load_restricted(data)
     except LimeTunerError as error:
@@ -239,7 +243,7 @@ def _checked(service: GradingService, data: bytes) -> Mapping[str, Mapping[str, 
 
 
 def _log(**facts: Any) -> None:
-    """One line of JSON; never a token. Anybody may ask without one: those are not all written."""
+    """Log one line of JSON, never a token; the log limits the lines of requests without a team."""
     kind = {} if facts["team"] is not None else {"kind": "nobody's"}
     _logger.info("%s", json.dumps(facts), extra=kind)
 

@@ -23,11 +23,11 @@ ORDERS: dict[str, tuple[str, str, _Key]] = {
     "time": ("LIME time (s)", "ascending", lambda grade: (grade.avg_time, -grade.avg_iou)),
     "submitted": ("Submitted at", "descending", lambda grade: -grade.at.timestamp()),
 }
-"""Columns: title, direction and key of the order that a click on the title gives."""
+"""By column: its title, and direction and key of the order that a click on the title gives."""
 
 
 def board_rows(grades: Sequence[Grade]) -> list[dict[str, Any]]:
-    """The board as JSON values, in the order of the places.
+    """Return the board as JSON values, in the order of the places.
 
     Args:
         grades: the best first.
@@ -46,11 +46,12 @@ def board_rows(grades: Sequence[Grade]) -> list[dict[str, Any]]:
 
 
 def board_page(grades: Sequence[Grade], order: str, lead: str, *, away: str = "") -> str:
-    """The page.
+    """Render the page.
 
     Args:
         grades: the best first.
-        order: one of :data:`ORDERS`; anything else is the order of the places.
+        order: one of :data:`ORDERS`; any other text means "iou".
+        lead: sentence above the table.
         away: why the grades cannot be read now; the page reloads itself.
     """
     order = order if order in ORDERS else "iou"

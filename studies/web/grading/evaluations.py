@@ -1,4 +1,4 @@
-"""The queue in front of the evaluators: bounded, first come first served, one a team at a time."""
+"""The bounded queue of submissions: first come, first served, and one of each team at a time."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _logger = logging.getLogger(__name__)
 
 
 class QueueFull(LimeTunerError):
-    """There are as many submissions waiting as may wait."""
+    """The largest allowed number of submissions is waiting."""
 
 
 class StillWaiting(LimeTunerError):
-    """The team has a submission that is not answered yet."""
+    """The team already has a submission that is not answered yet."""
 
 
 class RateLimit:
-    """So many submissions an hour for each team: a sliding window, in memory."""
+    """Limits the submissions of each team in any hour; kept in memory only."""
 
     def __init__(self, per_hour: int, now: Callable[[], float] = time.monotonic) -> None:
         self._per_hour, self._now = per_hour, now
@@ -40,7 +40,7 @@ class RateLimit:
         self._lock = threading.Lock()
 
     def seconds_to_wait(self, team: str) -> int:
-        """0, and the submission counts; or the seconds after which the next one is taken."""
+        """Count a submission and return 0, or return the seconds until the next one is allowed."""
         with self._lock:
             now, times = self._now(), self._times[team]
             while times and times[0] <= now - _HOUR:
@@ -52,25 +52,22 @@ class RateLimit:
 
 
 class Evaluator(Protocol):
-    """What the queue needs of a :class:`studies.web.evaluator.EvaluatorProcess`."""
+    """The methods of :class:`studies.web.evaluator.EvaluatorProcess` that the queue calls."""
 
-    def start(self) -> object:
-        """Get ready."""
+    def start(self) -> object: ...
 
-    def evaluate(self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits) -> Result:
-        """Result by image."""
+    def evaluate(self, parameters: Mapping[str, Mapping[str, Any]], limits: Limits) -> Result: ...
 
-    def kill(self) -> None:
-        """Give up at once."""
+    def kill(self) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
 class Submission:
-    """What one team wants evaluated.
+    """A team's submission.
 
     Attributes:
-        parameters: plain, as ``checked_submission`` gives them.
-        upload_sha256: of the file as it came.
+        parameters: plain, a result of ``checked_submission``.
+        upload_sha256: of the uploaded file.
     """
 
     team: str
@@ -80,11 +77,11 @@ class Submission:
 
 
 class Evaluations:
-    """Threads, one an evaluator, that take submissions from the queue.
+    """The queue, and one thread for each evaluator that takes submissions from it.
 
     Args:
-        keep: called with a submission and its result before anybody is answered, so that what was
-            answered is never lost.
+        keep: called with a submission and its result before the team is answered, so that an
+            answered result is never lost.
     """
 
     def __init__(
@@ -105,10 +102,10 @@ class Evaluations:
         ]
 
     def start(self) -> None:
-        """Get the evaluators ready, and begin.
+        """Start the evaluators and the threads.
 
         Raises:
-            EvaluatorDied: one cannot be made ready.
+            EvaluatorDied: an evaluator cannot be started.
         """
         for evaluator in self._evaluators:
             evaluator.start()
@@ -116,7 +113,7 @@ class Evaluations:
             thread.start()
 
     def stop(self) -> None:
-        """Give up what runs and what waits."""
+        """Abort running and waiting submissions, and end the threads."""
         with self._changed:
             self._stopped.set()
             for submission in self._waiting:
@@ -131,14 +128,15 @@ class Evaluations:
 
     @property
     def waiting(self) -> int:
-        """How many are in the queue."""
+        """Number of submissions in the queue."""
         return len(self._waiting)
 
     def add(self, submission: Submission) -> Future[Result]:
         """Put a submission into the queue.
 
         Raises:
-            QueueFull, StillWaiting: it is not taken.
+            QueueFull, StillWaiting: it is not accepted.
+            EvaluatorDied: the server is being stopped.
         """
         with self._changed:
             if self._stopped.is_set():
@@ -172,7 +170,7 @@ class Evaluations:
     def _evaluate(self, evaluator: Evaluator, submission: Submission) -> None:
         result: Result = {}
         failure: Exception | None = None
-        # From here on nobody who goes away can cancel it: what is begun is graded.
+        # From here on a client that disconnects does not cancel its submission.
         begun = submission.answer.set_running_or_notify_cancel()
         try:
             if begun:

@@ -1,4 +1,4 @@
-"""What a submission may ask for: looked at before any work is done for it."""
+"""Check a submission's parameters against limits, before any work is done for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["checked_submission"]
 
 _Range = tuple[float, float]
 _USUAL: _Range = (-1e6, 1e6)
-"""Of a number that has no range of its own: nothing that skimage or scikit-learn take is larger."""
+"""Range of numbers without one of their own; skimage and scikit-learn need no larger ones."""
 _SEEDS: _Range = (0, 2**32 - 1)
 _COMMON: Mapping[str, _Range] = {
     "random_state": _SEEDS, "random_seed": _SEEDS, "rng": _SEEDS, "n_jobs": (-64, 64),
@@ -35,11 +35,11 @@ _MOST_LABELS = 1_000
 def checked_submission(
     document: Any, keys: Sequence[str], limits: Limits
 ) -> dict[str, dict[str, Any]]:
-    """The plain parameters of a submission, image by image.
+    """Return the plain parameters of a submission, by image key.
 
     Raises:
-        InvalidParameters: another form than a dict of all keys with the ten arguments each, a
-            value that stock lime cannot work with, or one above the limits; one line.
+        InvalidParameters: it is not a dict of known keys with all ten arguments each, or has a
+            value that stock lime cannot work with, or that exceeds the limits.
     """
     if not isinstance(document, dict) or not all(isinstance(v, dict) for v in document.values()):
         raise InvalidParameters(
@@ -111,10 +111,10 @@ def _check_segmentation(segmentation: Mapping[str, Any] | None, limits: Limits) 
 
 
 def _check_numbers(what: str, value: Any, bounds: _Range) -> None:
-    """Whether all numbers in a value are within bounds, whatever holds them."""
+    """Refuse a value that is, or contains at any depth, a number out of bounds."""
     low, high = bounds
     for number in _numbers(value):
-        if not low <= number <= high:  # nor is NaN
+        if not low <= number <= high:  # true for NaN
             raise InvalidParameters(
                 f"{what}={one_line(str(value), 40)} is outside {low:g} to {high:g}"
             )

@@ -1,4 +1,4 @@
-"""What our web servers have in common: bounds, guards, problem documents, uploads."""
+"""Parts that our web servers share: limits, access checks, problem documents, uploads."""
 
 from studies.web.http.connections import ConnectionLimits, connection_limits
 from studies.web.http.entrance import Entrance

@@ -1,10 +1,10 @@
-"""How many connections a server keeps, and for how long those that ask for nothing.
+"""Limit the number of connections of a server, and the time that a client may be idle.
 
 uvicorn has no deadline for the head of a request (https://github.com/Kludex/uvicorn/issues/157),
-and none for a client that does not read. Here a connection *waits* until the head of a request is
-there, and again after its answer; otherwise it is *busy*. Who waits too long is closed, and the
-one that has waited longest makes room for a new one. Busy ones are fewer than may be open: there
-is always one to close.
+and none for a client that does not read. Here a connection *waits* until the head of a request has
+arrived, and again after its answer; otherwise it is *busy*. A connection that waits too long is
+closed, and a new one takes the place of the one that has waited longest. The limit of busy
+connections is below that of open ones, so that there is always one to close.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 STATE_KEY = "lime_tuner_connection"
-"""In ``scope["state"]``: the :class:`WatchedProtocol` that a request came by."""
+"""Key in ``scope["state"]`` of the :class:`WatchedProtocol` that received a request."""
 
 _MOST = 512
 _LEAST = 8
@@ -31,12 +31,13 @@ _USUAL_DESCRIPTORS = 1024
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What clients may take of a server.
+    """Limits of a server's connections.
 
     Attributes:
-        open: connections at a time. busy: those with a request that is being answered.
-        head_seconds: until the head of a request is there, whole.
-        write_seconds: for which a client may read nothing of what it is sent.
+        open: connections at a time.
+        busy: connections at a time whose request is being answered.
+        head_seconds: longest time until the complete head of a request has arrived.
+        write_seconds: longest time for which a client may not read what it is sent.
     """
 
     open: int
@@ -46,7 +47,7 @@ class ConnectionLimits:
 
 
 def connection_limits() -> ConnectionLimits:
-    """For this process: a third of its file descriptors; databases and uploads need some, too."""
+    """Return limits for this process: a third of its file descriptors, as others need some, too."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -60,13 +61,13 @@ def connection_limits() -> ConnectionLimits:
 
 
 class WatchedProtocol(H11Protocol):
-    """One connection of uvicorn's, which is closed when its client is too slow.
+    """A connection of uvicorn that is closed when its client is too slow.
 
-    h11 in every installation: httptools takes and refuses other requests.
+    It uses h11 in every installation, as httptools accepts and refuses other requests.
 
     Attributes:
-        waiting: all of the server that wait for a request; who has waited longest comes first.
-        busy: all of the server whose request is being answered.
+        waiting: the server's connections that wait for a request, the longest waiting first.
+        busy: the server's connections whose request is being answered.
     """
 
     limits: ClassVar[ConnectionLimits]
@@ -108,7 +109,7 @@ class WatchedProtocol(H11Protocol):
         self._stop_stall_timer()
 
     def begin_request(self) -> bool:
-        """Whether the request that has come may be answered now; then it counts as busy."""
+        """Count the connection as busy; return ``False`` if the limit of busy ones is reached."""
         if len(self.busy) >= self.limits.busy:
             return False
         self._stop_waiting()
@@ -116,7 +117,7 @@ class WatchedProtocol(H11Protocol):
         return True
 
     def end_request(self) -> None:
-        """The request is answered."""
+        """Let the connection wait for its next request."""
         self.busy.discard(self)
         if self._is_open:
             self._wait()
@@ -138,18 +139,17 @@ class WatchedProtocol(H11Protocol):
             self._stalled = None
 
     def _close(self) -> None:
-        """Close after the rest of an answer that is being read."""
+        """Close after the rest of an answer has been sent."""
         self._stop_waiting()
         if self._is_open:
             self.transport.close()
 
     def _abort(self) -> None:
-        """Close at once."""
         self._stop_waiting()
         if self._is_open:
             self.transport.abort()
 
 
 def watched_protocol(limits: ConnectionLimits) -> type[WatchedProtocol]:
-    """For ``uvicorn.Config(http=...)`` of one server, whose connections share the limits."""
+    """Return a class for ``uvicorn.Config(http=...)`` of one server."""
     return type("Watched", (WatchedProtocol,), {"limits": limits, "waiting": {}, "busy": set()})

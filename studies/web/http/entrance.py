@@ -34,13 +34,11 @@ def host_name(header: str) -> str | None:
 
 @dataclass(frozen=True)
 class Entrance:
-    """Middleware: refuses a malformed ``Host`` header, and requests above the limit of busy
-    connections."""
+    """Middleware that refuses malformed ``Host`` headers, and requests above the busy limit."""
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -49,7 +47,7 @@ class Entrance:
             await problem_answer(_BAD_HOST)(scope, receive, send)
             return
         connection: WatchedProtocol | None = scope.get("state", {}).get(STATE_KEY)
-        if connection is None:  # not through run_server, e.g. a test client
+        if connection is None:  # not served by run_server, e.g. in a test client
             await self.app(scope, receive, send)
         elif connection.begin_request():
             try:

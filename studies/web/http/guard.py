@@ -1,8 +1,9 @@
-"""Who may ask a server: a token, or this machine only; never a foreign page in somebody's browser.
+"""Check that a request has the server's token or comes from this machine, and from no other origin.
 
-Without a token a request must be meant for this machine by name, so that a foreign page cannot
-reach it under a name of its own (DNS rebinding). With one it must show it, as a bearer or in the
-cookie that a browser was given for it. What changes something must not come from another origin.
+Without a token, the ``Host`` header must name this machine, so that a foreign page cannot reach
+the server under its own name (DNS rebinding). With a token, a request must have it as bearer, or
+the cookie that the server set for it. Requests that change something must not come from pages of
+another origin.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _HEADERS = {
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is this machine and nobody else's."""
+    """Whether a host's name or address always means this machine."""
     name = host.strip("[]").partition("%")[0]
     if name.lower() == "localhost":
         return True
@@ -47,17 +48,17 @@ def is_loopback(host: str) -> bool:
 
 
 def is_token(given: str, token: str) -> bool:
-    """Compare in constant time."""
+    """Compare a given token with the server's in constant time."""
     return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
 
 
 def session_value(token: str) -> str:
-    """What the cookie holds instead of the token; the same after a restart."""
+    """Return the cookie's value for a token; it is the same after a restart."""
     return hmac.new(token.encode(), _SESSION, hashlib.sha256).hexdigest()
 
 
 def may_enter(request: HTTPConnection, token: str | None) -> bool:
-    """Whether a request shows the token, where there is one."""
+    """Whether a request has the token as bearer or its cookie, or no token is needed."""
     if token is None:
         return True
     kind, _, given = request.headers.get("authorization", "").partition(" ")
@@ -68,11 +69,11 @@ def may_enter(request: HTTPConnection, token: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Guard:
-    """Middleware that lets nobody in who may not come in, and adds headers for browsers.
+    """Middleware that refuses unauthorised requests, and adds security headers for browsers.
 
     Attributes:
         token: ``None`` for a server that listens on this machine only.
-        public: paths, and beginnings of paths that end with ``/``, that need no token.
+        public: paths that need no token; those that end with ``/`` are prefixes, except ``/``.
     """
 
     app: ASGIApp
@@ -80,7 +81,6 @@ class Guard:
     public: Sequence[str] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -101,10 +101,10 @@ class Guard:
         await self.app(scope, receive, with_headers)
 
     def _check(self, method: str, path: str, request: HTTPConnection) -> None:
-        """Let a request pass.
+        """Check one request.
 
         Raises:
-            Problem: 401 no token, or a wrong one; 403 it comes from elsewhere.
+            Problem: 401 the token is missing or wrong; 403 it comes from another origin.
         """
         headers = request.headers
         host = headers.get("host", "")
@@ -114,7 +114,7 @@ class Guard:
             )
         if method not in _SAFE_METHODS:
             _, separator, origin = headers.get("origin", f"://{host}").lower().partition("://")
-            # "null", which has no host, is another origin than any.
+            # The origin "null" has no host, and counts as another origin.
             if not separator or origin != host.lower():
                 raise Problem(403, "a page of another origin may not change anything here")
             if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):

@@ -37,7 +37,7 @@ class Problem(Exception):
     """An answer other than success.
 
     Attributes:
-        detail: one line; whatever was sent may be quoted in it.
+        detail: one line; made printable, as it may quote the request.
         retry_after: seconds after which the same request may succeed.
     """
 
@@ -48,12 +48,12 @@ class Problem(Exception):
         self.retry_after = retry_after
 
     def headers(self) -> dict[str, str]:
-        """``Retry-After`` where there is one."""
+        """Return the header ``Retry-After``, if there is one."""
         return {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
 
 
 def problem_answer(problem: Problem, more: Mapping[str, str] | None = None) -> JSONResponse:
-    """The response that tells a problem; without ``type`` the title says what the status says.
+    """Return the response for a problem, whose title is the phrase of its status.
 
     Args:
         more: further headers.
@@ -71,7 +71,7 @@ def problem_answer(problem: Problem, more: Mapping[str, str] | None = None) -> J
 
 
 def _answer(_: Request, error: Exception) -> JSONResponse:
-    """Any exception of an application as a problem."""
+    """Convert any exception of an application to a problem."""
     if isinstance(error, Problem):
         return problem_answer(error)
     if isinstance(error, HTTPException):
@@ -80,13 +80,13 @@ def _answer(_: Request, error: Exception) -> JSONResponse:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first.get("loc", ()))
         return problem_answer(Problem(422, f"{where}: {first.get('msg', 'is wrong')}"))
-    if isinstance(error, ClientDisconnect):  # nobody is there to read it
+    if isinstance(error, ClientDisconnect):  # the client does not read it any more
         return problem_answer(Problem(400, "the body ended before it was whole"))
     if isinstance(error, OSError):
-        # A full disk, or no descriptor left: not what was asked for is wrong.
+        # For example a full disk or no descriptor left, which is not the client's fault.
         _logger.error("the system refuses: %s", error)
         return problem_answer(Problem(503, "the server has no room for this now", retry_after=10))
-    # Starlette hands the error on to the log, and nobody outside is told more.
+    # Starlette logs the error; the client gets no details.
     return problem_answer(Problem(500, "the server has a defect: its log says which"))
 
 
@@ -99,7 +99,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def problem_responses(**why: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI ``responses`` of some statuses: ``problem_responses(s401="no such token")``."""
+    """Return OpenAPI ``responses`` by status: ``problem_responses(s401="no such token")``."""
     return {
         int(name.lstrip("s")): {"description": text, "content": {PROBLEM_TYPE: {"schema": _SCHEMA}}}
         for name, text in why.items()

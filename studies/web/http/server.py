@@ -1,4 +1,4 @@
-"""Serving an application on a socket: uvicorn with our bounds, our log, and our end."""
+"""Serve an application on a socket by uvicorn, with our limits and our handling of signals."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def made_app(
     *middleware: Middleware,
     description: str = "",
 ) -> FastAPI:
-    """An application without routes, whose errors are problem documents.
+    """Create an application without routes, whose errors are problem documents.
 
     Args:
-        middleware: behind :class:`Entrance`, the first one met first.
+        middleware: applied after :class:`Entrance`, in this order.
     """
     app = FastAPI(
         title=title, version="1", description=description, lifespan=lifespan,
@@ -47,7 +47,7 @@ def made_app(
 def made_server(
     app: FastAPI, bound: Listener, limits: ConnectionLimits | None = None
 ) -> uvicorn.Server:
-    """A server that ``run(sockets=[bound])`` starts."""
+    """Create a server that ``run(sockets=[bound])`` starts."""
     limits = limits or connection_limits()
     bound.most = limits.open
     return uvicorn.Server(
@@ -60,7 +60,7 @@ def made_server(
 
 
 def run_server(app: FastAPI, bound: Listener) -> None:
-    """Serve until a signal comes, which is raised again at the end.
+    """Serve until a signal arrives, which is raised again at the end.
 
     Raises:
         LimeTunerError: the application did not start.
@@ -74,7 +74,7 @@ def run_server(app: FastAPI, bound: Listener) -> None:
 
 @contextmanager
 def _hanging_up_ends(server: uvicorn.Server) -> Iterator[None]:
-    """SIGHUP as uvicorn takes SIGTERM, unless it is ignored, as under nohup."""
+    """Handle SIGHUP as uvicorn handles SIGTERM, unless it is ignored, as under nohup."""
     hang_up = getattr(signal, "SIGHUP", None)
     if (
         hang_up is None

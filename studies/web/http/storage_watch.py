@@ -1,7 +1,7 @@
-"""Whether a server's database is still there, looked at from outside it.
+"""Check from outside that the file of a server's database is still there.
 
-SQLite does not notice: whoever has a file open that was deleted goes on reading and writing what
-nobody will ever see again.
+SQLite does not notice when its file is deleted: open connections go on reading and writing data
+that are lost when they close.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from studies.web.http.problems import Problem, problem_answer
 __all__ = ["StorageGate", "StorageWatch"]
 
 _RETRY_SECONDS = 10
-_ROOM = 4 << 20  # bytes that a few writes fit into
+_ROOM = 4 << 20  # bytes, enough for a few writes
 _logger = logging.getLogger("lime_tuner.http")
 
 
 class StorageWatch:
-    """Watches the file of an SQLite database; of a database server, nothing.
+    """Watches the file of an SQLite database; for a database server it checks nothing.
 
     Args:
-        replaced: called when another file is in its place, e.g. a backup: connections must be made
-            anew.
+        replaced: called when another file has taken its place, e.g. a backup, so that connections
+            must be opened again.
     """
 
     def __init__(self, url: str, replaced: Callable[[], None] = lambda: None) -> None:
@@ -39,13 +39,13 @@ class StorageWatch:
         self._seen = self._identity()
 
     def check(self, *, write: bool = False) -> None:
-        """Check that the database is there; costs microseconds.
+        """Check that the database is there, in microseconds.
 
         Args:
-            write: also whether there is room on the disk.
+            write: also check that the disk has free space.
 
         Raises:
-            Problem: 503 it is not there, or there is no room.
+            Problem: 503 the database is gone, or the disk is full.
         """
         if self._path is None:
             return
@@ -81,10 +81,10 @@ class StorageWatch:
 
 @dataclass(frozen=True)
 class StorageGate:
-    """Middleware: what needs the database is refused while that is not there.
+    """Middleware that refuses requests while the database is gone.
 
     Attributes:
-        paths: beginnings of those that need it.
+        paths: prefixes of the paths that need the database.
     """
 
     app: ASGIApp
@@ -92,7 +92,6 @@ class StorageGate:
     paths: Sequence[str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
         if scope["type"] == "http" and scope["path"].startswith(tuple(self.paths)):
             try:
                 self.watch.check(write=scope["method"] == "POST")

@@ -1,4 +1,4 @@
-"""Reading what is uploaded: no more bytes than allowed, and no longer than allowed."""
+"""Read uploads within limits of bytes and seconds."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["read_file", "read_form", "read_text"]
 
 _T = TypeVar("_T")
 _ENVELOPE_BYTES = 4_096
-"""Boundaries and headers of a multipart body around one file."""
+"""Allowance for the boundaries and headers of a multipart body around one file."""
 _READ_SECONDS = 60.0
 _FIRST_SECONDS = 20.0
 _LEAST_RATE = 1_000
-"""Bytes a second, on average, after the first seconds: who sends less keeps others waiting."""
+"""Bytes a second, on average after ``_FIRST_SECONDS``; slower clients would block others."""
 
 
 async def read_file(request: Request, field: str, most_bytes: int) -> bytes:
-    """The one file of a multipart request.
+    """Read the only file of a multipart request.
 
-    A declared length above the limit is refused before anything is read, an undeclared one as soon
-    as it passes the limit.
+    A declared length above the limit is refused before the body is read, an undeclared one as soon
+    as the limit is exceeded.
 
     Raises:
-        Problem: 400 no multipart body, or not exactly that file in it; 408 it takes too long; 413
-            too large.
+        Problem: 400 not a multipart body, or one without that file; 408 it takes too long; 413 it
+            is too large.
     """
     too_large = Problem(
         413, f"the file is larger than {most_bytes:,} bytes: LIME parameters need a few thousand"
@@ -66,15 +66,18 @@ async def read_form(
     what: str,
     too_large: Problem,
 ) -> FormData:
-    """A multipart form; who asks for it closes it. Larger files are on disk, not in memory.
+    """Read a multipart form, which the caller closes. Larger files are on disk, not in memory.
 
     Args:
-        most_bytes: of the whole body. files, fields: as many as may be in it.
-        what: belongs into the form, for who sends something else.
+        most_bytes: largest size of the whole body.
+        files, fields: largest numbers of files and of other fields.
+        seconds: longest time.
+        what: expected content of the form, for the message about another body.
+        too_large: raised for a larger body.
 
     Raises:
-        Problem: 400 no multipart body, or more in it than allowed; 408 it takes longer than
-            ``seconds``; ``too_large``.
+        Problem: 400 not a multipart body, or one with too many parts; 408 it takes too long;
+            ``too_large``.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > most_bytes:
@@ -84,18 +87,18 @@ async def read_form(
     counted = Request(request.scope, _Counted(request, most_bytes, too_large))
     try:
         return await _in_time(counted.form(max_files=files, max_fields=fields), seconds)
-    except HTTPException as error:  # Starlette's words for a form that is broken or has too much
+    except HTTPException as error:  # Starlette raises it for broken forms and too many parts
         raise Problem(400, f"the form cannot be read: {error.detail}") from error
     except (UnicodeError, ValueError, LookupError) as error:
-        # Its own charset is what a form is decoded with, and Python has odd ones.
+        # The form itself names the encoding that it is decoded with, which may be any of Python's.
         raise Problem(400, "the form cannot be read: its names are no text") from error
 
 
 async def read_text(request: Request, most_bytes: int, *, too_large: Problem) -> str:
-    """A short body.
+    """Read a short body of text.
 
     Raises:
-        Problem: 400 it is no text; 408 it takes too long; ``too_large``.
+        Problem: 400 it is not UTF-8; 408 it takes too long; ``too_large``.
     """
     counted = Request(request.scope, _Counted(request, most_bytes, too_large))
     try:
@@ -105,7 +108,7 @@ async def read_text(request: Request, most_bytes: int, *, too_large: Problem) ->
 
 
 class _Counted:
-    """An ASGI ``receive`` that refuses a body which is too large or comes too slowly."""
+    """An ASGI ``receive`` that refuses a body which is too large or arrives too slowly."""
 
     def __init__(self, request: Request, most_bytes: int, too_large: Problem) -> None:
         self._request, self._most_bytes, self._too_large = request, most_bytes, too_large

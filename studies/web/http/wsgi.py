@@ -1,4 +1,4 @@
-"""A WSGI application that is only read, inside an ASGI one."""
+"""Send GET requests to a WSGI application from inside an ASGI one."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WsgiAnswer = tuple[int, list[tuple[str, str]], bytes]
 def ask_wsgi(
     app: WSGIApplication, path: str, query: str, headers: Iterable[tuple[str, str]]
 ) -> WsgiAnswer:
-    """Send one GET request; blocks until the answer is there.
+    """Send one GET request, and block until it is answered.
 
     Args:
-        path: decoded, as ASGI has it.
+        path: decoded, as in ASGI.
     """
     environ: dict[str, Any] = {
-        "PATH_INFO": path.encode("utf-8").decode("latin-1"),  # as PEP 3333 wants it
+        "PATH_INFO": path.encode("utf-8").decode("latin-1"),  # as PEP 3333 requires
         "QUERY_STRING": query,
         "SERVER_PROTOCOL": "HTTP/1.1",
         "HTTP_HOST": "localhost",

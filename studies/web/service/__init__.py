@@ -1,4 +1,4 @@
-"""The service: photographs in, tuned LIME parameters out, over HTTP and as a page."""
+"""The service: it tunes LIME parameters for uploaded photographs, over HTTP and on a page."""
 
 from studies.web.service.app import create_app
 from studies.web.service.desk import Service

@@ -1,6 +1,6 @@
-"""The service over HTTP: studies are asked for, followed, cancelled, and taken away as a pickle.
+"""The service's HTTP interface: studies are requested, followed, cancelled and downloaded.
 
-Nothing is tuned here. What is asked for becomes jobs in the database, which workers take.
+Nothing is tuned here. Requests become jobs in the database, which workers take.
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ _Key = Annotated[str, InPath(max_length=200, description="The image's key.")]
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application."""
     desk = Desk(service)
 
     @asynccontextmanager
@@ -99,13 +98,13 @@ def create_app(service: Service) -> FastAPI:
 
 
 def _answers(media_type: str, description: str, **why: str) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI ``responses``: what is sent, and the problems there may be."""
+    """Return OpenAPI ``responses`` of a success and of possible problems."""
     sent = {"content": {media_type: {}}, "description": description}
     return {200: sent, **problem_responses(**why)}
 
 
 def _add_studies(app: FastAPI, desk: Desk) -> None:
-    """Asking for studies, following and cancelling them."""
+    """Add routes to request, follow and cancel studies."""
     limits = desk.service.limits
 
     @app.post(
@@ -179,7 +178,7 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_results(app: FastAPI, desk: Desk) -> None:
-    """What a study has found, to look at and to take away."""
+    """Add routes to a study's results."""
     not_yet = {
         "s404": "no such study or image", "s409": "nothing is found yet",
         "s422": "no name of a study",
@@ -237,7 +236,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_pages(app: FastAPI, desk: Desk) -> None:
-    """The page, its parts, the dashboard, and who may see them."""
+    """Add the page, its static files, the session and the dashboard."""
     service = desk.service
 
     app.mount("/assets", StaticParts())

@@ -1,4 +1,4 @@
-"""The bodies of requests that are read as they come, for the OpenAPI document."""
+"""OpenAPI descriptions of request bodies that FastAPI does not parse."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """optuna-dashboard under ``/dashboard/``, for reading only.
 
-It asks for ``/api/...`` of its own, which here is the service's: a script that goes before its own
-adds the prefix. What it could change (studies, notes, artifacts) is everybody's, so nothing passes
-that is not read; ``lime-tuner dashboard`` is for the owner of the studies.
+Its own requests go to ``/api/...``, which is the service's: a script that runs before its own adds
+the prefix. Studies, notes and artifacts belong to all users of the service, so only reading
+requests pass; ``lime-tuner dashboard`` is for the owner of the studies.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["DASHBOARD_PATHS", "DashboardDoor"]
 
 DASHBOARD_PATHS = ("/dashboard", "/static", "/artifacts", "/csv")
-"""Where its parts are."""
+"""Prefixes of the dashboard's paths."""
 
 _PREFIX = "/dashboard"
 _BUNDLE = b'<script defer src="/static/bundle.js">'
 _SHIM = b'<script src="/assets/service_dashboard.js"></script>'
 _PASSED = ("accept-encoding", "if-none-match", "if-modified-since")
 _DROPPED = ("content-length", "access-control-allow-origin", "connection")
-# Every pair but the first begins with an &, so that no text can be split into pairs in two ways.
+# Every pair but the first begins with an &, so that the match is unique and fast.
 _PAIR = rb"[A-Za-z_]+=[A-Za-z0-9_.,-]{0,5000}"
 _PLAIN_QUERY = re.compile(rb"(?:%b(?:&%b)*&?)?" % (_PAIR, _PAIR))
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
@@ -38,11 +38,11 @@ _PICTURES_ONLY = "default-src 'none'; sandbox"
 
 
 class DashboardDoor:
-    """Answers what a browser asks of the dashboard.
+    """Answers requests to the dashboard.
 
     Args:
-        make: the dashboard, over the database that is there now.
-        probe: raises if that does not answer.
+        make: creates the dashboard over the current database.
+        probe: raises if the database does not answer.
     """
 
     def __init__(self, make: Callable[[], WSGIApplication], probe: Callable[[], object]) -> None:
@@ -50,14 +50,14 @@ class DashboardDoor:
         self._app: WSGIApplication | None = make()
 
     def renew(self) -> None:
-        """Another database has taken the place of the one before."""
+        """Create the dashboard again at the next request, as another database is in place."""
         self._app = None
 
     async def __call__(self, request: Request) -> Response:
-        """One answer.
+        """Answer one request.
 
         Raises:
-            Problem: 405 when it would change something.
+            Problem: 405 for a method other than GET and HEAD; 404 without an answer.
         """
         if request.method not in ("GET", "HEAD"):
             raise Problem(
@@ -75,7 +75,7 @@ class DashboardDoor:
         status, found, body = await run_in_threadpool(
             self._ask, path, request.scope["query_string"].decode("ascii"), headers
         )
-        if status >= 500:  # what it was not made for, or the database
+        if status >= 500:  # an unexpected request, or the database is away
             await run_in_threadpool(self._probe)
             raise Problem(404, "the dashboard has no answer to this")
         if path.startswith(_PREFIX):

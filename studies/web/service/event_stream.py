@@ -1,4 +1,4 @@
-"""A study's progress, sent for as long as somebody listens."""
+"""Server-sent events of a study's progress."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _RETRY_SECONDS = 30
 
 
 class EventStream(Response):
-    """Counts its listener from the first byte to the last, however it ends.
+    """A response that counts as a listener for as long as it is open.
 
     Args:
-        most: that may listen at a time; whoever comes then is told to come back.
+        most: largest number of listeners; further ones get status 503.
     """
 
     def __init__(self, progress: Progress, study: str, most: int) -> None:
@@ -25,7 +25,6 @@ class EventStream(Response):
         self._progress, self._study, self._most = progress, study, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
         if self._progress.listeners >= self._most:
             problem = Problem(503, f"{self._most} listen already", retry_after=_RETRY_SECONDS)
             await problem_answer(problem)(scope, receive, send)

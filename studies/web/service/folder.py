@@ -1,6 +1,6 @@
-"""Where the service keeps what was uploaded, and pictures: a folder for each study.
+"""The service's files: a folder for each study, with its uploads, pictures and reports.
 
-``NAME/catalog.toml`` is a catalogue like anybody's, so the command line can work on it, too.
+``NAME/catalog.toml`` is an ordinary catalogue, which the command line can use, too.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 __all__ = ["DRAWING", "ServiceFolder", "service_folder"]
 
 DRAWING = ".drawing-"
-"""How the folder of a report begins that is not finished."""
+"""Prefix of the folder of an unfinished report."""
 _CATALOG = "catalog.toml"
 _INCOMING = ".incoming-"
 _UNFINISHED_SECONDS = 3600.0
 
 
 def service_folder(url: str) -> Path:
-    """Beside the SQLite file, or in the working folder."""
+    """Return the folder beside an SQLite file, or in the working folder for a server."""
     path = sqlite_path(url)
     return Path("lime-tuner-service") if path is None else path.with_name("lime-tuner-service")
 
@@ -40,30 +40,28 @@ class ServiceFolder:
     Only names that :mod:`studies.web.service.limits` allows become names of files.
 
     Args:
-        root: is made when something is first written.
+        root: created at the first write.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def catalog(self, study: str) -> Path:
-        """The study's catalogue."""
         return self.root / study / _CATALOG
 
     def picture(self, study: str, key: str, name: str) -> Path:
-        """A picture that a worker has drawn, or will draw: ``photo`` or ``reference``."""
+        """Return the path of a picture that a worker draws, ``photo`` or ``reference``."""
         return self.root / study / "pictures" / key / f"{name}.png"
 
     def reports(self, study: str) -> Path:
-        """The folder of the study's reports."""
         return self.root / study / "reports"
 
     def keep(self, request: StudyRequest) -> None:
-        """Keep what was uploaded: all of it, or nothing.
+        """Store an upload completely or not at all.
 
         Raises:
             StorageError: it cannot be written.
-            FileExistsError: there is a folder of that name.
+            FileExistsError: there is a folder with that name.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -94,7 +92,7 @@ class ServiceFolder:
             raise StorageError(f"what was uploaded cannot be kept ({error.strerror})") from error
 
     def tidy(self) -> None:
-        """Remove what servers were killed over: uploads and reports that were never finished."""
+        """Remove unfinished uploads and reports, which killed servers left, after an hour."""
         past = time.time() - _UNFINISHED_SECONDS
         for begun in (*self.root.glob(f"{_INCOMING}*"), *self.root.glob(f"*/reports/{DRAWING}*")):
             with contextlib.suppress(OSError):
@@ -102,7 +100,7 @@ class ServiceFolder:
                     shutil.rmtree(begun, ignore_errors=True)
 
     def forget(self, study: str) -> None:
-        """Remove what was uploaded for a study, and all that was drawn of it."""
+        """Remove all files of a study."""
         shutil.rmtree(self.root / study, ignore_errors=True)
 
 
@@ -114,5 +112,5 @@ def _stored(picture: Picture, folder: Path, stem: str, field: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A TOML string; JSON's escapes are TOML's."""
+    """Return a TOML string, whose escapes are those of JSON."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""How much may be asked of the service, and under which names."""
+"""Limits of requests to the service, and names of studies and images."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from dataclasses import dataclass
 __all__ = ["STUDY_PATTERN", "ServiceLimits", "image_key", "spelt_alike", "unique_keys"]
 
 STUDY_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-"""A name that is the same in a URL, in a file system and in every database."""
+"""Names that need no escaping in a URL, a file system or a database."""
 
 _KEY_LENGTH = 60
 
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """What one request, and all of them together, may ask for.
+    """Limits of one request, and of all requests together.
 
     Attributes:
-        images: of a study. queue: images that may wait or be at work at a time.
-        image_mb: megabytes of a file. upload_mb: of a whole request.
+        images: of a study.
+        queue: images that are queued or running at a time.
+        image_mb: megabytes of a file.
+        upload_mb: megabytes of a request.
         megapixels: of a picture.
-        trials, timeout: the most of a study; seconds an image.
-        uploads: that are received at a time.
+        trials: of an image.
+        timeout: seconds an image.
+        uploads: received at a time.
         listeners: of progress, at a time.
-        kept_days: that a study stays after it has ended; ``None``: until somebody removes it.
+        kept_days: after which an ended study is removed; ``None`` to keep it.
     """
 
     images: int = 24
@@ -42,21 +45,20 @@ class ServiceLimits:
 
 
 def image_key(file_name: str) -> str:
-    """A key for an image: its file's name without the suffix, and without what is special to file
-    systems, URLs and databases."""
+    """Return a key for an image: its file's name without suffix and special characters."""
     stem = file_name.rpartition(".")[0] if "." in file_name else file_name
     plain = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", stem)).strip("-.")
     return plain[:_KEY_LENGTH].strip("-.") or "image"
 
 
 def spelt_alike(text: str) -> str:
-    """The same for texts that some file systems and databases do not tell apart."""
+    """Normalise a text so that texts that file systems or databases confuse become equal."""
     apart = unicodedata.normalize("NFKD", text.casefold())
     return "".join(each for each in apart if not unicodedata.combining(each))
 
 
 def unique_keys(file_names: Iterable[str]) -> list[str]:
-    """A key for each of several images; further ones of a name get a number."""
+    """Return a key for each of several images; repeated names get a number."""
     seen: set[str] = set()
     keys = []
     for name in file_names:

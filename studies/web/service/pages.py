@@ -1,4 +1,4 @@
-"""The service's pages: static files that ship with the package, and the API in words."""
+"""The service's pages: static files of the package, and a description of the API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 __all__ = ["FRESH", "StaticParts", "docs_page", "main_page"]
 
 FRESH = {"Cache-Control": "no-cache"}
-"""Headers of what a browser must ask for again, because it may have changed."""
+"""Headers that make a browser check for a newer version each time."""
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
 
@@ -25,19 +25,19 @@ class StaticParts(StaticFiles):
         super().__init__(directory=_STATIC)
 
     def file_response(self, *arguments: Any, **keywords: Any) -> Response:
-        """A file, which a browser asks for again each time."""
+        """Return a file with the headers ``FRESH``."""
         response = super().file_response(*arguments, **keywords)
         response.headers.update(FRESH)
         return response
 
 
 def main_page() -> Response:
-    """The page that asks for studies and follows them."""
+    """Return the page on which studies are requested and followed."""
     return FileResponse(_STATIC / "service.html", headers=FRESH)
 
 
 def docs_page(openapi: Mapping[str, Any]) -> str:
-    """A description of the API for people."""
+    """Render a readable description of the API."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, trim_blocks=True,
         lstrip_blocks=True, undefined=jinja2.StrictUndefined,

@@ -1,4 +1,4 @@
-"""Progress of studies as server-sent events: one look a second for all who listen."""
+"""Progress of studies as server-sent events; one query a second serves all listeners."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _Look = Callable[[Sequence[str]], dict[str, dict[str, Any]]]
 
 
 def is_over(document: dict[str, Any]) -> bool:
-    """Whether a study will not change any more."""
+    """Whether a study has ended."""
     return document["state"] in ("done", "failed", "cancelled")
 
 
 class Progress:
-    """Tells listeners when a study has changed.
+    """Sends events to listeners when a study has changed.
 
-    All methods belong to one event loop.
+    All methods must be called in the same event loop.
 
     Args:
-        look: the documents of some studies, by name; called in a thread.
+        look: returns the documents of some studies, by name; called in a thread.
     """
 
     def __init__(self, look: _Look) -> None:
@@ -48,11 +48,10 @@ class Progress:
 
     @property
     def listeners(self) -> int:
-        """How many there are."""
         return self._listeners.total()
 
     async def close(self) -> None:
-        """Send everybody home."""
+        """Close all event streams."""
         self._closed = True
         async with self._changed:
             self._changed.notify_all()
@@ -61,7 +60,7 @@ class Progress:
 
     @contextmanager
     def listening(self, study: str) -> Iterator[None]:
-        """Somebody listens to a study, whether or not anything is sent to them."""
+        """Count a listener of a study inside the ``with``, and query the study's progress."""
         self._listeners[study] += 1
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._poll())
@@ -74,9 +73,9 @@ class Progress:
                 self._texts.pop(study, None)
 
     async def follow(self, study: str) -> AsyncIterator[str]:
-        """Events of a study that somebody is :meth:`listening` to, until it is over.
+        """Yield events of a study until it has ended: one at once, then one at each change.
 
-        One at once, then at each change.
+        The caller must be :meth:`listening`.
         """
         told: str | None = None
         quiet_since = time.monotonic()

@@ -1,4 +1,4 @@
-"""The report of a study, made when somebody looks at it and kept while nothing changes."""
+"""Reports of studies, made at the first request and kept until the study changes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Reports"]
 
 
 class Reports:
-    """Reports of a storage. One is made at a time: drawing is not made for several threads.
+    """Reports of a storage. One is made at a time, as Matplotlib is not thread-safe.
 
     Args:
-        supplement: about dissected networks, from a room of its own.
+        supplement: makes the section on dissected networks, which another package provides.
     """
 
     def __init__(
@@ -29,13 +29,13 @@ class Reports:
         self._lock = threading.Lock()
 
     def of(self, study: str, fingerprint: str) -> Path:
-        """The folder of a report.
+        """Return the folder of a study's report, which is made if necessary.
 
         Args:
-            fingerprint: changes when the study does.
+            fingerprint: a text that changes when the study does.
 
         Raises:
-            StorageError: the storage cannot be read, or the folder not written.
+            StorageError: the storage cannot be read, or the folder cannot be written.
         """
         folder = self._folder.reports(study)
         name = hashlib.sha256(fingerprint.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What somebody has sent, looked at as far as that is cheap: no pixel is decoded here."""
+"""Check uploaded requests as far as that is cheap: no pixels are decoded."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from studies.web.service.limits import STUDY_PATTERN, ServiceLimits, image_key, 
 __all__ = ["PICTURE_FORMATS", "Defaults", "Picture", "StudyRequest", "checked_request"]
 
 PICTURE_FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
-"""What is taken, and the suffix that it is stored under."""
-_ALSO_JPEG = "MPO"  # a JPEG file with further pictures behind the first, as telephones make them
+"""Accepted formats, by Pillow's names, and the suffixes of their files."""
+_ALSO_JPEG = "MPO"  # a JPEG file with further pictures after the first, as telephones make them
 
 _FIELDS = ("study", "trials", "timeout", "reference")
 _FILES = ("images", "masks")
@@ -35,7 +35,7 @@ _NAME_LENGTH = 255
 
 @dataclass(frozen=True)
 class Defaults:
-    """What is used where a request says nothing."""
+    """Values that are used where a request has none."""
 
     trials: int = 60
     reference: str = "gradcam@0.3"
@@ -43,10 +43,12 @@ class Defaults:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A file that begins like a picture of an allowed size.
+    """An uploaded file whose header is that of a picture of an allowed size.
 
     Attributes:
-        name: as it was sent. file: open, at its beginning.
+        name: as uploaded.
+        file: open, at its beginning.
+        suffix: of :data:`PICTURE_FORMATS`.
     """
 
     name: str
@@ -56,10 +58,10 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class StudyRequest:
-    """A study that somebody asks for.
+    """A requested study.
 
     Attributes:
-        masks: of the images, in their order; empty where a map is the reference.
+        masks: of the images, in their order; empty where a heat map is the reference.
     """
 
     study: str
@@ -70,10 +72,10 @@ class StudyRequest:
 
 
 def checked_request(form: FormData, limits: ServiceLimits, defaults: Defaults) -> StudyRequest:
-    """Check what can be checked by looking at names, numbers and the headers of files.
+    """Check the names, the numbers and the headers of files.
 
     Raises:
-        Problem: 413 too large; 422 anything else that is wrong.
+        Problem: 413 a file or picture is too large; 422 for any other fault.
     """
     fields, files = _sorted(form)
     images = [_picture(each, "image", limits) for each in files["images"]]
@@ -108,7 +110,7 @@ def _sorted(form: FormData) -> tuple[dict[str, str], dict[str, list[UploadFile]]
                 )  # fmt: skip
             if name in fields:
                 raise Problem(422, f"the field '{name}' is there twice")
-            if value.strip():  # an empty field of a form means what one that is left out means
+            if value.strip():  # an empty field counts as missing
                 fields[name] = value.strip()
         elif name in files:
             files[name].append(value)
@@ -118,9 +120,10 @@ def _sorted(form: FormData) -> tuple[dict[str, str], dict[str, list[UploadFile]]
 
 
 def _picture(upload: UploadFile, what: str, limits: ServiceLimits) -> Picture:
-    """Look at a file's name, size and header.
+    """Check a file's name, size and header; Pillow reads nothing behind the header.
 
-    Pillow reads no further than to where the pixels begin, and tries no other formats.
+    Raises:
+        Problem: 413 it is too large; 422 it is not an accepted picture.
     """
     name = upload.filename or ""
     if not name or len(name) > _NAME_LENGTH or _FORBIDDEN.search(name):
@@ -137,8 +140,8 @@ def _picture(upload: UploadFile, what: str, limits: ServiceLimits) -> Picture:
         )
     try:
         with warnings.catch_warnings():
-            # Its own limits are other numbers than ours, which are looked at below.
-            # What else it has to say about a file is for nobody here.
+            # Pillow's own limit differs from ours, which is checked below; its other warnings do
+            # not matter here.
             warnings.simplefilter("ignore")
             with Image.open(upload.file, formats=tuple(PICTURE_FORMATS)) as opened:
                 kind, (width, height) = str(opened.format), opened.size
@@ -147,7 +150,7 @@ def _picture(upload: UploadFile, what: str, limits: ServiceLimits) -> Picture:
         raise Problem(
             413, f"the {what} {shown} has far too many pixels: {limits.megapixels:g} million may be"
         ) from error
-    except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
+    except Exception as error:  # Pillow raises any kind of error for a broken file
         raise Problem(
             422, f"the {what} {shown} is no picture that is taken here: send JPEG, PNG or WebP"
         ) from error
@@ -162,7 +165,11 @@ def _picture(upload: UploadFile, what: str, limits: ServiceLimits) -> Picture:
 
 
 def _masks_of(images: Sequence[Picture], masks: Sequence[Picture]) -> tuple[Picture, ...]:
-    """The masks in the order of the images: by the name without its suffix."""
+    """Match masks to images by name without suffix, and return them in the order of the images.
+
+    Raises:
+        Problem: 422 they do not match one to one.
+    """
     if not masks:
         return ()
     if len(masks) == len(images) == 1:
@@ -216,7 +223,7 @@ def _reference(text: str | None, masks: bool, defaults: Defaults) -> str:
     try:
         return parse_reference(text).text
     except InvalidInput as error:
-        # The command line takes files here; nobody outside shall be told to try.
+        # The message begins with a suggestion to give files, which the service does not take.
         raise Problem(422, str(error).rpartition("exists: ")[2]) from error
 
 

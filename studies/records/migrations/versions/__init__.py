@@ -1,1 +1,1 @@
-"""In order; each is frozen once it has landed."""
+"""Migrations in order; a released one is never changed."""

@@ -1,4 +1,4 @@
-"""Verifications. Databases from before versions were counted have this table already."""
+"""Verifications. Databases from before there were schema versions already have this table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the table where it is not there."""
     name = "lime_tuner_verifications"
     create_table(
         name,

@@ -1,4 +1,4 @@
-"""Comparisons: runs, images, reference masks, explanations, and how far masks agree."""
+"""Comparisons: runs, images, reference masks, explanations, and the IoU of their masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ _MEASURES = (
 
 
 def upgrade() -> None:
-    """Make the five tables."""
     create_table(
         "lime_tuner_runs",
         sa.Column("id", sa.Integer(), primary_key=True),

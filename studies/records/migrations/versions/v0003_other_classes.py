@@ -1,4 +1,4 @@
-"""Explanations of several classes, and which settings a verification was of."""
+"""Explanations of further classes, and the settings of a verification."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ _PICTURE = sa.LargeBinary(2**24 - 1)
 
 
 def upgrade() -> None:
-    """Make the table, and the column."""
     name = "lime_tuner_other_classes"
     create_table(
         name,

@@ -1,4 +1,4 @@
-"""Runs that were interrupted, and can go on."""
+"""Whether a run is finished, or was interrupted and can be continued."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Make the column; runs from before were recorded when they were finished."""
+    # Earlier versions recorded runs only when they were finished.
     add_column(
         "lime_tuner_runs",
         sa.Column("finished", sa.Boolean(), nullable=False, server_default=sa.true()),

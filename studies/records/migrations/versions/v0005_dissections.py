@@ -1,4 +1,4 @@
-"""Dissected networks, their layers and units, and what units say inside a mask."""
+"""Dissected networks, their layers and units, and the evidence of units inside a mask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ _REAL = sa.Float(53)
 
 
 def upgrade() -> None:
-    """Make the tables."""
     create_table(
         "lime_tuner_dissections",
         sa.Column("id", sa.Integer(), primary_key=True),
@@ -65,7 +64,7 @@ def upgrade() -> None:
 
 
 def _table(name: str, owner: tuple[str, str], *columns: sa.schema.SchemaItem) -> None:
-    """With a number of its own and the row it belongs to."""
+    """Create a table with an id and the id of the row that each of its rows belongs to."""
     column, table = owner
     create_table(
         name,

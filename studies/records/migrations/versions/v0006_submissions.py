@@ -1,4 +1,4 @@
-"""What was submitted, what a grading server gave, and what was learned from its answers."""
+"""Submissions to grading servers, our own server's grades, and calibrations of servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ _REAL = sa.Float(53)
 
 
 def upgrade() -> None:
-    """Make the tables."""
     create_table(
         "lime_tuner_submissions",
         sa.Column("id", sa.Integer(), primary_key=True),

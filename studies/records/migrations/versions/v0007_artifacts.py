@@ -11,7 +11,6 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Make the table."""
     create_table(
         "lime_tuner_artifacts",
         sa.Column("artifact_id", sa.String(200), primary_key=True),

@@ -1,4 +1,4 @@
-"""What the service is asked to tune."""
+"""Jobs of the service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ down_revision = "0007"
 
 
 def upgrade() -> None:
-    """Make the table."""
     create_table(
         "lime_tuner_jobs",
         sa.Column("id", sa.Integer(), primary_key=True),
