@@ -1,4 +1,4 @@
-"""Times of day, for work that shall be over by the morning."""
+"""Times of day, at which time-boxed runs end."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["until_clock"]
 
 
 def until_clock(text: str, now: datetime) -> datetime:
-    """The next moment with that time of day.
+    """The next moment after ``now`` that has the time of day ``text`` (``HH:MM``).
 
     Raises:
-        InvalidInput: no time of day.
+        InvalidInput: the text is not a time of day.
     """
     try:
         at = datetime.strptime(text, "%H:%M")

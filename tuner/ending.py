@@ -1,4 +1,4 @@
-"""Ending by a signal, but not before what was begun is cleared away."""
+"""End a process on SIGTERM or SIGHUP only after its ``with`` blocks have cleaned up."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _NAMES = ("SIGTERM", "SIGHUP")
 
 
 class _Ended(KeyboardInterrupt):
-    """A signal came: whoever tidies up after Ctrl-C does it now."""
+    """SIGTERM or SIGHUP arrived; handled like Ctrl-C by whatever cleans up."""
 
 
 @contextmanager
 def tidy_end(*, by_signal: bool = True) -> Iterator[None]:
-    """Let SIGTERM and SIGHUP leave every ``with`` inside it, and then end the process.
+    """On SIGTERM or SIGHUP, leave every ``with`` inside this one, then end the process.
 
-    A second one changes nothing: what is cleared away takes seconds. What is ignored (SIGHUP under
-    nohup) stays ignored. For the main thread.
+    A second signal is ignored, as cleaning up takes seconds at most. A signal that the process
+    ignores (SIGHUP under nohup) stays ignored. Must be entered in the main thread.
 
     Args:
-        by_signal: end by the signal itself, as whoever sent it expects; otherwise with the status
-            that a shell gives to that, after what was registered for the end of the process
-            (joblib's worker processes).
+        by_signal: end by raising the signal again, which the sender can see; otherwise exit with
+            the status that a shell reports for it (128 + number), so that exit handlers run
+            (joblib's end its worker processes).
     """
     came: list[int] = []
 
@@ -45,7 +45,7 @@ def tidy_end(*, by_signal: bool = True) -> Iterator[None]:
     }
     try:
         yield
-    except BaseException:  # what became of the exception on its way
+    except BaseException:  # _Ended, or the exception that the interrupted code raised instead
         if not came:
             raise
     finally:

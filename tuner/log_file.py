@@ -1,7 +1,7 @@
-"""The log of a job: one file that several processes write to, and that stays small.
+"""The log of a job: one small file that several processes write to.
 
-What is logged comes from Python's own loggers of our packages. Nothing secret is logged there:
-storages as ``studies.storage.describe`` gives them, addresses without what stands behind the host.
+It receives the records of the standard loggers of our packages. Secrets must not be logged: log a
+storage as ``studies.storage.describe`` gives it, and an address only up to its host.
 """
 
 from __future__ import annotations
@@ -31,19 +31,18 @@ _attached: list[SharedLogFile] = []
 
 
 class _Formatter(logging.Formatter):
-    """Records without passwords; libraries repeat in tracebacks what they were called with."""
+    """Removes passwords: tracebacks of libraries may repeat the URL that they were given."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's text."""
         return without_passwords(super().format(record))
 
 
 class SharedLogFile(RotatingFileHandler):
     """A rotating log that any number of processes write to.
 
-    Each record opens the file, turns it over when it is full, and closes it, while the folder is
-    locked; so nobody goes on writing to a file that another process has put aside. There are a
-    few records a minute. A log that cannot be written is told once, and ends nothing.
+    Each record locks the folder, opens the file, rotates it when it is full, and closes it. So no
+    process goes on writing to a file that another one has renamed. That is fast enough for a few
+    records a minute. When the log cannot be written, one warning goes to stderr and work goes on.
     """
 
     def __init__(self, path: Path, told: bool, most_bytes: int = _MOST_BYTES) -> None:
@@ -54,7 +53,6 @@ class SharedLogFile(RotatingFileHandler):
         self.setFormatter(_Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record."""
         with _locked(self.path.parent):
             super().emit(record)
             if self.stream is not None:
@@ -65,7 +63,7 @@ class SharedLogFile(RotatingFileHandler):
                 self.stream = None
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say once, on stderr, what keeps the log from being written."""
+        """Say once, on stderr, why the log cannot be written."""
         error = sys.exc_info()[1]
         if self._told:
             return
@@ -76,7 +74,7 @@ class SharedLogFile(RotatingFileHandler):
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let nobody else write to a log in a folder; where that cannot be had, go on without."""
+    """Hold an exclusive lock on a folder, or no lock where the system or disk has none."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -88,17 +86,16 @@ def _locked(folder: Path) -> Iterator[None]:
         except OSError:
             pass
         else:
-            stack.callback(os.close, descriptor)  # which also gives the lock back
+            stack.callback(os.close, descriptor)  # closing also releases the lock
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
 
 
 class _Stderr(logging.Handler):
-    """Warnings, each in one line."""
+    """Writes the message of each warning to stderr, in one line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the message, and nothing else."""
         text = without_passwords(record.getMessage())
         sys.stderr.write(f"{one_line(text, _LONGEST)}\n")
 
@@ -107,19 +104,19 @@ _stderr = _Stderr(logging.WARNING)
 
 
 def tell_warnings() -> None:
-    """Show on stderr what is logged as a warning, also where no log is kept."""
+    """Show logged warnings on stderr, also where no log file is kept."""
     for package in _PACKAGES:
         logging.getLogger(package).addHandler(_stderr)
 
 
 def hush_warnings() -> None:
-    """Undo :func:`tell_warnings`, where a server shows what is logged in its own way."""
+    """Undo :func:`tell_warnings`, for servers that show log records in a way of their own."""
     for package in _PACKAGES:
         logging.getLogger(package).removeHandler(_stderr)
 
 
 def join_log(path: Path | None, *, told: bool = True) -> None:
-    """Write this process's records to a log from now on, or to none; for worker processes.
+    """From now on write this process's log records to ``path``, or to no file where ``None``.
 
     Args:
         told: somebody else says when it cannot be written.
@@ -151,7 +148,7 @@ def _leave() -> None:
 
 @contextmanager
 def log_to(path: Path | None) -> Iterator[None]:
-    """Write this process's records to a log for a while; to none where ``None``."""
+    """Write this process's log records to ``path`` inside the ``with``; ``None``: to no file."""
     before = _attached[0].path if _attached else None
     join_log(path, told=False)
     try:
@@ -161,10 +158,10 @@ def log_to(path: Path | None) -> Iterator[None]:
 
 
 def record_error(path: Path, title: str, error: BaseException) -> None:
-    """Write an error with its traceback into a log, and nowhere else.
+    """Write an error with its traceback to a log file only.
 
     Raises:
-        OSError: that file cannot be written.
+        OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8"):

@@ -1,4 +1,4 @@
-"""How a setting is declared: once, at a field of a frozen dataclass, for everybody who gives it.
+"""Settings are declared once, as annotated fields of a frozen dataclass.
 
 ::
 
@@ -6,9 +6,9 @@
     class Speed:
         threads: Annotated[int, Option("Threads of a worker.", least=1)] = 1
 
-From this the command line takes ``--threads`` and its help, ``lime-tuner.toml`` the name
-``threads``, the environment ``LIME_TUNER_THREADS`` (:mod:`tuner.cli.options`), and the dataclass
-its check (:func:`check_options`).
+The declaration gives the command line the option ``--threads`` with its help, ``lime-tuner.toml``
+the name ``threads`` and the environment ``LIME_TUNER_THREADS`` (all in :mod:`tuner.cli.options`).
+The dataclass checks its values with :func:`check_options`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from explainers.messages import one_line
 
 __all__ = ["Declared", "Option", "check_options", "options_of"]
 
-_MOST_DIGITS = 20  # of a number in a message
+_MOST_DIGITS = 20  # longer numbers are not quoted in messages
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,13 @@ class Option:
     """What a setting accepts, beside its type.
 
     Attributes:
-        help: for the command line; the default is added to it.
-        default_help: says what applies where nothing is given, if the field's default does not.
-        least, above, most: bounds of a number; ``above`` is excluded.
-        choices: of a text.
-        parse: from a text to the value, for types that no text has; raises :class:`InvalidInput`.
-        names: on the command line, if not ``--field-name``.
+        help: text for the command line; the default is appended to it.
+        default_help: describes the default where the field's own default does not.
+        least, above, most: bounds of a number; ``above`` itself is excluded.
+        choices: the texts that are allowed; empty for any.
+        parse: makes the value from a text, for types that TOML and the environment lack; raises
+            :class:`InvalidInput`.
+        names: flags on the command line, where they are not ``--field-name``.
         secret: the value may hold a password and is never shown.
     """
 
@@ -61,7 +62,8 @@ class Declared:
 
     Attributes:
         kind: ``int``, ``float``, ``bool``, ``str``, ``Path`` or ``tuple`` (of texts).
-        default: of the field.
+        optional: whether ``None`` is allowed.
+        default: the field's default; ``None`` where a factory makes it.
     """
 
     name: str
@@ -72,7 +74,7 @@ class Declared:
 
     @property
     def accepts(self) -> str:
-        """What may be given, in words."""
+        """What may be given, in words, for error messages."""
         option = self.option
         if option.choices:
             return " or ".join((", ".join(option.choices[:-1]), option.choices[-1])).removeprefix(
@@ -90,15 +92,15 @@ class Declared:
         return "a file" if self.kind is Path else "text in one line"
 
     def check(self, value: Any, where: str, *, unquoted: bool = False) -> Any:
-        """The value, in its type.
+        """The value as the setting's type.
 
         Args:
-            value: of the setting's kind, or a text for one that is parsed.
-            where: it was given.
-            unquoted: say also whether quotes are needed, as in a TOML file.
+            value: of the setting's kind, or a text for a setting with ``parse``.
+            where: the source of the value, for the error message.
+            unquoted: let the error message say whether quotes are needed, as in a TOML file.
 
         Raises:
-            InvalidInput: says what was given, and what is accepted.
+            InvalidInput: the value is not accepted; says what was given, and what is accepted.
         """
         if value is None and self.optional:
             return None
@@ -151,10 +153,10 @@ class Declared:
         return one_line(quoted if isinstance(value, str) else str(value).lower())
 
     def from_text(self, text: str, where: str) -> Any:
-        """A value from the environment, checked.
+        """Read and check a value from the environment.
 
         Raises:
-            InvalidInput: it is not of this kind.
+            InvalidInput: the text is not of this kind.
         """
         value: Any = text
         if self.kind is bool:
@@ -180,7 +182,7 @@ def _is_line(value: Any) -> bool:
 
 
 def options_of(group: type) -> tuple[Declared, ...]:
-    """The declared options of a dataclass, in order."""
+    """The declared options of a dataclass, in the order of its fields."""
     hints = typing.get_type_hints(group, include_extras=True)
     found = []
     for field in fields(group):
@@ -206,10 +208,10 @@ def _declared(field: Field[Any], hint: Any, option: Option) -> Declared:
 
 
 def check_options(group: Any) -> None:
-    """Refuse a value that its field does not accept; for ``__post_init__``.
+    """Check every declared option of a dataclass instance; for ``__post_init__``.
 
     Raises:
-        InvalidInput: says which, what was given, and what is accepted.
+        InvalidInput: says which value is wrong, what was given, and what is accepted.
     """
     for declared in options_of(type(group)):
         declared.check(getattr(group, declared.name), declared.name.replace("_", " "))

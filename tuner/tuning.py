@@ -1,4 +1,4 @@
-"""One Optuna study for one image: created or resumed, and run to a number of trials."""
+"""Create or resume the Optuna study of one image, and run it to a number of trials."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from studies.results.front import FrontPoint
 from studies.results.summary import summarise
 from studies.storage import open_storage
 from studies.storage.reconnecting import ReconnectingStorage
-from tuner.problem import TuningTask
+from tuner.problem import SearchTask, TuningTask
 from tuner.problem.settings import FIDELITY, TuningSettings
 from tuner.runtime.calibration import runtime_model_for
 from tuner.runtime.model import RuntimeModel
@@ -54,10 +54,12 @@ class TuningResult:
     """What a study has found so far.
 
     Attributes:
-        best, default: summaries as in ``tune --json``; the defaults are always among the trials,
-            so the best is never worse.
+        parameters: those of the best trial.
+        best, default: summaries of the best trial and of lime's defaults, as in ``tune --json``.
+            The defaults are always among the trials, so the best is never worse.
         trials: finished trials; ``pruned`` of them were stopped early.
-        front: of a study with two objectives, fastest first; ``None`` where there is one.
+        front: the Pareto front of a study with two objectives, fastest first; ``None`` for a
+            study with one.
     """
 
     parameters: LimeParameters
@@ -86,30 +88,31 @@ def open_study(
     *,
     pareto: bool = False,
 ) -> optuna.Study:
-    """Create a study, or resume it when it was made from the same things.
+    """Create a study, or resume the stored one if it was made from the same facts.
 
-    Of two calls that make one at the same time one is first, and the other is compared with it.
+    When two processes create one at the same time, the first one wins, and the facts of the second
+    are compared with what the first has stored.
 
     Args:
         facts: user attributes that identify the study (image, classifier, reference, ...); those
-            that a stored one lacks are added.
+            that a stored study lacks are added to it.
         pareto: IoU and seconds as two objectives, instead of the score as one.
 
     Raises:
-        InvalidInput: a study of that name exists and differs in one of the facts, or in its
-            objectives, or is somebody else's.
+        InvalidInput: a study of that name exists, and it differs in one of the facts or in its
+            objectives, or another program made it.
     """
     kept = optuna.storages.InMemoryStorage() if storage is None else storage
     wanted = StudyIdentity.of(facts, pareto=pareto)
     while not _made_or_resumed(name, kept, wanted):
-        pass  # somebody was quicker: what they wrote is compared, too
+        pass  # another process wrote first: compare with what it wrote
     return optuna.load_study(study_name=name, storage=kept, pruner=optuna.pruners.NopPruner())
 
 
 def _made_or_resumed(
     name: str, storage: optuna.storages.BaseStorage, wanted: StudyIdentity
 ) -> bool:
-    """Whether all of the facts are stored; not where somebody wrote one in the meantime."""
+    """Store the facts that are missing; ``False`` where another process wrote meanwhile."""
     stored = check_identity(storage, name, wanted)
     if stored is None:
         if isinstance(storage, ReconnectingStorage):
@@ -125,45 +128,61 @@ def _made_or_resumed(
 
 
 def as_stored(task: TuningTask, study: optuna.Study) -> TuningTask:
-    """The task with the mask and the prices that all of the study's trials have.
+    """The task with the reference and the runtime model that are stored with the study.
 
-    A computed mask may be some pixels another here, and runtimes measured anew are never the same.
+    A mask computed here may differ in some pixels from the stored one, and measured runtimes
+    always differ. All trials of a study must be scored with the same ones.
 
     Raises:
-        InvalidInput: what is stored is damaged.
+        InvalidInput: a stored value is damaged.
     """
     name, facts = study.study_name, study.user_attrs
     reference = stored_reference(name, facts) or task.reference
-    model = stored_runtime_model(name, facts) or task.runtime_model
-    if reference.sha256 == task.reference.sha256 and model == task.runtime_model:
+    if reference.sha256 != task.reference.sha256:
+        task = replace(task, reference=reference, _views={})
+    return priced_as_stored(task, name, facts)
+
+
+def priced_as_stored(task: TuningTask, name: str, facts: Mapping[str, Any]) -> TuningTask:
+    """The task with the runtime model that is stored with a study.
+
+    Args:
+        name: name of the study.
+        facts: the study's user attributes.
+
+    Raises:
+        InvalidInput: the stored model is damaged.
+    """
+    model = stored_runtime_model(name, facts)
+    if model is None or model == task.runtime_model:
         return task
-    return replace(task, reference=reference, runtime_model=model, _views={})
+    return replace(task, runtime_model=model)
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of what decides results."""
+    """Installed versions, by name, of the packages that results depend on."""
     return {name: metadata.version(name) for name in _PACKAGES}
 
 
 def run_study(
     study: optuna.Study,
-    task: TuningTask,
+    task: SearchTask,
     settings: TuningSettings,
     on_trial: Callable[[FrozenTrial], None] | None = None,
     winners: Sequence[LimeParameters] = (),
     on_score: Callable[[optuna.Trial, Sequence[float]], None] | None = None,
     portfolio: Sequence[LimeParameters] = (),
 ) -> TuningResult:
-    """Run until the study has ``settings.trials`` finished trials, or time or answers are spent.
+    """Run until the study has ``settings.trials`` finished trials, or its budget is spent.
 
-    Lime's defaults are always one of them, and run even where nothing else fits the budget.
-
-    Interrupting keeps every finished trial; the one in progress is marked as failed.
+    The budget is time or new predictions. Lime's defaults are always one of the trials, and are run
+    even after the budget is spent. Interrupting keeps every finished trial and marks the running
+    one as failed.
 
     Args:
         winners: what won on other images, tried first in a study that is new.
-        on_score: told of every trial that gets a score, and of that, while it can still be written
-            to.
+        on_score: called with each trial that gets a score and its values, while the trial can
+            still be written to.
         portfolio: tried before them; see ``tuner.portfolio``.
     """
     runner = StudyRunner(study, task, settings, on_trial, on_score)
@@ -173,10 +192,10 @@ def run_study(
 
 
 def result_of(study: optuna.Study) -> TuningResult:
-    """What a study has found.
+    """The result of a study from its stored trials.
 
     Raises:
-        InvalidInput: it has no finished trial.
+        InvalidInput: the study has no finished trial.
     """
     found = summarise(study)
     if found is None:
@@ -208,25 +227,25 @@ def tune(
     """Find LIME parameters for one image.
 
     Args:
-        image: (H, W, 3) uint8 in the classifier's geometry, or Pillow's picture, which is brought
-            into it; see ``explainers.images.image_for``.
-        reference: (H, W) bool mask of the object, which follows a picture of its size, or
-            ``METHOD@RULE``.
-        engine: who computes the classifier's answers; see ``explainers.engines``.
+        image: (H, W, 3) uint8 in the classifier's geometry, or a Pillow image, which is resized
+            and cropped to it; see ``explainers.images.image_for``.
+        reference: (H, W) bool mask of the object, or ``METHOD@RULE``. A mask of the size of the
+            Pillow image is resized and cropped like the image.
+        engine: what computes the classifier's predictions; see ``explainers.engines``.
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
-        cache: folder for classifier answers; ``None`` keeps them in memory.
-        runtime_model: of this machine when ``None``; measured once, which takes a few seconds,
-            and kept in the cache folder beside the converted engine. A stored study goes on with
-            its own.
+        cache: folder or cache for predictions; ``None`` keeps them in memory.
+        runtime_model: prices explanations. ``None`` uses this machine's, which is measured once (a
+            few seconds) and kept in the cache folder. A stored study keeps its own.
         settings: fields of :class:`TuningSettings`: ``trials=60``, ``seeds=10``,
             ``sampler="ceiling"``, ``pareto=True``, ``constrain="fidelity"``, ...
 
     Returns:
-        The result; ``result.parameters.as_kwargs()`` goes into stock ``explain_instance``.
+        The result; ``result.parameters.as_kwargs()`` are arguments of stock ``explain_instance``.
 
     Raises:
-        InvalidInput, UnusableReference: see the functions that this one strings together.
+        InvalidInput: an argument is wrong, or a study of that name was made from something else.
+        UnusableReference: the reference mask is empty or full.
     """
     chosen = TuningSettings.of(settings)
     photograph = None
@@ -256,7 +275,7 @@ def tune(
 
 
 def _prices(storage: str | None, study: str, given: RuntimeModel | None) -> RuntimeModel | None:
-    """The runtime model that a stored study has, or what was given; nothing is measured."""
+    """The runtime model of a stored study, else the given one; measures nothing."""
     facts = {} if storage is None else read_studies(storage, [study]).get(study, {})
     stored = stored_runtime_model(study, facts)
     if stored is not None and given is not None and stored != given:
@@ -276,60 +295,79 @@ def study_facts(
     key: str,
     calibration: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The user attributes that say what a study was made from.
+    """The user attributes that say what the study of an image is made from.
 
     Args:
-        calibration: which one the runtime model comes from; ``None`` for this machine's own.
+        catalog: name of the catalogue; may be empty.
+        key: key of the image.
+        calibration: identity of the calibration that the runtime model comes from; ``None`` for
+            this machine's own.
 
     Raises:
-        InvalidInput: the classifier's answer is no probabilities.
+        InvalidInput: the classifier's answer is not finite.
     """
-    answered(task, key)
+    check_finite_answer(task, key)
     index = task.explained
-    return {
-        # First, so that a study that was cut off while it was made cannot lack it.
-        **({} if calibration is None else {"calibration": dict(calibration)}),
-        "catalog": catalog,
-        "image_key": key,
-        "image_sha256": task.digest,
-        "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
-        "network": classifier.to_json(),
+    images = {"catalog": catalog, "image_key": key, "image_sha256": task.digest}
+    explained = {
         "class_index": index,
         "class_name": classifier.class_name(index),
         "probability": round(float(task.original[index]), 4),
         LABEL: task.label,
         "reference": task.reference.to_json(),
+        "objective": settings.objective,
+    }
+    return facts_in_common(task, classifier, settings, images, explained, calibration)
+
+
+def facts_in_common(
+    task: SearchTask,
+    classifier: Classifier,
+    settings: TuningSettings,
+    images: Mapping[str, Any],
+    explained: Mapping[str, Any],
+    calibration: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """The facts of a study: those of its images, and those that every kind of study has.
+
+    How long the search goes on is no fact: that may change when a study is resumed.
+
+    Args:
+        images: facts that say which images.
+        explained: facts that say which class is explained and what it is compared with.
+    """
+    return {
+        # First, so that no study whose creation was interrupted lacks it.
+        **({} if calibration is None else {"calibration": dict(calibration)}),
+        **images,
+        "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
+        "network": classifier.to_json(),
+        **explained,
         "cam_layer": getattr(classifier, "cam_layer", None),
         "mask_rule": task.mask_rule.as_kwargs(),
         "runtime_weight": settings.runtime_weight,
         "runtime_model": task.runtime_model.to_json(),
         "search_space": settings.space.to_json(),
         "constraints": [FIDELITY] if settings.constrain_fidelity else [],
-        "objective": settings.objective,
-        **search_facts(settings),
-        "engine": getattr(task.source, "name", "classifier"),
+        "sampler": settings.sampler,
+        "seeds": settings.seeds,
+        "seed": settings.seed,
+        "engine": getattr(next(iter(task.tasks.values())).source, "name", "classifier"),
         "package_versions": package_versions(),
     }
 
 
-def search_facts(settings: TuningSettings) -> dict[str, Any]:
-    """What the search is made of, beside its space; how long it goes on may change."""
-    return {"sampler": settings.sampler, "seeds": settings.seeds, "seed": settings.seed}
-
-
-def answered(task: TuningTask, key: str) -> NDArray[np.float32]:
-    """(K,) what the classifier answers about the whole image.
+def check_finite_answer(task: TuningTask, key: str) -> None:
+    """Refuse a classifier whose answer about the whole image holds NaN or infinity.
 
     Args:
-        key: of the image.
+        key: key of the image.
 
     Raises:
-        InvalidInput: it answers NaN or infinity, which no explanation is like.
+        InvalidInput: the answer is not finite.
     """
-    original = task.cache.original(task.source, task.image, task.digest)
-    if not np.isfinite(original).all():
+    if not np.isfinite(task.original).all():
         raise InvalidInput(
             f"the classifier's answer about '{key}' is not finite (NaN or infinity): check its "
             "weights, and what it does with the image"
         )
-    return original

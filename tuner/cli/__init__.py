@@ -26,7 +26,7 @@ __all__ = ["app", "main"]
 
 _INTERRUPTED = 130
 _LONGEST = 2000  # characters of a line
-# Newer versions of typer carry their own click; this is its base exception in either.
+# Newer versions of typer include their own click; this finds the base exception of either.
 _CLICK_EXCEPTION: Any = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
@@ -48,16 +48,16 @@ def _commands() -> None:
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong is one line on stderr, never a traceback.
+    """Run the command line; every error is one line on stderr, never a traceback.
 
-    SIGTERM and SIGHUP interrupt as Ctrl-C does; the status is 128 and their number.
+    SIGTERM and SIGHUP interrupt like Ctrl-C; the exit status is 128 plus their number.
     """
     with tidy_end(by_signal=False):
         _run()
 
 
 def _run() -> None:
-    # lime and grad-cam draw a tqdm bar per explanation; ours are the ones to see.
+    # lime and grad-cam draw a tqdm bar for every explanation; we show bars of our own.
     os.environ.setdefault("TQDM_DISABLE", "1")
     switch_off_telemetry()
     for name in prepare_streams():
@@ -75,7 +75,7 @@ def _run() -> None:
         _say(str(error))
         sys.exit(error.exit_status)
     except _CLICK_EXCEPTION as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # nothing is wrong, and it has many lines
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help, in many lines
             sys.stderr.write(f"{error.format_message()}\n")
             sys.exit(error.exit_code)
         _say(error.format_message())

@@ -1,4 +1,4 @@
-"""The commands by name; a command's module is loaded when the command is used."""
+"""The table of commands; a command's module is loaded when the command is used."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["COMMANDS", "Command", "CommandGroup"]
 
 @dataclass(frozen=True)
 class Command:
-    """A command.
+    """Where a command is implemented.
 
     Attributes:
-        module: in ``tuner.cli``. The function in it has the command's name.
+        module: name within ``tuner.cli``; its function has the command's name.
         summary: the first sentence of its docstring, for the list of all commands.
     """
 
@@ -105,18 +105,18 @@ COMMANDS: Mapping[str, Command] = {
 
 
 class CommandGroup(TyperGroup):
-    """All commands, each loaded when it is asked for."""
+    """The group of all commands; loads each one when it is used."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = cast(Any, dict.fromkeys(COMMANDS))  # for suggestions where a name is wrong
+        self.commands = cast(Any, dict.fromkeys(COMMANDS))  # names to suggest for a wrong one
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order of a job."""
+        """The names, in the order in which they are usually used."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command; ``None`` where there is none of that name."""
+        """Load a command; ``None`` if there is none of that name."""
         found = COMMANDS.get(cmd_name)
         if found is None:
             return None
@@ -127,7 +127,7 @@ class CommandGroup(TyperGroup):
         return typer.main.get_command(app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The list for ``--help``, without loading any."""
+        """Write the list for ``--help`` without loading any command."""
         names = [(name, found.summary) for name, found in COMMANDS.items()]
         with formatter.section("Commands"):
             formatter.write_dl(names)

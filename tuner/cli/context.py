@@ -1,4 +1,4 @@
-"""From options to objects: catalogue, classifier, images, references."""
+"""Loads what the options name: catalogue, classifier, images, references."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a command works on.
+    """The catalogue and the classifier that a command works on.
 
     Attributes:
-        catalog_source: what ``--catalog`` said, for other processes to load it again.
+        catalog_source: the value of ``--catalog``, with which other processes load it again.
+        assets: folder that is searched for photographs first.
     """
 
     catalog_source: str
@@ -38,11 +39,15 @@ class Workplace:
 
     @property
     def has_no_reference(self) -> bool:
-        """Whether the classifier has no maps, and the catalogue no masks."""
+        """Whether there can be no reference: no activation maps, and no masks."""
         return isinstance(self.classifier, BlackBox) and self.catalog.reference != "masks"
 
     def load_images(self) -> list[StudyImage]:
-        """All images of the catalogue, in order; any that is missing or broken is an error."""
+        """Load all images of the catalogue, in order.
+
+        Raises:
+            MissingAsset, InvalidImage: an image is missing or cannot be read.
+        """
         with download_progress() as progress:
             images = [
                 load_study_image(
@@ -61,7 +66,7 @@ class Workplace:
         *,
         judged: bool = False,
     ) -> dict[str, Reference]:
-        """The reference of each image by key: computed, or read from a folder.
+        """The reference of each image by key: computed, or read from files.
 
         Args:
             judged: find out how far computed ones can be trusted.
@@ -91,7 +96,7 @@ class Workplace:
 
 
 def _tell_notes(images: list[StudyImage]) -> None:
-    """Say how pictures were read, once for all that were read alike."""
+    """Log the notes on how pictures were read, each one once for all its pictures."""
     alike: dict[str, list[str]] = {}
     for image in images:
         for note in image.notes:
@@ -102,10 +107,10 @@ def _tell_notes(images: list[StudyImage]) -> None:
 
 
 def catalog_class(image: StudyImage, classifier: Classifier) -> int:
-    """The class that the catalogue says an image shows, as the classifier numbers it.
+    """The classifier's index of the class that the catalogue names for an image.
 
     Raises:
-        InvalidInput: the catalogue names none, or not one of the classifier's.
+        InvalidInput: the catalogue names no class, or none of the classifier's.
     """
     name = image.entry.class_name
     if name is None:

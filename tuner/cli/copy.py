@@ -97,7 +97,7 @@ def _show(copied: Copied, study: str | None) -> None:
 
 
 def _remarks(copied: Copied, study: str | None) -> list[str]:
-    """What is not as it was, or was not copied."""
+    """Lines on what differs in the copy, and on what was not copied."""
     found = []
     interrupted = sum(each.interrupted for each in copied.studies)
     if interrupted:
@@ -127,7 +127,7 @@ def _remarks(copied: Copied, study: str | None) -> list[str]:
 
 
 def _document(copied: Copied) -> dict[str, Any]:
-    """Of ``copy --json``."""
+    """The document of ``copy --json``."""
     files = copied.artifacts
     return {
         "from": copied.source,

@@ -145,7 +145,7 @@ def dissect(
         )
     labelling = Labelling(similarity_method(similarity), top, permutations, bootstrap, level, seed)
     url = where.storage
-    check_storage(url, write=True)  # an error before the work; nothing is made yet
+    check_storage(url, write=True)  # fail before the work; creates nothing yet
     networks: dict[str, Classifier] = {}
     names = (name.strip() for name in (layers or "").split(","))
     wanted = tuple(dict.fromkeys(name for name in names if name))
@@ -210,7 +210,7 @@ def dissect(
 def _networks(
     models: Sequence[str], weights: Sequence[str], device: str | None
 ) -> dict[str, Classifier]:
-    """Classifiers by the names that their labels are recorded under."""
+    """Load the classifiers, by the names that their labels are recorded under."""
     if not models:
         raise InvalidInput("--probe needs a network: give --model, and --weights where it has some")
     if weights and len(weights) != len(models):
@@ -231,7 +231,7 @@ def _networks(
 
 
 def _labelled(weights: str) -> tuple[str, str | None]:
-    """(what the weights are called, what the loader is given)."""
+    """The name of the weights in the results, and the argument for the loader."""
     if weights == "imagenet" and not Path(weights).is_file():
         return weights, None
     label, _, file = weights.partition("=")

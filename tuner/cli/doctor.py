@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from PIL import Image
 
 from explainers.classifiers import import_torchvision, load_classifier
@@ -34,9 +35,6 @@ from tuner.cli.options import (
 from tuner.cli.output import console, table, write_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from explainers.classifiers import Classifier
 
 __all__ = ["doctor"]
@@ -45,7 +43,7 @@ _PACKAGES = (
     "lime-tuner", "lime", "optuna", "torch", "torchvision", "grad-cam", "scikit-image",
     "scikit-learn", "numpy", "joblib", "sqlalchemy", "typer", "rich",
 )  # fmt: skip
-_MEASURED_CALLS, _MEASURED_SECONDS = 3, 0.4  # at least
+_MEASURED_CALLS, _MEASURED_SECONDS = 3, 0.4  # minima for a measurement
 
 
 @takes_groups
@@ -90,7 +88,7 @@ def doctor(
         for column in shown.columns:
             column.justify = "left"
         shown.columns[0].no_wrap = True
-        shown.columns[-1].no_wrap = False  # or it would leave the others no room
+        shown.columns[-1].no_wrap = False  # let the long column wrap, or it takes all the room
         for name, found in outcome.items():
             shown.add_row(name, "ok" if found["ok"] else "no", found["says"])
         console.print(shown)
@@ -129,7 +127,7 @@ def _photographs(assets: Path | None) -> str:
 
 
 class _Speeds:
-    """How fast the classifier and its engines are here; the engines are timed after it only."""
+    """Times the classifier and its engines; engines are timed only after the classifier was."""
 
     def __init__(self) -> None:
         self._classifier: Classifier | None = None
@@ -174,7 +172,7 @@ class _Speeds:
 
 
 def _taken_for(classifier: Classifier) -> str:
-    """What the classifier is fed, what its outputs are, and where its maps come from."""
+    """The classifier's input, its output, and the layer of its activation maps, in words."""
     facts = classifier.to_json()
     size = f"{facts['crop']} × {facts['crop']} pixels"
     if facts["resize"] not in (None, facts["crop"]):
@@ -193,7 +191,7 @@ def _taken_for(classifier: Classifier) -> str:
 
 
 def _scene(classifier: Classifier) -> NDArray[np.uint8]:
-    """An image for the classifier; engines are checked on it too, so it must not be empty."""
+    """A drawn image for the classifier; engines are checked on it, so it must not be blank."""
     scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
     return prepare(Image.fromarray(scene), classifier.geometry)
 
@@ -201,7 +199,7 @@ def _scene(classifier: Classifier) -> NDArray[np.uint8]:
 def _milliseconds(
     predict: Callable[[NDArray[np.uint8]], object], image: NDArray[np.uint8], batch: int
 ) -> float:
-    """Least time an image, after a first call that may have to prepare something."""
+    """Least milliseconds an image, after a warm-up call."""
     images = np.repeat(image[None], batch, axis=0)
     predict(images)
     taken: list[float] = []

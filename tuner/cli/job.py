@@ -1,4 +1,4 @@
-"""What surrounds a job that runs for hours: its log, and the notification at its end."""
+"""The log of a job that runs for hours, and the notification at its end."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A command at work.
+    """A running command.
 
     Attributes:
-        study: prefix; ``None`` for all studies of the storage.
+        storage: database URL.
+        study: prefix of its studies; ``None`` for all studies of the storage.
     """
 
     command: str
@@ -39,7 +40,10 @@ class Job:
 
 
 def log_path(option: Path | None, storage: str) -> Path | None:
-    """Where a job logs to: beside an SQLite file, in the working folder otherwise.
+    """The log file of a job; by default beside the SQLite file, else in the working folder.
+
+    Args:
+        option: value of ``--log``; ``none`` for no log.
 
     Returns:
         An absolute path; ``None`` for no log.
@@ -51,20 +55,21 @@ def log_path(option: Path | None, storage: str) -> Path | None:
 
 
 def notify_address(option: str | None) -> NotifyAddress | None:
-    """Where a job's end is told.
+    """The address that is notified at a job's end.
 
     Raises:
-        InvalidInput: that is no address.
+        InvalidInput: the option is not an address.
     """
     return None if option is None else parse_notify_address(option)
 
 
 @contextmanager
 def logged(job: Job, path: Path | None, arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Keep a log: begin with arguments, what the job itself logs, end with a summary.
+    """Log what happens inside, after the job's arguments and before a summary of its result.
 
     Args:
-        arguments: without secrets.
+        path: the log file; ``None`` for no log.
+        arguments: arguments of the job, without secrets.
     """
     with log_to(path):
         _logger.info(
@@ -82,7 +87,7 @@ def logged(job: Job, path: Path | None, arguments: Mapping[str, Any]) -> Iterato
 
 @contextmanager
 def notified(job: Job, address: NotifyAddress | None) -> Iterator[None]:
-    """Tell an address how the job ended; that it could not be told is a line, and nothing more."""
+    """Send to an address how the job ended; if that fails, only print a line."""
     if address is None:
         yield
         return
@@ -114,7 +119,7 @@ class _End:
 
 @contextmanager
 def _ended() -> Iterator[_End]:
-    """How what is inside ends."""
+    """Record how the code inside ends."""
     end = _End()
     try:
         yield end
@@ -131,5 +136,5 @@ def _ended() -> Iterator[_End]:
 def _outcome(job: Job) -> dict[str, Any]:
     try:
         return outcome(job.storage, job.study)
-    except LimeTunerError:  # there is no study, or the database is what went wrong
+    except LimeTunerError:  # no study yet, or the database cannot be read
         return {}

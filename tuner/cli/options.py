@@ -1,4 +1,4 @@
-"""Options of commands from dataclasses: each from the command line, the environment, or a file.
+"""Makes command options from dataclasses, and reads them from command line, environment and file.
 
 A command takes a group as one parameter, and :func:`takes_groups` makes an option of each of its
 fields that :class:`tuner.options.Option` declares::
@@ -7,7 +7,7 @@ fields that :class:`tuner.options.Option` declares::
     def status(where: StudyOptions, as_json: AsJson = False) -> None: ...
 
 A value comes from the command line, else from ``LIME_TUNER_NAME``, else from ``lime-tuner.toml`` in
-the working folder, else it is the field's default.
+the working folder, else from the field's default.
 """
 
 from __future__ import annotations
@@ -33,27 +33,10 @@ else:
     import tomli as tomllib
 
 __all__ = [
-    "SETTINGS_FILE",
-    "AsJson",
-    "AssetsOption",
-    "Calibrated",
-    "CatalogOption",
-    "CatalogOptions",
-    "ClassifierOptions",
-    "CutoffOption",
-    "DeviceOption",
-    "EngineOptions",
-    "GradesOption",
-    "JobOptions",
-    "MachineOptions",
-    "Portfolio",
-    "RecordOptions",
-    "ReferenceOptions",
-    "ServerOption",
-    "SourceOption",
-    "StorageOptions",
-    "StudyOptions",
-    "known_settings",
+    "SETTINGS_FILE", "AsJson", "AssetsOption", "Calibrated", "CatalogOption", "CatalogOptions",
+    "ClassifierOptions", "CutoffOption", "DeviceOption", "EngineOptions", "GradesOption",
+    "JobOptions", "MachineOptions", "Portfolio", "RecordOptions", "ReferenceOptions",
+    "ServerOption", "SourceOption", "StorageOptions", "StudyOptions", "known_settings",
     "takes_groups",
 ]  # fmt: skip
 
@@ -81,15 +64,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogOption:
-    """Which catalogue."""
-
     catalog: Annotated[str, Option("tml25, demo, a TOML file, or a folder of pictures.")] = "tml25"
 
 
 @dataclass(frozen=True, kw_only=True)
 class AssetsOption:
-    """Where photographs lie."""
-
     assets: Annotated[
         Path | None, Option("Folder that is searched for photographs before the cache.")
     ] = None
@@ -97,22 +76,16 @@ class AssetsOption:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogOptions(AssetsOption, CatalogOption):
-    """Which images."""
-
     images: Annotated[str | None, Option("Only these keys, separated by commas.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceOption:
-    """Where networks run."""
-
     device: Annotated[str | None, Option("auto, cpu, cuda, cuda:N or mps.", "auto")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierOptions(DeviceOption):
-    """Which classifier, and where."""
-
     model: Annotated[
         str | None,
         Option(
@@ -129,8 +102,6 @@ class ClassifierOptions(DeviceOption):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
-    """Who computes predictions while searching."""
-
     engine: Annotated[
         str, Option("Who computes classifier answers: auto, torch, onnxruntime, openvino.")
     ] = "auto"
@@ -138,8 +109,6 @@ class EngineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceOptions:
-    """What masks are compared with."""
-
     reference: Annotated[
         str | None,
         Option(
@@ -151,21 +120,21 @@ class ReferenceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageOptions:
-    """Which database."""
+    """The database that is read and written."""
 
     storage: Annotated[str, Option("Database URL.", secret=True)] = DEFAULT_STORAGE
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordOptions:
-    """Which database a result is recorded in, if in any."""
+    """The database that a result is recorded in; ``None`` for none."""
 
     storage: Annotated[str | None, Option("Database URL to record in.", "none", secret=True)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions(StorageOptions):
-    """Which studies of which database."""
+    """The studies of a database that a command works on."""
 
     study: Annotated[
         str | None, Option("Prefix of the studies' names.", "the catalogue's name")
@@ -174,7 +143,7 @@ class StudyOptions(StorageOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """What surrounds work that takes hours."""
+    """Log and notification of a command that may run for hours."""
 
     log: Annotated[
         Path | None,
@@ -188,7 +157,7 @@ class JobOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class MachineOptions(EngineOptions):
-    """Who works."""
+    """The processes that run trials, and their engine."""
 
     workers: Annotated[
         int, Option("Processes; each tunes one image at a time.", least=1, most=1_000)
@@ -199,14 +168,14 @@ class MachineOptions(EngineOptions):
     ] = None
     threads: Annotated[
         int | None,
-        # torch crashes with a million threads.
+        # torch crashes with a million threads
         Option("Of each worker.", "the cores, shared among the workers", least=1, most=1_000),
     ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOption:
-    """Which database to copy from."""
+    """The database that ``copy`` reads."""
 
     storage: Annotated[
         str, Option("Database URL to copy from.", names=("--from",), secret=True)
@@ -215,7 +184,7 @@ class SourceOption:
 
 @dataclass(frozen=True, kw_only=True)
 class GradesOption:
-    """Which database grades are recorded in."""
+    """The database that a grading server records grades in."""
 
     storage: Annotated[
         str, Option("Database URL for the grades.", secret=True)
@@ -224,14 +193,12 @@ class GradesOption:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOption:
-    """Which grading server."""
-
     url: Annotated[str | None, Option("Address of the grading server.", secret=True)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutoffOption:
-    """What a grading server stands."""
+    """The time limit of a grading server."""
 
     cutoff: Annotated[
         float | None,
@@ -247,8 +214,8 @@ _GROUPS: tuple[type, ...] = (
 
 @functools.cache
 def known_settings() -> Mapping[str, Declared]:
-    """Every setting that ``lime-tuner.toml`` and the environment know, by name."""
-    # It takes as long to load as a whole lime-tuner status, which does without.
+    """Every setting that ``lime-tuner.toml`` and the environment accept, by name."""
+    # Imported here: it takes as long to import as all of lime-tuner status, which does not need it.
     from tuner.problem.settings import TuningSettings
 
     groups = (*_GROUPS, TuningSettings)
@@ -256,10 +223,10 @@ def known_settings() -> Mapping[str, Declared]:
 
 
 def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with an option for every field of its groups.
+    """Wrap a command so that every declared field of its groups becomes an option.
 
-    A group is made by its ``of`` method from what was given, where it has one: some defaults
-    depend on other options.
+    A group with an ``of`` method is made by that, because some of its defaults depend on other
+    options; any other group is made by its constructor.
     """
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
@@ -285,13 +252,13 @@ def takes_groups(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def given_options(group: type[_Group], on_command_line: Mapping[str, Any]) -> _Group:
-    """A group's values, each from the first source that has one.
+    """Make a group; each of its values comes from the first source that has it.
 
     Args:
         on_command_line: values by field; ``None`` where an option was not given.
 
     Raises:
-        InvalidInput: a value is wrong, or ``lime-tuner.toml`` is.
+        InvalidInput: a value is wrong, or ``lime-tuner.toml`` cannot be used.
     """
     file = _read_file()
     values = {}
@@ -304,7 +271,7 @@ def given_options(group: type[_Group], on_command_line: Mapping[str, Any]) -> _G
 
 
 def _name(declared: Declared) -> str:
-    """In files and, in capitals, in the environment."""
+    """The setting's name in files; the environment has it in capitals."""
     return "space" if declared.name == "space_file" else declared.name
 
 
@@ -313,7 +280,7 @@ def _flags(declared: Declared) -> tuple[str, ...]:
 
 
 def _parameter(declared: Declared) -> inspect.Parameter:
-    """For typer; ``None`` where nothing is given, so that other sources are asked."""
+    """The parameter for typer, with default ``None``: other sources are read then."""
     option, flags = declared.option, _flags(declared)
     shown = option.default_help
     if not shown and declared.kind not in (bool, tuple) and declared.default is not None:
@@ -344,7 +311,7 @@ def _in_file(declared: Declared) -> str:
 
 
 def _read_file() -> dict[str, Any]:
-    """``lime-tuner.toml``, all of it checked: also what this command does not need.
+    """Read ``lime-tuner.toml`` and check all of it, also settings that this command does not use.
 
     Raises:
         InvalidInput: it cannot be read, or a setting is unknown or wrong.
@@ -352,7 +319,7 @@ def _read_file() -> dict[str, Any]:
     path = Path(SETTINGS_FILE)
     if not os.path.lexists(path):
         return {}
-    if path.exists() and not path.is_file():  # a pipe would be waited for
+    if path.exists() and not path.is_file():  # reading a pipe would block
         raise InvalidInput(f"{path} is no file: remove it, or write settings into one")
     try:
         document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))

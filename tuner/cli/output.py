@@ -1,4 +1,4 @@
-"""What people see: tables and progress on a terminal, JSON on request, silence otherwise."""
+"""Output of commands: tables, progress bars on a terminal, and JSON documents."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -21,30 +22,31 @@ from rich.progress import (
 from rich.table import Table
 
 __all__ = [
-    "console", "download_progress", "errors", "steps_within", "table", "work_progress",
+    "console", "download_progress", "errors", "rounded", "steps_within", "table", "work_progress",
     "write_json",
 ]  # fmt: skip
 
 
 class _Output(Console):
-    """Standard output; when whoever reads it leaves, the command ends."""
+    """Standard output; the command ends when its reader closes the pipe."""
 
     def on_broken_pipe(self) -> None:
-        """Let the command line know; rich would end the program as failed."""
+        """Raise for the command line to handle; rich would exit with an error status."""
         raise BrokenPipeError
 
 
 class _Remarks(Console):
-    """Standard error; the work goes on when nobody reads it any more."""
+    """Standard error; the work goes on when its reader closes the pipe."""
 
     def on_broken_pipe(self) -> None:
-        """Say nothing from now on."""
+        """Print nothing from now on."""
         self.quiet = True
 
 
-# A pipe has no width; 80 columns would fold every table. Started with a closed one, there is none.
+# A pipe has no width, and the default of 80 columns would fold every table. ``sys.stdout`` is None
+# if the program was started with it closed.
 _on_terminal = sys.stdout is not None and sys.stdout.isatty()
-# Names of images, files and studies are shown as they are, whatever brackets and colons they have.
+# Without markup and emoji: names of images, files and studies may contain brackets and colons.
 console = _Output(
     highlight=False, markup=False, emoji=False, width=None if _on_terminal else 160
 )  # fmt: skip
@@ -52,12 +54,12 @@ errors = _Remarks(stderr=True, highlight=False, markup=False, emoji=False, soft_
 
 
 def write_json(document: Any) -> None:
-    """One JSON document on stdout, and nothing else."""
+    """Write one JSON document to stdout."""
     sys.stdout.write(json.dumps(_plain(document), indent=2) + "\n")
 
 
 def _plain(document: Any) -> Any:
-    """JSON has no ``nan``: what is not known is null."""
+    """The document with ``None`` for ``nan``, which JSON does not have."""
     if isinstance(document, dict):
         return {name: _plain(value) for name, value in document.items()}
     if isinstance(document, (list, tuple)):
@@ -74,15 +76,20 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
+def rounded(value: float | None, digits: int) -> str:
+    """A number with this many decimals; empty for ``None``."""
+    return "" if value is None else f"{value:.{digits}f}"
+
+
 @contextmanager
 def download_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for downloads; quiet when not on a terminal."""
+    """A progress bar for each download, only on a terminal; called with (name, done, in all)."""
     progress = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,
     )  # fmt: skip
     with progress:
-        bars: dict[str, Any] = {}
+        bars: dict[str, TaskID] = {}
 
         def report(name: str, done: int, total: int) -> None:
             if name not in bars:
@@ -95,7 +102,7 @@ def download_progress() -> Iterator[Callable[[str, int, int], None]]:
 def steps_within(
     advance: Callable[[str, float, float], None], what: str, done: int, total: int
 ) -> Callable[[int, int], None]:
-    """A callback for the steps of one of several pieces of work, of which ``done`` are done."""
+    """A callback for the steps of one piece of work, when ``done`` of ``total`` are done."""
 
     def report(step: int, steps: int) -> None:
         advance(what, done + step / max(steps, 1), total)
@@ -105,7 +112,7 @@ def steps_within(
 
 @contextmanager
 def work_progress(title: str) -> Iterator[Callable[[str, float, float], None]]:
-    """A bar for steps that take long: called with (what, done, in all)."""
+    """A progress bar, only on a terminal; called with (what, done, in all)."""
     progress = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),

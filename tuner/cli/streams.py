@@ -1,4 +1,4 @@
-"""Standard streams as they may be: closed, of a narrow encoding, or read by somebody who leaves."""
+"""Handles standard streams that are closed, cannot encode some characters, or lose their reader."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ReaderLeft", "flushed", "prepare_streams"]
 
 _NAMES = ("stdin", "stdout", "stderr")
 _ERRORS = "lime-tuner-plain"
-# What tables and messages of ours contain; other characters are escaped.
+# Replacements for characters in our tables and messages; others are escaped.
 _PLAIN = {
     "−": "-", "–": "-", "—": "-", "²": "2", "±": "+/-", "→": "->", "…": "...", "×": "x", "·": "*",
     "≥": ">=", "≤": "<=", "≈": "~", "°": " deg", "√": "sqrt", "█": "#", "▁": "_", "Δ": "d",
@@ -22,24 +22,27 @@ _PLAIN = {
 
 
 class ReaderLeft(Exception):
-    """Whoever read standard output has seen enough; click would end with a status of its own."""
+    """The reader of standard output closed the pipe.
+
+    No ``BrokenPipeError``, for which click has an exit status of its own.
+    """
 
 
 def prepare_streams() -> list[str]:
-    """Let every stream be written or read, whatever the caller has made of it.
+    """Replace closed standard streams, and let output streams replace what they cannot encode.
 
-    A descriptor that is closed would go to the next file that is opened, a database perhaps, and
-    be written to by whoever prints.
+    The next file that is opened, perhaps a database, would get the descriptor of a closed stream,
+    and printed text would be written to it.
 
     Returns:
-        Names of output streams that were closed.
+        Names of the output streams that were closed.
     """
     closed = []
     for number, name in enumerate(_NAMES):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)  # takes the number
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)  # gets this number
         if getattr(sys, name) is None:
             stream = open(os.devnull, "r" if number == 0 else "w", encoding="utf-8")  # noqa: SIM115, PTH123
             setattr(sys, name, stream)
@@ -52,7 +55,7 @@ def prepare_streams() -> list[str]:
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """What stands for characters that an encoding does not have."""
+    """The error handler: replaces characters that an encoding does not have."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     wanted = error.object[error.start : error.end]
@@ -64,12 +67,12 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 @contextmanager
 def flushed() -> Iterator[None]:
-    """Let what cannot be written to standard output be known inside, not at the end of Python."""
+    """Flush standard output inside the ``with``, so that errors are raised before Python exits."""
     try:
         yield
         sys.stdout.flush()
     except (OSError, ReaderLeft) as error:
-        # What is left in the buffer would be tried again then, and complained of.
+        # Python would write the rest of the buffer at exit, and complain.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.close(nowhere)

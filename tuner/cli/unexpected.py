@@ -1,4 +1,4 @@
-"""What nobody has foreseen, in one line, with the traceback in a log."""
+"""Unexpected exceptions: one line for the user, and the traceback in a log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _REQUIREMENT = re.compile(r"([\w.-]+).*extra\s*==\s*['\"]([\w-]+)['\"]")
 
 
 def one_line_only(command: Callable[_P, _T]) -> Callable[_P, _T]:
-    """The same command, whose unforeseen exceptions are ours, with what to say of them."""
+    """Wrap a command so that it raises unexpected exceptions as :class:`LimeTunerError`."""
 
     @functools.wraps(command)
     def run(*args: _P.args, **given: _P.kwargs) -> _T:
@@ -39,7 +39,7 @@ def one_line_only(command: Callable[_P, _T]) -> Callable[_P, _T]:
             raise
         except BrokenPipeError as error:
             raise ReaderLeft from error
-        except SystemExit as error:  # a factory of the user's, for one
+        except SystemExit as error:  # a user's classifier factory may do this
             raise LimeTunerError(
                 f"something that was loaded ended the program (exit {error.code})"
             ) from error
@@ -53,10 +53,10 @@ def one_line_only(command: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def check_working_folder() -> None:
-    """Refuse to work in a folder that somebody has removed.
+    """Refuse to work in a folder that was removed.
 
     Raises:
-        InvalidInput: it is gone.
+        InvalidInput: the working folder cannot be used.
     """
     try:
         Path.cwd()
@@ -67,14 +67,14 @@ def check_working_folder() -> None:
 
 
 def _is_plain(error: Exception) -> bool:
-    """Whether it names a file, and is told by that; click's own have a form of theirs."""
+    """Whether the error's own message is enough: it names a file, or click raised it."""
     if isinstance(error, OSError):
         return error.filename is not None or is_full(error)
     return any(each.__name__ == "ClickException" for each in type(error).__mro__)
 
 
 def _storage(given: Mapping[str, Any]) -> str | None:
-    # Loaded only where something has gone wrong, since every command is wrapped in this.
+    # Imported only after an error, because every command is wrapped by this module.
     from studies.storage import parse_url
     from tuner.cli.options import StorageOptions, given_options
 
@@ -88,7 +88,7 @@ def _storage(given: Mapping[str, Any]) -> str | None:
 
 
 def _log(given: Mapping[str, Any], storage: str | None) -> Path | None:
-    """Where a command logs to that has such an option."""
+    """The log file of a command with the option ``--log``."""
     from tuner.cli.job import log_path
     from tuner.cli.options import JobOptions, given_options
 
@@ -98,11 +98,11 @@ def _log(given: Mapping[str, Any], storage: str | None) -> Path | None:
 
 
 def told(error: BaseException, storage: str | None, log: Path | None = None) -> LimeTunerError:
-    """What to say of an exception that is none of ours.
+    """The error to show for an exception that is not ours.
 
     Args:
-        storage: that the command works on, as far as that is known.
-        log: where the command logs to.
+        storage: database URL that the command works on; ``None`` if it is not known.
+        log: file that the command logs to.
     """
     if storage is not None:
         from studies.queries import damage_in
@@ -112,7 +112,7 @@ def told(error: BaseException, storage: str | None, log: Path | None = None) -> 
         if trouble is not None:
             return trouble
         damage = damage_in(storage)
-        if damage is not None:  # most likely what it was
+        if damage is not None:  # most likely the cause
             return StorageError(f"{damage}; {_recorded(error, storage, log)}")
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         return LimeTunerError(
@@ -128,7 +128,7 @@ def _summary(error: BaseException) -> str:
 
 
 def _install(module: str) -> str:
-    """What to give to pip: an extra of ours where one brings the module."""
+    """The argument for ``pip install``: one of our extras if it brings the module."""
     name = module.replace("_", "-")
     try:
         declared = [_REQUIREMENT.match(each) for each in requires("lime-tuner") or ()]
@@ -144,7 +144,7 @@ def _install(module: str) -> str:
 
 
 def _recorded(error: BaseException, storage: str | None, log: Path | None) -> str:
-    """Write the traceback into the first log that can be written; says where it stands."""
+    """Write the traceback to the first log that can be written; returns where it is, in words."""
     for path in _logs(storage, log):
         try:
             record_error(path, f"unexpected {_summary(error)}", error)
@@ -155,7 +155,7 @@ def _recorded(error: BaseException, storage: str | None, log: Path | None) -> st
 
 
 def _logs(storage: str | None, log: Path | None) -> Iterator[Path]:
-    """That of the command; beside the database; in the cache; among temporary files."""
+    """Logs to try: the command's, beside the database, in the cache, among temporary files."""
     from studies.catalog.assets import cache_folder
     from studies.storage import sqlite_path
 

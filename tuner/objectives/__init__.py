@@ -1,4 +1,4 @@
-"""What a trial is worth: agreement with a reference, or faithfulness to the classifier.
+"""Objectives score a trial: by agreement with a reference, or by faithfulness to the classifier.
 
 An objective is a subclass of :class:`Objective` in a module of its own, named in ``OBJECTIVES``;
 ``tests/tuner/test_objectives.py`` holds every one to the same contract.
@@ -26,11 +26,9 @@ __all__ = [
 ]  # fmt: skip
 
 OBJECTIVES: Mapping[str, type[Objective]] = {each.name: each for each in (Agreement, Faithful)}
-"""By the name that ``tune --objective`` and stored studies know them by."""
+"""Classes by the name that ``tune --objective`` and stored studies use."""
 
 
-def make_objective(
-    study: optuna.Study, task: SearchTask, settings: TuningSettings
-) -> Objective:
+def make_objective(study: optuna.Study, task: SearchTask, settings: TuningSettings) -> Objective:
     """The objective that the settings name, for the trials of one study."""
     return OBJECTIVES[settings.objective].of(study, task, settings)

@@ -32,12 +32,12 @@ from tuner.problem import (
 
 __all__ = ["Agreement", "confirming_seeds"]
 
-_CERTAIN = 0.02  # standard error of the mean IoU below which more seeds tell little
+_CERTAIN = 0.02  # standard error of the mean IoU below which more seeds hardly matter
 _LEAST_INSTANCES = 5  # before a catalogue's trial may be stopped
 
 
 class Agreement(Objective):
-    """Mean IoU over seeds, minus the price of the runtime; of one image."""
+    """Mean IoU of one image over seeds, minus the runtime penalty."""
 
     name = "agreement"
     aggregate: Aggregate = MEAN
@@ -45,7 +45,7 @@ class Agreement(Objective):
 
     @classmethod
     def of(cls, study: optuna.Study, task: SearchTask, settings: TuningSettings) -> Objective:
-        """For one image or a catalogue, for one score or a front."""
+        """The class for one image or a catalogue, and for one score or a front."""
         if isinstance(task, CatalogTask):
             return CatalogAgreement(study, task, settings)
         return (FrontAgreement if settings.pareto else cls)(study, task, settings)
@@ -62,7 +62,7 @@ class Agreement(Objective):
         self.ious = {}
 
     def _price(self, runtime_ratio: float) -> float:
-        """What a runtime takes off the IoU before trials are compared."""
+        """The penalty that is subtracted from the IoU before trials are compared."""
         return self.settings.runtime_weight * runtime_ratio
 
     def _incumbent(self) -> Incumbent | None:
@@ -72,7 +72,7 @@ class Agreement(Objective):
         return f"the best score {best.score:.3f}"
 
     def screen(self, replayed: int) -> str:
-        """Not where even the upper bound cannot win, or where few samples are hopeless."""
+        """Stop if even the upper bound cannot win, or after interim checks with few samples."""
         best, draft = self.best, self.draft
         if best is None:
             return ""
@@ -84,7 +84,7 @@ class Agreement(Objective):
             if samples <= replayed:
                 continue
             if 2 * samples > draft.parameters.num_samples:
-                break  # the whole costs little more
+                break  # the full explanation costs little more
             fewer = replace(draft.parameters, num_samples=samples)
             ious = task.ious(fewer, range(min(seeds, self.settings.seeds)))
             if self.settings.stopping.after_samples(ious, samples, self.price, best):
@@ -96,7 +96,7 @@ class Agreement(Objective):
         self.ious.setdefault(key, []).append(task.iou(self.draft.parameters, seed))
 
     def after_seed(self) -> str:
-        """Stop what cannot win; score what is about to win on further seeds."""
+        """Stop a trial that cannot win; ask for further seeds where it is about to win."""
         ious = self.ious[""]
         if self.draft.preset:
             return ""
@@ -112,19 +112,19 @@ class Agreement(Objective):
         return ""
 
     def verdict(self) -> str:
-        """Under the constraint nothing wins that explains less than lime's defaults."""
+        """Under the constraint, refuse a winner that is less faithful than lime's defaults."""
         if not self.settings.constrain_fidelity or self.draft.preset or not self.wins:
             return ""
         return lost_fidelity(self.draft, self.task.tasks[""], len(self.ious[""]))
 
     @property
     def wins(self) -> bool:
-        """Whether the trial is ahead so far."""
+        """Whether the trial's score so far is above the incumbent's."""
         return self.best is None or self.running_score > self.best.score
 
     @property
     def per_image(self) -> dict[str, float]:
-        """Mean IoU by key of the images that were explained."""
+        """Mean IoU over seeds, by key of the images explained so far."""
         return {key: float(np.mean(ious)) for key, ious in self.ious.items()}
 
     @property
@@ -136,15 +136,15 @@ class Agreement(Objective):
         return [score(iou, self.draft.ratio, self.settings.runtime_weight)]
 
     def measured(self) -> Measured:
-        """IoU seed by seed."""
+        """The IoU of every seed, and their mean."""
         ious = self.ious.get("", [])
         return Measured(float(np.mean(ious)) if ious else 0.0, ious, len(ious))
 
 
 class FrontAgreement(Agreement):
-    """``tune --pareto``: a trial wins a place on the front of IoU and seconds.
+    """``tune --pareto``: two objectives, IoU and seconds.
 
-    It competes only with what takes no longer, so the runtime has no price.
+    A trial competes only with those that take no longer, so there is no runtime penalty.
     """
 
     def _price(self, runtime_ratio: float) -> float:
@@ -165,7 +165,8 @@ class FrontAgreement(Agreement):
         return f"IoU {best.score:.3f} of a trial that takes no longer"
 
     def after_seed(self) -> str:
-        """One lucky seed of lime's defaults would keep its place on the front for ever."""
+        """Give lime's defaults more seeds while they would be on the front, as one lucky seed would
+        keep them there for good."""
         if self.draft.preset and self.wins:
             self.wanted = min(len(self.ious[""]) + 1, self.settings.seeds)
         return super().after_seed()
@@ -179,11 +180,9 @@ class FrontAgreement(Agreement):
 
 
 class CatalogAgreement(Agreement):
-    """IoU aggregated over a catalogue's images, minus the price of the mean runtime."""
+    """IoU aggregated over a catalogue's images, minus the penalty of their mean runtime."""
 
-    def __init__(
-        self, study: optuna.Study, task: CatalogTask, settings: TuningSettings
-    ) -> None:
+    def __init__(self, study: optuna.Study, task: CatalogTask, settings: TuningSettings) -> None:
         if settings.pareto or settings.constrain_fidelity:
             raise InvalidInput("a catalogue's study has one score, and no constraint")
         super().__init__(study, task, settings)
@@ -194,13 +193,14 @@ class CatalogAgreement(Agreement):
         self._foreseen = False
 
     def screen(self, replayed: int) -> str:
-        """Nothing: what is known to be worth a trial is measured on every image once."""
+        """Stop nothing, but note whether a forecast has used all samples of the trial already; then
+        it is measured on every image once before it may be stopped."""
         self._foreseen = replayed >= self.draft.parameters.num_samples
         return ""
 
     def after_instance(self) -> str:
-        """Stop where the upper bounds of the images that are left cannot save it, or where it is
-        behind the incumbent on the same images."""
+        """Stop if the upper bounds of the remaining images leave no chance to win, or if the trial
+        is behind the incumbent on the same images."""
         best = self.best
         instances = sum(len(ious) for ious in self.ious.values())
         images = len(self.task.tasks)
@@ -226,7 +226,7 @@ class CatalogAgreement(Agreement):
         return ""
 
     def after_seed(self) -> str:
-        """What is about to win was chosen on the first seeds: it has to win on further ones."""
+        """Ask for further seeds where the trial is about to win: it was selected on the first."""
         spent = min(map(len, self.ious.values()))
         ahead = not self.draft.preset and self.best is not None and self.wins
         if ahead and spent == self.wanted < self.settings.confirm_seeds:
@@ -234,7 +234,7 @@ class CatalogAgreement(Agreement):
         return ""
 
     def measured(self) -> Measured:
-        """IoU seed by seed and image by image."""
+        """The mean IoU of every seed, and that of every image."""
         per_image, ious = self.per_image, list(self.ious.values())
         complete = min(map(len, ious)) if len(ious) == len(self.task.tasks) else 0
         return Measured(
@@ -248,14 +248,15 @@ class CatalogAgreement(Agreement):
 def confirming_seeds(
     ious: Sequence[float], number: int, superpixels: int, settings: TuningSettings
 ) -> int:
-    """How many seeds a trial that is the best so far is scored on before that is asked again.
+    """How many seeds to score a trial on that is the best so far, before this is asked again.
 
-    What samplers propose was chosen on the first seeds, so only further ones show its luck. Early
-    trials are soon outdone, and more certainty than need be is not worth many predictions.
+    Samplers select proposals on the first seeds, so those are biased; only further seeds are not.
+    Early bests are soon replaced, so they get fewer seeds, as do trials with a certain mean.
 
     Args:
-        ious: of the seeds so far.
-        number: of the trial.
+        ious: IoU of the seeds so far.
+        number: the trial's number.
+        superpixels: number of superpixels of its map.
     """
     spent = len(ious)
     step = max(1, settings.seeds // 2)

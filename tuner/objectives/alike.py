@@ -1,4 +1,4 @@
-"""How far two studies, of two objectives, choose alike on images that have both."""
+"""Compares the settings that studies of two objectives have chosen for the same image."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Alike", "alike", "mean_alike"]
 
 @dataclass(frozen=True)
 class Alike:
-    """Two settings on one image, means over explainer seeds.
+    """Two settings compared on one image; all values are means over explainer seeds.
 
     Attributes:
-        masks: IoU of their masks, seed by seed.
-        ious: of each with the reference.
-        faithful: of each.
+        masks: IoU of the two masks of each seed.
+        ious: IoU of each setting's masks with the reference.
+        faithful: faithfulness of each setting's explanations.
     """
 
     masks: float
@@ -42,7 +42,7 @@ class Alike:
 def alike(
     task: TuningTask, first: LimeParameters, second: LimeParameters, seeds: Sequence[int]
 ) -> Alike:
-    """Explain an image with both settings and compare."""
+    """Explain an image with both settings and compare the explanations."""
     meter = FaithfulnessMeter(task)
     agreements = []
     for seed in seeds:
@@ -61,16 +61,12 @@ def alike(
 
 def mean_alike(found: Mapping[str, Alike]) -> dict[str, float]:
     """Means over images."""
-    return {
-        "masks": float(np.mean([each.masks for each in found.values()])),
-        **{
-            f"iou of {name}": float(np.mean([each.ious[n] for each in found.values()]))
-            for n, name in enumerate(("the study", "the other"))
-        },
-        **{
-            f"faithfulness of {name}": float(
-                np.mean([each.faithful[n].value for each in found.values()])
-            )
-            for n, name in enumerate(("the study", "the other"))
-        },
-    }
+    compared = list(found.values())
+    means = {"masks": float(np.mean([each.masks for each in compared]))}
+    names = ("the study", "the other")
+    for n, name in enumerate(names):
+        means[f"iou of {name}"] = float(np.mean([each.ious[n] for each in compared]))
+    for n, name in enumerate(names):
+        faithful = [each.faithful[n].value for each in compared]
+        means[f"faithfulness of {name}"] = float(np.mean(faithful))
+    return means

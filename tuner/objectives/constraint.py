@@ -28,7 +28,7 @@ class Fidelity:
     """Means over explainer seeds; higher is better.
 
     Attributes:
-        r2: of the surrogate, held out.
+        r2: the surrogate's R² on held-out perturbations, at most 1.
         gain: insertion area minus deletion area.
     """
 
@@ -36,7 +36,7 @@ class Fidelity:
     gain: float
 
     def shortfalls(self, baseline: Fidelity) -> dict[str, float]:
-        """What is missing to the defaults' fidelity; feasible when none is above zero."""
+        """By how much each measure is below the baseline; feasible when none is above zero."""
         return {"r2": baseline.r2 - self.r2, "gain": baseline.gain - self.gain}
 
     def to_json(self) -> dict[str, float]:
@@ -44,7 +44,7 @@ class Fidelity:
 
 
 def fidelity_of(task: TuningTask, parameters: LimeParameters, seeds: Sequence[int]) -> Fidelity:
-    """Measure an image's explanations of some seeds; nothing is kept of the curves."""
+    """Measure explanations of an image with some seeds; their curves are not cached."""
     measured = [measure_seed(task, parameters, seed) for seed in seeds]
     return Fidelity(
         float(np.mean([each.r2 for each in measured])),
@@ -54,18 +54,17 @@ def fidelity_of(task: TuningTask, parameters: LimeParameters, seeds: Sequence[in
 
 @lru_cache(maxsize=1)
 def default_fidelity(task: TuningTask) -> Fidelity:
-    """Of lime's defaults, on the seed that their trial is scored on."""
+    """The fidelity of lime's defaults on seed 0, the seed that their trial is scored on."""
     return fidelity_of(task, LimeParameters(), range(1))
 
 
 def lost_fidelity(draft: TrialDraft, task: TuningTask, seeds: int) -> str:
-    """In which way a trial explains less than lime's defaults; empty when it does not.
+    """How a trial's fidelity falls below that of lime's defaults; empty where it does not.
 
-    What is measured goes to Optuna's constraints, and to user attributes, which the dashboard
-    shows.
+    The measurements are stored as Optuna's constraints, and as user attributes for the dashboard.
 
     Args:
-        seeds: that the trial was scored on.
+        seeds: number of explainer seeds that the trial was scored on.
     """
     own = fidelity_of(task, draft.parameters, range(min(seeds, _MOST_SEEDS)))
     baseline = default_fidelity(task)

@@ -1,4 +1,4 @@
-"""A trial whose parameters are known: what they cost, and how its measurements are stored."""
+"""A trial whose parameters are known: their modelled cost, and storing its measurements."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Measured:
 
     Attributes:
         iou: mean over images and seeds; ``nan`` where there is no reference.
-        iou_per_seed: mean over images; none where there is no reference.
-        seeds: explainer seeds that were spent on all images.
-        faithful: where the score is made of it.
+        iou_per_seed: mean over images for each seed; empty where there is no reference.
+        seeds: number of explainer seeds that all images were explained with.
+        faithful: the faithfulness, where the score is made of it.
         extra: further attributes.
     """
 
@@ -43,8 +43,8 @@ class TrialDraft:
     Attributes:
         preset: whether the trial came with its parameters (lime's defaults, winners elsewhere).
         parts: modelled seconds of one explanation.
-        ratio: the same relative to lime's defaults.
-        asked_before: predictions that the cache had asked for when the trial began.
+        ratio: modelled seconds relative to those of lime's defaults.
+        asked_before: new predictions that the cache had counted when the trial began.
     """
 
     trial: optuna.Trial
@@ -57,7 +57,7 @@ class TrialDraft:
 
     @classmethod
     def of(cls, trial: optuna.Trial, task: SearchTask, space: SearchSpace) -> TrialDraft:
-        """Parameters that the trial carries from the start, or that its sampler suggests."""
+        """The draft of a trial with preset parameters, or with those that its sampler suggests."""
         asked_before = task.cache.counts.new
         given = trial.user_attrs.get("lime_parameters")
         if given is None:
@@ -65,7 +65,7 @@ class TrialDraft:
         else:
             parameters = LimeParameters.from_json(given)
             if space.trial_values(parameters) is not None:
-                space.suggest(trial)  # shown by the dashboard, known to the sampler
+                space.suggest(trial)  # so that the dashboard and the sampler see the values
         parameters = task.about(parameters)
         return cls(
             trial=trial,
@@ -79,7 +79,7 @@ class TrialDraft:
 
     @property
     def unusable(self) -> str:
-        """Why a suggestion is worth nothing whatever the classifier says; empty when it is not."""
+        """Why the suggested parameters can score nothing, whatever the classifier; else empty."""
         usable = min(self.task.mask_rule.num_features, self.parameters.num_features)
         if self.preset or self.superpixels >= max(2, usable):
             return ""
@@ -87,19 +87,19 @@ class TrialDraft:
 
     @property
     def view(self) -> MapView:
-        """The superpixels, as the reference sees them."""
+        """The superpixels and how they overlap the reference."""
         return self.task.view(self.parameters.segmentation)
 
     @property
     def superpixels(self) -> int:
-        """How many there are; the mean of several images."""
+        """Number of superpixels; over a catalogue the rounded mean."""
         return self.view.superpixels
 
     def store(self, measured: Measured, reason: str, extra: Mapping[str, Any]) -> None:
-        """Write what was measured so far to the trial; what stands there already is not repeated.
+        """Store what was measured so far as attributes of the trial; skips unchanged ones.
 
         Args:
-            reason: why it was given up.
+            reason: why the trial ended early; empty if it did not.
             extra: further attributes.
         """
         record = TrialRecord(
@@ -123,6 +123,6 @@ class TrialDraft:
 
 
 def failure_reason(error: Exception) -> str:
-    """What is stored of parameters that lime refuses."""
+    """The reason that is stored for parameters that lime refuses."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return f"lime failed: {lines[0][:200]}"

@@ -1,21 +1,21 @@
 """``tune --objective faithful``: how well an explanation describes the classifier, without a mask.
 
-Three measures, each in [0, 1], count alike:
+The score averages three measures, each in [0, 1]:
 
 - R² of the surrogate on perturbations that it was not fitted to (lime's own claim; Ribeiro, Singh
   and Guestrin 2016), cut off at 0;
 - insertion minus deletion area (Petsiuk, Das and Saenko 2018, RISE), cut off at 0;
 - agreement of the masks of different explainer seeds (mean Jaccard index): an explanation that
-  hangs on luck describes nothing.
+  changes with the seed describes nothing.
 
 score = (R² + insertion - deletion + agreement) / 3 - runtime weight × relative runtime
-        - 3 × what is missing to a lead of 0.05 over lime's defaults in R², and in insertion minus
-        deletion
+        - 3 × the shortfall to a lead of 0.05 over lime's defaults, summed over R² and insertion
+        minus deletion
 
-The last term keeps one measure from being bought with another: coarse superpixels are easily
-predicted and rank badly, fine ones the other way round. A smaller lead may be luck: insertion minus
+The last term prevents that one measure is gained at the cost of another: coarse superpixels give a
+high R² and a bad ranking, fine ones the opposite. A smaller lead may be chance: insertion minus
 deletion of the defaults differed by 0.01 to 0.06 between sets of two or three seeds. The defaults
-have no lead over themselves either, so what equals them and is faster wins.
+themselves get the same penalty for their missing lead, so an equal but faster setting wins.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from tuner.problem import SearchTask, TuningSettings, TuningTask
 
 __all__ = ["Faithful"]
 
-_DEFAULT_SEEDS = 3  # of lime's defaults, which every trial is held against
-_MORE_SEEDS = 4  # for one that is about to win
+_DEFAULT_SEEDS = 3  # for lime's defaults, to which every trial is compared
+_MORE_SEEDS = 4  # for a trial that is about to win
 
 _EVEN = {
     count: Segmentation.of("slic", n_segments=count, compactness=20, sigma=0)
@@ -50,10 +50,10 @@ _EVEN = {
 }
 _UNEVEN = Segmentation.of("slic", n_segments=50, compactness=5, sigma=0)
 _COARSE = Segmentation.of("felzenszwalb", scale=100, sigma=1.0, min_size=300)
-# A surrogate that may use every superpixel, fitted to several times as many samples, predicts
-# best; which superpixels rank best depends on the image. Of 44 settings with 240 samples, on five
-# photographs, these (13 to 40 superpixels) were the best on one or another in both, held-out R² and
-# insertion minus deletion, relative to lime's defaults (the uneven ones with 60 segments, which the
+# A surrogate of all superpixels, fitted to several times as many samples, has the highest R²; which
+# superpixels give the best ranking depends on the image. Of 44 settings with 240 samples, each of
+# these (13 to 40 superpixels) was the best on one of five photographs in both held-out R² and
+# insertion minus deletion, relative to lime's defaults (the uneven one with 60 segments, which the
 # grid lacks).
 _STARTERS = (
     (_EVEN[40], None), (_EVEN[27], None), (_EVEN[15], 127), (_UNEVEN, 127), (_COARSE, 127),
@@ -62,11 +62,11 @@ _STARTERS = (
 
 
 class Faithful(Objective):
-    """Faithfulness of one image's explanations, minus the price of the runtime.
+    """Faithfulness of one image's explanations, minus the runtime penalty.
 
-    A trial is stopped when it could not win even if all further seeds gave the same mask. One that
-    is about to win was chosen on its seeds, so it has to go on winning on some more of them. IoU is
-    recorded where the task has a reference, and decides nothing.
+    A trial is stopped when it could not win even if all further seeds gave the same mask. A trial
+    that is about to win is measured on further seeds first, because it was selected on the first
+    ones. IoU is recorded where the task has a reference, but does not count.
     """
 
     name = "faithful"
@@ -82,9 +82,9 @@ class Faithful(Objective):
         self._meter = FaithfulnessMeter(self._image)
 
     def starters(self) -> Sequence[LimeParameters]:
-        """Settings that weigh all of their superpixels.
+        """Settings whose surrogates use all superpixels, with up to 400 samples.
 
-        Few trials are made, so that each had better be certain: 400 samples.
+        This objective has few trials, so each should be measured with little noise.
         """
         samples = min(400, self.settings.space.num_samples[1])
         return [
@@ -116,14 +116,14 @@ class Faithful(Objective):
 
     @property
     def running_score(self) -> float:
-        """What may still be reached: until the last seed all masks may turn out alike."""
+        """The score so far; before the last seed an upper bound, with mask agreement 1."""
         found = self.found
         if found is not None and self.spent < self.wanted:
             found = Faithfulness(found.r2, found.gain, 1.0)
         return self._score(found)
 
     def after_seed(self) -> str:
-        """As the class says."""
+        """Stop a trial that cannot win; ask for one more seed where it is about to win."""
         running, settings = self.running_score, self.settings
         if self.draft.preset:
             return ""
@@ -138,7 +138,7 @@ class Faithful(Objective):
         value = 0.0
         if found is not None:
             value = found.value
-            # The defaults have no lead over themselves: what equals them may be faster.
+            # The defaults are compared with themselves, so they get the full penalty.
             baseline = found if self.baseline is None and self.draft.preset else self.baseline
             if baseline is not None:
                 value -= found.shortfall(baseline)
@@ -157,7 +157,10 @@ class Faithful(Objective):
 
 
 def _of_defaults(study: optuna.Study) -> Faithfulness | None:
-    """Of lime's defaults, once their trial is done; with the usual samplers it is the first."""
+    """The faithfulness of lime's defaults, once their trial is complete.
+
+    With the samplers for this objective theirs is the first trial.
+    """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         if trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
             record = TrialRecord.from_attributes(trial.user_attrs)

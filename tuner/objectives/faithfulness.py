@@ -1,4 +1,4 @@
-"""Measuring how well explanations describe the classifier, seed by seed."""
+"""Measures how well explanations describe the classifier, seed by seed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _Gains = MutableMapping[tuple[bytes, int], float]
 
 @dataclass(frozen=True, eq=False)
 class MeasuredSeed:
-    """One explanation.
+    """Measures of one explanation.
 
     Attributes:
-        r2: of the surrogate, held out; at most 1.
+        r2: the surrogate's R² on held-out perturbations, at most 1.
         gain: insertion area minus deletion area.
         mask: (H, W) bool.
     """
@@ -43,12 +43,13 @@ class MeasuredSeed:
 def measure_seed(
     task: TuningTask, parameters: LimeParameters, seed: int, gains: _Gains | None = None
 ) -> MeasuredSeed:
-    """Explain an image and measure that, with predictions of the task's cache.
+    """Explain an image with the task's cache, and measure the explanation.
 
-    The pictures of the curves are not kept there: 58 a ranking, counted as new answers.
+    Predictions for the insertion and deletion curves are not cached: 58 a ranking, counted as new.
 
     Args:
-        gains: of rankings of this image that were measured before; filled.
+        gains: known gains of this image, by the digest of the ranking and the label; new ones are
+            added.
     """
     explanation = task.explain(parameters, seed)
     label = explained_label(explanation)
@@ -76,10 +77,10 @@ def _gain(task: TuningTask, ranking: NDArray[np.float64], label: int, gains: _Ga
 
 
 class FaithfulnessMeter:
-    """Measures settings on one image, and asks nothing twice.
+    """Measures settings on one image, without repeating predictions.
 
-    The cache keeps answers to perturbations; what the curves of a ranking gave is kept here,
-    because seeds and settings often rank alike.
+    The task's cache keeps predictions for perturbations. This keeps the gain of each ranking,
+    because different seeds and settings often give the same one.
     """
 
     def __init__(self, task: TuningTask) -> None:
@@ -88,7 +89,7 @@ class FaithfulnessMeter:
         self._seeds: dict[tuple[LimeParameters, int], MeasuredSeed] = {}
 
     def measure(self, parameters: LimeParameters, seeds: Sequence[int]) -> Faithfulness:
-        """Means over explanations of some seeds."""
+        """Means over the explanations with these seeds."""
         measured = [self._seed(parameters, seed) for seed in seeds]
         return Faithfulness(
             float(np.mean([each.r2 for each in measured])),

@@ -1,4 +1,4 @@
-"""What an objective is asked while the loop of :mod:`tuner.study.trial` measures a trial."""
+"""The interface of objectives, as the loop in :mod:`tuner.study.trial` calls it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ __all__ = ["Objective"]
 
 
 class Objective(ABC):
-    """What the trials of one study are worth; measures one trial at a time.
+    """Scores the trials of one study, one trial at a time.
 
-    A trial is measured on instances: an image with an explainer seed, all images with one seed
-    before any with the next. Methods that return a text say why the trial ends here; it is empty
-    where the trial goes on. Trials that came with their parameters (lime's defaults) are never
-    stopped.
+    A trial is measured on instances, an image with an explainer seed each: all images with one seed
+    before any with the next. Methods that return a text return why the trial ends here, or an empty
+    text if it goes on. Trials that came with their parameters (lime's defaults) are never stopped.
 
     Attributes:
-        name: of ``tune --objective``.
+        name: the value of ``tune --objective``.
         draft: the trial that is being measured.
-        wanted: explainer seeds that it is to be measured on; may grow.
+        wanted: number of explainer seeds to measure it on; may grow.
     """
 
     name: ClassVar[str]
@@ -38,27 +37,27 @@ class Objective(ABC):
 
     @classmethod
     def of(cls, study: optuna.Study, task: SearchTask, settings: TuningSettings) -> Objective:
-        """The objective as a study needs it."""
+        """The instance, possibly of a subclass, for one study."""
         return cls(study, task, settings)
 
     def starters(self) -> Sequence[LimeParameters]:
-        """What a new study tries first, as far as its space holds that."""
+        """Parameters that a new study tries first, where its search space contains them."""
         return ()
 
     def begin(self, draft: TrialDraft) -> None:
-        """Turn to another trial, and look up what it has to beat."""
+        """Begin with another trial; subclasses also look up the score to beat."""
         self.draft = draft
         self.clear()
 
     @abstractmethod
     def clear(self) -> None:
-        """Forget what was measured of the trial."""
+        """Discard all measurements of the trial."""
 
     def screen(self, replayed: int) -> str:
-        """Before the trial is explained in full; not asked of lime's defaults.
+        """Called before the trial is explained in full, but not for preset parameters.
 
         Args:
-            replayed: samples whose predictions the proposal has seen already.
+            replayed: how many samples the sampler's forecast has used already.
         """
         return ""
 
@@ -72,30 +71,30 @@ class Objective(ABC):
         """
 
     def after_instance(self) -> str:
-        """After each image."""
+        """Called after each image."""
         return ""
 
     def after_seed(self) -> str:
-        """After all images with one seed."""
+        """Called after all images with one seed."""
         return ""
 
     def verdict(self) -> str:
-        """After all seeds."""
+        """Called after all seeds."""
         return ""
 
     def report(self, value: float, step: int) -> None:
-        """Show a running score to who watches."""
+        """Report a running score to Optuna, for its dashboard."""
         self.draft.trial.report(value, step)
 
     @property
     @abstractmethod
     def running_score(self) -> float:
-        """Of what was measured so far."""
+        """The score of the measurements so far."""
 
     @abstractmethod
     def values(self) -> list[float]:
-        """What the study is told, one value for each of its directions."""
+        """The trial's values, one for each direction of the study."""
 
     @abstractmethod
     def measured(self) -> Measured:
-        """What is stored."""
+        """The measurements to be stored."""

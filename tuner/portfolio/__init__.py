@@ -1,10 +1,9 @@
-"""The few parameter sets of which one nearly always does well."""
+"""Portfolios: a few parameter sets, at least one of which does well on nearly every image."""
 
 from __future__ import annotations
 
 from tuner.portfolio.portfolio import (
     PORTFOLIO,
-    SHIPPED,
     Contender,
     Portfolio,
     ScoredContenders,
@@ -15,6 +14,6 @@ from tuner.portfolio.portfolio import (
 from tuner.portfolio.scores import probed_candidates, score_candidates, stored_candidates
 
 __all__ = [
-    "PORTFOLIO", "SHIPPED", "Contender", "Portfolio", "ScoredContenders", "choose", "distinct",
+    "PORTFOLIO", "Contender", "Portfolio", "ScoredContenders", "choose", "distinct",
     "load_portfolio", "probed_candidates", "score_candidates", "stored_candidates",
 ]  # fmt: skip

@@ -1,9 +1,9 @@
-"""A portfolio: the few parameter sets of which one nearly always does well.
+"""A portfolio: a few parameter sets, at least one of which does well on nearly every image.
 
-No single setting suits every image, but a handful of different ones covers most of what a search
-of each image finds. They are chosen greedily: next comes whichever raises the images' best most.
-The gain is submodular, so greed comes to at least 1 - 1/e of the best choice (Nemhauser, Wolsey
-and Fisher 1978).
+No single setting suits every image, but on most images the best of a few different ones comes close
+to the result of a search. They are chosen greedily: each time the set that raises the mean over
+images of the best score most. This mean is submodular, so the greedy choice reaches at least
+1 - 1/e of the optimum (Nemhauser, Wolsey and Fisher 1978).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ __all__ = [
 ]  # fmt: skip
 
 PORTFOLIO = "portfolio"
-"""The study attribute that a portfolio is kept in."""
+"""The study attribute that stores a portfolio."""
 
 SHIPPED = ("imagenet30",)
-"""Portfolios that come with the package: ``data/NAME.json``, which says how each was made."""
+"""Portfolios in the package, as ``data/NAME.json``; each file says how it was made."""
 
 _FORMAT = 1
-# Of a score; the rest is what its contender and its image are worth on average. Choices made with
-# 0.35 to 0.5 gave most on images left out (twenty photographs, ten times five folds: 0.614 to
-# 0.617, with 1 0.602, with 0.1 0.572).
+# Weight of a score itself against the additive model of contender and image means. On images left
+# out (twenty photographs, five folds, ten times) the mean score was 0.614 to 0.617 with weights
+# 0.35 to 0.5, 0.602 with 1 and 0.572 with 0.1.
 _OWN_WEIGHT = 0.5
 
 
@@ -46,27 +46,27 @@ class Portfolio:
     """Parameter sets in the order in which they should be tried.
 
     Attributes:
-        made: how it was made: command, date, images, classifier, scores.
+        made: facts on how it was made: command, date, images, classifier, scores.
     """
 
     members: tuple[LimeParameters, ...]
     made: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Several lines of JSON."""
+        """The portfolio as indented JSON."""
         members = [json.loads(member.to_json()) for member in self.members]
         document = {"format": _FORMAT, "made": dict(self.made), "members": members}
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, name: str) -> Portfolio:
-        """The inverse.
+        """The inverse of :meth:`to_json`.
 
         Args:
-            name: of the file, for errors.
+            name: the file's name, for error messages.
 
         Raises:
-            InvalidInput: it is no portfolio, or of another version.
+            InvalidInput: the text is not a portfolio, or has another format version.
         """
         try:
             document = json.loads(text)
@@ -88,10 +88,15 @@ class Portfolio:
 
 
 def load_portfolio(source: str, storage: str) -> Portfolio:
-    """A file, one that comes with the package, or the prefix of studies that one was made of.
+    """Load a portfolio.
+
+    Args:
+        source: a file, a name in :data:`SHIPPED`, or the prefix of the studies that it was chosen
+            from.
+        storage: database URL of those studies.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is no such portfolio.
     """
     path = Path(source)
     if path.is_file():
@@ -112,7 +117,7 @@ def load_portfolio(source: str, storage: str) -> Portfolio:
 
 @dataclass(frozen=True)
 class Contender:
-    """A parameter set and the images (keys) whose searches proposed it."""
+    """A parameter set, and the keys of the images whose searches found it."""
 
     parameters: LimeParameters
     images: frozenset[str] = frozenset()
@@ -120,12 +125,12 @@ class Contender:
 
 @dataclass(frozen=True, eq=False)
 class ScoredContenders:
-    """Every contender on every image.
+    """The scores of every contender on every image.
 
     Attributes:
-        keys: of the images.
-        scores: (contenders, images), IoU minus the price of the runtime.
-        best: (images,) the best score that is known of each image.
+        keys: keys of the images.
+        scores: (contenders, images), IoU minus the runtime penalty.
+        best: (images,) the best known score of each image.
     """
 
     contenders: tuple[Contender, ...]
@@ -134,19 +139,25 @@ class ScoredContenders:
     best: NDArray[np.float64]
 
     def chosen(self, size: int, images: Collection[int] | None = None) -> list[int]:
-        """The contenders that are chosen when only some images (by position) may be looked at.
+        """Choose contenders by their scores on some images only.
 
-        Candidates that only the other images' searches, or that of all, proposed are left out;
-        unless there are no others.
+        Contenders that no search of these images found are left out, unless there are no others.
+
+        Args:
+            size: how many at most.
+            images: positions of the images; ``None`` for all.
+
+        Returns:
+            Positions of the contenders, in the order in which they were chosen.
         """
         known = list(range(len(self.keys))) if images is None else sorted(images)
         seen = {self.keys[i] for i in known}
         fair = [n for n, c in enumerate(self.contenders) if not c.images or c.images & seen]
-        fair = fair or list(range(len(self.contenders)))  # a whole catalogue proposed all of them
+        fair = fair or list(range(len(self.contenders)))  # a catalogue's study found all
         return [fair[n] for n in choose(_shrunk(self.scores[np.ix_(fair, known)]), size)]
 
     def left_out(self, size: int, folds: int) -> NDArray[np.float64]:
-        """(images,) the best score of a portfolio that was chosen without the image."""
+        """(images,) the best score on each image of a portfolio chosen without its fold."""
         found = np.empty(len(self.keys))
         positions = range(len(self.keys))
         for start in range(folds):
@@ -157,9 +168,9 @@ class ScoredContenders:
 
 
 def _shrunk(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(contenders, images) scores, drawn half way to those of an additive model.
+    """(contenders, images) scores, moved half way to those of an additive model.
 
-    The best of a hundred contenders on one image is mostly lucky there.
+    The best score of a hundred contenders on one image is mostly luck.
     """
     expected = scores.mean(axis=1, keepdims=True) + scores.mean(axis=0, keepdims=True)
     shrunk: NDArray[np.float64] = expected - scores.mean()
@@ -167,14 +178,14 @@ def _shrunk(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def choose(scores: NDArray[np.float64], size: int) -> list[int]:
-    """Greedily the rows whose best per column is highest on average.
+    """Choose rows greedily so that the mean over columns of the best chosen score is highest.
 
     Args:
         scores: (contenders, images).
-        size: how many; fewer where no further row raises anything.
+        size: how many; fewer are chosen if no further row raises a best score.
     """
     chosen: list[int] = []
-    # Before the first, nothing is reached; scores may be a little below zero.
+    # The baseline before the first choice; scores may be a little below zero.
     reached = np.full(scores.shape[1], min(0.0, float(scores.min(initial=0.0))))
     for _ in range(min(size, len(scores))):
         gains = np.maximum(scores - reached, 0.0).sum(axis=1)
@@ -187,7 +198,7 @@ def choose(scores: NDArray[np.float64], size: int) -> list[int]:
 
 
 def distinct(contenders: Sequence[Contender]) -> list[Contender]:
-    """The same parameters once, with all images that proposed them."""
+    """Merge contenders with the same parameters, and the images that found them."""
     merged: dict[LimeParameters, frozenset[str]] = {}
     for contender in contenders:
         known = merged.get(contender.parameters, frozenset())

@@ -1,4 +1,4 @@
-"""What candidates for a portfolio give on every image of stored studies."""
+"""Collects candidates for a portfolio from stored studies, and scores them on every image."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from explainers.errors import InvalidInput
+from explainers.lime import HideColor, Segmentation
 from studies.catalog.names import CATALOG_KEY
 from studies.results.score import score
 from studies.results.trial_record import TrialRecord
@@ -32,25 +32,21 @@ _FAR_BEHIND = 0.06
 def stored_candidates(
     studies: Mapping[str, optuna.Study], most_samples: int, each: int
 ) -> list[Contender]:
-    """The best parameter sets of every study, none twice.
+    """The best parameter sets of every study, without repetitions.
 
     Args:
         studies: by key; that of the whole catalogue may be among them.
-        most_samples: dearer settings are tried with so many samples instead.
-        each: how many a study, of different superpixel maps or hide colours.
+        most_samples: settings with more samples are tried with this number instead.
+        each: how many of each study, with different superpixel maps or hide colours.
 
     Raises:
         InvalidInput: no study has a finished trial.
     """
     found: list[Contender] = []
     for key, study in studies.items():
-        ranked = sorted(
-            ((trial.value, trial.number, record) for trial, record in _complete(study)),
-            key=lambda each: (-each[0], each[1]),
-        )
-        taken: set[Any] = set()
-        for _, _, record in ranked:
-            parameters = record.parameters.about(None)  # of whatever class
+        taken: set[tuple[Segmentation | None, HideColor]] = set()
+        for record in _ranked(study):
+            parameters = record.parameters.about(None)  # without the class they were made for
             map_and_color = (parameters.segmentation, parameters.hide_color)
             if record.parameters.are_default or map_and_color in taken:
                 continue
@@ -71,19 +67,19 @@ def probed_candidates(
     count: int,
     told: Callable[[str, float, float], None] = lambda what, done, of: None,
 ) -> list[Contender]:
-    """Settings that complement each other, among all that a catalogue's study has answers for.
+    """Settings that complement each other, found by replaying the probes of a catalogue's study.
 
-    Everything that its probes can say for nothing is replayed on every image, each setting drawn
-    half way to its neighbours, and greedy choices are made of it until there are enough.
+    Every setting that the cached predictions of the probes allow is replayed on every image, and
+    its IoU is smoothed over its neighbours. Then settings are chosen greedily.
 
     Args:
-        count: how many.
+        count: how many at most.
     """
     facts = study.user_attrs
     space = SearchSpace.from_json(facts["search_space"])
     weight = float(facts["runtime_weight"])
     candidates = CatalogCandidates(task, space, weight)
-    rows: list[NDArray[np.float64]] = []
+    rows: list[list[float]] = []
     settings: list[dict[str, Any]] = []
     probed = _probed(study, candidates)
     for number, (candidate, samples) in enumerate(probed.items()):
@@ -93,8 +89,8 @@ def probed_candidates(
         for setting, shrunk in smoothed(ious).items():
             if superpixels < min(task.mask_rule.num_features, setting.num_features or 10**6):
                 continue
-            price = weight * candidates.ratio(candidate, setting.num_samples, ALL_FEATURES)
-            rows.append(shrunk - price)
+            ratio = candidates.ratio(candidate, setting.num_samples, ALL_FEATURES)
+            rows.append([score(iou, ratio, weight) for iou in shrunk])
             settings.append(candidates.flat_values(candidate, setting))
     chosen: list[int] = []
     left = np.array(rows).reshape(len(rows), len(task.tasks))
@@ -112,7 +108,8 @@ def probed_candidates(
 def _probed(study: optuna.Study, candidates: CatalogCandidates) -> dict[Candidate, int]:
     """Candidates that have predictions on all images, with their samples.
 
-    Which were given up half way is not stored; what lies far behind was.
+    Whether a probe was given up half way is not stored. All that were are far behind the best, so
+    candidates that are far behind are left out.
     """
     entries = [
         (candidates.of(values), int(samples), float(value))
@@ -127,15 +124,16 @@ def _probed(study: optuna.Study, candidates: CatalogCandidates) -> dict[Candidat
     }
 
 
-def _complete(study: optuna.Study) -> list[tuple[Any, TrialRecord]]:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return [
-        (trial, record)
-        for trial in trials
+def _ranked(study: optuna.Study) -> list[TrialRecord]:
+    """The complete trials that were not given up, best first."""
+    scored = [
+        (-trial.value, trial.number, record)
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if trial.value is not None
         and (record := TrialRecord.from_attributes(trial.user_attrs)) is not None
         and not record.reason
     ]
+    return [record for _, _, record in sorted(scored, key=lambda each: each[:2])]
 
 
 def score_candidates(
@@ -146,12 +144,14 @@ def score_candidates(
     seeds: Sequence[int],
     told: Callable[[str, float, float], None] = lambda what, done, of: None,
 ) -> ScoredContenders:
-    """Explain every image with every contender, on seeds that chose none of them.
+    """Score every contender on every image.
 
     Args:
-        tasks: by key.
-        best: the best score of each image's own study, where it has one.
-        weight: of the runtime.
+        tasks: by key of the image.
+        best: by key, the best score of the image's own study, where it has one.
+        weight: the runtime weight.
+        seeds: explainer seeds that were not used to find the contenders.
+        told: called with (what, done, in all).
     """
     scores = np.empty((len(contenders), len(tasks)))
     for row, contender in enumerate(contenders):

@@ -1,4 +1,4 @@
-"""What is searched: the space of parameters, the task, how a study is run and when trials stop."""
+"""The search problem: the space of parameters, the task, a study's settings, early stopping."""
 
 import lazy_loader
 

@@ -8,37 +8,14 @@ from .search_space import (
     SearchSpace,
     load_space,
 )
-from .settings import AGREEMENT, FAITHFUL, FIDELITY, TuningSettings
-from .spec import PLAN, Machine, StudySpec, stored_settings
+from .settings import AGREEMENT, FAITHFUL, TuningSettings
+from .spec import PLAN
 from .stopping import RUNGS, BoundsStopping, StoppingRule
 from .task import FEW_SUPERPIXELS, MapView, SearchTask, TuningTask
 
 __all__ = [
-    "AGREEMENT",
-    "ALL_FEATURES",
-    "CATEGORICAL_DIMENSIONS",
-    "FAITHFUL",
-    "FEW_SUPERPIXELS",
-    "FIDELITY",
-    "HIDE_COLORS",
-    "LIME_DEFAULT",
-    "MEAN",
-    "PLAN",
-    "RUNGS",
-    "Aggregate",
-    "BoundsStopping",
-    "CatalogTask",
-    "Incumbent",
-    "Machine",
-    "MapView",
-    "SearchSpace",
-    "SearchTask",
-    "StoppingRule",
-    "StudySpec",
-    "TuningSettings",
-    "TuningTask",
-    "incumbent_of",
-    "load_space",
-    "paired",
-    "stored_settings",
-]
+    "AGREEMENT", "ALL_FEATURES", "CATEGORICAL_DIMENSIONS", "FAITHFUL", "FEW_SUPERPIXELS",
+    "HIDE_COLORS", "LIME_DEFAULT", "MEAN", "PLAN", "RUNGS", "Aggregate", "BoundsStopping",
+    "CatalogTask", "Incumbent", "MapView", "SearchSpace", "SearchTask", "StoppingRule",
+    "TuningSettings", "TuningTask", "incumbent_of", "load_space", "paired",
+]  # fmt: skip

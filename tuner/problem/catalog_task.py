@@ -1,4 +1,4 @@
-"""A catalogue's images as one task: a setting is worth what it gives on all of them together."""
+"""The images of a catalogue as one task: a setting is scored on all of them together."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class Aggregate:
     """How the values of several images become one.
 
     Attributes:
-        quantile: in [0, 0.5]; ``None`` for the mean. A setting with a high lower quantile is bad
-            on few images.
+        quantile: in [0, 0.5]; ``None`` for the mean. A high lower quantile means that the setting
+            is bad on few images only.
     """
 
     quantile: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> Aggregate:
-        """``mean``, ``worst``, or a lower quantile in percent such as ``q25``.
+        """Read ``mean``, ``worst``, or a lower quantile in percent such as ``q25``.
 
         Raises:
-            InvalidInput: none of these.
+            InvalidInput: the text is none of these.
         """
         if text == "mean":
             return MEAN
@@ -53,7 +53,7 @@ class Aggregate:
         return "mean" if self.quantile is None else f"q{round(100 * self.quantile)}"
 
     def of(self, values: Collection[float]) -> float:
-        """One value of many; by linear interpolation between the images for a quantile."""
+        """The aggregate; a quantile is interpolated linearly. ``nan`` without values."""
         found = np.array(list(values), dtype=np.float64)
         if not len(found):
             return math.nan
@@ -67,12 +67,12 @@ MEAN = Aggregate()
 
 @dataclass(eq=False)
 class CatalogTask:
-    """What :class:`TuningTask` is to one image, for several; they share one cache.
+    """The tasks of several images, which share one cache, runtime model and mask rule.
 
     Attributes:
-        tasks: by key, in an order that has nothing to do with what the images show, because
-            settings are given up after the first few.
-        cache, runtime_model, mask_rule, threads: those of every image.
+        tasks: by key, in the order of the keys' digests. Settings are given up after the first few
+            images, so the order must not depend on what these show.
+        cache, runtime_model, mask_rule, threads: those of every image's task.
     """
 
     tasks: Mapping[str, TuningTask]
@@ -93,27 +93,27 @@ class CatalogTask:
         self.mask_rule, self.threads = first.mask_rule, first.threads
 
     def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
-        """Begin with superpixel maps that will be needed soon, of every image."""
-        for segmentation in segmentations:  # all images need the first before any the second
+        """Start computing superpixel maps that will be needed soon, of every image."""
+        for segmentation in segmentations:  # in the order in which they will be needed
             for task in self.tasks.values():
                 task.expect([segmentation])
 
     @property
     def digest(self) -> str:
-        """Hex sha256 over the images, their keys and references."""
+        """Hex sha256 over the images' keys, pixels and references."""
         digest = hashlib.sha256()
         for key, task in self.tasks.items():
             digest.update(f"{key} {task.digest} {task.reference.sha256}\n".encode())
         return digest.hexdigest()
 
     def among(self, keys: Collection[str]) -> CatalogTask:
-        """The same with some of the images."""
+        """The task with some of the images only."""
         return CatalogTask({k: t for k, t in self.tasks.items() if k in keys}, self.aggregate)
 
     def view(self, segmentation: Segmentation | None) -> MapView:
-        """All images' superpixels side by side; their mean number; the upper bounds aggregated.
+        """All images' superpixels in a row, their mean number, and the aggregated upper bounds.
 
-        No setting on these maps can do better than that on the images together.
+        No setting with these maps can have a higher aggregate than the aggregated bounds.
         """
         found = self._views.get(segmentation)
         if found is None:
@@ -128,14 +128,14 @@ class CatalogTask:
         return found
 
     def about(self, parameters: LimeParameters) -> LimeParameters:
-        """Of the likeliest class: every image's own task knows its class."""
+        """The parameters for the likeliest class; each image's own task sets its class."""
         return parameters.about(None)
 
     def runtime(self, parameters: LimeParameters) -> RuntimeParts:
-        """Mean seconds of one explanation by the runtime model."""
+        """Modelled seconds of one explanation, mean over images."""
         parts = [task.runtime(parameters).as_dict() for task in self.tasks.values()]
         return RuntimeParts(**{name: float(np.mean([p[name] for p in parts])) for name in parts[0]})
 
     def runtime_ratio(self, parameters: LimeParameters) -> float:
-        """Seconds relative to lime's defaults on the same images, mean."""
+        """Modelled seconds relative to lime's defaults on the same image, mean over images."""
         return float(np.mean([task.runtime_ratio(parameters) for task in self.tasks.values()]))

@@ -1,4 +1,4 @@
-"""What a trial has to beat, and how it is compared with that image by image."""
+"""The incumbent that a trial has to beat, and how the two are compared image by image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import optuna
 
 from studies.results.best_trial import best_trial
+from studies.results.score import score
 
 __all__ = ["Incumbent", "incumbent_of", "paired"]
 
@@ -18,8 +19,8 @@ class Incumbent:
 
     Attributes:
         score: its score.
-        scores: the same seed by seed, as far as it was scored.
-        per_image: in a catalogue's study, image by image: IoU minus the price.
+        scores: its score on each explainer seed.
+        per_image: in a catalogue's study, its score on each image, by key.
     """
 
     score: float
@@ -33,8 +34,8 @@ def paired(values: Mapping[str, Sequence[float]], best: Mapping[str, float]) -> 
     Images differ far more than settings do, so settings are compared image by image.
 
     Args:
-        values: by image, one for each explainer seed.
-        best: the incumbent's by image.
+        values: by image, one value for each explainer seed.
+        best: the incumbent's value by image.
 
     Returns:
         ``None`` where the incumbent was not scored on one of the images.
@@ -55,9 +56,10 @@ def incumbent_of(study: optuna.Study, weight: float) -> Incumbent | None:
     if best is None or best.value is None:
         return None
     stored = best.user_attrs
-    price = weight * float(stored.get("runtime_ratio", 0.0))
+    ratio = float(stored.get("runtime_ratio", 0.0))
+    per_image = stored.get("iou_per_image", {})
     return Incumbent(
         best.value,
-        tuple(iou - price for iou in stored.get("iou_per_seed", ())),
-        {key: iou - price for key, iou in stored.get("iou_per_image", {}).items()},
+        tuple(score(iou, ratio, weight) for iou in stored.get("iou_per_seed", ())),
+        {key: score(iou, ratio, weight) for key, iou in per_image.items()},
     )

@@ -1,4 +1,4 @@
-"""Masks of the user's own for the images of a catalogue."""
+"""Reads users' own masks for the images of a catalogue."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = ["own_mask", "own_masks"]
 def own_masks(
     catalog: Catalog, images: Sequence[StudyImage], rule: str
 ) -> dict[str, Reference] | None:
-    """The masks that a rule names, by key: the catalogue's own (``masks``), a folder's, COCO's.
+    """The masks that a rule names, by key: ``masks`` (the catalogue's), a folder, a COCO file.
 
-    What was decided about several of them is told once.
+    Decisions that concern several masks are logged once.
 
     Returns:
         ``None`` where the rule names no masks.
@@ -39,7 +39,7 @@ def own_masks(
     source = Path(rule)
     own = any(image.own_mask is not None or image.entry.mask is not None for image in images)
     with decisions_logged() as decisions:
-        # A folder may well be called "masks"; where the catalogue has none, it is what is meant.
+        # Where the catalogue has no masks, "masks" may be the name of a folder.
         if rule == "masks" and (own or not source.is_dir()):
             return {image.key: own_mask(catalog, image, decisions) for image in images}
         if source.is_dir():
@@ -51,7 +51,7 @@ def own_masks(
 
 
 def own_mask(catalog: Catalog, image: StudyImage, decisions: Decisions | None = None) -> Reference:
-    """The mask that belongs to an image: drawn with it, or in a file that the catalogue names.
+    """The mask of an image: drawn with it, or in a file that the catalogue names.
 
     Raises:
         InvalidInput: there is none, or it does not fit the image.

@@ -1,6 +1,6 @@
-"""Which parameters are searched: every argument of ``explain_instance`` that matters.
+"""The search space: the choices for every argument of ``explain_instance`` that matters.
 
-Values that make the superpixel map lie on a grid, so that trials share maps and answers. A space
+Parameters of the superpixel map lie on a grid, so that trials share maps and predictions. A space
 is plain data: it can be narrowed (``--fix name=value``) or replaced (``--space FILE``).
 """
 
@@ -32,12 +32,12 @@ __all__ = [
 ]  # fmt: skip
 
 Value = int | float | str | None
-LIME_DEFAULT = "lime"  # as a segmentation or a regressor: what lime takes when given None
+LIME_DEFAULT = "lime"  # segmentation or regressor that lime uses when it is given None
 ALL_FEATURES = "all"
 _ALL = LimeParameters().num_features
 
 HIDE_COLORS: Mapping[str, int | None] = {"mean": None, "black": 0, "grey": 127, "white": 255}
-"""Names for ``hide_color``; ``mean`` is lime's own default, each superpixel's mean colour."""
+"""Values of ``hide_color`` by name; ``mean``, lime's default, is each superpixel's mean colour."""
 
 _REGRESSOR = re.compile(r"(\w+)(?:\((.*)\))?")
 
@@ -67,7 +67,7 @@ class SearchSpace:
 
     Attributes:
         maps: algorithm → parameter → grid; ``lime`` is lime's own default quickshift.
-        num_samples: smallest and largest, searched on a log scale.
+        num_samples: smallest and largest number, searched on a log scale.
         regressor: texts such as ``lime``, ``Ridge(alpha=0.1)``, ``BayesianRidge``.
     """
 
@@ -80,8 +80,8 @@ class SearchSpace:
     batch_size: tuple[Value, ...] = (5, 10, 16, 32)
     top_labels: tuple[Value, ...] = (1, 2, 5)
     distance_metric: tuple[str, ...] = ("cosine", "hamming", "braycurtis")
-    # Not BayesianRidge: when it stops iterating hangs on the seventh digit of the answers, so its
-    # explanations change with the batch size.
+    # Not BayesianRidge: its number of iterations depends on the seventh digit of the predictions,
+    # so its explanations change with the batch size.
     regressor: tuple[str, ...] = (
         LIME_DEFAULT, "Ridge(alpha=0.01)", "Ridge(alpha=0.1)", "Ridge(alpha=10)",
         "LinearRegression",
@@ -118,7 +118,7 @@ class SearchSpace:
                 "search space: top_labels without a number would explain another class than the "
                 "reference's: use numbers from 1, and --target catalog for a class of your own"
             )
-        try:  # every remaining value is checked by making parameters of it
+        try:  # the other values are checked by making parameters of them
             for regressor in self.regressor:
                 _parse_regressor(regressor)
             for algorithm, grid in self.maps.items():
@@ -133,7 +133,7 @@ class SearchSpace:
             raise InvalidInput(f"search space: {error}") from error
 
     def segmentations(self) -> Iterator[Segmentation | None]:
-        """Every superpixel algorithm of the space; ``None`` is lime's default."""
+        """Every superpixel algorithm with every point of its grid; ``None`` is lime's default."""
         for algorithm, grid in self.maps.items():
             if algorithm == LIME_DEFAULT:
                 yield None
@@ -142,7 +142,7 @@ class SearchSpace:
                 yield Segmentation(algorithm, tuple(zip(grid, values, strict=True)))
 
     def suggest(self, trial: optuna.Trial) -> LimeParameters:
-        """Ask the trial for every dimension, branch by branch."""
+        """Let the trial suggest every dimension, branch by branch."""
         values: dict[str, Any] = {}
         algorithm = values["segmentation"] = trial.suggest_categorical(
             "segmentation", list(self.maps)
@@ -156,7 +156,7 @@ class SearchSpace:
         return self.parameters(values)
 
     def parameters(self, values: Mapping[str, Any]) -> LimeParameters:
-        """A trial's parameters by name → what lime is called with."""
+        """The arguments for lime from a trial's values by name."""
         count = values["num_features"]
         return LimeParameters(
             segmentation=self.segmentation(values),
@@ -172,7 +172,7 @@ class SearchSpace:
         )
 
     def segmentation(self, values: Mapping[str, Any]) -> Segmentation | None:
-        """The superpixel algorithm among a trial's parameters; ``None`` is lime's default."""
+        """The superpixel algorithm from a trial's values; ``None`` is lime's default."""
         algorithm = values["segmentation"]
         if algorithm == LIME_DEFAULT:
             return None
@@ -181,9 +181,9 @@ class SearchSpace:
         return Segmentation(algorithm, inner)
 
     def trial_values(self, parameters: LimeParameters) -> dict[str, Any] | None:
-        """The inverse of :meth:`parameters`; ``None`` when the space does not hold them.
+        """The inverse of :meth:`parameters`; ``None`` if the space does not contain them.
 
-        Parameters that were made for a class count as those of the likeliest.
+        Parameters for a certain class are treated like those for the likeliest.
         """
         values: dict[str, Any] = {
             "num_samples": parameters.num_samples,
@@ -227,7 +227,7 @@ class SearchSpace:
         (``slic.n_segments=20``); ``segmentation=slic`` keeps one algorithm.
 
         Raises:
-            InvalidInput: no such dimension, or a value that cannot be.
+            InvalidInput: there is no such dimension, or it cannot have that value.
         """
         space = self
         for assignment in assignments:
@@ -264,13 +264,13 @@ class SearchSpace:
         return replace(self, **{name: (value,)})  # type: ignore[arg-type]
 
     def affordable(self, share: float) -> SearchSpace:
-        """The space without numbers of samples that no explanation should have to pay for.
+        """The space without numbers of samples above a share of those of lime's defaults.
 
         Args:
-            share: of the samples of lime's defaults, which are nearly all of their runtime.
+            share: of the defaults' number of samples, which make up nearly all of their runtime.
 
         Raises:
-            InvalidInput: nothing is left.
+            InvalidInput: no number of samples is left.
         """
         defaults = LimeParameters().num_samples
         low, high = self.num_samples
@@ -283,12 +283,12 @@ class SearchSpace:
         return replace(self, num_samples=(low, most))
 
     def dimensions(self) -> list[str]:
-        """Every name that ``--fix`` and a space file know."""
+        """The names that ``--fix`` and a space file accept."""
         inner = [f"{a}.{p}" for a, grid in self.maps.items() for p in grid]
         return ["segmentation", *inner, *_DIMENSIONS]
 
     def to_json(self) -> str:
-        """The whole space as one line of JSON."""
+        """The space as one line of JSON."""
         return json.dumps(
             {"segmentation": self.maps, **{name: getattr(self, name) for name in _DIMENSIONS}},
             sort_keys=True,
@@ -322,9 +322,9 @@ def load_space(path: Path) -> SearchSpace:
         n_segments = [10, 20]
 
     Raises:
-        InvalidInput: no such file, no TOML, or unknown names or values.
+        InvalidInput: there is no such file, it is not TOML, or it has unknown names or values.
     """
-    if path.exists() and not path.is_file():  # a pipe would block, a device never end
+    if path.exists() and not path.is_file():  # reading a pipe would block, a device never end
         raise InvalidInput(f"search space {path} is no file: give a TOML file")
     try:
         document = tomllib.loads(path.read_text("utf-8"))
@@ -374,7 +374,7 @@ def _plain(text: str) -> Value:
 
 
 def _parse_regressor(text: str) -> Regressor | None:
-    """``lime`` → ``None``; ``Ridge(alpha=0.1)`` → a Regressor."""
+    """Read a regressor such as ``Ridge(alpha=0.1)``; ``None`` for ``lime``."""
     if text == LIME_DEFAULT:
         return None
     match = _REGRESSOR.fullmatch(str(text).replace(" ", ""))

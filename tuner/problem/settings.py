@@ -1,4 +1,4 @@
-"""How a study is run: every setting declared once, for the command line, the notebook, workers."""
+"""The settings of a study, each declared once for the command line, notebooks and workers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
     "TuningSettings",
 ]  # fmt: skip
 
-# Names only, so that a command's help need not load what bears them; a test compares both.
+# Only the names, so that a command's help need not import the classes; a test compares both.
 AGREEMENT: Final = "agreement"
 FAITHFUL: Final = "faithful"
 OBJECTIVES = (AGREEMENT, FAITHFUL)
@@ -31,7 +31,7 @@ FIDELITY = "fidelity"
 
 _IMAGE, _CATALOG = "image", "catalog"
 _CATALOG_SEEDS, _CATALOG_RUNTIME = 2, 0.125
-# A study's facts have its space; the others say when to end here, not what the study is.
+# The space is stored in the study's facts; the others only say when this process stops.
 _NOT_STORED = frozenset({"space", "space_file", "fix", "stopping", "timeout", "until"})
 
 
@@ -53,17 +53,17 @@ def _next_moment(text: str) -> datetime:
 
 @dataclass(frozen=True, kw_only=True)
 class TuningSettings:
-    """How a study is run. What :class:`Option` declares, people give; the rest follows from it.
+    """How a study is run. Users give the fields with an :class:`Option`; the others follow.
 
     Attributes:
-        confirm_seeds: seeds in all for a trial that is about to become the best, so that luck
-            does not win; fewer in the first trials where its mean is certain before, up to twice
-            as many where it is still uncertain by then, or where they cost nothing.
+        confirm_seeds: seeds in all for a trial that is about to become the best, so that it does
+            not win by chance. Fewer in the first trials if the mean is certain before; up to twice
+            as many if it is still uncertain, or if more seeds need hardly any predictions.
         default_seeds: seeds for lime's defaults, whose thousand samples are the most expensive
-            predictions of the whole study and which only have to be beaten.
-        beyond: go on after ``trials``, for as long as that improves anything.
+            predictions of the study, and which only serve for comparison.
+        beyond: go on after ``trials`` as long as the best still improves.
         portfolio: parameters as JSON texts, tried first in a study that is new.
-        stopping: when a trial is pruned.
+        stopping: the rule that prunes trials.
     """
 
     trials: Trials = 60
@@ -182,10 +182,10 @@ class TuningSettings:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> TuningSettings:
-        """The settings of what was given by name; what was not has the default that goes with it.
+        """Settings from values by name; defaults of the others depend on what was given.
 
         Raises:
-            InvalidInput: a value is out of range, or two do not go together.
+            InvalidInput: a value is out of range, or two values cannot be combined.
         """
         values = dict(given)
         catalog = values.get("scope") == _CATALOG
@@ -206,12 +206,12 @@ class TuningSettings:
 
     @property
     def of_catalog(self) -> bool:
-        """Whether one study serves all images."""
+        """Whether one study is to serve all images."""
         return self.scope == _CATALOG
 
     @property
     def constrain_fidelity(self) -> bool:
-        """Whether a trial that explains less than lime's defaults cannot win."""
+        """Whether a trial that is less faithful than lime's defaults cannot win."""
         return self.constrain == FIDELITY
 
     def first(self) -> list[LimeParameters]:
@@ -219,16 +219,16 @@ class TuningSettings:
         return [LimeParameters.from_json(text) for text in self.portfolio]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values of all that is stored with a study; its space is one of its facts."""
+        """Plain values of the settings that are stored in a study's plan."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NOT_STORED}
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> TuningSettings:
-        """The inverse of :meth:`to_json`, also of versions that knew fewer settings.
+        """The inverse of :meth:`to_json`, also for documents of versions with fewer settings.
 
         Raises:
-            InvalidInput: a value is damaged, or a setting is of another version.
+            InvalidInput: a value is damaged, or a setting is unknown in this version.
         """
         declared = {option.name: option for option in options_of(cls)}
         known = {f.name: f for f in fields(cls)}
@@ -244,6 +244,6 @@ class TuningSettings:
                 values[name] = tuple(value) if isinstance(value, list) else value
                 if not isinstance(values[name], kind):
                     raise InvalidInput(f"{name} is damaged")
-        if "confirm_seeds" not in values:  # written before it was stored
+        if "confirm_seeds" not in values:  # by a version that did not store it
             values["confirm_seeds"] = 3 * values.get("seeds", cls.seeds)
         return cls(**values)

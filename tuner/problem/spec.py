@@ -1,7 +1,7 @@
-"""What a study is made of and how it is run, as one value; and what a machine brings to it.
+"""What a study is made of and how it is run, as one value; and the settings of a machine.
 
-The command line fills a :class:`StudySpec`, it is stored with the study, and workers, the service
-and clusters start from what is stored.
+The command line fills a :class:`StudySpec`. It is stored with the study, and workers, the service
+and clusters start from the stored one.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from tuner.problem.settings import AGREEMENT, FIDELITY, TuningSettings
 __all__ = ["PLAN", "Machine", "StudySpec", "stored_settings"]
 
 PLAN = "plan"
-"""The study attribute that holds what is no fact of the study."""
+"""The study attribute for the part of a spec that is not among the study's facts."""
 
 _SOURCE = ("catalog", "model", "weights", "cam_layer")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What one machine brings; picklable.
+    """The settings of one machine; picklable.
 
     Attributes:
         storage: database URL.
         assets: folder that is searched for photographs first.
         engine: see ``explainers.engines.ENGINES``.
-        threads: for torch, and superpixel maps computed at a time.
-        cache: folder of kept predictions; that of the process's own cache where ``None``.
-        log: file that processes of this machine write to; none where ``None``.
-        catalog, model, weights, cam_layer: instead of what studies say.
+        threads: number of torch's threads, and of superpixel maps computed at a time.
+        cache: folder of the prediction cache; ``None`` for the one in the user's cache folder.
+        log: file that processes of this machine write to; ``None`` for no log.
+        catalog, model, weights, cam_layer: replace those of a study's spec where not ``None``.
     """
 
     storage: str
@@ -59,18 +59,20 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """One image's study; of a catalogue's study each image has one. Picklable.
+    """Spec of one image's study; a catalogue's study has one for each image. Picklable.
 
     Attributes:
-        name: of the study. key: of its image.
-        catalog, model, weights, cam_layer: as the command line's options say; a shipped name means
-            the same everywhere, a path may not. Whether weights are the same, their hash says.
+        name: name of the study.
+        key: key of the image.
+        catalog, model, weights, cam_layer: values of the command line's options. A shipped name
+            means the same on every machine, a path may not; digests of what was loaded are
+            compared.
         class_index: the class that is explained; ``None`` for the likeliest.
-        reference: as ``Reference.to_json`` gives it.
-        runtime_model: as ``RuntimeModel.to_json`` gives it.
+        reference: the value of ``Reference.to_json``.
+        runtime_model: the value of ``RuntimeModel.to_json``.
         mask_rule: arguments of ``MaskRule``; ``None`` for the default.
-        calibration: where the runtime model comes from, as ``Calibration.identity`` says; ``None``
-            for a machine's own.
+        calibration: the value of ``Calibration.identity`` for the calibration that the runtime
+            model comes from; ``None`` for a machine's own model.
     """
 
     name: str
@@ -87,7 +89,7 @@ class StudySpec:
     settings: TuningSettings
 
     def plan(self) -> dict[str, Any]:
-        """What is stored of it beside the study's facts (``tuner.study.identity``)."""
+        """The part that is stored beside the study's facts (``tuner.study.identity``)."""
         return {
             **{name: getattr(self, name) for name in _SOURCE},
             **self.settings.to_json(),
@@ -95,10 +97,10 @@ class StudySpec:
 
     @classmethod
     def from_attributes(cls, name: str, attributes: Mapping[str, Any]) -> StudySpec | None:
-        """What a stored study says; ``None`` where ``tune`` has not left a plan.
+        """The spec from a stored study's attributes; ``None`` where ``tune`` has stored no plan.
 
         Args:
-            attributes: of the study. Of its reference and runtime model nothing is checked here.
+            attributes: user attributes of the study; reference and runtime model are not checked.
 
         Raises:
             InvalidInput: the plan, or a fact, is damaged, missing or of another version.
@@ -136,7 +138,7 @@ class StudySpec:
 
 
 def stored_settings(attributes: Mapping[str, Any]) -> TuningSettings | None:
-    """The settings in a study's plan, without what its facts say; ``None`` where it has no plan.
+    """The settings in a study's plan, without those in its facts; ``None`` without a plan.
 
     Raises:
         InvalidInput: the plan is damaged, or of another version.

@@ -1,4 +1,4 @@
-"""When a trial may be stopped because it cannot win any more."""
+"""Rules for stopping a trial that cannot beat the incumbent any more."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ RUNGS: tuple[tuple[int, int], ...] = (
 """(samples, explainer seeds) of the interim checks before a trial is explained in full. Rows are
 drawn so that fewer samples are the first ones of more: a later check repeats no prediction."""
 
-# With few seeds the sample deviation is itself luck; no explanation was seen to vary less.
+# The sample deviation of few seeds may be too small by chance; no explanation varied less.
 _LEAST_DEVIATION = 0.01
-_CONFIDENCE = 1.5  # standard errors; about one in ten good trials is lost to it
-# Random settings on six photographs: with n samples on three seeds the IoU was this / sqrt(n)
-# below that of all samples in one case out of twenty, and less where all samples reached much.
+_CONFIDENCE = 1.5  # standard errors; it stops about one in ten good trials
+# Of random settings on six photographs, one in twenty had an IoU with n samples (three seeds) that
+# was more than this / sqrt(n) below that with all samples. Good settings lost less.
 _SAMPLES_MAY_BRING = 0.85
 _ONE_SEED_IS_LUCK = 1.4
 
@@ -29,16 +29,21 @@ _ONE_SEED_IS_LUCK = 1.4
 class StoppingRule(Protocol):
     """Decides from the IoU measured so far whether a trial can still beat the incumbent.
 
-    ``price`` is what the trial's runtime costs, to be taken off its IoU.
+    ``price`` is the trial's runtime penalty, which is subtracted from its IoU.
     """
 
     def after_samples(
         self, ious: Sequence[float], samples: int, price: float, incumbent: Incumbent
     ) -> bool:
-        """Whether to stop after explanations with fewer samples than the trial's, one a seed."""
+        """Whether to stop after explanations with fewer samples than the trial's.
+
+        Args:
+            ious: one for each explainer seed.
+            samples: number of samples of these explanations.
+        """
 
     def after_seeds(self, ious: Sequence[float], price: float, incumbent: Incumbent) -> bool:
-        """Whether to stop after full explanations, one a seed."""
+        """Whether to stop after full explanations; ``ious`` has one for each explainer seed."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,14 @@ class BoundsStopping:
     def after_samples(
         self, ious: Sequence[float], samples: int, price: float, incumbent: Incumbent
     ) -> bool:
-        """The bound is what further samples were seen to bring, which falls with their root."""
+        """The bound is the mean plus the gain of further samples, which falls as 1 / √samples."""
         brings = _SAMPLES_MAY_BRING / math.sqrt(samples)
         if len(ious) == 1:
             brings *= _ONE_SEED_IS_LUCK
         return sum(ious) / len(ious) + brings - price < incumbent.score
 
     def after_seeds(self, ious: Sequence[float], price: float, incumbent: Incumbent) -> bool:
-        """The bound is the mean plus 1.5 standard errors; one seed decides nothing."""
+        """The bound is the mean plus 1.5 standard errors; never stops after a single seed."""
         if len(ious) < 2:
             return False
         mean = sum(ious) / len(ious)

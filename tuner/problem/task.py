@@ -1,11 +1,11 @@
-"""One image's task: everything that a trial of its study needs, and what a trial costs."""
+"""The task of one image: everything that trials of its study need, and their modelled cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +27,24 @@ from explainers.masks import MASK_RULE, MaskRule, selected_superpixels
 from explainers.references import overlap_counts, reachable_iou
 from tuner.runtime.model import RuntimeModel, RuntimeParts
 
-if TYPE_CHECKING:  # torch, which the search space does without
-    from explainers.references import Reference
+if TYPE_CHECKING:
+    from lime.lime_image import ImageExplanation
+
+    from explainers.references import Reference  # imports torch, which the search space does not
 
 __all__ = ["FEW_SUPERPIXELS", "MapView", "SearchTask", "TuningTask"]
 
 FEW_SUPERPIXELS = 8
-"""So few have 256 patterns at most: once they are predicted, every further seed is free."""
+"""Up to this number there are 256 patterns at most; once these are cached, more seeds are free."""
 
 
 @dataclass(frozen=True, eq=False)
 class MapView:
-    """A superpixel map as the reference sees it.
+    """The overlap of a superpixel map with the reference.
 
     Attributes:
-        inside, outside: (n,) pixels of each superpixel in and out of the reference.
+        superpixels: their number; over a catalogue the rounded mean.
+        inside, outside: (n,) number of pixels of each superpixel inside and outside the reference.
         upper_bounds: best reachable IoU with at most 1, 2, ... superpixels.
     """
 
@@ -51,15 +54,15 @@ class MapView:
     upper_bounds: tuple[float, ...]
 
     def upper_bound(self, num_features: int) -> float:
-        """Best IoU of any explanation with that many features."""
+        """The best IoU that any explanation with that many features can have."""
         return self.upper_bounds[min(num_features, len(self.upper_bounds)) - 1]
 
 
 class SearchTask(Protocol):
-    """What a search knows before any prediction: of one image, or of a catalogue's.
+    """The task of one image or of a catalogue, as a search uses it.
 
     Attributes:
-        tasks: the task of each image by key; one image has only itself, under an empty key.
+        tasks: the task of each image by key; that of one image holds itself, under an empty key.
         threads: how many superpixel maps may be computed at a time.
     """
 
@@ -72,30 +75,30 @@ class SearchTask(Protocol):
     def tasks(self) -> Mapping[str, TuningTask]: ...
 
     def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
-        """Begin with superpixel maps that will be needed soon."""
+        """Start computing superpixel maps that will be needed soon."""
 
     def view(self, segmentation: Segmentation | None) -> MapView:
-        """Superpixels and upper bounds; of several images their means."""
+        """The overlap of a superpixel map with the reference."""
 
     def about(self, parameters: LimeParameters) -> LimeParameters:
         """The parameters for the class that the task explains."""
 
     def runtime(self, parameters: LimeParameters) -> RuntimeParts:
-        """Seconds of one explanation by the runtime model."""
+        """Modelled seconds of one explanation."""
 
     def runtime_ratio(self, parameters: LimeParameters) -> float:
-        """Seconds relative to lime's defaults."""
+        """Modelled seconds relative to lime's defaults."""
 
 
 @dataclass(eq=False)
 class TuningTask:
-    """An image, who answers about it, and what its explanations are scored against.
+    """An image, its predictor, and the reference that its explanations are scored against.
 
     Attributes:
         image: (H, W, 3) uint8.
-        source: who answers the cache's questions.
-        runtime_model: prices parameter sets.
-        mask_rule: how masks are read.
+        source: computes the predictions that are not cached.
+        runtime_model: predicts the seconds of parameter sets.
+        mask_rule: how masks are read from explanations.
         threads: how many superpixel maps may be computed at a time.
         class_index: the class that is explained; ``None`` for the likeliest.
     """
@@ -121,17 +124,21 @@ class TuningTask:
 
     @property
     def tasks(self) -> Mapping[str, TuningTask]:
-        """This one, under an empty key."""
+        """This task, under an empty key."""
         return {"": self}
 
     @cached_property
     def original(self) -> NDArray[np.floating]:
-        """(C,) the classifier's answer to the image."""
+        """(C,) the classifier's answer about the unperturbed image."""
         return self.cache.original(self.source, self.image, self.digest)
 
     @cached_property
     def label(self) -> int | None:
-        """The class that lime must be asked for; ``None`` where it is the likeliest anyway."""
+        """The class that lime must be asked for; ``None`` if it is the likeliest.
+
+        Raises:
+            InvalidInput: the classifier has no such class.
+        """
         asked = self.class_index
         if asked is not None and asked >= len(self.original):
             raise InvalidInput(
@@ -142,7 +149,7 @@ class TuningTask:
 
     @property
     def explained(self) -> int:
-        """The class that is explained."""
+        """The index of the class that is explained."""
         return self._top if self.label is None else self.label
 
     @cached_property
@@ -150,18 +157,18 @@ class TuningTask:
         return top_label(self.original)
 
     def about(self, parameters: LimeParameters) -> LimeParameters:
-        """The parameters for the class of the task, whatever class they were made for."""
+        """The parameters for the task's class, whatever class they were made for."""
         if self.class_index is None:
             return parameters.about(None)
         return parameters.about(self.label)
 
     def explain(
         self, parameters: LimeParameters, seed: int, source: Predictor | None = None
-    ) -> Any:
+    ) -> ImageExplanation:
         """lime's explanation of the task's class; see :func:`explainers.lime.explain`.
 
         Args:
-            source: who answers what is not banked; the task's own where ``None``.
+            source: computes predictions that are not cached; the task's own where ``None``.
         """
         return explain(
             self.image,
@@ -174,7 +181,7 @@ class TuningTask:
         )
 
     def view(self, segmentation: Segmentation | None) -> MapView:
-        """How well the superpixels of an algorithm can cover the reference; computed once."""
+        """The overlap of a superpixel map with the reference; computed once."""
         found = self._views.get(segmentation)
         if found is None:
             segments = self.segments(segmentation)
@@ -191,24 +198,24 @@ class TuningTask:
         return found
 
     def expect(self, segmentations: Sequence[Segmentation | None]) -> None:
-        """Begin with superpixel maps that will be looked at soon."""
+        """Start computing superpixel maps that will be needed soon."""
         algorithms = [lime_algorithm(each, 0) for each in segmentations if each not in self._views]
         self.cache.expect(self.image, algorithms, self.threads, self.digest)
 
     def segments(self, segmentation: Segmentation | None) -> NDArray[np.int64]:
-        """(H, W) superpixels."""
+        """(H, W) superpixel numbers."""
         state = np.random.RandomState(0)
         parameters = LimeParameters(segmentation=segmentation, random_seed=0)
         return segment(self.image, parameters, state, self.cache, self.digest)
 
     def runtime(self, parameters: LimeParameters) -> RuntimeParts:
-        """Seconds of one explanation by the runtime model."""
+        """Modelled seconds of one explanation."""
         pixels = self.image.shape[0] * self.image.shape[1]
         superpixels = self.view(parameters.segmentation).superpixels
         return self.runtime_model.parts(self.about(parameters), superpixels, pixels)
 
     def runtime_ratio(self, parameters: LimeParameters) -> float:
-        """Seconds relative to lime's defaults on this image."""
+        """Modelled seconds relative to lime's defaults on this image."""
         return self.runtime(parameters).total / self.runtime(LimeParameters()).total
 
     def iou(self, parameters: LimeParameters, seed: int) -> float:
@@ -227,5 +234,5 @@ class TuningTask:
         return int(view.inside[chosen].sum()) / union
 
     def ious(self, parameters: LimeParameters, seeds: Sequence[int]) -> list[float]:
-        """IoU for each of some seeds."""
+        """The IoU with each of the seeds."""
         return [self.iou(parameters, seed) for seed in seeds]

@@ -1,1 +1,1 @@
-"""What an explanation costs: the runtime model, and how it is measured on this machine."""
+"""The runtime model: predicts the seconds of an explanation; measured on this machine."""

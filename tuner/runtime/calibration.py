@@ -27,13 +27,12 @@ _logger = logging.getLogger(__name__)
 
 
 def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
-    """Measured for this classifier on this device, or read back from an earlier run.
+    """The model of this classifier on this device: measured now, or read from the cache.
 
-    Where its seconds are not to be trusted, it is not kept for later runs; that is told wherever
-    they are shown.
+    A model with a ``doubt`` is not kept for later runs.
 
     Args:
-        image: (H, W, 3) uint8 of the study's geometry.
+        image: (H, W, 3) uint8, any image of the study's geometry.
     """
     versions = [metadata.version(name) for name in _TIMED]
     key = json.dumps([device_name(classifier), classifier.fingerprint, image.shape, versions])
@@ -52,7 +51,7 @@ def runtime_model_for(classifier: Classifier, image: NDArray[np.uint8]) -> Runti
         temporary.write_text(model.to_json())
         temporary.replace(path)
     except OSError:
-        return model  # a cache that cannot be written costs a few seconds next time
+        pass  # without a cache the model is measured again next time, in a few seconds
     return model
 
 

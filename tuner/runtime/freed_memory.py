@@ -1,9 +1,9 @@
-"""What PyTorch's layers have freed is kept for the next one.
+"""Lets glibc keep freed memory, which makes networks faster on a CPU.
 
-glibc gives every large block back to the kernel, which then clears fresh pages for the next layer:
-a quarter of MobileNet's time on a CPU, a third of a smaller network's. Keeping blocks of up to
-32 MB costs some memory instead. Stock lime in a user's own process pays for it, so nothing that
-stands for its seconds may be measured after this.
+By default glibc returns every large block to the kernel, which then has to clear fresh pages for
+the next layer. That takes a quarter of MobileNet's time on a CPU, and a third of a smaller
+network's. Keeping blocks of up to 32 MB costs some memory instead. Stock lime in a user's process
+does not have this speed-up, so do not measure its seconds in a process that has called this.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import sys
 
 __all__ = ["give_back_freed_memory", "keep_freed_memory"]
 
-# From glibc's malloc.h: parameters of mallopt, and the variables that set them from outside.
+# Parameters of mallopt in glibc's malloc.h, with the environment variables that set them.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _KEPT = {
-    "MALLOC_MMAP_THRESHOLD_": (_MMAP_THRESHOLD, 32 << 20),  # the most that it takes
+    "MALLOC_MMAP_THRESHOLD_": (_MMAP_THRESHOLD, 32 << 20),  # the largest value that glibc accepts
     "MALLOC_TRIM_THRESHOLD_": (_TRIM_THRESHOLD, 1 << 30),
 }
 
 
 def keep_freed_memory() -> None:
-    """For the rest of this process; what the user has set by ``MALLOC_...`` stays.
+    """Keep freed blocks for the rest of this process.
 
-    Does nothing where the C library is not glibc.
+    Values that the user has set by ``MALLOC_...`` variables stay. Does nothing where the C library
+    is not glibc.
     """
     if sys.platform != "linux":
         return
@@ -39,7 +40,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Let the kernel have what is freed after all, once; the next layers take it again.
+    """Return the memory that is free now to the kernel.
 
     Does nothing where the C library is not glibc.
     """

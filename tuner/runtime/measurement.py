@@ -1,20 +1,20 @@
-"""Measuring the constants of the runtime model on this machine.
+"""Measures the constants of the runtime model on this machine.
 
-What is wanted are the seconds of stock lime on a quiet machine. While others use the machine, the
-clock on the wall also counts the time in which they run. Superpixels, perturbing and fitting are
-done by one thread: its processor time is the same thing, whoever else is there. Classifiers use
-several threads. The main thread's processor time counts its own share of the work, which is as
-long as the others' shares, but also the time in which it spins until threads that wait for a core
-are done. So the classifier is timed
+The model predicts the seconds of stock lime on a quiet machine. While other processes run, the wall
+clock also counts their time. Superpixels, perturbing and fitting run in one thread, so they are
+timed by that thread's processor time, which other processes do not affect. Classifiers use several
+threads. The main thread's processor time counts its own share of the work, which takes as long as
+each of the others', but also the time in which it spins while other threads wait for a core. So the
+classifier is timed
 
-- on a quiet machine by the wall clock, in this process, as a user would meet it;
-- otherwise by the main thread's processor time in a process of its own, whose threads sleep
-  instead of spinning (``OMP_WAIT_POLICY=PASSIVE``, which is read when OpenMP is loaded). Beside
-  one or two busy processes the median of five such measurements was 5 to 25 % below that of five
-  on a quiet machine, which differed by up to 28 % from their own median (mobilenet_v2, two cores):
-  an estimate, and the model says so.
+- on a quiet machine by the wall clock, in this process, as for a user;
+- otherwise by the main thread's processor time in a separate process, whose threads sleep instead
+  of spinning (``OMP_WAIT_POLICY=PASSIVE``, which is read when OpenMP is loaded). This is an
+  estimate, and the model's ``doubt`` says so. Beside one or two busy processes the median of five
+  such measurements was 5 to 25 % below the median of five on a quiet machine, and those five
+  differed by up to 28 % from their median (mobilenet_v2, two cores).
 
-Each figure is the minimum of several calls, and the sizes of batches take turns.
+Each figure is the minimum of several calls, and the batch sizes take turns.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ PROBES: Mapping[str, Segmentation] = {
     "slic": Segmentation.of("slic", n_segments=20, compactness=10),
     "felzenszwalb": Segmentation.of("felzenszwalb", scale=200, sigma=1.0, min_size=200),
 }
-"""What each segmentation algorithm is timed with."""
+"""The parameters that each segmentation algorithm is timed with."""
 
 
 @dataclass(frozen=True)
 class _Rounds:
-    """How often all sizes of batches are timed: until the seconds are over, within two bounds."""
+    """How many rounds over all batch sizes to time: until ``seconds`` are over, within bounds."""
 
     fewest: int
     most: int
     seconds: float
 
     def another(self, done: int, spent: float) -> bool:
-        """Whether one more round is due; not one that would end too late."""
+        """Whether to time one more round: not if it would probably end too late."""
         if done < self.fewest:
             return True
         return done < self.most and spent * (done + 1) / done <= self.seconds
@@ -75,27 +75,28 @@ _BATCHES = (1, 2, 5, 10, 16, 32)
 _QUIET_ROUNDS, _BUSY_ROUNDS = _Rounds(2, 7, 6.0), _Rounds(5, 9, 15.0)
 _LOOK_SECONDS = 0.3
 _SLEEPING_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "TQDM_DISABLE": "1"}
-# A batch cannot cost less than a smaller one; up to so much is the noise of a good measurement.
+# A batch cannot take less time than a smaller one. Good measurements contradict this by noise of up
+# to this share.
 _DISORDER = 0.15
 
 _Clock = Callable[[], float]
 
 
 def device_name(classifier: Classifier) -> str:
-    """What computes: the GPU's name, or the processor and its threads."""
+    """The GPU's name, or the processor's architecture and torch's number of threads."""
     if classifier.device.type == "cuda":
         return str(torch.cuda.get_device_name(classifier.device))
     return f"{platform.machine()} {classifier.device.type}, {torch.get_num_threads()} threads"
 
 
 def calibrate(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
-    """Measure the constants on this machine; a few seconds, longer for slow classifiers.
+    """Measure the constants on this machine; takes a few seconds, longer for slow classifiers.
 
     Args:
         image: (H, W, 3) uint8, any image of the study's geometry.
 
     Returns:
-        The model; its ``doubt`` says why its seconds are not to be trusted, where they are not.
+        The model; its ``doubt`` says why its seconds should not be trusted, if so.
     """
     load = LoadMeter()
     time.sleep(_LOOK_SECONDS)
@@ -134,11 +135,11 @@ def _by_the_clock(classifier: Classifier, image: NDArray[np.uint8]) -> dict[int,
 
 
 def _elsewhere(classifier: Classifier, image: NDArray[np.uint8]) -> dict[int, float] | None:
-    """By processor time, in a process whose threads do not spin.
+    """Seconds a sample by batch size, as processor time in a process whose threads do not spin.
 
     Returns:
-        ``None`` where processor time is not what a classifier costs (on an accelerator, or asked
-        over a network), or where another process cannot load it.
+        ``None`` where processor time does not measure the classifier (on an accelerator, or over a
+        network), or where another process cannot load it.
     """
     on_cpu = classifier.device.type == "cpu" and not isinstance(classifier, BlackBox)
     if classifier.spec is None or not on_cpu:
@@ -163,7 +164,7 @@ def _elsewhere(classifier: Classifier, image: NDArray[np.uint8]) -> dict[int, fl
 
 
 def _run(folder: Path) -> None:
-    """The process with sleeping threads."""
+    """Measure in the separate process, whose threads sleep instead of spinning."""
     request = json.loads((folder / "request.json").read_text())
     torch.set_num_threads(request["threads"])
     classifier = load_classifier(**request["classifier"])
@@ -175,11 +176,11 @@ def _run(folder: Path) -> None:
 def _predict_seconds(
     classifier: Classifier, image: NDArray[np.uint8], clock: _Clock, rounds: _Rounds
 ) -> dict[int, float]:
-    """Seconds a sample at each batch size.
+    """Seconds a sample at each batch size: the quickest of several calls.
 
     The sizes take turns until the time is over, so that a temporary slowdown does not bias one of
-    them. In its turn a size is asked several times in a row, as lime does, and once before that,
-    because memory of another size has just been in use. The quickest call counts.
+    them. In its turn a size is called several times in a row, as by lime, after one warm-up call,
+    because the turn before has left memory of another size.
     """
     calls: dict[int, list[float]] = {batch: [] for batch in _BATCHES}
     begin = time.perf_counter()
@@ -197,11 +198,11 @@ def _predict_seconds(
 
 
 def ordered_by_batch(predict: Mapping[int, float]) -> tuple[dict[int, float], float]:
-    """Seconds a sample, so that a larger batch costs no less in all than a smaller one.
+    """Correct seconds a sample so that no batch takes less time in all than a smaller one.
 
     Returns:
-        The nearest such figures (isotonic regression on the batches' logarithms), and by what
-        share the one that moved most had to move.
+        The nearest such figures (isotonic regression on the logarithms of seconds a batch), and
+        the largest correction as a share.
     """
     sizes = sorted(predict)
     totals = np.log([max(predict[size] * size, 1e-9) for size in sizes])
@@ -211,7 +212,7 @@ def ordered_by_batch(predict: Mapping[int, float]) -> tuple[dict[int, float], fl
 
 
 def _perturb_seconds(image: NDArray[np.uint8]) -> tuple[float, float]:
-    """Of stock lime's loop, without the classifier: a sample, and a sample and superpixel."""
+    """Seconds of stock lime's loop without the classifier: (a sample, a sample and superpixel)."""
     height, width = image.shape[:2]
     explainer = LimeImageExplainer(random_state=0)
     answer = np.full((1, 2), 0.5, dtype=np.float32)
@@ -237,7 +238,7 @@ def _perturb_seconds(image: NDArray[np.uint8]) -> tuple[float, float]:
 
 @contextmanager
 def _no_bar() -> Iterator[None]:
-    """lime draws a progress bar for every call and takes no argument against it."""
+    """Switch off lime's progress bar, for which it has no argument."""
     drawn = lime_image.tqdm
     lime_image.tqdm = iter
     try:
@@ -247,7 +248,7 @@ def _no_bar() -> Iterator[None]:
 
 
 def _fit_seconds() -> tuple[float, float]:
-    """Of a weighted Ridge fit and its score: constant, and a sample and feature."""
+    """Seconds of a weighted Ridge fit and its score: (constant, a sample and feature)."""
     rng = np.random.default_rng(0)
 
     def one(samples: int, features: int) -> float:
@@ -260,14 +261,14 @@ def _fit_seconds() -> tuple[float, float]:
 
         return _seconds(fit, repeats=5)
 
-    with threadpool_limits(1, "blas"):  # threads would spin for a core
+    with threadpool_limits(1, "blas"):  # several threads would spin while they wait for a core
         small, large = one(32, 2), one(1000, 40)
     slope = max((large - small) / (1000 * 40 - 32 * 2), 0.0)
     return max(small - slope * 64, 1e-5), slope
 
 
 def _seconds(work: Callable[[], object], repeats: int) -> float:
-    """Least processor time of some calls of what one thread does."""
+    """The least processor time of several calls of single-threaded work."""
     times = []
     for _ in range(repeats):
         start = time.thread_time()

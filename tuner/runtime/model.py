@@ -1,9 +1,9 @@
-"""What one explanation costs in seconds, without running it.
+"""Predicts the seconds of one explanation without running it.
 
-seconds = superpixels + samples × (perturb + classify at that batch size) + fits. The constants
-are measured once on a machine (:mod:`tuner.runtime.measurement`) with the classifier that will be
-used, and stored with the study. So the runtime of a parameter set does not depend on what the cache
-holds, and the same stored model gives the same scores.
+seconds = superpixels + samples × (perturb + classify at the batch size) + fits. The constants are
+measured once on a machine (:mod:`tuner.runtime.measurement`) with the classifier that will be used,
+and stored with the study. So the runtime of a parameter set does not depend on what is cached, and
+the same stored model gives the same scores.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from explainers.lime import LimeParameters, Segmentation
 __all__ = ["DEFAULT_SEGMENTATION", "RuntimeModel", "RuntimeParts"]
 
 DEFAULT_SEGMENTATION = Segmentation.of("quickshift", kernel_size=4, max_dist=200, ratio=0.2)
-"""Lime's own, where no segmentation is given."""
+"""What lime uses when it is given no segmentation."""
 
-_FORWARD_SELECTION_UP_TO = 6  # lime's 'auto' selects greedily up to so many features
+_FORWARD_SELECTION_UP_TO = 6  # lime's 'auto' uses forward selection up to this many features
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,10 @@ class RuntimeParts:
 
     @property
     def total(self) -> float:
-        """Seconds in all."""
         return self.segmentation + self.perturbation + self.prediction + self.fit
 
     def as_dict(self) -> dict[str, float]:
-        """By name, for storage."""
+        """Seconds by name, for storage."""
         return asdict(self)
 
 
@@ -49,13 +48,13 @@ class RuntimeModel:
     """Measured constants; see the module's formula.
 
     Attributes:
-        device: what they were measured on.
+        device: the device they were measured on.
         segmentation: seconds per unit of ``Segmentation.work``, by algorithm.
         perturb: seconds a sample, and seconds a sample and superpixel (lime compares the whole
             map once for every superpixel that is off).
         predict: seconds a sample at each measured batch size; log-interpolated between.
         fit: seconds of one small Ridge fit: constant, and per sample × feature.
-        doubt: why these seconds are not to be trusted, in words; ``None`` where they are.
+        doubt: why these seconds should not be trusted, in words; ``None`` if they can be.
     """
 
     device: str
@@ -110,10 +109,10 @@ class RuntimeModel:
         return seconds
 
     def scaled(self, *, fixed: float, per_sample: float) -> RuntimeModel:
-        """The same constants on a machine that is slower or faster.
+        """The model of a slower or faster machine.
 
         Args:
-            fixed: factor of segmentation and fit, which are paid once an explanation.
+            fixed: factor of segmentation and fit, which happen once an explanation.
             per_sample: factor of perturbation and prediction.
         """
         return replace(
@@ -136,7 +135,7 @@ class RuntimeModel:
         """The inverse of :meth:`to_json`.
 
         Raises:
-            InvalidInput: the text is no runtime model.
+            InvalidInput: the text is not a runtime model.
         """
         try:
             document = json.loads(text)

@@ -1,7 +1,7 @@
-"""Candidates: superpixel maps with a colour to hide behind, and what probing them foretells.
+"""Candidates, each a superpixel map with a hide colour, and the forecasts from probing them.
 
-Everything that is not part of a candidate (number of features, surrogate, distance, fewer samples)
-costs only a fit once the candidate has predictions, so one probe settles it by replaying all of it.
+A probe computes predictions for a candidate. All other parameters (number of features, surrogate,
+distance, fewer samples) then cost only a fit, so every value of them is replayed on the probe.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from tuner.samplers.maps import MapSchedule
 
 __all__ = ["Candidate", "Candidates"]
 
-_PROBE_SEEDS, _PROBE_SEEDS_OF_FEW = 3, 6  # where superpixels are few, further seeds are free
-# After so many seeds, samples and metrics that are far behind are not replayed any further.
+_PROBE_SEEDS, _PROBE_SEEDS_OF_FEW = 3, 6  # with few superpixels further seeds are free
+# After these numbers of seeds, samples and metrics that are far behind are not replayed any more.
 _NARROWED_AFTER, _FAR_BEHIND = (3, 8), 0.06
 _LEAST_PROBE_SAMPLES, _MOST_PROBE_SAMPLES = 64, 192
 _PROBE_SAMPLES_PER_SUPERPIXEL = 5
-# After the first probe seed, a candidate whose most hopeful setting is this far behind is skipped.
-# The best of hundreds of settings on one seed is a flattering figure, so little is lost.
+# After the first probe seed, a candidate whose best setting is this far behind is skipped. The best
+# of hundreds of settings on one seed is biased upwards, so hardly any good candidate is lost.
 _SKIPPED_BEHIND = 0.03
 _SAMPLE_STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
 
@@ -62,8 +62,8 @@ class Candidates:
         weight: the study's runtime weight.
 
     Attributes:
-        best: the best score so far, as far as it was told.
-        sample_steps: numbers of samples that are replayed, beside those that were predicted.
+        best: the best score so far; set by the caller.
+        sample_steps: numbers of samples that are replayed, beside the probe's own.
     """
 
     sample_steps: Sequence[int] = _SAMPLE_STEPS
@@ -80,15 +80,15 @@ class Candidates:
 
     @staticmethod
     def join(members: Sequence[Candidates]) -> None:
-        """Let candidates of different weights learn from each other's probes.
+        """Let searches with different runtime weights share their probes.
 
-        One is then skipped only where it is behind the ``best`` of every weight.
+        A candidate is then skipped only if it is behind the ``best`` of every weight.
         """
         for each in members:
             each._together = tuple(members)
 
     def segment(self, seconds: float) -> None:
-        """Compute superpixel maps until so many seconds, by the runtime model, are spent."""
+        """Compute superpixel maps until this many modelled seconds are spent in all."""
         while coming := self._schedule.coming(seconds):
             if self._task.threads > 1:
                 self._task.expect([segmentation for _, segmentation in coming])
@@ -106,16 +106,16 @@ class Candidates:
             self._schedule.rate(algorithm, upper)
 
     def possible(self) -> list[Candidate]:
-        """Those whose maps are computed, by falling upper bound, but for maps that no mask rule
-        could use."""
+        """The candidates whose maps are computed, highest upper bound first; repeated maps and
+        those of a single superpixel are left out."""
         return self._possible
 
     def view(self, candidate: Candidate) -> MapView:
-        """The superpixels of a candidate, as the reference sees them."""
+        """The overlap of a candidate's superpixels with the reference."""
         return self._task.view(candidate.segmentation)
 
     def upper(self, candidate: Candidate) -> float:
-        """No explanation of this candidate can score more."""
+        """The upper bound of the score of all settings of a candidate."""
         if candidate not in self._uppers:
             bound = self.view(candidate).upper_bounds[-1]
             cheapest = self._cheapest_ratio(candidate)
@@ -123,13 +123,13 @@ class Candidates:
         return self._uppers[candidate]
 
     def bound(self, values: Mapping[str, Any]) -> float:
-        """No trial with these values can score more."""
+        """The upper bound of the score of a trial with these values."""
         parameters = self._space.parameters(values)
         bound = self._task.view(parameters.segmentation).upper_bound(parameters.num_features)
         return score(bound, self._task.runtime_ratio(parameters), self._weight)
 
     def ratio(self, candidate: Candidate, samples: int, count: Any) -> float:
-        """Runtime of a plain setting of a candidate, relative to lime's defaults."""
+        """Runtime of the setting that :meth:`values` gives, relative to lime's defaults."""
         values = self.values(candidate, samples, count)
         return self._task.runtime_ratio(self._space.parameters(values))
 
@@ -139,14 +139,14 @@ class Candidates:
     # Trial values
 
     def of(self, values: Mapping[str, Any]) -> Candidate | None:
-        """The candidate that a trial's values belong to."""
+        """The candidate that a trial's values belong to; ``None`` if they name none."""
         if "segmentation" not in values or "hide_color" not in values:
             return None
         segmentation = self._space.segmentation(values)
         return Candidate(segmentation, values["hide_color"])
 
     def identity(self, candidate: Candidate) -> dict[str, Any]:
-        """The values that :meth:`of` knows a candidate by."""
+        """The trial values that identify a candidate; the inverse of :meth:`of`."""
         algorithm = candidate.algorithm
         named: dict[str, Any] = {"segmentation": algorithm, "hide_color": candidate.hide_color}
         if candidate.segmentation is not None:
@@ -156,7 +156,7 @@ class Candidates:
         return named
 
     def values(self, candidate: Candidate, samples: int, count: Any) -> dict[str, Any]:
-        """Trial values of a candidate; batch size and labels are the cheapest the space has."""
+        """Trial values of a candidate, with the cheapest batch size and labels of the space."""
         space = self._space
         return {
             **self.identity(candidate),
@@ -169,7 +169,7 @@ class Candidates:
         }
 
     def flat_values(self, candidate: Candidate, setting: FlatSetting) -> dict[str, Any]:
-        """Trial values of a candidate with a setting that was replayed."""
+        """Trial values of a candidate with a replayed setting."""
         values = self.values(candidate, setting.num_samples, setting.num_features or ALL_FEATURES)
         names = {alpha: name for name, alpha in reversed(self._alphas.items())}
         return {
@@ -188,7 +188,7 @@ class Candidates:
 
     @cached_property
     def _alphas(self) -> dict[str, float]:
-        """Regressors of the space that replay can work out."""
+        """Ridge penalty by name of the regressors of the space that replay can compute."""
         alphas = {}
         for name in self._space.regressor:
             if name == LIME_DEFAULT:
@@ -219,7 +219,7 @@ class Candidates:
         ]
 
     def first_probe(self, candidate: Candidate) -> int:
-        """Samples of a first probe: more superpixels need more to be ranked."""
+        """Number of samples of a first probe; more superpixels need more samples."""
         low, high = self._space.num_samples
         least, most = _LEAST_PROBE_SAMPLES, _MOST_PROBE_SAMPLES
         wanted = _PROBE_SAMPLES_PER_SUPERPIXEL * self.view(candidate).superpixels
@@ -227,25 +227,26 @@ class Candidates:
         return min(max(step, low), high)
 
     def probe_seeds(self, candidate: Candidate) -> int:
-        """Explainer seeds of a probe; many where so few patterns exist that they cost nothing."""
+        """Number of explainer seeds of a probe; more where few patterns make them free."""
         few = self.view(candidate).superpixels <= FEW_SUPERPIXELS
         return _PROBE_SEEDS_OF_FEW if few else _PROBE_SEEDS
 
     def probe_answers(self, candidate: Candidate) -> int:
-        """How many predictions a probe costs at most: few superpixels have few patterns."""
+        """The most predictions that a probe needs; few superpixels have few patterns."""
         rows = self.first_probe(candidate) * self.probe_seeds(candidate)
         return min(rows, self.patterns(candidate))
 
     def patterns(self, candidate: Candidate) -> int:
-        """How many patterns of switched-off superpixels there are; a million stands for more."""
+        """Number of patterns of switched-off superpixels, at most a million."""
         return int(min(2 ** min(self.view(candidate).superpixels, 20), 10**6))
 
     # Probing
 
     def forecast(self, candidate: Candidate, samples: int, seeds: int, best: float) -> Forecast:
-        """Replay every flat setting of a candidate; asks for the predictions that are new.
+        """Replay every flat setting of a candidate; computes predictions that are not cached.
 
         Args:
+            samples, seeds: size of the probe.
             best: score below which a candidate may be skipped after the first seed.
         """
         key = (candidate, samples, seeds)
@@ -262,7 +263,7 @@ class Candidates:
     def _replayed(
         self, candidate: Candidate, samples: int, seeds: int
     ) -> dict[FlatSetting, list[float]]:
-        """IoU on each seed of the settings that stayed hopeful."""
+        """IoU on each seed, of the settings that were replayed on all seeds so far."""
         task = next(iter(self._task.tasks.values()))
         replayed: dict[FlatSetting, list[float]] = {}
         only: set[tuple[str, int]] | None = None
@@ -292,10 +293,12 @@ class Candidates:
         seed: int,
         only: Collection[tuple[str, int]] | None = None,
     ) -> Iterator[tuple[FlatSetting, float]]:
-        """IoU of every flat setting on one image and explainer seed; asks for new predictions.
+        """IoU of every flat setting on one image and explainer seed, from a probe.
+
+        Computes predictions that are not cached.
 
         Args:
-            only: pairs of metric and number of samples to look at; all when ``None``.
+            only: pairs of metric and number of samples to replay; ``None`` for all.
         """
         space, view = self._space, task.view(candidate.segmentation)
         low, _ = space.num_samples
@@ -321,7 +324,7 @@ class Candidates:
 
     def _ranked(self, candidate: Candidate, ious: Mapping[FlatSetting, list[float]]) -> Forecast:
         def steady(some: Sequence[float]) -> float:
-            # Half a standard error off: of two settings alike, the steadier one.
+            # Half a standard error less: of two settings with the same mean, the steadier one wins.
             return float(np.mean(some) - 0.5 * np.std(some) / math.sqrt(len(some)))
 
         return self._forecast_of(candidate, ((s, steady(i), tuple(i)) for s, i in ious.items()))
@@ -329,19 +332,19 @@ class Candidates:
     def _forecast_of(
         self, candidate: Candidate, settings: Iterable[tuple[FlatSetting, float, Hashable]]
     ) -> Forecast:
-        """Settings by falling score.
+        """The forecast from replayed settings.
 
         Args:
-            settings: with IoU, and what tells apart the masks that they chose.
+            settings: each with its IoU, and a value that is equal for settings with equal masks.
         """
         superpixels, readable = self.view(candidate).superpixels, self._task.mask_rule.num_features
         ratios: dict[tuple[int, int | None], float] = {}
         scored, outcomes = [], set()
         for setting, iou, masks in settings:
-            # Settings that chose the same masks are one setting; the first is the plainest.
+            # Of settings with the same masks only the first, which is the plainest, is kept.
             outcome = (setting.num_samples, masks)
             if outcome in outcomes or superpixels < min(readable, setting.num_features or readable):
-                continue  # fewer superpixels than the mask can use are refused by the study
+                continue  # the study refuses maps of fewer superpixels than the mask can use
             outcomes.add(outcome)
             asked = (setting.num_samples, setting.num_features)
             if asked not in ratios:

@@ -1,7 +1,7 @@
-"""The ceiling sampler over a catalogue: candidates are probed on one image after another.
+"""The ceiling sampler for a catalogue: probes candidates on one image after another.
 
-What a probe finds of one image says little of the next, so settings are ranked by all images
-together, and by how their neighbours do.
+A probe of one image says little about the next, so settings are ranked by all images together,
+after smoothing over neighbouring settings.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from explainers.lime import FlatSetting
+from studies.results.score import score
 from tuner.problem import (
     ALL_FEATURES,
     BoundsStopping,
@@ -34,22 +35,22 @@ from tuner.samplers.proposals import Budget, Proposer, kinds_seen
 
 __all__ = ["CatalogCandidates", "CatalogSampler"]
 
-_LEAST_IMAGES = 5  # before a candidate may be given up
+_LEAST_IMAGES = 5  # a candidate may be given up after this many
 _NARROWED_AFTER, _FAR_BEHIND = (2, 5, 10), 0.08
-_LEAST_KNOWN = 0.8  # share of the images on which a setting must have a forecast
+_LEAST_KNOWN = 0.8  # share of the images on which a setting must have been replayed
 _LEAST_PROBE_SAMPLES, _MOST_PROBE_SAMPLES = 64, 96
 _PROBE_SAMPLES_PER_SUPERPIXEL = 3
-_KIND_COUNTS = 0.02  # as much of the upper bound as one more probe of a kind is worth less
+_KIND_COUNTS = 0.02  # taken off the upper bound for each earlier probe of the same kind
 
 _Ious = Mapping[FlatSetting, NDArray[np.float64]]
-"""(images, seeds) IoU of each setting; ``nan`` where there is none."""
+"""(images, seeds) IoU of each setting; ``nan`` where it was not replayed."""
 
 
 class CatalogCandidates(Candidates):
     """The candidates of a catalogue's task.
 
     Attributes:
-        leader: what candidates are compared to; set before a proposal.
+        leader: the incumbent that candidates are compared with; set before each proposal.
     """
 
     sample_steps = (16, 32, 64, 96)
@@ -61,13 +62,13 @@ class CatalogCandidates(Candidates):
         self.leader: Incumbent | None = None
 
     def first_probe(self, candidate: Candidate) -> int:
-        """Samples of a probe; cheaper than one image's, because there are many images."""
+        """Number of samples of a probe; smaller than for one image, as there are many images."""
         low, high = self._space.num_samples
         wanted = _PROBE_SAMPLES_PER_SUPERPIXEL * self.view(candidate).superpixels
         return min(max(min(max(wanted, _LEAST_PROBE_SAMPLES), _MOST_PROBE_SAMPLES), low), high)
 
     def probe_seeds(self, candidate: Candidate) -> int:
-        """One an image: luck of seeds evens out over images."""
+        """One seed an image: chance evens out over the images."""
         return 1
 
     def _probe(self, candidate: Candidate, samples: int, seeds: int, best: float) -> None:
@@ -102,7 +103,7 @@ class CatalogCandidates(Candidates):
     def on_every_image(
         self, candidate: Candidate, samples: int
     ) -> dict[FlatSetting, NDArray[np.float64]]:
-        """(images,) IoU of each flat setting on the first seed; asks for what is not banked."""
+        """(images,) IoU of each flat setting on the first seed; computes what is not cached."""
         tasks = self._catalog.tasks
         ious: dict[FlatSetting, NDArray[np.float64]] = {}
         for number, task in enumerate(tasks.values()):
@@ -116,25 +117,26 @@ class CatalogCandidates(Candidates):
     ) -> float | None:
         """The score of a candidate that cannot win any more after some images; else ``None``.
 
-        The most hopeful setting is judged by the rule that stops trials, and by the upper bounds of
-        the images that are left.
+        This is decided for its best setting so far, by the rule that stops trials and by the upper
+        bounds of the remaining images.
         """
         means = _means(ious, images)
         if not means:
             return None
         setting = max(means, key=lambda s: float(np.mean(means[s])))
-        price = self._weight * self.ratio(
-            candidate, setting.num_samples, setting.num_features or ALL_FEATURES
-        )
+        count = setting.num_features or ALL_FEATURES
+        ratio = self.ratio(candidate, setting.num_samples, count)
         keys, tasks = list(self._catalog.tasks), list(self._catalog.tasks.values())
         left = [task.view(candidate.segmentation).upper_bounds[-1] for task in tasks[images:]]
         known = [float(v) for v in means[setting]]
         aggregate = self._catalog.aggregate
-        if aggregate.of([*known, *left]) - price <= best:
-            return aggregate.of(known) - price
+        if score(aggregate.of([*known, *left]), ratio, self._weight) <= best:
+            return score(aggregate.of(known), ratio, self._weight)
         if self.leader is None:
             return None
-        values = {key: [v - price] for key, v in zip(keys, known, strict=False)}
+        values = {
+            key: [score(iou, ratio, self._weight)] for key, iou in zip(keys, known, strict=False)
+        }
         adjusted = paired(values, self.leader.per_image)
         if adjusted is None or aggregate.quantile is not None:
             return None
@@ -144,9 +146,9 @@ class CatalogCandidates(Candidates):
 
 
 def _means(ious: _Ious, images: int) -> dict[FlatSetting, NDArray[np.float64]]:
-    """Mean IoU on each of the first images; of settings that have one on nearly all of them.
+    """Mean IoU on each of the first images, of settings that were replayed on nearly all of them.
 
-    Where replay leaves a setting to lime's own code, its mean on the other images stands in.
+    Where a setting could not be replayed on an image, its mean over the others is filled in.
     """
     means = {}
     for setting, every in ious.items():
@@ -161,8 +163,8 @@ def _means(ious: _Ious, images: int) -> dict[FlatSetting, NDArray[np.float64]]:
 
 
 class CatalogProposer(Proposer):
-    """Proposes settings for all images; budgets are of each, and what a probe misses of one image
-    shows on another."""
+    """Proposes settings for all images. Budgets count for each image; probes can be small, as
+    there are many images."""
 
     budget = Budget(
         maps_at_first=1.0,
@@ -174,7 +176,7 @@ class CatalogProposer(Proposer):
     )
 
     def _first(self, left: Sequence[Candidate], probed: Sequence[Candidate]) -> Candidate:
-        """Start-up: what costs few predictions, of whatever kind; there are many images."""
+        """Start-up: high bounds for few predictions, less so for kinds that were probed before."""
 
         def worth(candidate: Candidate) -> float:
             return self.worth_at_start(candidate) - _KIND_COUNTS * sum(

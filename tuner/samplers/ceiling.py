@@ -1,12 +1,12 @@
-"""The default sampler: spends predictions where upper bounds say they can decide.
+"""The default sampler: spends predictions where upper bounds leave a chance to win.
 
-Three kinds of parameters are treated as what they are. Those that make the superpixel map are
-ranked by the *upper bound* of the IoU that any explanation on it can reach, which costs no
-prediction. A map with a colour to hide behind is a *candidate*: probing it costs some predictions.
-Everything else costs only a fit once a candidate is probed, so it is settled by replaying all of
-it. Every proposal is nevertheless one full parameter set, stored as an ordinary trial.
+It treats three kinds of parameters differently. Those of the superpixel map are ranked by the
+*upper bound* of the IoU that any explanation with this map can have, which needs no prediction. A
+map with a hide colour is a *candidate*: probing it needs some predictions. All other parameters
+need only a fit once a candidate is probed, so they are chosen by replaying all of them. Still,
+every proposal is one full parameter set, stored as an ordinary trial.
 
-Here is the adapter to Optuna; what is proposed is decided in :mod:`tuner.samplers.proposals`.
+This module adapts the search in :mod:`tuner.samplers.proposals` to Optuna.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["CeilingSampler", "Search"]
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """The search by one runtime weight: who proposes, and how it reads earlier trials."""
+    """The search with one runtime weight: its proposer, and its reader of earlier trials."""
 
     proposer: Proposer
     reader: TrialReader
@@ -48,7 +48,7 @@ class Search:
         seed: int,
         reader: TrialReader | None = None,
     ) -> Search:
-        """Of one image's task."""
+        """The search for one image's task."""
         proposer = Proposer(Candidates(task, space, weight), space, weight, seed)
         return cls(proposer, reader or TrialReader())
 
@@ -90,12 +90,11 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         parameters = space.suggest(study.ask())
 
     Args:
-        space: what may be proposed.
-        searches: take turns by the number of the trial; they share what is probed.
-        seed: for what a proposal leaves out.
+        searches: take turns by the trial's number, and share their probes.
+        seed: seed of random values for dimensions that a proposal leaves out.
 
     Attributes:
-        replayed: how many samples the forecast of the last proposal has seen, on its first seeds.
+        replayed: how many samples, on each of its first seeds, the last proposal's forecast used.
     """
 
     def __init__(self, space: SearchSpace, searches: Sequence[Search], seed: int) -> None:
@@ -108,7 +107,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         self.replayed = 0
 
     def reseed_rng(self) -> None:
-        """For what a proposal leaves out; proposals depend on seed and earlier trials only."""
+        """Reseed the random values only; proposals depend on seed and earlier trials."""
         for fallback in self._fallbacks:
             fallback.reseed_rng()
 
@@ -128,7 +127,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """One full parameter set; what is not a dimension of the space is drawn at random."""
+        """One full parameter set; dimensions that are not in the space are drawn at random."""
         dimensions = self.infer_relative_search_space(study, trial)
         fallback = self._fallbacks[trial.number % len(self.searches)]
         others = {
@@ -163,7 +162,7 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         return proposal.values
 
     def _is_given(self, study: optuna.Study, trial: FrozenTrial) -> bool:
-        """Whether somebody has decided already; Optuna itself fills in what has one value only."""
+        """Whether the trial's parameters are given; Optuna itself sets those with one choice."""
         if "lime_parameters" in trial.user_attrs or trial.system_attrs.get("fixed_params"):
             return True
         dimensions = self.infer_relative_search_space(study, trial)
@@ -181,11 +180,13 @@ class CeilingSampler(optuna.samplers.BaseSampler):
         )
 
     def notes(self) -> dict[str, Any]:
-        """What the last proposal probed and hoped for; stored with its trial, so that a resumed
-        study knows. With several searches a probe has each one's forecast."""
+        """Attributes for the trial: the probes and the forecast of the last proposal.
+
+        A resumed study reads them. With several searches a probe holds the forecast of each.
+        """
         proposer = self.searches[self._turn].proposer
         probes, forecast = proposer.probes, self._forecast
-        proposer.probes, self._forecast = [], None  # the next trial may be none of this sampler's
+        proposer.probes, self._forecast = [], None  # the next trial may come from elsewhere
         if len(self.searches) > 1:
             for probe in probes:
                 probe[3] = [s.proposer.forecast_of(*probe[:3]) for s in self.searches]

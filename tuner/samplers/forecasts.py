@@ -1,30 +1,33 @@
-"""What replaying a candidate's probe says about its flat settings: those that cost only a fit."""
+"""Forecasts from replaying a candidate's probe with its flat settings, which need only a fit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from explainers.lime import FlatSetting
 
 __all__ = ["Forecast", "Neighbourhood", "hopeful_steps", "smoothed"]
 
+_Value = TypeVar("_Value", float, NDArray[np.float64])
+
 _KEPT_SETTINGS = 20
-_OWN_WEIGHT = 0.5  # of a setting; the rest is its neighbours'
+_OWN_WEIGHT = 0.5  # of a setting's own value; its neighbours' mean has the rest
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What replaying a probe foretells.
+    """The forecast of a candidate's score.
 
     Attributes:
         value: score of the best setting; minus infinity when there is none.
         settings: (score, trial values) of the best settings, best first.
-        trend: what the last doubling of the samples brought.
+        trend: by how much the last doubling of the samples raised the best score; not below 0.
     """
 
     value: float = -math.inf
@@ -33,7 +36,7 @@ class Forecast:
 
     @classmethod
     def of(cls, scored: Iterable[tuple[float, dict[str, Any]]]) -> Forecast:
-        """The best of (score, trial values); of equal scores the first."""
+        """Make a forecast of (score, trial values); of equal scores the first comes first."""
         ranked = sorted(scored, key=lambda pair: -pair[0])
         if not ranked:
             return cls()
@@ -44,11 +47,11 @@ class Forecast:
 
 
 def hopeful_steps(means: Mapping[FlatSetting, float], behind: float) -> set[tuple[str, int]]:
-    """Metrics and numbers of samples with a setting not far behind the best.
+    """Pairs of metric and number of samples with a setting near the best.
 
     Args:
-        means: IoU of each setting so far.
-        behind: how far is far.
+        means: mean IoU of each setting so far.
+        behind: largest distance to the best IoU.
     """
     tops: dict[tuple[str, int], float] = {}
     for setting, mean in means.items():
@@ -59,10 +62,10 @@ def hopeful_steps(means: Mapping[FlatSetting, float], behind: float) -> set[tupl
 
 
 class Neighbourhood:
-    """Which settings are neighbours: one step apart in one dimension.
+    """Finds neighbours of settings, which are one step apart in one dimension.
 
     Args:
-        settings: all that there are.
+        settings: all settings, whose values form the axes.
     """
 
     def __init__(self, settings: Iterable[FlatSetting]) -> None:
@@ -77,7 +80,7 @@ class Neighbourhood:
         }
 
     def of(self, setting: FlatSetting) -> list[FlatSetting]:
-        """The neighbours of a setting; some may not exist."""
+        """The neighbours of a setting; some may not be among the settings."""
         return [
             replace(setting, **{name: value})
             for name, axis in self._axes.items()
@@ -92,11 +95,11 @@ def _beside(axis: Sequence[Any], value: Any, *, any_other: bool) -> list[Any]:
     return [axis[i] for i in (at - 1, at + 1) if 0 <= i < len(axis)]
 
 
-def smoothed(values: Mapping[FlatSetting, Any]) -> dict[FlatSetting, Any]:
-    """Values of settings (numbers or arrays of one shape), each drawn half way to its neighbours.
+def smoothed(values: Mapping[FlatSetting, _Value]) -> dict[FlatSetting, _Value]:
+    """Values of settings (numbers or arrays of one shape), each averaged with its neighbours' mean.
 
-    On a handful of images the best of a thousand settings is mostly lucky, but luck does not come
-    in neighbourhoods.
+    On few images the best of a thousand settings is best mostly by chance, which its neighbours do
+    not share.
     """
     neighbourhood = Neighbourhood(values)
     drawn = {}

@@ -1,7 +1,7 @@
-"""The ceiling sampler for two objectives: in turn it looks for the best score of several weights.
+"""The ceiling sampler for two objectives: searches with several runtime weights take turns.
 
-Whatever a runtime weight chooses lies on the Pareto front, and weights from a fifth to ten times
-the study's own spread over it. A weight that a user asks for afterwards need not be among them.
+The best setting for a runtime weight lies on the Pareto front, and weights from a fifth to ten
+times the study's own spread over it. Users may later export with a weight that is not among them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tuner.samplers.history import TrialReader
 
 __all__ = ["front_sampler", "front_weights"]
 
-# In the order in which they take turns: far from each other first. Their number has no divisor in
-# common with the sampler's own rhythms of two and three trials.
+# In the order of their turns: weights far apart first. Their number has no divisor in common with
+# the proposer's periods of two and three trials.
 _TIMES = (1.0, 10.0, 0.2, 3.0, 0.5)
 
 
 def front_weights(runtime_weight: float) -> tuple[float, ...]:
-    """The weights that take turns, around the study's own; the usual one where that is zero."""
+    """The weights that take turns, around the study's own, or the default where that is zero."""
     return tuple(times * (runtime_weight or DEFAULT_RUNTIME_WEIGHT) for times in _TIMES)
 
 
@@ -41,7 +41,7 @@ def front_sampler(
 
 
 class _WeightedReader(TrialReader):
-    """What trials of two objectives have left, seen by one of the weights."""
+    """Reads trials of two objectives as one of the runtime weights scores them."""
 
     def __init__(self, weights: tuple[float, ...], place: int) -> None:
         self._weights, self._place = weights, place
@@ -53,7 +53,7 @@ class _WeightedReader(TrialReader):
         return score(stored["iou"], stored["runtime_ratio"], self._weights[self._place])
 
     def forecast(self, trial: FrozenTrial) -> float | None:
-        """It was made by the weight whose turn it was."""
+        """The forecast, converted from the weight of the search that made it to this weight."""
         forecast = super().forecast(trial)
         if forecast is None:
             return None
@@ -61,5 +61,5 @@ class _WeightedReader(TrialReader):
         return forecast + (theirs - own) * float(trial.user_attrs["runtime_ratio"])
 
     def probed(self, value: Any) -> float:
-        """This weight's forecast."""
+        """The forecast of a stored probe for this weight."""
         return float(value[self._place])

@@ -1,4 +1,4 @@
-"""What finished trials of a study say about its candidates; reads Optuna's trials."""
+"""What is known of a study's candidates from its trials."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tuner.samplers.candidates import Candidate, Candidates
 
 __all__ = ["NOTHING", "REPLAYED_SEEDS", "KnownCandidate", "TrialReader", "known_candidates"]
 
-NOTHING = -1.0  # what a forecast without any setting is worth
-REPLAYED_SEEDS = 10  # fewer than a new best is scored on, so that luck shows
+NOTHING = -1.0  # value of a forecast without any setting
+REPLAYED_SEEDS = 10  # fewer than a new best is scored on, so that its later seeds are unbiased
 # Forecasts are a maximum over hundreds of settings and few seeds, hence biased upwards.
 _PRIOR_SHORTFALL_COUNTS = 0.5
 # Under a constraint: skip a candidate after this many infeasible trials.
@@ -23,23 +23,23 @@ _INFEASIBLE_TRIALS, _HOPELESS = 2, 2.0
 
 
 class TrialReader:
-    """How a search reads what trials have left; of a study whose one objective is the score."""
+    """Reads scores and forecasts from the trials of a study whose one objective is the score."""
 
     def score(self, trial: FrozenTrial) -> float | None:
-        """Of a complete trial, or as far as one came that was stopped."""
+        """The score of a complete trial, or the last running score of a pruned one."""
         return trial.value
 
     def forecast(self, trial: FrozenTrial) -> float | None:
-        """The score that its proposal hoped for."""
+        """The score that was forecast when the trial was proposed; ``None`` without a forecast."""
         stored: float | None = trial.user_attrs.get("foretold")
         return stored
 
     def probed(self, value: Any) -> float:
-        """What a stored probe foretold."""
+        """The forecast of a stored probe."""
         return float(value)
 
     def best_of(self, trials: Sequence[FrozenTrial]) -> float:
-        """The best score of the complete ones; -1 without any."""
+        """The best score of the complete trials; -1 without any."""
         complete = (t for t in trials if t.state == TrialState.COMPLETE)
         return max((self.score(t) or 0.0 for t in complete), default=-1.0)
 
@@ -49,9 +49,9 @@ class KnownCandidate:
     """What is known of a candidate.
 
     Attributes:
-        samples, seeds: predictions that are paid for.
-        value: the best score of its trials, or what its probe foretold.
-        shortfall: of its trials' scores to their forecasts, on average.
+        samples, seeds: size of the largest probe or trial, whose predictions are cached.
+        value: the best score of its trials and probes.
+        shortfall: mean difference of its trials' forecasts and their scores.
     """
 
     samples: int
@@ -63,7 +63,7 @@ class KnownCandidate:
 def known_candidates(
     trials: Sequence[FrozenTrial], candidates: Candidates, reader: TrialReader
 ) -> dict[Candidate, KnownCandidate]:
-    """What probes and trials have found of each candidate."""
+    """What probes and trials have found out about each candidate."""
     known: dict[Candidate, KnownCandidate] = {}
 
     def note(candidate: Candidate | None, samples: int, seeds: int, value: float) -> None:
@@ -88,7 +88,7 @@ def known_candidates(
             note(candidate, int(trial.params["num_samples"]), seeds, scored)
         if candidate is not None and trial.user_attrs.get("feasible") is False:
             infeasible[candidate] = infeasible.get(candidate, 0) + 1
-        # Of a trial that was stopped only this is certain: it is no better than the best.
+        # A trial that was stopped is at most as good as the best so far.
         complete = trial.state == TrialState.COMPLETE
         reached = scored if complete and scored is not None else best
         if candidate is not None and candidate in known and forecast is not None:

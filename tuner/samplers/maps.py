@@ -1,4 +1,4 @@
-"""In which order superpixel maps are computed: a coarse choice of all first, later all of them."""
+"""The order in which superpixel maps are computed: first a coarse choice, later all of them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tuner.problem import LIME_DEFAULT, SearchSpace, SearchTask
 __all__ = ["MapSchedule"]
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
-# An algorithm whose best upper bound is this far below another's gets a third of its time.
+# An algorithm whose best upper bound is this far below the highest gets 1/e of its time.
 _SHARE_FALLS_BY, _LEAST_SHARE = 0.05, 0.1
 
 
 class MapSchedule:
     """Shares modelled seconds among the superpixel algorithms of a space.
 
-    Every algorithm has its first map computed; then each is given time by how high its upper bounds
-    are, its maps spread over its grid. What comes when depends only on the bounds, so a resumed
-    study sees the same.
+    The first map of every algorithm is computed first. Then algorithms with higher upper bounds get
+    more time, and the maps of each are spread over its grid. The order depends only on the bounds,
+    so it is the same in a resumed study.
     """
 
     def __init__(self, task: SearchTask, space: SearchSpace) -> None:
@@ -32,9 +32,10 @@ class MapSchedule:
         self._promise: dict[str, float] = {}
 
     def coming(self, seconds: float) -> list[tuple[str, Segmentation | None]]:
-        """Algorithm and map that are next, and who follow if no promise changes: one for a thread.
+        """The next maps with their algorithms, one for each thread of the task.
 
-        Empty when so many seconds, by the runtime model, are spent or all maps are computed.
+        The first is certain; the others follow if no upper bound changes the order. Empty when this
+        many modelled seconds are spent, or all maps are computed.
         """
         leader = max(self._promise.values(), default=0.0)
         spent, taken = dict(self._spent), dict.fromkeys(self._waiting, 0)
@@ -64,20 +65,20 @@ class MapSchedule:
         self._spent[algorithm] += self._seconds(self._waiting[algorithm].pop(0))
 
     def rate(self, algorithm: str, upper: float) -> None:
-        """Note the upper bound of a map; minus infinity where it is of no use."""
+        """Record the upper bound of a map; minus infinity where the map is useless."""
         self._promise[algorithm] = max(upper, self._promise.get(algorithm, -math.inf))
 
     def _seconds(self, segmentation: Segmentation | None) -> float:
         if segmentation not in self._prices:
             parameters = LimeParameters(segmentation=segmentation)
-            # Superpixels do not matter here, and asking for them would compute them.
+            # The number of superpixels does not matter here, and finding it would compute the map.
             parts = self._task.runtime_model.parts(parameters, 1, self._pixels)
             self._prices[segmentation] = parts.segmentation
         return self._prices[segmentation]
 
 
 def _in_order(space: SearchSpace) -> dict[str, list[Segmentation | None]]:
-    """By algorithm, coarse to fine."""
+    """The maps of each algorithm, in an order that covers its grid more and more finely."""
     by_algorithm: dict[str, list[Segmentation | None]] = {}
     for segmentation in space.segmentations():
         name = LIME_DEFAULT if segmentation is None else segmentation.algorithm

@@ -1,8 +1,8 @@
-"""What to probe and what to try next: expected improvement for the predictions that it costs.
+"""Chooses what to probe and what to try next: by expected improvement per prediction.
 
-Which candidate is probed next is decided by a Gaussian process over what is known of candidates
-beforehand (upper bounds, number of superpixels, algorithm, colour), fitted to what probes of this
-image reached. No Optuna here.
+The next candidate to probe is chosen by a Gaussian process. Its features are known beforehand
+(upper bounds, number of superpixels, algorithm, colour); it is fitted to the forecasts of this
+image's probes. This module does not use Optuna.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _FURTHER_ROUNDS = 3  # of probes, before a trial that is not likely to win
 _COARSE_ANSWERS = 32  # predictions of a probe that costs next to nothing
 # Replaying a probe takes time as well, as much as so many predictions, and so does a trial.
 _REPLAY_IS_WORTH, _TRIAL_IS_WORTH = 40, 200
-_BOUND_IS_WORTH = 0.03  # at start-up: twice the predictions for so much more
-_WORTH_A_PROBE = 1e-6  # expected improvement for a prediction; what promises less is skipped
-_TREND_GOES_ON = 0.5  # share of what the last doubling of samples brought, hoped for again
+_BOUND_IS_WORTH = 0.03  # at start-up, a bound higher by this justifies twice the predictions
+_WORTH_A_PROBE = 1e-6  # least expected improvement per prediction of a probe
+_TREND_GOES_ON = 0.5  # share of the last doubling's gain that is expected from one more
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,12 @@ class Budget:
     """What a search may spend.
 
     Attributes:
-        maps_at_first, maps_per_trial: seconds spent on superpixel maps, by the runtime model.
-        probed_at_start, probed_per_trial: predictions for probes, but at least one candidate.
-        most_probes: of one round.
-        coarse_per_trial: probes of maps that cost next to nothing.
+        maps_at_first, maps_per_trial: modelled seconds for superpixel maps.
+        probed_at_start, probed_per_trial: predictions for the probes of one round; at least one
+            candidate is probed.
+        most_probes: most probes in one round.
+        coarse_per_trial: further probes of maps with so few superpixels that they cost hardly
+            anything.
     """
 
     maps_at_first: float = 1.5
@@ -56,13 +58,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A setting, what is foretold of it, and what it costs to find out.
+    """A proposed setting, its forecast, and the cost of a trial.
 
     Attributes:
-        values: of a trial, one for each dimension of its branch.
-        forecast: the score that is hoped for; ``None`` for a random setting.
-        answers: predictions that a trial would ask for at most.
-        replayed: samples whose predictions the forecast has seen.
+        values: trial values, one for each dimension of the setting's branch.
+        forecast: the expected score; ``None`` for a random setting.
+        answers: the most new predictions that a trial needs.
+        replayed: how many samples the forecast has used.
     """
 
     values: dict[str, Any]
@@ -71,24 +73,24 @@ class Proposal:
     replayed: int = 0
 
     def worth(self, best: float) -> float:
-        """Hoped improvement for a prediction."""
+        """Expected improvement per prediction."""
         return ((self.forecast or 0.0) - best) / (self.answers + _TRIAL_IS_WORTH)
 
 
 def identity_of(values: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells apart the values of two trials."""
+    """A hashable key that is equal for equal trial values."""
     return tuple(sorted((name, str(value)) for name, value in values.items()))
 
 
 class Proposer:
-    """Proposes settings of one task by one runtime weight.
+    """Proposes settings for one task with one runtime weight.
 
     Args:
         weight: the runtime weight.
-        seed: of random settings; the trial's number goes with it.
+        seed: seed of random settings, together with the trial's number.
 
     Attributes:
-        probes: of the last proposal: candidate's values, samples, seeds, forecast.
+        probes: the probes for the last proposal: the candidate's values, samples, seeds, forecast.
     """
 
     budget = Budget()
@@ -103,11 +105,11 @@ class Proposer:
     def propose(
         self, number: int, known: Known, tried: set[tuple[Any, ...]], best: float
     ) -> Proposal:
-        """One full parameter set.
+        """Propose one full parameter set.
 
         Args:
-            number: of the trial.
-            known: by earlier trials; probes are added.
+            number: the trial's number.
+            known: the candidates known from earlier trials; new probes are added.
             tried: values of earlier trials, see :func:`identity_of`.
             best: score to beat.
         """
@@ -126,15 +128,15 @@ class Proposer:
                 break
             proposal = self._best_setting(known, tried, best)
         if proposal is None:
-            # Nothing is likely to win any more. Spend little: settings that ask nothing, and now
-            # and then a candidate that nobody believes in.
+            # Nothing is likely to win any more. Spend little: settings that need no predictions,
+            # and in every second trial a probe of an unlikely candidate.
             if number % 2:
                 self._probe(known, best, budget.probed_per_trial, 0.0)
             proposal = self._best_setting(known, tried, -math.inf)
         return proposal or Proposal(self._random(np.random.default_rng([self._seed, number])))
 
     def forecast_of(self, values: Mapping[str, Any], samples: int, seeds: int) -> float:
-        """What the forecast of a candidate that is probed is worth here."""
+        """The forecast of a probed candidate with this proposer's runtime weight."""
         candidate = self.candidates.of(values)
         if candidate is None:
             return NOTHING
@@ -143,11 +145,11 @@ class Proposer:
     # Probing
 
     def _probe(self, known: Known, best: float, answers: int, least: float) -> bool:
-        """Ask for the first predictions of some new candidates; whether there were any.
+        """Probe some new candidates; returns whether there were any.
 
         Args:
-            answers: to be spent; the first candidate may take more.
-            least: expected improvement for a prediction, below which a candidate is skipped.
+            answers: budget of predictions; the first candidate may exceed it.
+            least: expected improvement per prediction below which a candidate is skipped.
         """
         for number in range(self.budget.most_probes):
             candidate = self._next_candidate(known, best, least)
@@ -163,7 +165,7 @@ class Proposer:
         return True
 
     def _probe_coarse(self, known: Known, best: float) -> None:
-        """Maps of so few superpixels cost nothing: all that could win are probed in the end."""
+        """Probe some maps with few superpixels, which cost hardly anything, if they could win."""
         left = self.budget.coarse_per_trial
         for candidate in self.candidates.possible():
             if not left or self.candidates.upper(candidate) <= best:
@@ -181,9 +183,9 @@ class Proposer:
         self.probes.append([self.candidates.identity(candidate), samples, seeds, value])
 
     def _next_candidate(self, known: Known, best: float, least: float) -> Candidate | None:
-        """The one with the most expected improvement for its price, of those that can still win.
+        """The candidate with the highest expected improvement per cost, of those that can win.
 
-        Expected improvement per cost: Snoek, Larochelle and Adams 2012, section 3.2.
+        See Snoek, Larochelle and Adams 2012, section 3.2.
 
         Args:
             least: as in :meth:`_probe`.
@@ -208,7 +210,7 @@ class Proposer:
         return min(left, key=lambda c: (*kinds_seen(c, probed), -self.worth_at_start(c)))
 
     def worth_at_start(self, candidate: Candidate) -> float:
-        """The upper bound, less what its predictions cost."""
+        """The upper bound, minus a penalty for the predictions of a probe."""
         price = self.candidates.probe_answers(candidate) + _REPLAY_IS_WORTH
         return self.candidates.upper(candidate) - _BOUND_IS_WORTH * math.log2(price)
 
@@ -217,14 +219,14 @@ class Proposer:
     def _best_setting(
         self, known: Known, tried: set[tuple[Any, ...]], best: float
     ) -> Proposal | None:
-        """The untried setting of the leading candidates with the most hoped improvement for a
-        prediction, or more samples where that may pay.
+        """The untried setting of the leading candidates with the highest expected improvement per
+        prediction; may be a leading setting with twice the samples.
 
-        Replays use the seeds that trials have paid for, so a setting that the forecast does not
-        put above the best score would hardly get there.
+        Replays use the same first seeds as trials, so a setting with a forecast below the best
+        score would hardly exceed it in a trial.
 
         Args:
-            best: score to beat; minus infinity takes any setting that needs no prediction.
+            best: score to beat; minus infinity takes the setting with the best forecast.
         """
         proposals: list[Proposal] = []
         leading = sorted(known, key=lambda c: known[c].shortfall - known[c].value)[:_LEADING]
@@ -256,7 +258,7 @@ class Proposer:
         return max(proposals, key=lambda p: p.worth(best), default=None)
 
     def _answers(self, candidate: Candidate, samples: int, paid: KnownCandidate) -> int:
-        """What a trial would ask at most: patterns are few, and some are paid for."""
+        """The most new predictions of a trial, without those that the candidate has already."""
         rows = samples * REPLAYED_SEEDS
         known = min(samples, paid.samples) * min(paid.seeds, REPLAYED_SEEDS)
         return max(0, min(rows, self.candidates.patterns(candidate)) - known)

@@ -1,4 +1,4 @@
-"""The samplers by name."""
+"""Makes samplers by name."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _Make = Callable[[SearchTask, SearchSpace, float, int, bool], optuna.samplers.Ba
 def derived_seed(base: int, key: str, finished: int) -> int:
     """A seed for one process of one study.
 
-    Resuming with the seed of the start would draw the start-up trials again, so the number of
-    trials that are there already is part of it.
+    It depends on the number of finished trials, because with the first seed a resumed study would
+    draw the start-up trials again.
     """
     digest = hashlib.sha256(f"{base}/{key}/{finished}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
@@ -58,8 +58,8 @@ def _random(
 
 
 SAMPLERS: Mapping[str, _Make] = {"ceiling": _ceiling, "tpe": _tpe, "random": _random}
-"""Name → (task, space, runtime weight, seed, two objectives?) → sampler; Optuna's take any number
-of objectives."""
+"""Functions of (task, space, runtime weight, seed, whether there are two objectives) by name.
+Optuna's samplers take any number of objectives."""
 
 
 def make_sampler(
@@ -73,13 +73,15 @@ def make_sampler(
     finished: int,
     pareto: bool = False,
 ) -> optuna.samplers.BaseSampler:
-    """A sampler of one study's own (Optuna's keep state and cannot be shared).
+    """A sampler for one study (Optuna's keep state and cannot be shared).
 
     Args:
-        pareto: for IoU and seconds instead of the score.
+        key: name of the study, which its seed depends on.
+        finished: number of finished trials.
+        pareto: whether the objectives are IoU and seconds instead of the score.
 
     Raises:
-        InvalidInput: unknown name.
+        InvalidInput: the name is unknown.
     """
     if name not in SAMPLERS:
         raise InvalidInput(f"sampler '{name}' is unknown: use one of {', '.join(SAMPLERS)}")

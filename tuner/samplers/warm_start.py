@@ -1,4 +1,4 @@
-"""What a new study tries first: what won on other images, or cheap settings that often do well."""
+"""First trials of a new study: the best of other images, or cheap settings that often do well."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def enqueue_first(
     candidates: Iterable[LimeParameters],
     runtime_weight: float,
 ) -> int:
-    """Enqueue the few that could do best here; ordinary trials, stopped like any other.
+    """Enqueue the few candidates with the highest upper bounds on this image.
 
-    Of all candidates those with the highest upper bound on this image's superpixels are taken, one
-    for each superpixel algorithm and parameters. That costs no prediction.
+    At most one is taken for each superpixel map. Finding the bounds needs no prediction. The trials
+    may be stopped like any other.
 
     Returns:
         How many were enqueued.
@@ -66,19 +66,14 @@ def enqueue_portfolio(
     members: Iterable[LimeParameters],
     origin: str = "portfolio",
     most: int | None = None,
-) -> int:
-    """Enqueue every member that the space holds, in order; ordinary trials, like any other.
+) -> None:
+    """Enqueue every member that the space contains, in order; they may be stopped like any other.
 
-    Together they are worth more than each of them, so none is left out by its upper bound.
+    None is left out for its upper bound, because the members complement each other.
 
     Args:
-        most: how many at most; all by default.
-
-    Returns:
-        How many were enqueued.
+        most: how many at most; ``None`` for all.
     """
     fitting = [values for one in members if (values := space.trial_values(one)) is not None]
-    enqueued = fitting[:most]
-    for values in enqueued:
+    for values in fitting[:most]:
         study.enqueue_trial(values, user_attrs={"origin": origin})
-    return len(enqueued)

@@ -1,4 +1,4 @@
-"""Parameter sets that a grading server has answered: from a file, or as recorded by ``submit``."""
+"""Parameter sets with a grading server's answers: from a file, or as recorded by ``submit``."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _FIELDS = ("params", "avg_iou", "avg_time")
 
 @dataclass(frozen=True)
 class KnownAnswer:
-    """A parameter set by image, and what the server answered for it.
+    """Parameters by image, and the server's answer to them.
 
     Attributes:
-        parameters_sha256: see ``studies.export.plain_parameters``.
+        parameters_sha256: the value of ``studies.export.parameters_digest``.
+        avg_iou: in [0, 1].
         avg_time: seconds.
     """
 
@@ -43,7 +44,7 @@ class KnownAnswer:
 
     @property
     def facts(self) -> AnswerFacts:
-        """What is fitted and kept: its means over images."""
+        """Means over images, to which the runtime is fitted, and which are stored."""
         costs = [
             (each.num_samples, each.batch_size, math.ceil(each.num_samples / each.batch_size))
             for each in self.parameters.values()
@@ -58,13 +59,13 @@ class KnownAnswer:
 def read_answers(path: Path, keys: Sequence[str]) -> list[KnownAnswer]:
     """Read ``{"submissions": [{"name", "params": {KEY: {...}}, "avg_iou", "avg_time"}]}``.
 
-    Tuples are lists, segmentations and regressors as in ``studies.export.plain_parameters``.
+    Parameters are plain values as ``studies.export.plain_kwargs`` gives them.
 
     Args:
-        keys: of the catalogue, whose images the server explains.
+        keys: keys of the catalogue, all of whose images the server explains.
 
     Raises:
-        InvalidInput: no such file; says which entry is wrong.
+        InvalidInput: the file cannot be read, or an entry is wrong; says which.
     """
     try:
         document = json.loads(path.read_text("utf-8"))
@@ -130,15 +131,15 @@ def _answer(name: str, params: Any, iou: float, seconds: float, keys: Sequence[s
 def from_submissions(
     recorded: Sequence[Submitted], keys: Sequence[str]
 ) -> tuple[list[KnownAnswer], list[str]]:
-    """What was submitted and recorded.
+    """The answers to recorded submissions.
 
-    Nobody can correct a record, so what cannot be explained here again is left out.
+    Submissions that cannot be explained again here are left out, as users cannot edit records.
 
     Args:
-        keys: of the catalogue.
+        keys: keys of the catalogue.
 
     Returns:
-        Answers, and for each submission that is left out a line that says why.
+        The answers, and for each submission that is left out a line that says why.
     """
     answers, left_out = [], []
     for submission in recorded:
@@ -152,7 +153,7 @@ def from_submissions(
 
 
 def lime_parameters(plain: Any) -> LimeParameters:
-    """Plain keyword arguments as the value that can be explained; missing ones are lime's.
+    """Parameters from plain keyword arguments; missing ones have lime's defaults.
 
     Raises:
         InvalidParameters: lime cannot be called with them, or they name something that cannot be
@@ -172,12 +173,12 @@ def lime_parameters(plain: Any) -> LimeParameters:
     document["segmentation"] = _segmentation(document.pop("segmentation_fn", None))
     document["regressor"] = _regressor(document.pop("model_regressor", None))
     if document.get("labels") is None:
-        document.pop("labels", None)  # lime does not look at them where top_labels is given
+        document.pop("labels", None)  # lime ignores them where top_labels is given
     return LimeParameters.from_json(json.dumps(document))
 
 
 def _segmentation(plain: Any) -> dict[str, Any] | None:
-    """Without what ``explainers.lime.segmentation`` always passes."""
+    """The segmentation without what ``explainers.lime.segmentation`` always passes."""
     if plain is None:
         return None
     if not isinstance(plain, dict):
@@ -197,7 +198,7 @@ def _segmentation(plain: Any) -> dict[str, Any] | None:
 
 
 def _regressor(plain: Any) -> dict[str, Any] | None:
-    """Without what scikit-learn's own defaults say."""
+    """The regressor without arguments that equal scikit-learn's defaults."""
     if plain is None:
         return None
     if not isinstance(plain, dict) or plain.get("name") not in REGRESSORS:

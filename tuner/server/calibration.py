@@ -1,4 +1,4 @@
-"""What a grading server's answers have taught, as one value that is stored and read back."""
+"""A calibration: what was learned from a grading server's answers, stored as one document."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ class RuleSearch:
     """How the rules were searched.
 
     Attributes:
-        classifier: that explained; the server's must be the same for any of it to mean anything.
+        classifier: name of the classifier that was explained. The results are meaningless if the
+            server uses another.
         classifier_sha256: its fingerprint.
-        seeds: explainer seeds of every image.
-        candidates: the best, in order; ``compared`` in all.
+        seeds: number of explainer seeds of every image.
+        candidates: the best, in order.
+        compared: number of all candidates.
         unusable: references that left an image without a usable mask.
     """
 
@@ -44,11 +46,12 @@ class Calibration:
     """The document of a calibration.
 
     Attributes:
-        factors, runtime_model: this machine's model in the server's seconds; ``None`` where only
-            the line was wanted.
-        rules: ``None`` where only runtimes were wanted.
-        verdict: with the reference and the mask rule to tune with, ``None`` in it where undecided.
-        taken: the user chose them.
+        line: the server's seconds as a linear function of samples.
+        verdict: the reference and the mask rule to tune with.
+        factors, runtime_model: this machine's model in the server's seconds; ``None`` if only the
+            line was asked for.
+        rules: ``None`` if only runtimes were asked for.
+        taken: whether the user chose reference and mask rule.
     """
 
     catalog: str
@@ -62,12 +65,12 @@ class Calibration:
 
     @property
     def mask_rule(self) -> MaskRule | None:
-        """How the server reads masks, where that is known."""
+        """How the server reads masks; ``None`` if that is not known."""
         name = self.verdict.mask_rule
         return None if name is None else MASK_RULES[name]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the fitted coefficients beside how well they fit."""
+        """The calibration as JSON values, with the leave-one-out errors of the fits."""
         document = asdict(self)
         for name, fit in (("line", self.line), ("factors", self.factors)):
             if fit is not None:
@@ -83,10 +86,10 @@ class Calibration:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Calibration:
-        """The inverse of :meth:`to_json`, but for candidates that are not kept.
+        """The inverse of :meth:`to_json`; only the best candidates are stored.
 
         Raises:
-            InvalidInput: a document of another version.
+            InvalidInput: the document is of another version.
         """
         try:
             line, factors, model, rules = (
@@ -125,10 +128,10 @@ class Calibration:
             ) from error
 
     def identity(self, name: str) -> dict[str, str]:
-        """What tells apart studies whose runtimes cannot be compared.
+        """Name and digest of the runtimes; studies with different ones cannot be compared.
 
         Args:
-            name: that the calibration is stored under.
+            name: the name that the calibration is stored under.
         """
         priced: Any = asdict(self.line)
         if self.runtime_model is not None:

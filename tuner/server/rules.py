@@ -1,8 +1,8 @@
-"""Which reference and which way to read a mask explain the IoUs that a grading server answered.
+"""Finds the reference and the mask rule that explain the IoUs a grading server has answered.
 
-A server compares with masks that it keeps. If they are class activation maps cut by a rule, then
-the known submissions, explained again here and scored against each such rule, get the answered
-IoUs from the right one, as far as chance allows: the server's run had seeds of its own.
+The server compares with hidden masks. If these are class activation maps cut by a rule, the rule
+can be found: the known submissions are explained again here and scored against each rule. The right
+one gives the answered IoUs up to chance, as the server used other explainer seeds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 METHODS: tuple[str, ...] = (
     "gradcam", "gradcam++", "hirescam", "xgradcam", "layercam", "eigencam", "multiscale",
 )  # fmt: skip
-"""Heat maps that are looked at unless others are named: those that ask for a few passes only."""
+"""The default heat maps: those that need only a few passes of the network."""
 
 CUTS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "otsu", "top20", "top30")
 """How each heat map becomes a mask; see ``explainers.references.heat_map_rules``."""
@@ -45,20 +45,20 @@ MASK_RULES: Mapping[str, MaskRule] = {
     "heaviest5": MaskRule(positive_only=False),
     "heaviest10": MaskRule(positive_only=False, num_features=10),
 }
-"""``positive5`` are the five heaviest of the positive superpixels; ``heaviest5`` those of the five
-heaviest that are positive."""
+"""Ways to read masks, by name. ``positive5`` takes the five heaviest of the positive superpixels,
+``heaviest5`` the positive ones of the five heaviest."""
 
 _LEAST_ANSWERS = 4
-"""Fewer are explained by too many rules."""
+"""Fewer answers are explained by too many rules."""
 
 _WITHIN = 2.0  # standard errors
 _ROUNDING = 1e-9
-# Several methods are one formula on networks that end in an average (Draelos and Carin 2020): what
-# is equal but for rounding is one reference.
+# Least IoU of masks that count as the same. On networks that end in an average, several methods are
+# the same formula (Draelos and Carin 2020), so their masks differ by rounding only.
 _SAME_MASKS = 0.99
 
 Masks = Mapping[str, NDArray[np.bool_]]
-"""(H, W) by image."""
+"""(H, W) bool masks by key of the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +66,8 @@ class ImageRun:
     """An image explained with one parameter set and some seeds.
 
     Attributes:
-        segments: (H, W) superpixels, contiguous from 0.
-        weights: lime's ``local_exp`` of the first label, of each seed.
+        segments: (H, W) superpixel numbers, contiguous from 0.
+        weights: lime's ``local_exp`` of the first label, for each seed.
     """
 
     segments: NDArray[np.int64]
@@ -76,17 +76,18 @@ class ImageRun:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A reference and a way to read masks, and what it would have answered.
+    """A reference and a way to read masks, with the answers that they would give.
 
     Attributes:
         reference: ``METHOD@RULE``.
-        mask_rule: one of :data:`MASK_RULES`.
+        mask_rule: name in :data:`MASK_RULES`.
         predicted: mean IoU of each submission.
-        standard_errors: of answered − predicted: our mean over seeds, and the server's single run.
+        standard_errors: those of answered − predicted, with one seed of the server's and our mean
+            over seeds.
         error: mean of |predicted − answered|.
         rank_correlation: Spearman's, with the answers; ``None`` where it is not defined.
-        explains: every answer is within two standard errors.
-        same: further references with the same masks (an IoU of 0.99 on every image at least).
+        explains: whether every answer is within two standard errors.
+        same: further references with the same masks (IoU at least 0.99 on every image).
     """
 
     reference: str
@@ -105,7 +106,7 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """What candidates are sorted by: their error, then their rank correlation."""
+        """Sort key: lowest error first, then highest rank correlation."""
         correlation = self.rank_correlation
         return round(self.error, 9), math.inf if correlation is None else -correlation
 
@@ -115,7 +116,7 @@ class Verdict:
     """What the answers say about the rules.
 
     Attributes:
-        text: one sentence or two.
+        text: the verdict in words.
         reference, mask_rule: ``None`` where the answers cannot decide.
     """
 
@@ -132,11 +133,11 @@ def cut_masks(
     """The masks of every method and rule.
 
     Args:
-        heat_maps: method → image → (H, W) in [0, 1].
-        images: (H, W, 3) by image.
+        heat_maps: (H, W) in [0, 1] by method and key of the image.
+        images: (H, W, 3) by key.
 
     Returns:
-        ``METHOD@RULE`` → masks, and those that leave an image an empty or a full one.
+        The masks by ``METHOD@RULE``, and the rules that give an image an empty or a full mask.
     """
     masks: dict[str, Masks] = {}
     unusable = []
@@ -162,11 +163,13 @@ def rank_candidates(
 ) -> list[Candidate]:
     """All references with all ways to read masks, best first.
 
-    By mean absolute error; ties by rank correlation. References with the same masks are one.
+    They are sorted by mean absolute error, then by rank correlation. References with the same masks
+    are merged.
 
     Args:
-        answered: mean IoU of each submission.
-        runs: of each submission, by image; all with the same number of seeds, two at least.
+        answered: the server's mean IoU of each submission.
+        runs: for each submission, its runs by key of the image; all with the same number of seeds,
+            at least two.
     """
     chosen = [
         {
@@ -193,7 +196,7 @@ def rank_candidates(
 
 
 def _same_masks(references: Mapping[str, Masks]) -> dict[str, list[str]]:
-    """The first of every group of references with the same masks, and the others of it."""
+    """Groups of references with the same masks: the first of each, with the others."""
     same: dict[str, list[str]] = {}
     for name, masks in references.items():
         for first, others in same.items():
@@ -218,10 +221,10 @@ def _candidate(
     ious: list[NDArray[np.float64]],
     same: Sequence[str],
 ) -> Candidate:
-    """From (images, seeds) IoUs of each submission.
+    """The candidate from (images, seeds) IoUs of each submission.
 
-    A standard error is that of the difference between the server's mean over images, one seed
-    each, and ours over all seeds.
+    The standard errors are those of the difference between the server's mean over images with one
+    seed each, and ours over all seeds.
     """
     images, seeds = ious[0].shape
     predicted = np.array([each.mean() for each in ious])
@@ -242,13 +245,13 @@ def _candidate(
 
 
 def decide(candidates: Sequence[Candidate]) -> Verdict:
-    """Whether the answers single out a reference.
+    """The verdict of the answers: whether only one reference explains them.
 
     Args:
-        candidates: ranked.
+        candidates: best first.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there are no candidates.
     """
     if not candidates:
         raise InvalidInput(
@@ -286,13 +289,13 @@ def decide(candidates: Sequence[Candidate]) -> Verdict:
 
 
 def parse_take(text: str) -> tuple[str, str | None]:
-    """What ``--take`` says: ``REFERENCE`` or ``REFERENCE:MASK``.
+    """Read the value of ``--take``: ``REFERENCE`` or ``REFERENCE:MASK``.
 
     Returns:
-        The reference, and the name of the mask rule where one was given.
+        The reference, and the name of the mask rule if one was given.
 
     Raises:
-        InvalidInput: unknown method or rule.
+        InvalidInput: the method or a rule is unknown.
     """
     reference, _, mask_rule = text.partition(":")
     if mask_rule and mask_rule not in MASK_RULES:
@@ -305,11 +308,11 @@ def parse_take(text: str) -> tuple[str, str | None]:
 
 
 def chosen_rule(candidates: Sequence[Candidate], reference: str, mask_rule: str | None) -> Verdict:
-    """The user's own choice, with what the answers say about it.
+    """The verdict for the user's own choice, with what the answers say about it.
 
     Args:
-        candidates: ranked; none where rules were not compared.
-        mask_rule: the best of the reference where ``None``.
+        candidates: best first; empty if rules were not compared.
+        mask_rule: ``None`` for the best one with this reference.
 
     Raises:
         InvalidInput: the reference leaves an image without a usable mask.

@@ -1,4 +1,4 @@
-"""Known submissions explained again, image by image and seed by seed, from banked answers."""
+"""Explains known submissions again, image by image and seed by seed, with cached predictions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tuner.server.rules import ImageRun
 __all__ = ["explained_again", "mean_parts", "superpixel_maps"]
 
 Maps = Mapping[tuple[str, Segmentation | None], NDArray[np.int64]]
-"""(H, W) superpixels by image and segmentation."""
+"""(H, W) superpixel numbers by key of the image and segmentation."""
 
 Progress = Callable[[str, float, float], None]
 """Called with (what, done, in all)."""
@@ -51,10 +51,10 @@ def superpixel_maps(
 def mean_parts(
     parameters: Mapping[str, LimeParameters], maps: Maps, model: RuntimeModel
 ) -> tuple[float, float]:
-    """Seconds that parameters by image cost by a runtime model, as means over images.
+    """Modelled seconds of parameters by image, as means over images.
 
     Returns:
-        Segmentation and fit; perturbation and prediction.
+        Seconds of segmentation and fit, and seconds of perturbation and prediction.
     """
     fixed, per_sample = [], []
     for key, each in parameters.items():
@@ -74,7 +74,10 @@ def explained_again(
     seeds: int,
     on_progress: Progress = lambda *_: None,
 ) -> list[dict[str, ImageRun]]:
-    """Every submission on every image, with the explainer seeds 0, 1, ...
+    """Explain every image by every submission, with the explainer seeds 0, 1, ...
+
+    Returns:
+        For each submission its runs by key of the image.
 
     Raises:
         InvalidInput: lime cannot explain an image with one of the parameter sets.

@@ -1,8 +1,8 @@
-"""What an explanation costs on a grading server, learned from the seconds that it has answered.
+"""Models the seconds of an explanation on a grading server, fitted to those it has answered.
 
-A line through seconds and samples says what the server's machine does, whatever happens there. For
-pricing other superpixels and fits than those that were submitted, the runtime model of this
-machine is scaled by two factors until it gives the server's seconds.
+A line fits the server's seconds to the number of samples. It cannot tell the cost of other
+superpixels and fits than those that were submitted. For these, the runtime model of this machine is
+scaled by two factors so that it gives the server's seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = [
 
 _CONFIDENCE = 0.95
 _LEAST_ANSWERS_OF_BATCHES = 4
-_SAME = 1e-9  # relative; what differs by less is one value
+_SAME = 1e-9  # relative difference below which values count as equal
 
 Floats = NDArray[np.float64]
 Solver = Callable[[Floats, Floats], Floats | None]
@@ -32,10 +32,11 @@ Solver = Callable[[Floats, Floats], Floats | None]
 
 @dataclass(frozen=True)
 class AnswerFacts:
-    """A submission, as means over its images, and what the server answered.
+    """A submission, as means over its images, and the server's answer.
 
     Attributes:
-        avg_iou: in [0, 1]. avg_time: seconds.
+        avg_iou: in [0, 1].
+        avg_time: seconds.
         batches: calls of the classifier.
     """
 
@@ -50,10 +51,10 @@ class AnswerFacts:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A coefficient; ``None`` where there are too few answers for its uncertainty.
+    """A coefficient; without error and interval if there are too few answers for them.
 
     Attributes:
-        interval: 95 % by Student's t.
+        interval: 95 % confidence interval by Student's t.
     """
 
     value: float
@@ -63,10 +64,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Errors:
-    """How far a fit is from the answers, in seconds and answer by answer.
+    """How well a fit matches the answers; all values are seconds, one for each answer.
 
     Attributes:
-        left_out: what a fit to the other answers says; ``None`` where they do not determine one.
+        left_out: the value of a fit to the other answers; ``None`` where these do not determine
+            one.
     """
 
     answered: Sequence[float]
@@ -75,12 +77,12 @@ class Errors:
 
     @property
     def relative(self) -> Floats:
-        """Fitted against answered, as a share of what was answered; positive is too much."""
+        """(fitted − answered) / answered."""
         return np.divide(self.fitted, self.answered) - 1
 
     @property
     def leave_one_out(self) -> float | None:
-        """Mean of |left out − answered| / answered."""
+        """Mean of |left out − answered| / answered; ``None`` without ``left_out``."""
         if self.left_out is None:
             return None
         return float(np.abs(np.divide(self.left_out, self.answered) - 1).mean())
@@ -88,10 +90,11 @@ class Errors:
 
 @dataclass(frozen=True)
 class ServerLine:
-    """seconds = intercept + samples × per_sample (+ batches × per_batch, where that shows).
+    """seconds = intercept + samples × per_sample (+ batches × per_batch).
 
     Attributes:
-        per_batch: seconds of a call of the classifier, whatever its size.
+        per_batch: seconds of a call of the classifier, whatever its size; ``None`` where the
+            answers do not show any.
     """
 
     intercept: Estimate
@@ -107,10 +110,12 @@ class ServerLine:
 
 @dataclass(frozen=True)
 class ServerFactors:
-    """What the runtime model of this machine is multiplied by.
+    """Factors that scale the runtime model of this machine to the server's seconds.
 
     Attributes:
-        common: the answers do not tell the two apart, so both are the same.
+        fixed: factor of segmentation and fit.
+        per_sample: factor of perturbation and prediction.
+        common: whether both are the same, because the answers do not tell them apart.
     """
 
     fixed: float
@@ -120,13 +125,13 @@ class ServerFactors:
 
 
 def fit_line(answers: Sequence[AnswerFacts]) -> ServerLine:
-    """Least squares; an effect of the batch size only where the answers show one.
+    """Fit the line by least squares, with a term for batches only where the answers show one.
 
-    That takes four answers, more than one mean batch size, and a smaller leave-one-out error than
-    without it.
+    That needs four answers, more than one mean batch size, and a smaller leave-one-out error than
+    without the term.
 
     Raises:
-        InvalidInput: fewer than two answers with different numbers of samples.
+        InvalidInput: there are fewer than two different mean numbers of samples.
     """
     samples, sizes = ([getattr(a, name) for a in answers] for name in ("samples", "batch_size"))
     seconds = np.array([answer.avg_time for answer in answers])
@@ -162,7 +167,7 @@ def _least_squares(design: Floats, seconds: Floats) -> Floats | None:
 
 
 def _errors(design: Floats, seconds: Floats, solve: Solver) -> Errors:
-    """Of a fit that all answers determine."""
+    """The errors of a fit that the answers determine."""
     whole = solve(design, seconds)
     assert whole is not None
     others = [
@@ -177,7 +182,7 @@ def _errors(design: Floats, seconds: Floats, solve: Solver) -> Errors:
 
 
 def _estimates(design: Floats, seconds: Floats) -> list[Estimate]:
-    """The coefficients of ordinary least squares, with their uncertainty where there is one."""
+    """The coefficients of ordinary least squares, with their uncertainty if it is determined."""
     coefficients = _least_squares(design, seconds)
     assert coefficients is not None
     freedom = len(seconds) - len(coefficients)
@@ -196,13 +201,13 @@ def _estimates(design: Floats, seconds: Floats) -> list[Estimate]:
 def fit_factors(parts: Sequence[tuple[float, float]], seconds: Sequence[float]) -> ServerFactors:
     """Non-negative least squares for seconds ≈ fixed × its factor + per_sample × its factor.
 
-    Where the answers do not tell the two apart (fewer than two different submissions, or one of
-    the factors would be zero), it is one factor for both.
+    If the answers do not tell the two apart (fewer than two different submissions, or one of the
+    factors would be zero), both are the same.
 
     Args:
-        parts: what each submission costs by this machine's runtime model, as
-            ``tuner.server.runs.mean_parts`` gives it: (fixed, per_sample), mean seconds an image.
-        seconds: what the server said of it.
+        parts: for each submission the seconds of this machine's runtime model, as
+            ``tuner.server.runs.mean_parts`` gives them: (fixed, per_sample), mean over images.
+        seconds: the server's seconds of each submission.
     """
     rows, answered = np.array(parts, dtype=np.float64), np.array(seconds, dtype=np.float64)
     factors = _factors(rows, answered)
@@ -219,7 +224,7 @@ def _factors(rows: Floats, seconds: Floats) -> Floats | None:
     scale = rows.max(axis=0)
     if scale.all() and np.linalg.matrix_rank(rows / scale, tol=_SAME) == 2:
         found = optimize.nnls(rows / scale, seconds)[0]
-        if (found > _SAME * seconds.max()).all():  # rounding makes a price of nothing
+        if (found > _SAME * seconds.max()).all():  # rounding may turn zero into a tiny value
             factors: Floats = found / scale
             return factors
     total = rows.sum(axis=1)
@@ -231,19 +236,19 @@ def factors_of_line(
 ) -> tuple[float, float]:
     """Factors with which this machine's model gives a line's seconds for one parameter set.
 
-    For a line that was fitted where this machine's model was not at hand.
+    For calibrations that fitted only the line, without a runtime model.
 
     Args:
-        fixed: seconds of segmentation and fit here, of that parameter set.
-        per_sample: seconds of perturbation and prediction here, of all its samples.
-        samples, batches: of that parameter set.
+        fixed: this machine's seconds of segmentation and fit with that parameter set.
+        per_sample: this machine's seconds of perturbation and prediction, for all its samples.
+        samples, batches: numbers of that parameter set.
 
     Returns:
-        Of the fixed part and of what is paid by the sample; the same where the line's intercept or
-        slope is no cost at all.
+        The factors of the fixed part and of the part by the sample. Both are the same if the line's
+        intercept or slope is not positive.
 
     Raises:
-        InvalidInput: the line gives that parameter set no seconds.
+        InvalidInput: the line's seconds for that parameter set are not positive.
     """
     whole = line.seconds(samples, batches)
     if not whole > 0:

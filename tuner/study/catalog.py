@@ -1,13 +1,12 @@
-"""One study over a catalogue: a setting that serves all of its images, and how well it transfers.
+"""One study over a catalogue, which looks for one setting that serves all of its images.
 
-Every trial's value is an aggregate over the images (their mean, or a lower quantile: a robust
-setting is one that is bad nowhere).
+Every trial's value is an aggregate over the images: their mean, or a lower quantile, which is high
+only for settings that are bad on few images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,15 @@ from explainers.classifiers import Classifier
 from explainers.lime import LimeParameters
 from studies.results.attributes import LABELS
 from tuner.problem import CatalogTask, TuningSettings
-from tuner.study.identity import stored_runtime_model
-from tuner.study.runner import StudyRunner
-from tuner.tuning import TuningResult, answered, package_versions, result_of, search_facts
+from tuner.tuning import (
+    TuningResult,
+    check_finite_answer,
+    facts_in_common,
+    priced_as_stored,
+    run_study,
+)
 
-__all__ = [
-    "catalog_facts", "run_catalog_study", "values_on",
-    "with_stored_prices",
-]  # fmt: skip
+__all__ = ["catalog_facts", "run_catalog_study", "values_on", "with_stored_prices"]
 
 
 def run_catalog_study(
@@ -35,11 +35,8 @@ def run_catalog_study(
     on_trial: Callable[[FrozenTrial], None] | None = None,
     portfolio: Sequence[LimeParameters] = (),
 ) -> TuningResult:
-    """Run until the study has its trials; as :func:`tuner.tuning.run_study` does for an image."""
-    runner = StudyRunner(study, task, settings, on_trial)
-    runner.begin(portfolio=portfolio)
-    runner.run()
-    return result_of(study)
+    """Run a catalogue's study, as :func:`tuner.tuning.run_study` runs that of one image."""
+    return run_study(study, task, settings, on_trial, portfolio=portfolio)
 
 
 def catalog_facts(
@@ -51,18 +48,20 @@ def catalog_facts(
     rule: str,
     calibration: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """The user attributes that say what a catalogue's study was made from.
+    """The user attributes that say what a catalogue's study is made from.
 
     Args:
-        rule: of the references.
+        catalog: name of the catalogue.
+        rule: the references' ``METHOD@RULE``, or where their masks come from.
+        calibration: identity of the calibration that the runtime model comes from; ``None`` for
+            this machine's own.
 
     Raises:
-        InvalidInput: the classifier's answer about an image is no probabilities.
+        InvalidInput: the classifier's answer about an image is not finite.
     """
     for key, one in task.tasks.items():
-        answered(one, key)
-    return {
-        **({} if calibration is None else {"calibration": dict(calibration)}),
+        check_finite_answer(one, key)
+    images = {
         "scope": "catalog",
         "catalog": catalog,
         "image_key": "",
@@ -73,37 +72,24 @@ def catalog_facts(
         LABELS: {key: one.label for key, one in task.tasks.items() if one.label is not None},
         "aggregate": task.aggregate.text,
         "most_runtime": settings.most_runtime,
-        "classifier": {"name": classifier.name, "sha256": classifier.fingerprint},
-        "network": classifier.to_json(),
-        "class_index": None,
-        "reference": {"rule": rule, "sha256": task.digest},
-        "mask_rule": task.mask_rule.as_kwargs(),
-        "runtime_weight": settings.runtime_weight,
-        "runtime_model": task.runtime_model.to_json(),
-        "search_space": settings.space.to_json(),
-        "constraints": [],
-        "cam_layer": getattr(classifier, "cam_layer", None),
-        **search_facts(settings),
-        "engine": getattr(next(iter(task.tasks.values())).source, "name", "classifier"),
-        "package_versions": package_versions(),
     }
+    explained = {"class_index": None, "reference": {"rule": rule, "sha256": task.digest}}
+    return facts_in_common(task, classifier, settings, images, explained, calibration)
 
 
 def with_stored_prices(task: CatalogTask, study: optuna.Study) -> CatalogTask:
-    """The task with the runtime model that all of the study's trials are priced with.
+    """The task with the runtime model that is stored with the study.
 
     Raises:
-        InvalidInput: what is stored is damaged.
+        InvalidInput: the stored model is damaged.
     """
-    model = stored_runtime_model(study.study_name, study.user_attrs)
-    if model is None or model == task.runtime_model:
-        return task
-    priced = {key: replace(one, runtime_model=model) for key, one in task.tasks.items()}
+    name, facts = study.study_name, study.user_attrs
+    priced = {key: priced_as_stored(one, name, facts) for key, one in task.tasks.items()}
     return CatalogTask(priced, task.aggregate)
 
 
 def values_on(
     task: CatalogTask, parameters: LimeParameters, seeds: Sequence[int]
 ) -> dict[str, float]:
-    """Mean IoU of a setting on each image."""
+    """Mean IoU over the seeds of a setting, by key of the image."""
     return {key: float(np.mean(one.ious(parameters, seeds))) for key, one in task.tasks.items()}

@@ -1,4 +1,4 @@
-"""How well a catalogue's setting transfers: chosen without an image, what does it give there?"""
+"""Cross-validation over images: how well does a setting do on images it was not chosen on?"""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from tuner.study.catalog import run_catalog_study, values_on
 
 __all__ = ["Transfer", "cross_validate", "folds_of"]
 
-_FIRST_FRESH_SEED, _FRESH_SEEDS = 1_000_003, 3  # none that trials spend
+_FIRST_FRESH_SEED, _FRESH_SEEDS = 1_000_003, 3  # explainer seeds that no trial uses
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What cross-validation over images has found.
+    """The result of cross-validation over images.
 
     Attributes:
-        tuned: IoU by key of the setting that was chosen with all images.
-        left_out: of the setting that was chosen without the image.
-        parameters: that the folds chose, as JSON texts.
+        folds: number of folds.
+        tuned: mean IoU by key, of the setting that was chosen with all images.
+        left_out: mean IoU by key, of the setting that was chosen without the image.
+        parameters: the settings that the folds chose, as JSON texts.
     """
 
     folds: int
@@ -37,7 +38,7 @@ class Transfer:
 
     @property
     def gap(self) -> Interval:
-        """By how much a setting does better on images that helped to choose it."""
+        """How much higher the IoU is on images that helped to choose the setting."""
         return mean_of([self.tuned[key] - found for key, found in self.left_out.items()])
 
     def to_json(self) -> dict[str, Any]:
@@ -52,10 +53,10 @@ class Transfer:
 
 
 def folds_of(keys: Sequence[str], folds: int) -> list[tuple[str, ...]]:
-    """Keys dealt out like cards, so that folds differ by one image at most.
+    """Deal the keys to folds in turn, so that their sizes differ by one at most.
 
     Raises:
-        InvalidInput: fewer than two folds, or more than images.
+        InvalidInput: fewer than two folds, or more folds than images.
     """
     if not 2 <= folds <= len(keys):
         raise InvalidInput(f"--folds {folds}: give 2 to {len(keys)}, the number of images")
@@ -69,13 +70,13 @@ def cross_validate(
     folds: int,
     told: Callable[[int, int], None] = lambda done, of: None,
 ) -> Transfer:
-    """Search anew without each fold's images, and score what is chosen on them.
+    """For each fold, search without its images, and score the chosen setting on them.
 
-    The searches share the cache, so most of their answers are there.
+    The searches share the task's cache, so most of their predictions are there already.
 
     Args:
-        chosen: by the search with all images.
-        told: called with the folds that are done, and how many there are.
+        chosen: the setting that the search with all images chose.
+        told: called with the number of folds done and the number of folds.
     """
     seeds = range(_FIRST_FRESH_SEED, _FIRST_FRESH_SEED + _FRESH_SEEDS)
     left_out: dict[str, float] = {}

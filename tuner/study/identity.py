@@ -1,9 +1,9 @@
-"""What a study is made of, and in what a call that wants to go on with it differs.
+"""The facts that identify a study, and how they differ from those of a call that resumes it.
 
-A study's trials compare with each other only as long as all of them were made from the same
-photograph, mask, classifier, space, ... These facts are its user attributes, written when it is
-made (:func:`studies.storage.optuna_tables.add_study`) and compared whenever it is opened, on every
-path.
+A study's trials can be compared only if all of them were made from the same photograph, mask,
+classifier, search space and so on. These facts are the study's user attributes. They are written
+when it is created (:func:`studies.storage.optuna_tables.add_study`) and compared whenever it is
+opened.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ __all__ = [
 
 _SCORE = (StudyDirection.MAXIMIZE,)
 _FRONT = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-# What was stored first stays. Newer packages and another engine may go on; the first runtime model
-# prices every trial. Areas follow from the masks, what a network is taken for from the classifier.
-# A catalogue's name is its folder's, which may be moved; its photographs are told by their digests.
+# Recorded, but not compared; the value that was stored first stays. Newer packages and another
+# engine may resume a study, and its first runtime model prices every trial. Areas follow from the
+# masks, the network's facts from the classifier. A catalogue is named after its folder, which may
+# be moved; its photographs are compared by digest.
 _RECORDED = frozenset({
     "package_versions", "runtime_model", "engine", "reference_areas", "network", "catalog",
 })  # fmt: skip
-# Where these are missing in a study of ours, it was made before there was a choice.
+# Values of facts that older studies of ours lack, because there was no choice then.
 _BEFORE: Mapping[str, Any] = {
     "objective": AGREEMENT, "constraints": [], "calibration": None, LABEL: None, LABELS: {},
 }  # fmt: skip
-# Studies made before these were facts of their own have them in their plan.
+# Older studies store these in their plan instead.
 _PLANNED = ("sampler", "seeds", "seed")
-# No study of ours has trials without these.
+# Every study of ours that has trials has these, as far as they apply to its kind.
 _CORE = ("image_sha256", "images", "classifier", "reference")
-# What follows from the photograph and the classifier is not told beside them.
+# These follow from the photograph and the classifier, so messages that name those leave them out.
 _FOLLOWING = ("class_index", "class_name", "probability")
-# Other devices and engines answer a little differently; other weights or code do not.
+# Tolerance for other devices and engines; other weights or code change the classifier's digest.
 _SAME_PROBABILITY = 0.02
 _LONGEST = 60  # characters of a value in a message
 
@@ -62,7 +63,7 @@ class StudyIdentity:
 
     Attributes:
         facts: JSON values by name; see :func:`tuner.tuning.study_facts`.
-        directions: what its objectives are looked for.
+        directions: whether each of its objectives is maximised or minimised.
     """
 
     facts: Mapping[str, Any]
@@ -70,21 +71,21 @@ class StudyIdentity:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], *, pareto: bool = False) -> StudyIdentity:
-        """Of a study that is wanted.
+        """The identity of a study that is to be created or resumed.
 
         Raises:
-            InvalidInput: a number among the facts is NaN or infinite, which is like no other.
+            InvalidInput: a number among the facts is NaN or infinite, so it could not be compared.
         """
         for name, value in facts.items():
             if not _is_finite(value):
                 raise InvalidInput(
                     f"no study can be made with {name}={_short(value)}: its numbers must be finite"
                 )
-        # As a database gives them back: tuples are lists.
+        # Through JSON, as a database returns them: tuples become lists.
         return cls(json.loads(json.dumps(dict(facts))), _FRONT if pareto else _SCORE)
 
     def differences(self, wanted: StudyIdentity) -> list[str]:
-        """In what this study, which is stored, is not what is wanted: ``FACT=THIS, not THAT``."""
+        """How this stored study differs from the wanted one, as lines ``FACT=THIS, not THAT``."""
         made = {**(_BEFORE if self.facts else {}), **_planned(self.facts), **self.facts}
         asked = {**_BEFORE, **wanted.facts}
         found = {
@@ -95,13 +96,14 @@ class StudyIdentity:
         if found.keys() & {"image_sha256", "classifier"}:
             found = {name: line for name, line in found.items() if name not in _FOLLOWING}
         if "images" in found:
-            found.pop("reference", None)  # its digest is over the images, too
+            found.pop("reference", None)  # its digest covers the images, too
         return list(found.values())
 
     def missing(self, wanted: StudyIdentity) -> dict[str, Any]:
-        """The facts that this study, which is stored, does not have yet.
+        """The wanted facts that this stored study lacks.
 
-        The layer of a mask that is stored already stays unknown: the mask is not made anew.
+        If it has a reference but no ``cam_layer``, that stays unknown: the stored mask may come
+        from another layer than the one that is wanted now.
         """
         planned = _planned(self.facts)
         unknown = {"cam_layer"} if "reference" in self.facts else set()
@@ -114,17 +116,17 @@ class StudyIdentity:
 
 @dataclass(frozen=True, eq=False)
 class StoredStudy:
-    """A study as it is in a storage."""
+    """A study's id in its storage, and its identity."""
 
     study_id: int
     identity: StudyIdentity
 
 
 def read_study(storage: optuna.storages.BaseStorage, name: str) -> StoredStudy | None:
-    """What is stored under a name; ``None`` where nothing is.
+    """The study that is stored under a name; ``None`` where there is none.
 
     Raises:
-        InvalidInput: one of its attributes is no JSON.
+        InvalidInput: one of its attributes is not JSON.
     """
     try:
         study_id = storage.get_study_id_from_name(name)
@@ -141,11 +143,11 @@ def read_study(storage: optuna.storages.BaseStorage, name: str) -> StoredStudy |
 
 
 def read_studies(url: str, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """The facts of some studies of a database by name, of those that there are.
+    """The facts, by name, of those of the named studies that exist.
 
     Raises:
         StorageError: the database cannot be read.
-        InvalidInput: an attribute is no JSON.
+        InvalidInput: an attribute is not JSON.
     """
     if not holds_studies(url):
         return {}
@@ -157,22 +159,22 @@ def read_studies(url: str, names: Iterable[str]) -> dict[str, Mapping[str, Any]]
 def check_identity(
     storage: optuna.storages.BaseStorage, name: str, wanted: StudyIdentity
 ) -> StoredStudy | None:
-    """Refuse to go on with a study that was made from something else; nothing is written.
+    """Refuse to resume a study that was made from something else; writes nothing.
 
     Returns:
-        What is stored under that name; ``None`` where nothing is.
+        The study that is stored under the name; ``None`` where there is none.
 
     Raises:
-        InvalidInput: says in what they differ, or why the study is not ours, and what to do.
+        InvalidInput: the stored study differs, or is not ours; says how, and what to do.
     """
     stored = read_study(storage, name)
     if stored is None:
         return None
     made, do = stored.identity, "give another name with --study"
     if any(core in wanted.facts and core not in made.facts for core in _CORE):
-        # One that its maker could not finish has nothing but some of our facts.
+        # A study whose creation was interrupted has some of our facts and nothing else.
         foreign = made.facts.keys() - wanted.facts.keys() - {PLAN, PICTURES, TRANSFER}
-        # Read only here: there may be many.
+        # Read only when needed: there may be many.
         trials = len(storage.get_all_trials(stored.study_id, deepcopy=False))
         if foreign or trials:
             holds = f"{trials} trials" if trials else f"the attribute '{min(foreign)}'"
@@ -199,10 +201,10 @@ def check_identity(
 
 
 def computed_rule(rule: str) -> str | None:
-    """The ``METHOD@RULE`` in full that a reference is computed by; ``None`` of anybody's own mask.
+    """The full ``METHOD@RULE`` of a computed reference; ``None`` for a user's own mask.
 
-    A computed one may be some pixels another on another device, so there the rule is what counts,
-    and the mask that was stored first is what everybody uses.
+    A mask computed on another device may differ in some pixels. So computed references are compared
+    by their rule, and every process uses the mask that was stored first.
     """
     try:
         return parse_reference(rule).text
@@ -214,10 +216,10 @@ def stored_reference(name: str, facts: Mapping[str, Any]) -> Reference | None:
     """The reference in a study's facts; ``None`` where there is none.
 
     Args:
-        name: of the study.
+        name: name of the study.
 
     Raises:
-        InvalidInput: it is damaged.
+        InvalidInput: the reference is damaged.
     """
     if "reference" not in facts:
         return None
@@ -231,13 +233,13 @@ def stored_reference(name: str, facts: Mapping[str, Any]) -> Reference | None:
 
 
 def stored_runtime_model(name: str, facts: Mapping[str, Any]) -> RuntimeModel | None:
-    """The prices in a study's facts; ``None`` where there are none.
+    """The runtime model in a study's facts; ``None`` where there is none.
 
     Args:
-        name: of the study.
+        name: name of the study.
 
     Raises:
-        InvalidInput: they are damaged.
+        InvalidInput: the model is damaged.
     """
     text = facts.get("runtime_model")
     if text is None:
@@ -261,7 +263,7 @@ def _no_number(text: str) -> float:
 
 
 def _planned(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What a study's plan says of it where its facts do not."""
+    """The facts that a study has in its plan only."""
     plan = facts.get(PLAN)
     if not isinstance(plan, Mapping):
         return {}
@@ -289,7 +291,7 @@ def _difference(name: str, made: Mapping[str, Any], asked: Mapping[str, Any]) ->
     if name in (LABEL, LABELS):
         return f"explanations of {_explained(this)}, not of {_explained(that)}"
     if name == "cam_layer" and not _is_computed(made.get("reference")):
-        return ""  # anybody's own mask, for which no layer is looked at
+        return ""  # a user's own mask does not depend on a layer
     if name == "probability" and isinstance(this, float) and abs(this - that) < _SAME_PROBABILITY:
         return ""
     if name == "search_space":
@@ -302,7 +304,7 @@ def _difference(name: str, made: Mapping[str, Any], asked: Mapping[str, Any]) ->
 
 
 def _digests_differ(name: str, this: Mapping[str, Any], that: Mapping[str, Any]) -> str:
-    """Of a classifier, or a reference: what it is called, and where it lies, does not matter."""
+    """How the digests of two classifiers or references differ; names and paths do not count."""
     called = "rule" if name == "reference" else "name"
     if name == "reference" and this.get(called) == that.get(called) and _is_computed(that):
         return ""
@@ -318,7 +320,7 @@ def _digests_differ(name: str, this: Mapping[str, Any], that: Mapping[str, Any])
 
 
 def _entries_differ(name: str, this: Mapping[str, Any], that: Mapping[str, Any]) -> str:
-    """Which entries of a mapping are not the same."""
+    """Which entries of two mappings differ, in words."""
     gone, new = sorted(this.keys() - that.keys()), sorted(that.keys() - this.keys())
     changed = sorted(key for key in this.keys() & that.keys() if this[key] != that[key])
     parts = [f"{key}={_short(this[key])}, not {_short(that[key])}" for key in changed]

@@ -1,4 +1,4 @@
-"""From a study's spec and this machine to its task; classifier and engine are loaded once."""
+"""Make the task of a study from its spec and this machine; classifier and engine are cached."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LoadedTask:
     """A study's task, with what it was made from.
 
     Attributes:
-        catalog: cut down to the image.
+        catalog: the catalogue, reduced to this image.
     """
 
     spec: StudySpec
@@ -52,7 +52,7 @@ class LoadedTask:
 
 
 def load_task(spec: StudySpec, machine: Machine, cache: PredictionCache) -> LoadedTask:
-    """Load what a study names, on this machine.
+    """Load the catalogue, classifier and image that a spec names, and make the task.
 
     Raises:
         InvalidInput, MissingAsset, InvalidImage, InvalidModel: something cannot be loaded, or the
@@ -78,7 +78,8 @@ def load_task(spec: StudySpec, machine: Machine, cache: PredictionCache) -> Load
 
 
 def load_image(spec: StudySpec, machine: Machine) -> tuple[Classifier, Catalog, StudyImage]:
-    """The classifier of a study, and its image in the classifier's geometry."""
+    """A study's classifier, its catalogue reduced to its image, and the image in the classifier's
+    geometry."""
     catalog = load_catalog(spec.catalog)
     classifier = kept_classifier(
         {
@@ -95,7 +96,7 @@ def load_image(spec: StudySpec, machine: Machine) -> tuple[Classifier, Catalog, 
 
 
 def prepare_process(machine: Machine) -> None:
-    """Make this process one that runs trials: threads, quiet libraries, memory that is kept."""
+    """Prepare this process for running trials: threads, quiet libraries, memory allocation."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("sqlalchemy").setLevel(logging.ERROR)
@@ -104,18 +105,18 @@ def prepare_process(machine: Machine) -> None:
 
 
 def open_cache(machine: Machine) -> PredictionCache:
-    """The predictions that this machine keeps."""
+    """Open the prediction cache of this machine."""
     return PredictionCache(machine.cache or cache_folder() / "bank")
 
 
 def fresh_classifier(spec: Mapping[str, Any]) -> Classifier:
-    """The classifier, loaded now and kept: its files may have changed since."""
+    """Load the classifier anew, as its files may have changed, and cache it."""
     _loaded.cache_clear()
     return kept_classifier(spec)
 
 
 def kept_classifier(spec: Mapping[str, Any]) -> Classifier:
-    """The classifier of ``load_classifier(**spec)``, the same one when asked again."""
+    """The classifier of ``load_classifier(**spec)``; the last one is cached."""
     return _loaded(tuple(sorted(spec.items())))
 
 
@@ -125,7 +126,7 @@ def _loaded(spec: tuple[tuple[str, Any], ...]) -> Classifier:
 
 
 def kept_engine(classifier: Classifier, name: str, image: NDArray[np.uint8]) -> Engine:
-    """An engine for images of that size, the same one when asked again.
+    """An engine for images of this shape; the last one is cached.
 
     Args:
         name: see ``explainers.engines.ENGINES``.
@@ -139,7 +140,7 @@ def kept_engine(classifier: Classifier, name: str, image: NDArray[np.uint8]) -> 
 
 
 def kept_runtime_model(classifier: Classifier, image: NDArray[np.uint8]) -> RuntimeModel:
-    """The runtime model for images of that size, the same one when asked again.
+    """The runtime model of this machine for images of this shape; cached.
 
     Args:
         image: (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""What a log says of trials, and why one fails, written down while it can be written to."""
+"""Logs new bests, and records who runs a trial and why it fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 @contextmanager
 def accounted(study: str, trial: optuna.Trial) -> Iterator[None]:
-    """Say who runs a trial, and why it fails if it does."""
+    """Store with a trial the worker that runs it and, if it fails inside, the reason."""
     trial.set_user_attr(WORKER, this_worker())
     try:
         yield
@@ -32,7 +32,7 @@ def accounted(study: str, trial: optuna.Trial) -> Iterator[None]:
     except (Exception, KeyboardInterrupt) as error:
         reason = _reason(error)
         _logger.info("%s: trial %d failed: %s", study, trial.number, reason)
-        if not isinstance(error, UNREACHABLE) or is_full(error):  # so little may still fit
+        if not isinstance(error, UNREACHABLE) or is_full(error):  # that may still fit
             try:
                 trial.set_user_attr(FAILURE, reason)
             except UNREACHABLE as unwritten:
@@ -49,19 +49,19 @@ def _reason(error: BaseException) -> str:
 
 
 class BestLog:
-    """Logs each trial of a study that is better than all before it."""
+    """Logs each trial that is better than all earlier ones of its study."""
 
     def __init__(self, study: optuna.Study) -> None:
         self._study, self._best = study, float("-inf")
 
     def after(self, trial: FrozenTrial) -> None:
-        """To be told of every trial that ended here."""
+        """Call with every trial that ended in this process."""
         values = trial.values or []
         if trial.state != TrialState.COMPLETE or len(values) != 1 or values[0] <= self._best:
             return
-        self._best = self._study.best_value  # others may have found a better one
+        self._best = self._study.best_value  # other workers may have found a better one
         if values[0] >= self._best:
-            iou = trial.user_attrs.get("iou")  # none where nothing is agreed with
+            iou = trial.user_attrs.get("iou")  # missing where there is no reference
             agreement = "" if iou is None else f", IoU {iou:.4f}"
             _logger.info(
                 "%s: trial %d is the best so far: score %.4f%s, %.3f s",

@@ -1,11 +1,11 @@
-"""What the dashboard shows of a study, kept up to date while it is tuned."""
+"""The pictures, note and plot that the dashboard shows of a study, updated while it runs."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
 import optuna
@@ -44,27 +44,27 @@ _logger = logging.getLogger(__name__)
 
 
 class _NotBanked(LimeTunerError):
-    """An explanation would need new classifier answers."""
+    """An explanation would need new predictions."""
 
 
 class _BankedAnswers:
-    """A source that is never asked, because a picture must not cost what a trial costs."""
+    """A predictor that refuses, so that drawing a picture uses cached predictions only."""
 
     def __init__(self, fingerprint: str) -> None:
         self.fingerprint = fingerprint
 
-    def predict_proba(self, images: NDArray[np.uint8], /) -> NDArray[Any]:
+    def predict_proba(self, images: NDArray[np.uint8], /) -> NoReturn:
         raise _NotBanked(f"{len(images)} answers are not banked")
 
 
 class StudyNotes:
-    """Pictures, note and plot of one study; silent where optuna-dashboard is not installed.
+    """Writes pictures, note and plot of one study; does nothing without optuna-dashboard.
 
     They are written at each new best and new point of the front, when lime's defaults are done, and
-    when asked. What fails is told once, and never ends a study.
+    by :meth:`write`. A failure is logged and never ends the study.
 
     Args:
-        artifacts: where the pictures go.
+        artifacts: store for the pictures.
     """
 
     def __init__(self, study: optuna.Study, task: TuningTask, artifacts: Artifacts) -> None:
@@ -77,11 +77,12 @@ class StudyNotes:
         self._weight = weight_of(study.user_attrs)
 
     def on_score(self, trial: optuna.Trial, values: Sequence[float]) -> None:
-        """Give a trial its picture if it is about to be the best, or to be on the front: a finished
-        one takes none.
+        """Attach a picture to a trial that will be the best or on the front.
+
+        Called before the trial ends, as a finished trial accepts no attributes.
 
         Args:
-            values: what the study is about to be told.
+            values: the trial's values, one for each of the study's directions.
         """
         record = TrialRecord.from_attributes(trial.user_attrs)
         if not self._active or record is None or record.reason:
@@ -94,18 +95,18 @@ class StudyNotes:
             if wins:
                 self._add(trial_picture(trial.number), trial, "explanation", record.parameters)
             elif (picture := self._drawn(record.parameters)) is not None:
-                # The note has no use for it.
+                # Kept with the trial only: the note does not show it.
                 add_picture(self._store, trial, "explanation", picture)
 
     def on_trial(self, trial: FrozenTrial) -> None:
-        """Write note and plot anew if a finished trial changes what they say most."""
+        """Rewrite note and plot after a trial that got a picture, and after lime's defaults."""
         if not self._active or trial.state != TrialState.COMPLETE:
             return
         if trial.number == self._shown_next or trial.user_attrs.get("origin") == DEFAULTS_ORIGIN:
             self.write()
 
     def write(self) -> None:
-        """Write note and plot, with the pictures that are still missing."""
+        """Write note and plot, and the pictures that are missing."""
         if not self._active:
             return
         with self._told():
@@ -171,7 +172,7 @@ class StudyNotes:
         return None if picture is None else self._keep(key, owner, file, picture)
 
     def _drawn(self, parameters: LimeParameters) -> NDArray[np.uint8] | None:
-        """The explanation of the first seed, unless that would need new answers."""
+        """(H, W, 3) picture of the first seed's explanation; ``None`` if not all is cached."""
         task = self._task
         try:
             explanation = task.explain(parameters, 0, self._source)
@@ -181,7 +182,7 @@ class StudyNotes:
         return explanation_picture(task.image, mask, self._reference)
 
     def _known(self, key: str) -> str | None:
-        """The path of a picture that is there. A study that was renamed or copied has none."""
+        """The path of a stored picture; ``None`` also after the study was renamed or copied."""
         from optuna_dashboard.artifact import get_artifact_path
 
         path = self._study.user_attrs.get(PICTURES, {}).get(key)
@@ -200,7 +201,7 @@ class StudyNotes:
 
         identity = add_picture(self._store, owner, file, picture)
         path: str = get_artifact_path(owner, identity)
-        # Earlier bests keep their pictures, but the note shows one.
+        # Earlier bests keep their pictures, but the note shows only the latest best.
         fixed = {PHOTOGRAPH_PICTURE, DEFAULTS_PICTURE}
         known = self._study.user_attrs.get(PICTURES, {})
         kept = {k: v for k, v in known.items() if k in fixed or key in fixed}
@@ -211,7 +212,7 @@ class StudyNotes:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except UNREACHABLE as error:  # the next best has its picture when the database is back
+        except UNREACHABLE as error:  # stay active: the database may be back at the next best
             name = self._study.study_name
             reason = unreachable_reason(error)
             _logger.warning("study '%s': no note was written now: %s", name, reason)

@@ -1,4 +1,4 @@
-"""A study in its storage, with all that running its trials here takes."""
+"""Open a stored study with everything that running its trials in this process needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SAME_RESULTS = ("lime", "scikit-image", "scikit-learn", "numpy")
 
 
 class Mismatch(InvalidInput):
-    """This machine has not what the study was made from."""
+    """This machine lacks something that the study was made from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class OpenedStudy:
     """A study, and what runs its trials.
 
     Attributes:
-        stored: the spec that it was opened by.
+        stored: the spec that the study was opened with.
     """
 
     stored: StudySpec
@@ -51,7 +51,7 @@ class OpenedStudy:
     def of(
         cls, spec: StudySpec, study: optuna.Study, task: TuningTask, machine: Machine
     ) -> OpenedStudy:
-        """With what comes first lined up."""
+        """Make the runner and enqueue the trials that go first."""
         notes = StudyNotes(study, task, artifact_store(machine.storage))
         runner = StudyRunner(study, task, spec.settings, notes.on_trial, notes.on_score)
         winners = winners_of(machine.storage, spec.name) if spec.settings.warm_start else []
@@ -61,10 +61,10 @@ class OpenedStudy:
 
 @contextmanager
 def opened_study(spec: StudySpec, machine: Machine) -> Iterator[tuple[optuna.Study, TuningTask]]:
-    """Load what a study names, and create it or open it, with its plan.
+    """Load a study's task, create or resume the study, and store its plan.
 
     Raises:
-        StorageError: the database is away, or its disk full, also inside the ``with``.
+        StorageError: the database cannot be reached or its disk is full, also inside the ``with``.
         InvalidInput: a study of that name was made from something else.
     """
     join_log(machine.log)
@@ -88,10 +88,10 @@ def join_study(
     storage: optuna.storages.BaseStorage,
     cache: PredictionCache,
 ) -> OpenedStudy:
-    """A stored study, after seeing that this machine has what it was made from.
+    """Open a stored study, after checking that this machine has what it was made from.
 
     Args:
-        spec: as it is stored.
+        spec: the spec as it is stored.
 
     Raises:
         Mismatch: something differs; says what.
@@ -117,7 +117,7 @@ def join_study(
 
 
 def facts_of(loaded: LoadedTask) -> dict[str, Any]:
-    """What a study is made of; see :func:`tuner.tuning.study_facts`."""
+    """The facts of a loaded study; see :func:`tuner.tuning.study_facts`."""
     spec = loaded.spec
     return study_facts(
         loaded.task, loaded.classifier, spec.settings, catalog=loaded.catalog.name, key=spec.key,
@@ -126,7 +126,10 @@ def facts_of(loaded: LoadedTask) -> dict[str, Any]:
 
 
 def check_same(what: str, name: str, recorded: str, found: str) -> None:
-    """Refuse to pollute a study with results of something else.
+    """Refuse to add results of another classifier or picture to a study.
+
+    Args:
+        recorded, found: hex sha256 in the study and on this machine.
 
     Raises:
         Mismatch: the hashes differ.
@@ -139,13 +142,13 @@ def check_same(what: str, name: str, recorded: str, found: str) -> None:
 
 
 def check_versions(recorded: Any) -> None:
-    """Refuse packages that explain or segment differently.
+    """Refuse versions of packages that may explain or segment differently.
 
     Args:
-        recorded: versions by name, as the study has them.
+        recorded: versions by name, as the study stores them.
 
     Raises:
-        Mismatch: a version differs, or none are known.
+        Mismatch: a version differs, or the study stores none.
     """
     if not isinstance(recorded, Mapping):
         raise Mismatch("the study does not say with which packages it was made: begin another")
@@ -162,7 +165,7 @@ def _made_of(facts: Mapping[str, Any]) -> tuple[str, str, str]:
     """Digests of the classifier and of the picture, and the catalogue's name.
 
     Raises:
-        Mismatch: the study does not say.
+        Mismatch: one of them is missing or damaged.
     """
     try:
         return facts["classifier"]["sha256"], facts["image_sha256"], facts["catalog"]
@@ -171,10 +174,10 @@ def _made_of(facts: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def winners_of(storage: str, study: str) -> list[LimeParameters]:
-    """The best parameters of the other images' studies, as far as they have come.
+    """The best parameters so far in the studies of the other images.
 
     Args:
-        study: ``PREFIX/KEY`` of the image that they are for.
+        study: ``PREFIX/KEY`` of the image that will try them.
     """
     prefix, _, own = study.rpartition("/")
     return [

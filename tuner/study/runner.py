@@ -1,4 +1,4 @@
-"""Running trials of one study, one by one: what goes first, and when it is over."""
+"""Runs the trials of one study one by one: which go first, and when the study is done."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ __all__ = ["StudyRunner", "finished_trials", "has_room", "is_done"]
 
 _logger = logging.getLogger(__name__)
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# Finished trials that go before lime's defaults. The ceiling sampler starts with trials that cost
-# next to nothing; the others need an incumbent that a costly first trial can be stopped against.
+# How many trials finish before lime's defaults are run. The ceiling sampler starts with very cheap
+# trials; the others need the defaults as an incumbent, or no expensive first trial could be pruned.
 _DEFAULTS_AFTER = {"ceiling": 8}
 # With two objectives a trial competes only with faster ones, so running the defaults first prunes
-# nothing; but something that is better and faster saves scoring them on further seeds.
+# nothing. Run later, the defaults need no further seeds once a better and faster trial is there.
 _FRONT_AFTER = 8
 
 
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that have a result."""
+    """The complete and the pruned trials of a study."""
     return study.get_trials(deepcopy=False, states=_FINISHED)
 
 
 class StudyRunner:
-    """Runs trials of a study one by one, of one image or of a catalogue.
+    """Runs the trials of one study, of an image or of a catalogue, one by one.
 
-    Interrupting keeps every finished trial; the one in progress is marked as failed. For the
-    arguments see :func:`tuner.tuning.run_study`.
+    Interrupting keeps every finished trial and marks the running one as failed. For the arguments
+    see :func:`tuner.tuning.run_study`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class StudyRunner:
         winners: Sequence[LimeParameters] = (),
         portfolio: Sequence[LimeParameters] = (),
     ) -> None:
-        """Enqueue what goes first, and make the sampler; before any other call.
+        """Enqueue the trials that go first and make the sampler; call before anything else.
 
         Args:
             winners: incumbents of other images.
@@ -75,31 +75,30 @@ class StudyRunner:
         new = not study.get_trials(deepcopy=False)
         self._enqueue_defaults()
         if new:
-            # One trial is the defaults'.
+            # One trial is reserved for the defaults.
             enqueue_portfolio(study, settings.space, portfolio, most=settings.trials - 1)
             enqueue_portfolio(study, settings.space, self._objective.starters(), "starter")
             first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
             enqueue_first(study, self._task, settings.space, first, settings.runtime_weight)
-        if study.study_name:
-            study.sampler = make_sampler(
-                settings.sampler,
-                self._task,
-                settings.space,
-                runtime_weight=settings.runtime_weight,
-                base_seed=settings.seed,
-                key=study.study_name,
-                finished=len(finished_trials(study)),
-                pareto=settings.pareto,
-            )
+        study.sampler = make_sampler(
+            settings.sampler,
+            self._task,
+            settings.space,
+            runtime_weight=settings.runtime_weight,
+            base_seed=settings.seed,
+            key=study.study_name,
+            finished=len(finished_trials(study)),
+            pareto=settings.pareto,
+        )
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Run trials until the study is done, its time is over, or it is to stop.
+        """Run trials until the study is done, its time is over, or ``stop`` says so.
 
         Args:
-            stop: asked between trials.
+            stop: called before each trial.
 
         Returns:
-            Whether it came to its end: lime's defaults are among its trials then.
+            ``False`` if stopped; otherwise lime's defaults are among the finished trials.
         """
         timeout = self._settings.timeout
         deadline = math.inf if timeout is None else time.monotonic() + timeout
@@ -112,10 +111,10 @@ class StudyRunner:
         return True
 
     def one_trial(self) -> None:
-        """One more; waiting ones first.
+        """Run one trial; waiting ones go first.
 
-        A trial that others took for dead, because the machine was asleep, is lost: they have failed
-        it, and it is tried again.
+        If other workers took this trial for dead and failed it, because this machine was asleep,
+        its result is lost and it is tried again.
         """
         self._running.clear()
         self._failed_here = False
@@ -126,8 +125,9 @@ class StudyRunner:
             for number in self._running:
                 self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
             raise
-        except Exception as error:  # Optuna tells what others did to a trial in several ways
-            # ... and stumbles over its own error when a trial's end cannot be written.
+        except Exception as error:
+            # When another worker has ended the trial, Optuna raises one of several errors. When a
+            # trial's end cannot be written, it fails on its own while it handles that error.
             stumbled = isinstance(error, (AssertionError, UnboundLocalError))
             lost = error.__context__ if stumbled else None
             if isinstance(lost, UNREACHABLE):
@@ -141,25 +141,28 @@ class StudyRunner:
             self._running.clear()
 
     def _taken_for_dead(self) -> bool:
-        """Whether the trial that is being run here was failed, though it did not fail here."""
+        """Whether another worker has marked the trial that runs here as failed."""
         if self._failed_here or not self._running:
             return False
         trials = self.study.get_trials(deepcopy=False)
         return all(t.state == TrialState.FAIL for t in trials if t.number in self._running)
 
     def finish(self) -> None:
-        """Time or answers may be spent before it is the defaults' turn; there is no result without
-        them."""
+        """Run lime's defaults if they are missing, even after the budget is spent: a study has no
+        result without them."""
         while self._enqueue_defaults(now=True):
             self.one_trial()
 
     def _enqueue_defaults(self, *, now: bool = False) -> bool:
-        """Make lime's defaults the next trial when it is their turn, or theirs was cut off.
+        """Enqueue lime's defaults when it is their turn, or when their trial was cut off.
 
-        They decide little and cost more than any other trial.
+        They cost more than any other trial and rarely win, so they do not go first everywhere.
+
+        Args:
+            now: enqueue them whether or not it is their turn.
 
         Returns:
-            Whether they are enqueued.
+            Whether they are waiting in the queue now.
         """
         settings, trials = self._settings, self.study.get_trials(deepcopy=False)
         for trial in trials:
@@ -169,10 +172,10 @@ class StudyRunner:
                 if trial.state == TrialState.WAITING:
                     return True
                 if trial.state == TrialState.RUNNING and not now:
-                    return False  # in another process; should that be killed, they come at the end
+                    return False  # in another process; if that is killed, finish() runs them
         after = _DEFAULTS_AFTER.get(settings.sampler, _FRONT_AFTER if settings.pareto else 0)
         if isinstance(self._task, CatalogTask):
-            after = settings.trials  # a thousand samples of every image decide nothing here
+            after = settings.trials  # last: they take a thousand samples of every image
         finished = sum(t.state in _FINISHED for t in trials)
         if not now and finished < min(after, settings.trials - 1):
             return False
@@ -213,11 +216,11 @@ class StudyRunner:
 
 
 def has_room(study: optuna.Study, settings: TuningSettings) -> bool:
-    """Whether one more trial is wanted when others run some at the same time.
+    """Whether to begin one more trial, while other workers may be running some.
 
-    Two that look at the same moment may both begin the last one, so a study may end with a trial
-    more for each of its workers. What a dead worker has left is tried again even if others have
-    begun trials in its stead; it may have been the best.
+    Two workers that check at the same moment may both begin the last trial, so a study may end with
+    one extra trial per worker. The trial of a dead worker is retried even if others have begun
+    enough trials since; it may be the best.
     """
     trials = study.get_trials(deepcopy=False)
     waiting = next((t for t in trials if t.state == TrialState.WAITING), None)
@@ -228,13 +231,13 @@ def has_room(study: optuna.Study, settings: TuningSettings) -> bool:
 
 
 def is_done(study: optuna.Study, settings: TuningSettings) -> bool:
-    """Whether the study has its trials, or has spent its answers.
+    """Whether the study has its number of trials, or has spent its predictions.
 
-    One that may go beyond its trials is done when they bring nothing any more.
+    With ``settings.beyond`` it goes on after that number until its best no longer improves.
     """
     trials = study.get_trials(deepcopy=False)
     if settings.answers is not None:
-        # Failed trials count here: their answers were paid for.
+        # Failed trials count here, too: their predictions were computed.
         spent = sum(int(t.user_attrs.get("answers", 0)) for t in trials)
         if spent >= settings.answers:
             return True

@@ -1,4 +1,4 @@
-"""One trial: a parameter set, measured instance by instance until it wins, loses or is done."""
+"""Runs one trial: measures a parameter set instance by instance until it is pruned or done."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ def run_trial(
     notes: Callable[[], Mapping[str, Any]] = dict,
     replayed: Callable[[], int] = lambda: 0,
 ) -> list[float]:
-    """Suggest, screen, explain instance by instance; a value for each direction of the study.
+    """Suggest parameters, screen them, explain every instance, and store the measurements.
 
-    Trials that carry ``lime_parameters`` from the start (lime's defaults) are taken as they are.
+    A trial that has ``lime_parameters`` from the start (lime's defaults) keeps them.
 
     Args:
-        notes: further attributes of the trial, asked for when it is stored.
-        replayed: samples whose predictions whoever proposed the trial has seen already; asked for
-            once the parameters are suggested.
+        notes: called when the trial is stored; returns further attributes.
+        replayed: called once the parameters are suggested; returns how many samples the sampler's
+            forecast has used already.
+
+    Returns:
+        One value for each direction of the study.
 
     Raises:
-        optuna.TrialPruned: it cannot win, or has no place on a front because it is worth nothing;
-            what was measured is stored.
+        optuna.TrialPruned: the trial cannot win or, with two objectives, its parameters
+            are unusable. What was measured is stored.
     """
     draft = TrialDraft.of(trial, objective.task, objective.settings.space)
     objective.begin(draft)
@@ -39,19 +42,19 @@ def run_trial(
         try:
             reason = _measured(objective, draft, replayed)
         except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
-            # scikit-learn refuses some combinations (NaN weights, say): worth nothing, not fatal.
+            # scikit-learn refuses some parameters (NaN weights, say): worth nothing, not an error.
             objective.clear()
             worthless = failure_reason(error)
     draft.store(objective.measured(), worthless or reason, notes())
     values = objective.values()
-    # Being fast would put what is worth nothing on a front.
+    # Its speed alone would put a worthless trial on the front.
     if reason or (worthless and len(values) > 1 and not draft.preset):
         raise optuna.TrialPruned
     return values
 
 
 def _measured(objective: Objective, draft: TrialDraft, replayed: Callable[[], int]) -> str:
-    """Measure the trial as far as it is worth it; why it ends early, or empty."""
+    """Measure the trial; returns why it ended early, or an empty text."""
     if not draft.preset and (reason := objective.screen(replayed())):
         return reason
     seed = 0

@@ -1,1 +1,1 @@
-"""Commands that show, write or compare what was found."""
+"""Commands that show, write or compare results."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from dissection.evidence import join_explanations
 from explainers.cam import check_method
@@ -29,6 +30,7 @@ from studies.records import (
     finish_comparison,
 )
 from studies.report import gather
+from studies.results.constraint_cost import ConstraintCost
 from studies.storage import open_storage
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.options import (
@@ -48,14 +50,6 @@ from tuner.cli.results.comparison_tables import (
 )
 from tuner.cli.results.objectives import compare_objectives, show_objectives
 from tuner.tuning import package_versions
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from explainers.lime import LimeParameters
-    from studies.records import ComparedImage, ComparisonRun
-    from studies.results.constraint_cost import ConstraintCost
 
 __all__ = ["compare", "run_comparison"]
 
@@ -100,7 +94,7 @@ def compare(
         check_method(name)
     parse_heat_map_rule(rule)
     url = where.storage
-    open_storage(url).close()  # a storage that cannot be written is told before the work
+    open_storage(url).close()  # fail before the work if it cannot be written
     place = open_workplace(catalog, classifier)
     prefix = where.study or place.catalog.name
     if other is not None:
@@ -148,8 +142,8 @@ def run_comparison(
 ) -> ComparisonRun:
     """Explain and measure every image of a workplace, and record each as soon as it is done.
 
-    Tuned parameters are those of the best trials of the studies ``STUDY/KEY``. What an interrupted
-    run has recorded is taken from there where picture, reference and parameters are still the same.
+    Tuned parameters are those of the best trials of the studies ``STUDY/KEY``. Images recorded by
+    an interrupted run are not repeated if picture, reference and parameters are still the same.
     """
     loaded = place.load_images()
     tuned = _tuned(storage, study, place)
@@ -255,7 +249,7 @@ def _still_holds(
     reference: NDArray[np.bool_],
     tuned: LimeParameters | None,
 ) -> bool:
-    """Whether an image was compared as it would be now."""
+    """Whether a recorded comparison has the same picture, reference and tuned parameters."""
     was_tuned = [
         each.explanation.surrogate.parameters
         for each in recorded.comparison.explanations
@@ -269,7 +263,7 @@ def _still_holds(
 
 
 def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParameters]:
-    """The best parameters by key; images without are told."""
+    """The best parameters by key; prints which images have none."""
     names = {key: f"{study}/{key}" for key in place.catalog.keys}
     found = best_parameters(storage, study)
     facts = study_attributes(storage, names.values())
@@ -291,10 +285,10 @@ def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParamete
 
 
 def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
-    """What the studies' constraint costs, by key; of those that have one."""
+    """By key, what the constraint of a study costs, for studies that have one."""
     keys = {image.key for image in run.images}
     known = study_attributes(storage, [f"{run.study}/{key}" for key in keys])
     if not any(attributes.get("constraints") for attributes in known.values()):
-        return {}  # gathering reads every trial and the whole comparison
+        return {}  # gathering would read every trial and the whole comparison
     found = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
     return {key: cost for key, cost in found.items() if cost is not None}

@@ -1,4 +1,4 @@
-"""What ``compare`` says: one JSON document, or tables."""
+"""The output of ``compare``: one JSON document, or tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["comparison_document", "show_comparison", "show_constraint_costs"]
 
 
 def comparison_document(run: ComparisonRun, costs: Mapping[str, ConstraintCost]) -> dict[str, Any]:
-    """What ``compare --json`` prints."""
+    """The document of ``compare --json``."""
     return {
         "study": run.study,
         "others_share": run.arguments.get("others_share"),
@@ -66,7 +66,7 @@ def comparison_document(run: ComparisonRun, costs: Mapping[str, ConstraintCost])
 
 
 def show_comparison(run: ComparisonRun) -> None:
-    """Tables: measures by method, agreement of masks, types and complexity."""
+    """Show tables: measures by method, agreement of masks, types and complexity."""
     methods, count = methods_of(run), len(run.images)
     found = by_method(run)
     shown = table(f"mean over {count} images", "measure", "better", *methods)
@@ -109,7 +109,7 @@ def show_comparison(run: ComparisonRun) -> None:
 
 
 def show_constraint_costs(costs: Mapping[str, ConstraintCost]) -> None:
-    """A table; nothing where no study has a constraint."""
+    """Show the costs as a table; nothing if no study has a constraint."""
     if not costs:
         return
     shown = table(

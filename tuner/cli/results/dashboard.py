@@ -49,7 +49,7 @@ def _serve(url: str, bound: socket, *, open_browser: bool) -> None:
     import waitress
 
     app = dashboard_app(url)
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may wait
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests may have to wait
     server = waitress.create_server(app, sockets=[bound], threads=_THREADS)
     host, address = bound.getsockname()[0], address_of(bound)
     if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
@@ -61,4 +61,4 @@ def _serve(url: str, bound: socket, *, open_browser: bool) -> None:
     if open_browser:
         webbrowser.open(address)
     server.run()
-    raise KeyboardInterrupt  # which the server took for itself
+    raise KeyboardInterrupt  # the server has caught it and returned

@@ -1,4 +1,4 @@
-"""``lime-tuner export`` and ``verify``."""
+"""``lime-tuner export`` and ``verify``: write a pickle for stock lime, and test one."""
 
 from __future__ import annotations
 
@@ -115,14 +115,15 @@ def run_export(
     choice: Choice | None = None,
     scope: str | None = None,
 ) -> dict[str, str]:
-    """Export; the parameters by key, as JSON texts.
+    """Write the pickle, and return the parameters by key, as JSON texts.
 
     Args:
-        choice: of a trial of each study; ``None`` for its best.
-        scope: ``image`` or ``catalog``; ``None`` for what there is.
+        choice: how a trial of each study is chosen; ``None`` for the best.
+        scope: ``image`` or ``catalog``; ``None`` for ``image``, or ``catalog`` if the study has
+            nothing else.
 
     Raises:
-        InvalidInput: an image of the catalogue has no finished trial, or none that will do.
+        InvalidInput: an image of the catalogue has no finished trial, or none that fits the choice.
     """
     labels: dict[str, int] = {}
     catalog = load_catalog(catalog_source)
@@ -162,7 +163,7 @@ def run_export(
 
 
 def _of_nothing(storage: str, prefix: str, catalog: str, found: Iterable[str]) -> InvalidInput:
-    """Why a study has nothing for any image of a catalogue."""
+    """The error for a study that has nothing for any image of a catalogue."""
     images = sorted(found)
     if images:
         return InvalidInput(
@@ -201,7 +202,7 @@ def verify(
     """Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock."""
     if seeds < 1 or (baseline_seeds is not None and baseline_seeds < 0):
         raise InvalidInput(f"--seeds {seeds}: give at least 1")
-    document = read_pickle(file)  # before the classifier loads: a wrong path is told at once
+    document = read_pickle(file)  # before the classifier loads, so that a wrong path fails at once
     place = open_workplace(catalog, classifier)
     result = run_verification(
         place,
@@ -230,10 +231,12 @@ def run_verification(
     storage: str | None,
     calibrated: str | None = None,
 ) -> dict[str, Any]:
-    """The document of ``verify --json``; ``defaults`` beside it when they were measured too.
+    """Run stock lime, and return the document of ``verify --json``.
+
+    It has an entry ``defaults`` if these were measured, too.
 
     Args:
-        calibrated: name of a calibration, whose way of reading masks is used where it knows one.
+        calibrated: name of a calibration, whose mask rule is used if it has one.
 
     Raises:
         InvalidInput: the pickle has something that stock lime cannot work with, or there is no
@@ -297,8 +300,7 @@ def run_verification(
     result["seeds"] = seeds
     result["others_share"] = None if others is None else round(others, 3)
     result["reference"] = "none" if blind else reference or place.catalog.reference
-    # Recorded where the studies are, so that reports can quote it; never a reason to create one.
-    # What reports quote is IoU and seconds.
+    # Reports show IoU and seconds of verifications, so record it beside studies, if there are any.
     if holds_studies(url) and not blind:
         add_verification(
             url,
@@ -314,7 +316,7 @@ def run_verification(
 
 
 def show_verification(result: dict[str, Any]) -> None:
-    """The result as a table: stock lime, fresh seeds, wall-clock seconds."""
+    """Show the result as a table: stock lime, fresh seeds, wall-clock seconds."""
     defaults = result.get("defaults")
     if result["avg_iou"] is None:
         _show_faithfulness(result, defaults)
@@ -346,7 +348,7 @@ def show_verification(result: dict[str, Any]) -> None:
 
 
 def _show_faithfulness(result: dict[str, Any], defaults: dict[str, Any] | None) -> None:
-    """The same where there is no reference: what was measured instead of IoU."""
+    """Show the result of a verification without reference: faithfulness instead of IoU."""
     names = {"r2": "R²", "insertion_minus_deletion": "insertion − deletion", "time": "s"}
     columns = [f"default {title}" for title in names.values()] if defaults else []
     shown = table(

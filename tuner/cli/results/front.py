@@ -1,4 +1,4 @@
-"""What the commands have in common about studies of two objectives."""
+"""Helpers of several commands for studies with two objectives."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["choice_of", "shown_front"]
 
 
 def choice_of(budget: float | None, weight: float | None) -> Choice | None:
-    """What ``--budget`` and ``--weight`` ask for; ``None`` without either.
+    """The choice that ``--budget`` or ``--weight`` asks for; ``None`` without either.
 
     Raises:
-        InvalidInput: both, or a value that makes no sense.
+        InvalidInput: both are given, or the value is out of range.
     """
     if budget is not None and weight is not None:
         raise InvalidInput("--budget and --weight are two ways to choose: give one of them")
@@ -28,7 +28,7 @@ def choice_of(budget: float | None, weight: float | None) -> Choice | None:
 
 
 def shown_front(front: Sequence[FrontPoint] | None) -> str:
-    """How many points, and both ends."""
+    """The number of points of a front and its two ends, in words."""
     if not front:
         return ""
     ends = [f"{p.iou:.3f} in {p.runtime_seconds:.2g} s" for p in (front[0], front[-1])]

@@ -27,10 +27,10 @@ def compare_objectives(
     seeds: int,
     engine: str,
 ) -> dict[str, Any]:
-    """The best settings of two study prefixes against each other, on images that have both.
+    """Compare the best settings of two study prefixes on the images that have both.
 
     Raises:
-        InvalidInput: no image of the catalogue has both.
+        InvalidInput: no image of the catalogue has both, or two studies explain different classes.
     """
     first, second = (best_parameters(storage, prefix) for prefix in prefixes)
     keys = [key for key in place.catalog.keys if key in first and key in second]
@@ -82,7 +82,7 @@ def compare_objectives(
 
 
 def show_objectives(document: dict[str, Any]) -> None:
-    """The same as a table."""
+    """Show the document as a table."""
     first, second = document["studies"]
     shown = table(
         f"{first} against {second}: best settings, fresh seeds", "image", "IoU of the masks",

@@ -140,7 +140,7 @@ def explain(
 ) -> None:
     """Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.
 
-    With --reference its outline is drawn in white and the IoU is told.
+    With --reference its outline is drawn in white and the IoU is reported.
     """
     document = None if params is None else read_pickle(params)
     check_folder(output)
@@ -159,7 +159,15 @@ def write_explanations(
     seed: int,
     reference: str | None,
 ) -> dict[str, Any]:
-    """Explain every image and write its pictures; facts by key."""
+    """Explain every image by stock lime, write its pictures, and return facts by key.
+
+    Args:
+        document: keyword arguments for lime by key; ``None`` for lime's defaults.
+        reference: rule of the reference to draw and to compare with; ``None`` for none.
+
+    Raises:
+        InvalidInput: the parameters cannot be used, or the folder holds photographs or masks.
+    """
     if document is not None:
         fatal = [c for c in check_kwargs(document, place.catalog.keys, graded=False) if c.fatal]
         if fatal:
@@ -204,6 +212,11 @@ def write_explanations(
 
 
 def check_folder(output: Path) -> None:
+    """Make a folder if it does not exist.
+
+    Raises:
+        InvalidInput: it is a file, or cannot be made.
+    """
     if output.exists() and not output.is_dir():
         raise InvalidInput(f"{output} is a file: give a folder with -o")
     try:
@@ -215,9 +228,12 @@ def check_folder(output: Path) -> None:
 def _check_apart(
     output: Path, place: Workplace, images: Sequence[StudyImage], masks: Iterable[Reference] = ()
 ) -> None:
-    """Refuse to write pictures by their keys among photographs, or over masks.
+    """Refuse to write pictures into the folder of the photographs or over masks.
 
-    Among photographs they would overwrite some, or be taken for photographs the next time.
+    Written pictures are named by key, so they could replace photographs or be read as such later.
+
+    Raises:
+        InvalidInput: the folder holds photographs of the catalogue, or masks with such names.
     """
     home = place.catalog.folder or Path()
     photographs = [image.path for image in images if image.path is not None]

@@ -32,9 +32,9 @@ def report(
 
     Everything comes from the storage: what tune, compare, verify and dissect have recorded there.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # importance makes studies in memory
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # parameter importance creates studies
     prefix, url = where.study or load_catalog(catalog.catalog).name, where.storage
-    check_storage(url, write=False)  # one that does not exist is told, not made
+    check_storage(url, write=False)  # fails if it does not exist, instead of creating it
     dissection = dissection_part(latest_dissections(url))
     with work_progress("report") as advance:
         written = write_report(url, prefix, output, advance, dissection=dissection)

@@ -1,4 +1,4 @@
-"""``lime-tuner status``."""
+"""``lime-tuner status``: a table of studies, their progress and their workers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from studies.results.runtime_doubt import doubtful_seconds
 from studies.results.stagnation import is_stagnant
 from studies.storage import describe
 from tuner.cli.options import AsJson, StorageOptions, takes_groups
-from tuner.cli.output import console, table, write_json
+from tuner.cli.output import console, rounded, table, write_json
 from tuner.cli.results.front import shown_front
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["status"]
 
-_EVERY = 2.0  # seconds between two looks
+_EVERY = 2.0  # seconds between two updates
 _IN_BOTH = "IoU, or R² and insertion − deletion; "
 
 
@@ -48,7 +48,7 @@ def status(
 
     Seconds are modelled, times are UTC. A study is stagnant when its best is so many trials
     old that others need the time more. A worker that has given no sign of life for a while is
-    silent: what it was at is tried again.
+    silent: its trial is run again.
     """
     url = where.storage
     if watch and as_json:
@@ -71,7 +71,7 @@ def _look(url: str, study: str | None) -> tuple[list[StudyOverview], dict[str, S
 
 
 def _watch(url: str, study: str | None) -> None:
-    """Look again and again; a database that is away is said, and asked again."""
+    """Update the table until Ctrl-C; shows an error and retries if the database is away."""
     view = _view(url, study, *_look(url, study))
     with Live(view, console=console, auto_refresh=False) as live:
         try:
@@ -146,7 +146,7 @@ def _view(
         )
         if any(value is not None for value in values)
     ]
-    # A study has one or the other, and there is no room for both.
+    # A study has IoU or faithfulness, and there is no room for columns of both.
     what, more = ("", _IN_BOTH) if faithful else (" IoU", "")
     shown = table(
         f"{describe(url)} ({more}modelled seconds, UTC)",
@@ -162,9 +162,9 @@ def _view(
             str(row.trials.get("FAIL", 0)),
             _measured(row.default_iou, row.default_faithful),
             _measured(row.best_iou, row.best_faithful),
-            _number(row.default_seconds, 2),
-            _number(row.best_seconds, 2),
-            *(_number(values[number], 2) for _, values in of_reference),
+            rounded(row.default_seconds, 2),
+            rounded(row.best_seconds, 2),
+            *(rounded(values[number], 2) for _, values in of_reference),
             _since(row, found[row.study]),
             "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
             *([shown_front(row.front)] if fronts else []),
@@ -180,7 +180,7 @@ def _since(row: StudyOverview, found: StudyActivity) -> str:
 
 
 def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[str]:
-    """What is explained, who runs what, and the last failure of each study."""
+    """Lines on explained classes, running trials, and the last failure of each study."""
     classes = classes_line({row.study: row.explained for row in rows})
     lines = [classes] if classes else []
     for row in rows:
@@ -206,8 +206,4 @@ def _faithful(found: Faithfulness | None) -> dict[str, Any]:
 
 
 def _measured(iou: float | None, found: Faithfulness | None) -> str:
-    return _number(iou, 3) if found is None else f"{found.r2:.3f}, {found.gain:.3f}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+    return rounded(iou, 3) if found is None else f"{found.r2:.3f}, {found.gain:.3f}"

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from studies.catalog.names import catalog_study
 from studies.results.attributes import TRANSFER
 from studies.storage import open_storage
-from tuner.cli.output import console, errors, table, work_progress
+from tuner.cli.output import console, errors, rounded, table, work_progress
 from tuner.problem.spec import Machine, StudySpec
 from tuner.tuning import result_of
 from tuner.workers.catalog import run_catalog
@@ -20,10 +20,10 @@ __all__ = ["run_catalog_scope", "show_catalog_summary"]
 
 
 def run_catalog_scope(prefix: str, specs: Sequence[StudySpec], machine: Machine) -> dict[str, Any]:
-    """Search; the document of ``tune --scope catalog --json``.
+    """Search, and return the document of ``tune --scope catalog --json``.
 
     Args:
-        prefix: of the study's name.
+        prefix: prefix of the study's name.
     """
     open_storage(machine.storage).close()
     trials = specs[0].settings.trials
@@ -44,7 +44,7 @@ def run_catalog_scope(prefix: str, specs: Sequence[StudySpec], machine: Machine)
 
 
 def catalog_summary(storage: str, prefix: str) -> dict[str, Any]:
-    """What a catalogue's study holds."""
+    """The result of a catalogue's study, as JSON values."""
     study = optuna.load_study(
         study_name=catalog_study(prefix), storage=open_storage(storage, write=False)
     )
@@ -69,22 +69,22 @@ def catalog_summary(storage: str, prefix: str) -> dict[str, Any]:
 
 
 def show_catalog_summary(summary: dict[str, Any]) -> None:
-    """The same as a table; tuning seeds, modelled seconds."""
+    """Show the summary as a table: IoU on tuning seeds, modelled seconds."""
     best, default = summary["best"], summary["default"]
     shown = table(
         f"{summary['study']}: one setting for {len(best['iou_per_image'])} images, chosen by "
         f"{summary['aggregate']} in {summary['trials']} trials (tuning seeds)",
         "image", "reference's share", "default IoU", "IoU",
     )  # fmt: skip
-    # Marking the whole picture has just that IoU: a setting must do better to say anything.
+    # A mask of the whole picture has this IoU, so a setting must exceed it to mean anything.
     areas = summary["reference_areas"]
     for key, iou in sorted(best["iou_per_image"].items()):
         usual = default["iou_per_image"].get(key)
         area = areas.get(key)
         shown.add_row(
             key,
-            "" if area is None else f"{area:.3f}",
-            "" if usual is None else f"{usual:.3f}",
+            rounded(area, 3),
+            rounded(usual, 3),
             f"{iou:.3f}",
         )
     shown.add_section()

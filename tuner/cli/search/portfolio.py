@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import optuna
 import typer
@@ -37,6 +38,7 @@ from tuner.cli.output import console, table, work_progress, write_json
 from tuner.portfolio import (
     PORTFOLIO,
     Portfolio,
+    ScoredContenders,
     distinct,
     probed_candidates,
     score_candidates,
@@ -45,17 +47,9 @@ from tuner.portfolio import (
 from tuner.problem import CatalogTask, TuningTask
 from tuner.runtime.model import RuntimeModel
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import optuna
-
-    from tuner.portfolio import Portfolio, ScoredContenders
-    from tuner.problem import TuningTask
-
 __all__ = ["portfolio"]
 
-_FIRST_FRESH_SEED = 3_000_017  # none that trials or verifications spend
+_FIRST_FRESH_SEED = 3_000_017  # explainer seeds from here are used by no trial or verification
 
 
 @takes_groups
@@ -88,14 +82,13 @@ def portfolio(
 ) -> None:
     """Choose the few parameter sets of which the best per image loses least.
 
-    Candidates are what stored studies found; each is explained on every image with fresh seeds,
-    from banked answers where there are some. They are chosen greedily, and once more without each
-    fold of the images, to see what they give on images that had no say.
+    Candidates are the best settings of stored studies; every image is explained with each of them
+    and fresh seeds, with cached predictions where there are some. They are chosen greedily, and
+    once more without each fold of the images, to measure them on images that they were not chosen
+    for.
     """
     prefix = studies or where.study or load_catalog(catalog.catalog).name
-    found = _stored(
-        where.storage, prefix
-    )  # what is not there is told before a classifier is loaded
+    found = _stored(where.storage, prefix)  # fails before a classifier is loaded
     place = open_workplace(catalog, classifier)
     scored, facts = _scored(place, found, most_samples, each, seeds, engine.engine)
     folds = min(folds, len(scored.keys))
@@ -112,7 +105,7 @@ def portfolio(
 
 
 def _stored(url: str, prefix: str) -> dict[str, optuna.Study]:
-    """Studies ``PREFIX/KEY`` by key."""
+    """The studies ``PREFIX/KEY``, by key."""
     names = [row.study for row in overview(url, prefix) if row.study.startswith(f"{prefix}/")]
     if not names:
         raise InvalidInput(f"there are no studies named {prefix}/…: check --studies and --storage")
@@ -135,7 +128,7 @@ def _scored(
     cache = PredictionCache(cache_folder() / "bank")
     try:
         tasks = _tasks(place, studies, cache, engine)
-        # Images that were left out with --images have no say, by what their studies found either.
+        # Studies of images that --images left out bring no candidates.
         studies = {key: found for key, found in studies.items() if key in {*tasks, CATALOG_KEY}}
         candidates = stored_candidates(studies, most_samples, each)
         everywhere = studies.get(CATALOG_KEY)
@@ -169,10 +162,10 @@ def _scored(
 def _tasks(
     place: Workplace,
     studies: Mapping[str, optuna.Study],
-    cache: Any,
+    cache: PredictionCache,
     engine: str,
 ) -> dict[str, TuningTask]:
-    """The images that have a study, and all of the catalogue's where it has one itself."""
+    """The tasks of images that have a study; of all images if the catalogue has a study."""
     loaded = place.load_images()
     everywhere = studies.get(CATALOG_KEY)
     wanted = [image for image in loaded if image.key in studies or everywhere is not None]
@@ -242,7 +235,7 @@ def _made(scored: ScoredContenders, size: int, folds: int, facts: dict[str, Any]
 
 
 def _keep(studies: Mapping[str, optuna.Study], made: Portfolio) -> None:
-    """For ``--portfolio PREFIX``: with the first study, without touching any other."""
+    """Store it for ``--portfolio PREFIX``: in the study that has a portfolio, else in the first."""
     for study in studies.values():
         if PORTFOLIO in study.user_attrs:
             study.set_user_attr(PORTFOLIO, made.to_json())

@@ -22,7 +22,7 @@ from tuner.problem.settings import TuningSettings
 
 __all__ = ["quickstart"]
 
-# A tenth of the superpixel maps that `tune` searches by default, so that a first look is short.
+# A tenth of the superpixel maps that `tune` searches by default, to be quick.
 _MAPS: Mapping[str, Mapping[str, tuple[int | float, ...]]] = {
     "lime": {},
     "slic": {"n_segments": (6, 10, 15, 22), "compactness": (5, 20), "sigma": (0, 2)},

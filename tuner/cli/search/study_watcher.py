@@ -1,22 +1,27 @@
-"""What ``tune`` shows on a terminal while its studies run."""
+"""The table that ``tune`` shows on a terminal while its studies run."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 from rich.live import Live
+from rich.table import Table
 
 from explainers.errors import LimeTunerError
-from studies.queries import overview
-from tuner.cli.output import errors, table
+from studies.queries import StudyOverview, overview
+from tuner.cli.output import errors, rounded, table
 
 __all__ = ["StudyWatcher"]
 
 
 class StudyWatcher:
-    """A live table of the studies on a terminal, read from the storage; silent elsewhere."""
+    """A live table of the studies, read from the storage; shown only on a terminal.
+
+    Args:
+        names: key of the image by name of the study.
+        trials: number of trials that each study should have.
+    """
 
     def __init__(self, storage: str, names: dict[str, str], trials: int) -> None:
         self._storage, self._names, self._trials = storage, names, trials
@@ -46,13 +51,13 @@ class StudyWatcher:
                 left = f"{(wanted - finished) / rate / 60:.1f} min left" if rate > 0 else "starting"
                 live.update(self._table(rows, f"{finished}/{wanted} trials, {left}"))
 
-    def _rows(self) -> dict[str, Any]:
+    def _rows(self) -> dict[str, StudyOverview]:
         try:
             return {r.study: r for r in overview(self._storage, None) if r.study in self._names}
-        except LimeTunerError:  # nothing created yet
+        except LimeTunerError:  # no study yet
             return {}
 
-    def _table(self, rows: dict[str, Any], title: str) -> Any:
+    def _table(self, rows: dict[str, StudyOverview], title: str) -> Table:
         shown = table(title, "image", "trials", "best score", "IoU", "default IoU", "× faster")
         for study, key in self._names.items():
             row = rows.get(study)
@@ -62,9 +67,9 @@ class StudyWatcher:
             shown.add_row(
                 key,
                 f"{row.finished}/{self._trials}",
-                "" if row.best_score is None else f"{row.best_score:.3f}",
-                "" if row.best_iou is None else f"{row.best_iou:.3f}",
-                "" if row.default_iou is None else f"{row.default_iou:.3f}",
+                rounded(row.best_score, 3),
+                rounded(row.best_iou, 3),
+                rounded(row.default_iou, 3),
                 "" if not row.best_ratio else f"{1 / row.best_ratio:.0f}",
             )
         return shown

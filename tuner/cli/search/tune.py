@@ -58,7 +58,7 @@ def tune(
     --trials counts what a study has in total.
     """
     address = notify_address(job.notify)
-    # What is written wrong is told before weights are downloaded.
+    # Wrong names and paths fail here, before weights are downloaded.
     place = open_workplace(catalog, classifier)
     if portfolio is not None:
         members = load_portfolio(portfolio, where.storage).members

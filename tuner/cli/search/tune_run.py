@@ -1,4 +1,4 @@
-"""``lime-tuner tune`` at work: checked, searched, summed up."""
+"""Runs ``lime-tuner tune``: checks the request, searches, and sums up."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class TuneRequest(SpecRequest):
     """What ``tune`` was asked for.
 
     Attributes:
-        machine: who works.
-        log: file to log to.
+        machine: the processes that run trials.
+        log: file to log to; ``None`` for no log.
     """
 
     machine: MachineOptions
     log: Path | None = None
 
     def check(self, images: int) -> None:
-        """Refuse what does not go together, before anything is begun.
+        """Refuse options that cannot be combined.
 
         Args:
-            images: how many there are.
+            images: number of images.
 
         Raises:
             InvalidInput: says what was given, and what to give.
@@ -74,8 +74,8 @@ class TuneRequest(SpecRequest):
 
 
 def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
-    """Check everything, then search; the document of ``tune --json``."""
-    # Everything that can be wrong is looked at before the first file is written.
+    """Check the request, search, and return the document of ``tune --json``."""
+    # Everything that can be wrong is checked before the first file is written.
     request.check(len(place.catalog.keys))
     check_storage(request.storage, write=True)
     calibration = None
@@ -93,10 +93,10 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
 
 
 def _machine(place: Workplace, request: TuneRequest, workers: int) -> Machine:
-    """Each of the workers."""
+    """The machine settings of each worker."""
     asked, spec = request.machine, place.classifier.spec
     assert spec is not None
-    # On a cluster every worker has a core of its own, as far as is known here.
+    # On a cluster, assume one core for each worker.
     shared = 1 if asked.cluster else max(1, (os.cpu_count() or 1) // workers)
     alone = workers == 1 and not asked.cluster
     return Machine(
@@ -111,7 +111,7 @@ def _machine(place: Workplace, request: TuneRequest, workers: int) -> Machine:
 
 @contextmanager
 def _crew(place: Workplace, request: TuneRequest) -> Iterator[Crew]:
-    """Who does it; its processes load what they need while this one prepares."""
+    """The worker pool; local processes load the classifier while this process prepares."""
     asked = request.machine
     if asked.cluster is None:
         most = asked.workers
@@ -128,12 +128,12 @@ def _crew(place: Workplace, request: TuneRequest) -> Iterator[Crew]:
 
 
 def _run(request: TuneRequest, specs: list[StudySpec], machine: Machine, crew: Crew) -> list[str]:
-    """Search; the keys of what there is to be shown."""
+    """Search, and return the keys of the images to show."""
     settings, url = request.settings, request.storage
     names = [spec.key for spec in specs]
     studies = [spec.name for spec in specs]
     before = _finished(url, request.study, studies)
-    open_storage(url).close()  # makes its tables once, not every worker at once
+    open_storage(url).close()  # creates the tables before the workers start
     todo = [s for s in specs if settings.beyond or before.get(s.name, 0) < settings.trials]
     already = sum(before.values())
     if already:
@@ -159,11 +159,7 @@ def _run(request: TuneRequest, specs: list[StudySpec], machine: Machine, crew: C
 
 
 def _finished(storage: str, prefix: str, studies: list[str]) -> dict[str, int]:
-    """Finished trials by study.
-
-    Args:
-        prefix: of the studies' names.
-    """
+    """Number of finished trials by name of the study; ``prefix`` begins their names."""
     if not holds_studies(storage):
         return {}
     return {row.study: row.finished for row in overview(storage, prefix) if row.study in studies}

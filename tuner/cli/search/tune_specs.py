@@ -1,4 +1,4 @@
-"""From what ``lime-tuner tune`` was asked for to a spec for every image's study."""
+"""Makes the spec of every image's study from the request to ``lime-tuner tune``."""
 
 from __future__ import annotations
 
@@ -44,10 +44,12 @@ class SpecRequest:
     """What studies are asked for.
 
     Attributes:
+        storage: database URL.
         study: prefix of their names.
         reference: ``None`` for the catalogue's, or the calibration's.
-        min_reliability: of a reference, in [0, 1]; images below are left out.
-        target: whose class is explained: ``top1``, the classifier's, or the ``catalog``'s.
+        min_reliability: in [0, 1]; images whose reference has less are left out.
+        target: which class is explained: ``top1``, the classifier's likeliest, or ``catalog``, the
+            one that the catalogue names.
         calibrated: name of a calibration.
     """
 
@@ -60,7 +62,7 @@ class SpecRequest:
     calibrated: str | None = None
 
     def check(self, images: int) -> None:
-        """Refuse what does not go together.
+        """Refuse options that cannot be combined.
 
         Raises:
             InvalidInput: says what was given, and what to give.
@@ -80,7 +82,7 @@ class SpecRequest:
                     )
 
     def told(self) -> dict[str, Any]:
-        """What is logged of it: no secrets, nothing that is long."""
+        """The options to log, without secrets and long values."""
         asked = {k: v for k, v in vars(self).items() if k not in ("storage", "log", "settings")}
         return {**asked, **self.settings.to_json()}
 
@@ -88,15 +90,15 @@ class SpecRequest:
 def specs_of(
     place: Workplace, request: SpecRequest, machine: Machine, calibration: Calibration | None
 ) -> tuple[list[StudySpec], Machine]:
-    """Load images, make their references and price explanations, unless that is stored already.
+    """Load images, make their references and measure runtimes, unless these are stored already.
 
     Returns:
-        A spec for each image, and the machine with the engine that it turned out to have.
+        A spec for each image, and the machine with the engine that could be loaded.
 
     Raises:
-        InvalidInput: one of the studies is there, and was made from something else.
-        InvalidInput, MissingAsset, UnusableReference: an image has no file, or no reference that
-            can be trusted.
+        InvalidInput: a study exists and was made from something else, or no image has a reference
+            that is reliable enough.
+        MissingAsset, UnusableReference: an image has no file, or no usable reference.
     """
     settings, alone = request.settings, not request.settings.of_catalog
     images = place.load_images()
@@ -106,7 +108,7 @@ def specs_of(
         image.key: catalog_class(image, place.classifier) if request.target == _CATALOG else None
         for image in images
     }
-    # Converted and checked once, here; workers find it in the cache.
+    # Convert and check the engine once; workers find it in the cache.
     engine = make_engine(
         place.classifier, machine.engine, image=images[0].pixels, cache=cache_folder() / "engines"
     ).name
@@ -119,7 +121,7 @@ def specs_of(
     if settings.objective == FAITHFUL and request.reference is None:
         known = {image.key: Reference.none(image.pixels.shape[:2]) for image in images}
     missing = [image for image in images if image.key not in known]
-    for image in missing:  # refuses NaN, whose map would be told as a mask that is empty or full
+    for image in missing:  # fails for NaN, which would give a map with an unusable mask
         place.classifier.predict_proba(image.pixels[None])
     if missing:
         judged = alone or request.min_reliability > 0
@@ -155,13 +157,13 @@ def specs_of(
 
 
 def _check_specs(specs: Sequence[StudySpec], machine: Machine) -> None:
-    """Compare every study with what it was made from, before any is written to.
+    """Compare every spec with its stored study, before any study is written to.
 
-    Done or not: what is shown is the result of these settings. A classifier that gives no answer
-    is found out here, too, before there is a study of it.
+    Finished studies are compared, too, as their results are shown as those of these settings. A
+    classifier without a finite answer is refused here, before there is a study of it.
 
     Raises:
-        InvalidInput: one was made from something else.
+        InvalidInput: a study was made from something else, or an answer is not finite.
     """
     url = machine.storage
     with ExitStack() as stack:
@@ -183,8 +185,8 @@ def _runtime_models(
     calibration: Calibration | None,
     images: Sequence[StudyImage],
 ) -> dict[str, RuntimeModel]:
-    """The prices of each image's study: those that it was begun with, or else the machine's or the
-    server's. Nothing is measured where none is missing."""
+    """The runtime model of each image, by key: the stored one of its study, or else the
+    calibration's or this machine's. Measures only if one is missing."""
     studies = {image.key: f"{request.study}/{image.key}" for image in images}
     if request.settings.of_catalog:
         studies = dict.fromkeys(studies, catalog_study(request.study))
@@ -206,9 +208,9 @@ def _runtime_models(
 
 
 def _computed_before(storage: str, studies: Mapping[str, str], rule: str) -> dict[str, Reference]:
-    """The references that studies were begun with, by key, where they were computed by that rule.
+    """The stored references, by key, that were computed by this rule.
 
-    Masks of anybody's own are not among them: their files may have been changed.
+    Users' own masks are read again instead, as their files may have changed.
 
     Args:
         studies: names by key of the image.
@@ -226,7 +228,14 @@ def _computed_before(storage: str, studies: Mapping[str, str], rule: str) -> dic
 def _trusted(
     images: list[StudyImage], known: Mapping[str, Reference], least: float
 ) -> list[StudyImage]:
-    """The images to tune; says of which the reference is doubtful, and which are left out."""
+    """The images to tune; prints which references are doubtful and which images are left out.
+
+    Args:
+        least: the least reliability.
+
+    Raises:
+        InvalidInput: no image is left.
+    """
     scores = {
         image.key: 1.0 if (judged := known[image.key].reliability) is None else judged.score
         for image in images

@@ -1,4 +1,4 @@
-"""What ``lime-tuner tune`` shows at its end: the best of every image beside lime's defaults."""
+"""The summary at the end of ``lime-tuner tune``: the best of every image and lime's defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studies.results.explained_class import ExplainedClass, classes_line
 from studies.results.runtime_doubt import doubtful_seconds
 from studies.results.summary import image_document, studies_document
 from studies.storage import open_storage
-from tuner.cli.output import console, table
+from tuner.cli.output import console, rounded, table
 
 __all__ = ["show_summary", "summary_of"]
 
@@ -22,11 +22,11 @@ _FAITHFUL: dict[str, Callable[[dict[str, Any]], float]] = {
     "R²": lambda found: _measured(found["faithful"]["r2"]),
     "ins − del": lambda found: _measured(found["faithful"]["gain"]),
 }
-"""What is shown of a trial's summary beside its seconds; more would be too wide for terminals."""
+"""Columns beside the seconds, by title; more would be too wide for terminals."""
 
 
 def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
-    """The document of ``tune --json`` from what is stored."""
+    """The document of ``tune --json``, from the stored studies."""
     opened = open_storage(storage, write=False)
     images: dict[str, dict[str, Any]] = {}
     for key in keys:
@@ -38,7 +38,7 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
 
 
 def show_summary(summary: dict[str, Any]) -> None:
-    """The same as a table; tuning seeds, modelled seconds."""
+    """Show the summary as a table: scores on tuning seeds, modelled seconds."""
     images = summary["images"].values()
     faithful = bool(images) and all(
         "faithful" in found["best"] and "faithful" in found["default"] for found in images
@@ -62,7 +62,7 @@ def show_summary(summary: dict[str, Any]) -> None:
         rows.append([*values, *(each["runtime_seconds"] for each in pair)])
         shown.add_row(
             key, str(found["trials"]), *_cells(rows[-1]),
-            *(_number(found.get(field)) for _, field in of_reference),
+            *(rounded(found.get(field), 2) for _, field in of_reference),
         )  # fmt: skip
     shown.add_section()
     means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
@@ -82,16 +82,11 @@ def show_summary(summary: dict[str, Any]) -> None:
 
 
 def _measured(value: float | None) -> float:
-    """A classifier that always answers the same has no R²."""
+    # A classifier that always answers the same has no R².
     return math.nan if value is None else value
 
 
 def _cells(values: list[float]) -> list[str]:
-    """The last two are seconds."""
-    digits = [3] * (len(values) - 2) + [2] * 2
+    digits = [3] * (len(values) - 2) + [2] * 2  # the last two are seconds
     pairs = zip(values, digits, strict=False)
     return ["" if math.isnan(value) else f"{value:.{places}f}" for value, places in pairs]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"

@@ -31,9 +31,9 @@ from tuner.workers.worker import Worker
 
 __all__ = ["worker"]
 
-# What studies say is not overruled by lime-tuner.toml, only on purpose.
+# Plain options: lime-tuner.toml must not replace what a study's spec says, only the command line.
 _Instead = Annotated[str | None, typer.Option(help="Instead of what studies say.")]
-_START_SECONDS = 30.0  # that it waits for a database which is not there from the start
+_START_SECONDS = 30.0  # how long to wait at the start for a database that cannot be reached
 _logger = logging.getLogger(__name__)
 
 
@@ -64,7 +64,7 @@ def worker(
     """Run trials of the studies that need them most, until there is none or it is stopped.
 
     Studies are begun by lime-tuner tune. Photographs, weights and package versions must be those
-    that a study was made from; it is let be otherwise. A first SIGTERM or Ctrl-C ends after the
+    that a study was made from; other studies are skipped. A first SIGTERM or Ctrl-C ends after the
     trial that is running.
     """
     if threads < 1:
@@ -75,7 +75,7 @@ def worker(
     url = where.storage
     address = notify_address(job.notify)
     ends = _deadline(max_hours, until)
-    # It may be started together with the database, or while that is restarted.
+    # The worker may be started together with the database, or while that restarts.
     patience = time.monotonic() + _START_SECONDS
     until_reachable(
         lambda: check_storage(url, write=True),
@@ -119,7 +119,10 @@ def _tell(line: str) -> None:
 
 
 def _deadline(max_hours: float | None, until: str | None) -> Callable[[], bool]:
-    """Whether it is over: by a clock that sleeps with the machine, or by the time of day."""
+    """A function that says whether the time is over.
+
+    ``max_hours`` does not count while the machine sleeps; ``until`` is a time of day.
+    """
     start = time.monotonic()
     clock = None if until is None else until_clock(until, datetime.now())
 

@@ -1,1 +1,1 @@
-"""Commands around grading servers and the service."""
+"""Commands for grading servers and the service."""

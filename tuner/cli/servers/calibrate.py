@@ -80,7 +80,7 @@ def calibrate(
     check_storage(where.storage, write=True)
     source = load_catalog(catalog.catalog)
     known = calibration.known_answers(answers, where.storage, server.url, source)
-    # What cannot be fitted is refused before the work.
+    # Answers that cannot be fitted fail before the work.
     found = calibration.calibrated_line(known, source, taken)
     if not runtime_only:
         place = open_workplace(catalog, classifier)

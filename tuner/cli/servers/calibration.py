@@ -1,4 +1,4 @@
-"""What ``calibrate`` does and shows, and what ``tune --calibrated`` takes from it."""
+"""Makes and shows calibrations for ``calibrate``, and reads them for ``tune --calibrated``."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ __all__ = [
 ]  # fmt: skip
 
 _SHOWN_CANDIDATES = 10
-_DOUBTFUL = 0.1  # leave-one-out error; whoever else uses the machine distorts what it measures
+_DOUBTFUL = 0.1  # leave-one-out error; larger if other processes disturbed the measurement here
 
 Taken = tuple[str, str | None] | None
-"""The user's own choice: a reference and, where one was named, a mask rule."""
+"""The user's own choice: a reference and, if one was named, a mask rule."""
 
 
 def known_answers(
     file: Path | None, storage: str, url: str | None, catalog: Catalog
 ) -> list[KnownAnswer]:
-    """Of the file and of the records; one that is in both counts once.
+    """The answers in the file and in the records; one that is in both counts once.
 
     Args:
-        url: of a server: another has another clock and other masks.
+        url: address of the server whose records count; ``None`` if there is only one.
 
     Raises:
         InvalidInput: the file is wrong, the records are of several servers, or there is no answer
@@ -79,10 +79,10 @@ def known_answers(
 
 
 def calibrated_line(answers: Sequence[KnownAnswer], catalog: Catalog, taken: Taken) -> Calibration:
-    """What can be said without a classifier.
+    """The calibration without a classifier: the line only.
 
     Raises:
-        InvalidInput: fewer than two answers with different numbers of samples.
+        InvalidInput: there are fewer than two answers with different numbers of samples.
     """
     verdict = Verdict("not looked for: the answers' seconds were all that was wanted")
     facts = [answer.facts for answer in answers]
@@ -104,16 +104,16 @@ def run_calibration(
     engine: str,
     taken: Taken,
 ) -> Calibration:
-    """All of it: this machine's runtime model in the server's seconds, and the rules.
+    """The whole calibration: this machine's runtime model in the server's seconds, and the rules.
 
     Args:
-        line: what is known without a classifier.
+        line: the calibration without a classifier.
         methods: heat maps that references are cut from.
-        seeds: explainer seeds 0, 1, ...
+        seeds: number of explainer seeds.
         engine: see ``explainers.engines``.
     """
     images = place.load_images()
-    # References come first: one that was asked for and cannot be used is refused before the work.
+    # References first, so that an unusable --take fails before the work.
     references, unusable = _references(place, images, methods, taken)
     local = runtime_model_for(place.classifier, images[0].pixels)
     cache = cache_folder()
@@ -153,7 +153,7 @@ def _references(
     methods: Sequence[str],
     taken: Taken,
 ) -> tuple[dict[str, Masks], list[str]]:
-    """All candidates' masks, and the references that leave an image without a usable one."""
+    """The masks of all references, and the references that leave an image without a usable one."""
     maps = _heat_maps(place, images, methods)
     references, unusable = cut_masks(maps, {image.key: image.pixels for image in images})
     further = [place.catalog.reference] if taken is None else [taken[0], place.catalog.reference]
@@ -177,9 +177,9 @@ def _references(
 def _heat_maps(
     place: Workplace, images: Sequence[StudyImage], methods: Sequence[str]
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Every method's map of every image, (H, W) in [0, 1].
+    """(H, W) heat maps in [0, 1], by method and key of the image.
 
-    A method that the classifier cannot be asked with is left out, and that is said.
+    Methods that the classifier does not support are left out, with a message.
     """
     found: dict[str, dict[str, NDArray[np.float32]]] = {}
     total = len(methods) * len(images)
@@ -205,10 +205,10 @@ def _heat_maps(
 
 
 def show_calibration(name: str, calibration: Calibration) -> None:
-    """Runtimes, rules and the verdict.
+    """Show runtimes, rules and the verdict.
 
     Args:
-        name: that it is stored under.
+        name: the name that the calibration is stored under.
     """
     _show_runtimes(name, calibration)
     if calibration.rules is not None:
@@ -302,10 +302,10 @@ def _show_rules(calibration: Calibration, rules: RuleSearch) -> None:
 
 
 def known_calibration(storage: str, name: str) -> Calibration:
-    """The newest calibration of a name.
+    """The newest calibration of this name.
 
     Raises:
-        InvalidInput: there is none of that name.
+        InvalidInput: there is none.
     """
     document = latest_calibration(storage, name)
     if document is None:
@@ -316,11 +316,13 @@ def known_calibration(storage: str, name: str) -> Calibration:
 
 
 def server_reference(name: str, calibration: Calibration, baseline: str) -> str:
-    """The reference to tune against where none was asked for; says so where it is not learned.
+    """The reference to tune against if none was asked for.
+
+    If the calibration has none, that is printed, and the baseline is used.
 
     Args:
-        name: of the calibration.
-        baseline: the catalogue's.
+        name: name of the calibration.
+        baseline: the catalogue's reference.
     """
     learned = calibration.verdict.reference
     if learned is None:
@@ -336,11 +338,11 @@ def server_runtime_model(
 ) -> RuntimeModel:
     """The runtime model in the server's seconds.
 
-    A calibration that knows the line only is completed here: lime's defaults are to cost what the
-    line says, and this machine's model shares that out.
+    If the calibration has only the line, this machine's model is scaled so that lime's defaults
+    cost the seconds that the line gives.
 
     Args:
-        name: of the calibration.
+        name: name of the calibration.
     """
     if calibration.runtime_model is not None:
         known = calibration.rules

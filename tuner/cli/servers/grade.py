@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ from studies.storage import absolute_url
 from studies.web.evaluator import TASK_PREFIX, EvaluatorProcess, GradingTask, Limits, write_task
 from studies.web.grading import GradingService, create_app
 from studies.web.http import run_server
-from studies.web.listener import bound_socket
+from studies.web.listener import Listener, bound_socket
 from studies.web.server_log import log_to_stderr
 from studies.web.tokens import hashed_lines, read_tokens
 from tuner.cli.context import Workplace, open_workplace
@@ -31,11 +31,6 @@ from tuner.cli.output import console, errors
 from tuner.cli.servers.serving import address_of, check_installed, check_least
 from tuner.ending import tidy_end
 from tuner.log_file import hush_warnings
-
-if TYPE_CHECKING:
-    from studies.web.evaluator import GradingTask
-    from studies.web.grading import GradingService
-    from studies.web.listener import Listener
 
 __all__ = ["grade"]
 
@@ -103,7 +98,7 @@ def grade(
         raise InvalidInput(f"--truth {truth} is no folder: give one with a mask per key")
     url = absolute_url(grades.storage)
     with records(url):
-        pass  # tried before anything slow is done for it
+        pass  # fails here, before the slow work
     rule = str(truth) if truth is not None else reference.reference
     with (
         tidy_end(),
@@ -131,7 +126,7 @@ def _task(
     return GradingTask(
         images={image.key: image.pixels for image in loaded},
         references={image.key: references[image.key].mask for image in loaded},
-        # Where masks lie on this machine is nobody's business.
+        # The path of the masks on this machine is not published.
         rule=(rule or place.catalog.reference) if named else "the course's own masks",
         classifier_spec=spec,
         repeats=repeats,
@@ -143,7 +138,7 @@ def _task(
 def _serve(service: GradingService, bound: Listener) -> None:
     try:
         for evaluator in service.evaluators:
-            evaluator.start()  # what keeps them from starting is told here, in one line
+            evaluator.start()  # errors at the start are raised here
         hush_warnings()
         log_to_stderr()
         teams = len(set(service.tokens.teams.values()))

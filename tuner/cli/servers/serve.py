@@ -1,11 +1,11 @@
-"""``lime-tuner serve``: the service."""
+"""``lime-tuner serve``: the web service."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import optuna
 import typer
@@ -16,7 +16,7 @@ from explainers.errors import InvalidInput
 from explainers.references import parse_reference
 from studies.storage import absolute_url, check_storage, open_storage
 from studies.web.http import connection_limits, is_loopback, run_server
-from studies.web.listener import bound_socket
+from studies.web.listener import Listener, bound_socket
 from studies.web.server_log import log_to_stderr
 from studies.web.service import Defaults, Service, ServiceLimits, create_app, service_folder
 from tuner.cli.options import ClassifierOptions, EngineOptions, StorageOptions, takes_groups
@@ -29,11 +29,6 @@ from tuner.problem.settings import Seeds, Trials
 from tuner.workers.service import ServicePlan
 from tuner.workers.service_processes import ServiceCrew
 
-if TYPE_CHECKING:
-    from studies.web.listener import Listener
-    from studies.web.service import Service
-    from tuner.workers.service_processes import ServiceCrew
-
 __all__ = ["serve"]
 
 TOKEN_VARIABLE = "LIME_TUNER_SERVICE_TOKEN"
@@ -43,7 +38,7 @@ _LEAST_TOKEN = 16
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceOptions:
-    """What studies are tuned by where nobody says."""
+    """Defaults for studies whose request names no reference, trials or seeds."""
 
     reference: Annotated[str, Option("METHOD@RULE where a study asks for none.")] = "gradcam@0.3"
     trials: Trials = 60
@@ -103,7 +98,7 @@ def serve(
     rule = parse_reference(usual.reference).text
     check_storage(url, write=True)
     with tidy_end(), bound_socket(host, port) as bound:
-        open_storage(url).close()  # its tables are made once, here, not by every worker at once
+        open_storage(url).close()  # creates the tables before the workers start
         plan = ServicePlan(
             storage=url,
             folder=str(service_folder(url).resolve()),
@@ -152,7 +147,7 @@ def _token(*, open_to_others: bool) -> str | None:
 
 
 def _found(weights: str | None) -> str | None:
-    """A file by its whole path; anything else is a name."""
+    """The absolute path if there is such a file; any other text is a name."""
     if weights is not None and Path(weights).is_file():
         return str(Path(weights).resolve())
     return weights
@@ -164,7 +159,7 @@ def _serve(service: Service, crew: ServiceCrew, bound: Listener) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     app = create_app(service)
     try:
-        crew.start()  # what keeps them from working is told here, in one line
+        crew.start()  # errors at the start are raised here
         errors.print(
             f"serving on {address_of(bound)}/ with {crew.alive} "
             f"worker{'s' * (crew.alive != 1)}; Ctrl-C ends it",

@@ -1,4 +1,4 @@
-"""What ``grade``, ``serve`` and ``dashboard`` have in common."""
+"""Helpers of the commands that serve: ``grade``, ``serve`` and ``dashboard``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ __all__ = ["address_of", "check_installed", "check_least"]
 
 
 def check_installed(command: str, packages: Mapping[str, str]) -> None:
-    """Refuse a command whose optional packages are not all there.
+    """Refuse a command whose optional packages are not all installed.
 
     Args:
-        packages: name on the index by module; the extra is named like the command.
+        command: name of the command and of the extra that brings the packages.
+        packages: names on the package index, by module.
+
+    Raises:
+        InvalidInput: names the missing packages.
     """
     missing = [package for module, package in packages.items() if find_spec(module) is None]
     if missing:
@@ -32,8 +36,11 @@ def check_least(numbers: Mapping[str, float], least: Mapping[str, int] | None = 
     """Refuse options that are too small.
 
     Args:
-        numbers: by option, without hyphens in front.
-        least: of options that may be something else than 1 at least.
+        numbers: values by option, without leading hyphens.
+        least: the least value by option, where it is not 1.
+
+    Raises:
+        InvalidInput: an option is below its least value.
     """
     for name, value in numbers.items():
         low = (least or {}).get(name, 1)

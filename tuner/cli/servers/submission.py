@@ -1,4 +1,4 @@
-"""What ``submit`` sends: a pickle that is whole, with what its studies promise, and its tables."""
+"""Prepares a pickle for ``submit`` with predictions from its studies, and shows the tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from studies.records import Submitted
 from studies.results.predicted import Prediction, mean_prediction, predictions
 from studies.submission.client import Answer
 from studies.submission.score_board import BoardRow
-from tuner.cli.output import console, table
+from tuner.cli.output import console, rounded, table
 from tuner.cli.results.export import DEFAULT_PICKLE, run_export
 
 __all__ = ["Submission", "pack", "show_answer", "show_board", "show_submission"]
@@ -30,10 +30,11 @@ class Submission:
     """A pickle that can be sent.
 
     Attributes:
-        parameters: its keyword arguments by image, as plain values.
-        study: prefix of the studies that know any of it.
-        found: predictions by image, of those that have one.
-        predicted: the mean; ``None`` when an image has none.
+        data: the file's content.
+        parameters: keyword arguments by key of the image, as plain values.
+        study: prefix of the studies it comes from; ``None`` if they are unknown.
+        found: predictions by key, for images that have one.
+        predicted: their mean; ``None`` if an image has none.
     """
 
     file: Path
@@ -44,13 +45,16 @@ class Submission:
     predicted: Prediction | None
 
     def check_cutoff(self, cutoff: float) -> str | None:
-        """A warning where a cut-off cannot be checked, for lack of predictions.
+        """Check the predicted seconds against a cut-off.
 
         Args:
             cutoff: seconds for all images together.
 
+        Returns:
+            A warning if an image has no prediction, so that the sum is not known.
+
         Raises:
-            InvalidInput: those that have a prediction take longer already.
+            InvalidInput: the predicted seconds exceed the cut-off.
         """
         seconds = sum(each.seconds for each in self.found.values())
         if seconds > cutoff:
@@ -63,7 +67,7 @@ class Submission:
         return None
 
     def worse_than(self, last: Submitted) -> str:
-        """What would be lost; empty when nothing is, as far as is known."""
+        """How the prediction is worse than the last answer; empty if it is not, or not known."""
         if self.predicted is None:
             return ""
         losses = []
@@ -79,7 +83,7 @@ class Submission:
         )
 
     def answered(self, url: str, answer: Answer) -> Submitted:
-        """The record of it and its answer."""
+        """The record of this submission and its answer."""
         return Submitted(
             at=datetime.now(timezone.utc),
             url=url,
@@ -93,7 +97,7 @@ class Submission:
         )
 
     def document(self, url: str, answer: Answer | None) -> dict[str, Any]:
-        """Of ``submit --json``; results by the server's own names."""
+        """The document of ``submit --json``, with the server's own names for results."""
         mean = self.predicted
         return {
             "url": url,
@@ -106,10 +110,10 @@ class Submission:
 
 
 def pack(file: Path | None, *, catalog_source: str, study: str | None, storage: str) -> Submission:
-    """Export where there is no file, read it, and refuse it where anything is wrong.
+    """Read a pickle and check it; without a file, export one first.
 
     Raises:
-        InvalidInput: an image or an argument is missing, too many, or nothing for stock lime.
+        InvalidInput: an image or an argument is missing, unknown, or not accepted by stock lime.
         UnsafePickle, StorageError: see ``verify`` and ``export``.
     """
     catalog = load_catalog(catalog_source)
@@ -139,7 +143,7 @@ def pack(file: Path | None, *, catalog_source: str, study: str | None, storage: 
 
 
 def _complaints(document: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
-    """What ``verify`` refuses, and what it would fill in or leave out: a server may not."""
+    """Everything wrong with a pickle, also what ``verify`` would fill in or skip."""
     found = [f"{key}: is not in the catalogue" for key in document if key not in keys]
     found += [
         f"{key}: has no {name}, every image needs all ten arguments"
@@ -151,7 +155,7 @@ def _complaints(document: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) 
 
 
 def show_submission(sent: Submission, destination: str) -> None:
-    """What is about to be sent, image by image."""
+    """Show what is about to be sent, image by image."""
     shown = table(
         str(sent.file), "image", "samples", "batch", "superpixels", "features",
         "predicted IoU", "predicted s",
@@ -164,13 +168,13 @@ def show_submission(sent: Submission, destination: str) -> None:
             str(values["batch_size"]),
             "lime's own" if segmentation is None else str(segmentation["algorithm"]),
             str(values["num_features"]),
-            "" if found is None else _number(found.iou, 3),
-            "" if found is None else _number(found.seconds, 2),
+            "" if found is None else rounded(found.iou, 3),
+            "" if found is None else rounded(found.seconds, 2),
         )
     mean = sent.predicted
     if mean is not None:
         shown.add_section()
-        shown.add_row("mean", "", "", "", "", _number(mean.iou, 3), _number(mean.seconds, 2))
+        shown.add_row("mean", "", "", "", "", rounded(mean.iou, 3), rounded(mean.seconds, 2))
     console.print(shown)
     console.print(f"sha256 {hashlib.sha256(sent.data).hexdigest()}")
     console.print(f"to {destination}", soft_wrap=True)
@@ -183,15 +187,15 @@ def show_submission(sent: Submission, destination: str) -> None:
 def show_answer(
     answer: Answer, predicted: Prediction | None, server: str, earlier: Sequence[Submitted]
 ) -> None:
-    """An answer beside what was predicted, and what the server has answered before.
+    """Show an answer beside its prediction, and the server's earlier answers.
 
     Args:
         earlier: oldest first.
     """
     shown = table(server, "", "IoU", "s")
-    shown.add_row("answer", _number(answer.avg_iou, 4), _number(answer.avg_time, 3))
+    shown.add_row("answer", rounded(answer.avg_iou, 4), rounded(answer.avg_time, 3))
     if predicted is not None:
-        shown.add_row("predicted", _number(predicted.iou, 4), _number(predicted.seconds, 3))
+        shown.add_row("predicted", rounded(predicted.iou, 4), rounded(predicted.seconds, 3))
     console.print(shown)
     if not earlier:
         return
@@ -199,19 +203,19 @@ def show_answer(
     for each in earlier[-_MOST_EARLIER:]:
         before.add_row(
             f"{each.at:%Y-%m-%d %H:%M}",
-            _number(each.avg_iou, 4),
-            _number(each.avg_time, 3),
-            _number(each.predicted_iou, 4),
-            _number(each.predicted_time, 3),
+            rounded(each.avg_iou, 4),
+            rounded(each.avg_time, 3),
+            rounded(each.predicted_iou, 4),
+            rounded(each.predicted_time, 3),
         )
     console.print(before)
 
 
 def show_board(rows: Sequence[BoardRow], ours: Sequence[datetime | None], server: str) -> None:
-    """A score board in its own order.
+    """Show a score board in its own order.
 
     Args:
-        ours: when each line was submitted by us; ``None`` for lines of others.
+        ours: for each row the time of our submission; ``None`` for rows of others.
     """
     if not rows:
         console.print(f"{server} has no result yet")
@@ -220,13 +224,9 @@ def show_board(rows: Sequence[BoardRow], ours: Sequence[datetime | None], server
     for row, at in zip(rows, ours, strict=True):
         shown.add_row(
             row.team,
-            _number(row.iou, 4),
-            _number(row.seconds, 3),
+            rounded(row.iou, 4),
+            rounded(row.seconds, 3),
             row.submitted,
             "" if at is None else f"ours, submitted at {at:%Y-%m-%d %H:%M} UTC",
         )
     console.print(shown)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

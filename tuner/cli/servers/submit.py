@@ -1,4 +1,4 @@
-"""``lime-tuner submit`` and ``leaderboard``: the student's side of a grading server."""
+"""``lime-tuner submit`` and ``leaderboard``: the client of a grading server."""
 
 from __future__ import annotations
 
@@ -70,10 +70,8 @@ def submit(
     token = None if dry_run else check_token(_token())
     database = where.storage
     if not dry_run:
-        check_storage(database, write=True)  # what could not be recorded is not sent
-    sent = pack(
-        file, catalog_source=catalog.catalog, study=where.study, storage=database
-    )
+        check_storage(database, write=True)  # send nothing that could not be recorded
+    sent = pack(file, catalog_source=catalog.catalog, study=where.study, storage=database)
     unchecked = None if limit.cutoff is None else sent.check_cutoff(limit.cutoff)
     earlier = submissions(database, address.base)
     worse = sent.worse_than(earlier[-1]) if earlier else ""
@@ -100,7 +98,7 @@ def submit(
     try:
         add_submission(database, sent.answered(address.base, answer))
     except StorageError as error:
-        failure = error  # the answer cannot be had again: it is shown before
+        failure = error  # raised after the answer is shown, which cannot be asked for again
     if as_json:
         write_json(sent.document(address.base, answer))
     else:
@@ -156,7 +154,7 @@ def _on_terminal() -> bool:
 
 @contextmanager
 def _waiting(title: str) -> Iterator[Callable[[str], None]]:
-    """Show the time that has passed and messages meanwhile; quiet when not on a terminal."""
+    """Show the elapsed time and messages while the server works; only on a terminal."""
     progress = Progress(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,
