@@ -278,14 +278,16 @@ class Classifier:
 
     def _warn(self, found: Recognised, *, grey: bool) -> None:
         """Warn in one line of everything that was guessed."""
-        told = list(found.told)
+        remarks = list(found.remarks)
         if grey:
-            told.append("takes one channel and is given grey images")
+            remarks.append("takes one channel and is given grey images")
         if self.input_dtype != torch.float32:
-            told.append(f"is given {str(self.input_dtype).removeprefix('torch.')}, as its weights")
-        if told:
+            remarks.append(
+                f"is given {str(self.input_dtype).removeprefix('torch.')}, as its weights"
+            )
+        if remarks:
             line = (
-                f"{self.name}: {'; '.join(told)}. A factory can return a Classifier that says "
+                f"{self.name}: {'; '.join(remarks)}. A factory can return a Classifier that says "
                 "otherwise (output=, mean=, std=)"
             )
             warn_once(_logger, line)

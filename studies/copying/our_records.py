@@ -49,7 +49,7 @@ def copy_records(
     overwrite: bool,
     whole_seconds: bool,
     write: bool,
-    told: Callable[[str], None] = lambda table: None,
+    on_progress: Callable[[str], None] = lambda table: None,
 ) -> dict[str, CopiedRows]:
     """Copy what the target does not have, and look whether it has it then. The transaction is the
     caller's.
@@ -60,7 +60,7 @@ def copy_records(
         overwrite: replace rows that cannot stand beside those that are copied.
         whole_seconds: times to the second.
         write: ``False`` only counts.
-        told: called with the table that is next.
+        on_progress: called with the table that is next.
 
     Returns:
         By table.
@@ -73,7 +73,7 @@ def copy_records(
     work = _Copying(source, target, study, overwrite, whole_seconds, write)
     found = {}
     for table in Base.metadata.sorted_tables:
-        told(table.name)
+        on_progress(table.name)
         found[table.name] = work.copy(table)
     if write:
         again = _Copying(source, target, study, overwrite, whole_seconds, write=False)

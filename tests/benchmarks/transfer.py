@@ -100,16 +100,14 @@ def _catalog_study(
         trials=options.trials, seeds=2, confirm_seeds=4, most_runtime=_MOST_RUNTIME,
         space=SearchSpace().affordable(_MOST_RUNTIME),
     )  # fmt: skip
-    facts = catalog_facts(
-        task, classifier, settings, catalog="extra", rule=REFERENCE
-    )
+    facts = catalog_facts(task, classifier, settings, catalog="extra", rule=REFERENCE)
     study = open_study(f"{_NAME}/{CATALOG_KEY}", storage, facts)
     start = time.perf_counter()
 
-    def told(trial: optuna.trial.FrozenTrial) -> None:
+    def log_trial(trial: optuna.trial.FrozenTrial) -> None:
         say(f"{time.perf_counter() - start:.0f} s: trial {trial.number} {trial.value}")
 
-    result = run_catalog_study(study, task, settings, told)
+    result = run_catalog_study(study, task, settings, log_trial)
     found: dict[str, Any] = {
         "parameters": result.best["parameters"],
         "tuned_on": {"iou": result.iou, "default_iou": result.default["iou"]},

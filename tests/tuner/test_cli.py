@@ -75,9 +75,9 @@ def test_seconds_of_a_busy_machine_are_told(
     monkeypatch.setattr(LoadMeter, "others_share", lambda _: share)
     export_pickle({"key": LimeParameters(num_samples=16)}, here / "p.pkl")
     few = ["--images", "key", "--seeds", "1", "--baseline-seeds", "0"]
-    code, _, told = cli("verify", "p.pkl", *DEMO, *few)
+    code, _, stderr = cli("verify", "p.pkl", *DEMO, *few)
     assert code == 0
-    assert ("took 50% of this machine" in told) == (share > 0)
+    assert ("took 50% of this machine" in stderr) == (share > 0)
 
 
 def test_an_export_of_nothing_says_what_there_is(here: Path, cli: Cli) -> None:

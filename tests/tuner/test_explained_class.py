@@ -153,9 +153,9 @@ def test_from_a_catalogue_s_class_to_stock_lime(catalogue: list[str], cli: Cli) 
     assert "house: key" in cli.ok("status")
     assert json.loads(cli.ok("status", "--json"))["c/house"]["class"]["name"] == "key"
 
-    code, _, told = cli("export", *catalogue, "-o", "p.pkl")
+    code, _, stderr = cli("export", *catalogue, "-o", "p.pkl")
     assert code == 0
-    assert "cannot grade" in told
+    assert "cannot grade" in stderr
     kwargs = read_pickle(Path("p.pkl"))["house"]
     assert (kwargs["labels"], kwargs["top_labels"]) == ((key,), None)
     once = ["--seeds", "1", "--baseline-seeds", "0"]

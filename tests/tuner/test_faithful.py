@@ -136,9 +136,9 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     (here / "drawn").mkdir()
     Image.fromarray(mask).save(here / "drawn" / "key.png")
     more = ["--trials", "4", "--reference", "drawn"]
-    code, _, told = cli("tune", *box, *fast, *more)
+    code, _, stderr = cli("tune", *box, *fast, *more)
     assert code == 2
-    assert "made with objective=faithful, not agreement" in told
+    assert "made with objective=faithful, not agreement" in stderr
     seen = json.loads(cli.ok("status", "--json"))["pictures/key"]
     assert seen["best"]["faithful"] == best["faithful"]
     assert seen["default"]["faithful"] == tuned["images"]["key"]["default"]["faithful"]

@@ -67,7 +67,7 @@ def cross_validate(
     settings: TuningSettings,
     chosen: LimeParameters,
     folds: int,
-    told: Callable[[int, int], None] = lambda done, of: None,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Transfer:
     """Search anew without each fold's images, and score what is chosen on them.
 
@@ -75,14 +75,14 @@ def cross_validate(
 
     Args:
         chosen: by the search with all images.
-        told: called with the folds that are done, and how many there are.
+        on_progress: called with the folds that are done, and how many there are.
     """
     seeds = range(_FIRST_FRESH_SEED, _FIRST_FRESH_SEED + _FRESH_SEEDS)
     left_out: dict[str, float] = {}
     found: list[str] = []
     parts = folds_of(list(task.tasks), folds)
     for number, part in enumerate(parts):
-        told(number, folds)
+        on_progress(number, folds)
         study = optuna.create_study(
             study_name=f"fold {number}",
             direction="maximize",
@@ -92,5 +92,5 @@ def cross_validate(
         result = run_catalog_study(study, rest, replace(settings, beyond=False, answers=None))
         left_out |= values_on(task.among(part), result.parameters, seeds)
         found.append(result.parameters.to_json())
-    told(folds, folds)
+    on_progress(folds, folds)
     return Transfer(folds, values_on(task, chosen, seeds), left_out, tuple(found))

@@ -117,7 +117,10 @@ class ServiceWorker:
         jobs = until_reachable(lambda: Jobs(self._plan.storage), stop=self._stop, pause=pause)
         while not self._stop():
             job = until_reachable(
-                lambda: jobs.claim(self._name), stop=self._stop, told=_logger.warning, pause=pause
+                lambda: jobs.claim(self._name),
+                stop=self._stop,
+                on_message=_logger.warning,
+                pause=pause,
             )
             if job is None:
                 pause(_IDLE_SECONDS)

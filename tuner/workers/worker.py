@@ -72,7 +72,7 @@ class Worker:
         while not self.stop():
             try:
                 found = until_reachable(
-                    self._next, stop=self.stop, told=self.told, pause=self.pause
+                    self._next, stop=self.stop, on_message=self.told, pause=self.pause
                 )
             except UNREACHABLE:  # only when it is to stop
                 break

@@ -177,9 +177,9 @@ def test_regressors_come_back_fitted_or_not(name: str) -> None:
     ],
 )
 def test_what_is_refused_is_named_with_a_way_out(value: Any, says: str) -> None:
-    with pytest.raises(UnsafePickle, match=says) as told:
+    with pytest.raises(UnsafePickle, match=says) as raised:
         load_restricted(pickle.dumps({"one": value}))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def run_comparison(
                     continue
                 known = references[image.key]
 
-                def told(what: str, position: int = position, key: str = image.key) -> None:
+                def on_progress(what: str, position: int = position, key: str = image.key) -> None:
                     advance(f"{key}, {what}", position, len(loaded))
 
                 found = compare_methods(
@@ -218,7 +218,7 @@ def run_comparison(
                     classes=classes,
                     cams=methods,
                     at_scale=image.at_scale,
-                    told=told,
+                    on_progress=on_progress,
                 )
                 judged = known.reliability
                 compared[image.key] = ComparedImage(

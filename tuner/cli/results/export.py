@@ -156,8 +156,8 @@ def run_export(
     parameters |= {key: parameters[key].about(label) for key, label in labels.items()
                    if key in parameters}  # fmt: skip
     export_pickle(parameters, output)
-    if told := ungraded({key: value.label for key, value in parameters.items()}):
-        errors.print(f"lime-tuner: {told}", markup=False)
+    if warning := ungraded({key: value.label for key, value in parameters.items()}):
+        errors.print(f"lime-tuner: {warning}", markup=False)
     return {key: value.to_json() for key, value in parameters.items()}
 
 

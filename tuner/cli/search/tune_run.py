@@ -143,7 +143,7 @@ def _run(request: TuneRequest, specs: list[StudySpec], machine: Machine, crew: C
         )
     watcher = StudyWatcher(url, dict(zip(studies, names, strict=True)), settings.trials)
     job = Job("tune", url, request.study)
-    with logged(job, request.log, {**request.told(), "images": names}), watcher:
+    with logged(job, request.log, {**request.logged_values(), "images": names}), watcher:
         if settings.until is None:
             run_studies(todo, machine, crew)
         elif todo:

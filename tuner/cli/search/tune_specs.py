@@ -79,7 +79,7 @@ class SpecRequest:
                         "leave it out"
                     )
 
-    def told(self) -> dict[str, Any]:
+    def logged_values(self) -> dict[str, Any]:
         """What is logged of it: no secrets, nothing that is long."""
         asked = {k: v for k, v in vars(self).items() if k not in ("storage", "log", "settings")}
         return {**asked, **self.settings.to_json()}

@@ -80,7 +80,7 @@ def worker(
     until_reachable(
         lambda: check_storage(url, write=True),
         stop=lambda: time.monotonic() > patience,
-        told=_tell,
+        on_message=_tell,
     )
     asked = threading.Event()
     made = Worker(
@@ -103,9 +103,9 @@ def worker(
     )
     work = Job("worker", url, study)
     about = {name: value for name, value in vars(made.machine).items() if name != "storage"}
-    told = {"machine": about, "until": until, "max_hours": max_hours}
+    arguments = {"machine": about, "until": until, "max_hours": max_hours}
     with (
-        notified(work, address), logged(work, log_path(job.log, url), told), trouble_told(url),
+        notified(work, address), logged(work, log_path(job.log, url), arguments), trouble_told(url),
         _graceful(asked),
     ):  # fmt: skip
         count = made.run()
