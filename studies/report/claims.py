@@ -106,15 +106,15 @@ def _extremes(run: ComparisonRun) -> _Answer:
 
 def _background(run: ComparisonRun) -> _Answer:
     cams = [m for m in methods_of(run) if m in CAMS]
-    usual = np.array(values_of(run, LIME_DEFAULT, "background"))
-    if not cams or not np.isfinite(usual).any():
+    baseline = np.array(values_of(run, LIME_DEFAULT, "background"))
+    if not cams or not np.isfinite(baseline).any():
         return "no data", ["LIME's defaults and heat maps were not both run."]
     shares = ", ".join(
         f"{method} {_around(mean(values_of(run, method, 'background')))}"
         for method in methods_of(run)
     )
     ours = np.mean([values_of(run, method, "background") for method in cams], axis=0)
-    gap = mean((usual - ours).tolist())
+    gap = mean((baseline - ours).tolist())
     return _decided(gap), [
         f"Share of the positive evidence outside the reference: {shares}.",
         f"LIME's defaults minus the mean of the maps, image by image: {_around(gap)} on {gap.size} "
@@ -131,11 +131,11 @@ def _cams(run: ComparisonRun) -> _Answer:
     for method in others:
         gap = mean((_gain(run, method) - first).tolist())
         same = mean([i.comparison.agreement.get(("gradcam", method), math.nan) for i in run.images])
-        seconds, usual = (mean(values_of(run, m, "seconds")).mean for m in (method, "gradcam"))
+        seconds, gradcam = (mean(values_of(run, m, "seconds")).mean for m in (method, "gradcam"))
         answers.append(_decided(gap))
         sentences.append(
             f"{method}: insertion minus deletion {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] "
-            f"against Grad-CAM's, IoU of the masks {_around(same)}, {seconds / usual:.0f} times "
+            f"against Grad-CAM's, IoU of the masks {_around(same)}, {seconds / gradcam:.0f} times "
             f"the time ({seconds:.2f} s)."
         )
     # The claim is that they are not better.

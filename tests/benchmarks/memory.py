@@ -182,13 +182,13 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def main() -> None:
     """The command."""
-    usual = TuningSettings()
+    defaults = TuningSettings()
     parser = argparse.ArgumentParser("python -m tests.benchmarks.memory")
     parser.add_argument("--trials", type=positive, default=200)
-    parser.add_argument("--seeds", type=positive, default=usual.seeds)
+    parser.add_argument("--seeds", type=positive, default=defaults.seeds)
     parser.add_argument("--image", default="West_Highland_white_terrier", help="key in tml25")
     parser.add_argument("--engine", default="auto", help=", ".join(ENGINES))
-    parser.add_argument("--sampler", default=usual.sampler)
+    parser.add_argument("--sampler", default=defaults.sampler)
     run_benchmark(parser, _measure)
 
 

@@ -156,13 +156,13 @@ def _one_setting(
     verdicts = _verified(dict.fromkeys(tasks, parameters), images, tasks, classifier)
     iou = float(np.mean([np.mean(v.ious) for v, _ in verdicts]))
     seconds = float(np.mean([np.mean(v.seconds) for v, _ in verdicts]))
-    usual = float(np.mean([np.mean(d.seconds) for _, d in verdicts]))
+    default_seconds = float(np.mean([np.mean(d.seconds) for _, d in verdicts]))
     return {
         "iou": iou,
         "default_iou": float(np.mean([np.mean(d.ious) for _, d in verdicts])),
         "seconds": seconds,
-        "default_seconds": usual,
-        "share_of_the_defaults_time": seconds / usual,
+        "default_seconds": default_seconds,
+        "share_of_the_defaults_time": seconds / default_seconds,
         # What marking the whole picture gives; less than that is no explanation.
         "whole_picture_iou": float(np.mean([t.reference.mask.mean() for t in tasks.values()])),
         "iou_per_image": {v.key: round(float(np.mean(v.ious)), 4) for v, _ in verdicts},
@@ -250,10 +250,10 @@ def _faithful(
         result = run_study(study, task, settings)
         meter = FaithfulnessMeter(task)
         tuned = meter.measure(result.parameters, _FRESH[:3])
-        usual = meter.measure(LimeParameters(), _FRESH[:3])
+        baseline = meter.measure(LimeParameters(), _FRESH[:3])
         found[image.key] = {
-            "r2": [round(usual.r2, 4), round(tuned.r2, 4)],
-            "gain": [round(usual.gain, 4), round(tuned.gain, 4)],
+            "r2": [round(baseline.r2, 4), round(tuned.r2, 4)],
+            "gain": [round(baseline.gain, 4), round(tuned.gain, 4)],
             "runtime_ratio": task.runtime_ratio(result.parameters),
             "iou_with_gradcam": float(np.mean(known.ious(result.parameters, _FRESH))),
         }

@@ -174,5 +174,5 @@ def test_trials_of_before_are_not_mixed_with_those_of_the_class(facts: dict[str,
     with pytest.raises(InvalidInput, match=r"likeliest class, not of class .*--study"):
         open_study("c/house", storage, {"class_index": 0, **facts})
     (name,) = facts
-    usual = {"class_index": 0, name: None if name == "label" else {}}
-    assert open_study("c/house", storage, usual).user_attrs == usual
+    facts = {"class_index": 0, name: None if name == "label" else {}}
+    assert open_study("c/house", storage, facts).user_attrs == facts

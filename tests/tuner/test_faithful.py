@@ -40,11 +40,11 @@ def test_three_measures_count_alike() -> None:
 
 
 def test_one_measure_does_not_pay_for_another() -> None:
-    usual = Faithfulness(0.5, 0.4, 0.9)
-    assert Faithfulness(0.8, 0.5, 0.1).shortfall(usual) == 0
-    assert Faithfulness(0.8, 0.42, 1.0).shortfall(usual) == pytest.approx(0.09)
-    assert Faithfulness(0.3, 0.3, 1.0).shortfall(usual) == pytest.approx(1.2)
-    assert Faithfulness(0.9, -0.2, 1.0).shortfall(usual) == pytest.approx(1.95)
+    baseline = Faithfulness(0.5, 0.4, 0.9)
+    assert Faithfulness(0.8, 0.5, 0.1).shortfall(baseline) == 0
+    assert Faithfulness(0.8, 0.42, 1.0).shortfall(baseline) == pytest.approx(0.09)
+    assert Faithfulness(0.3, 0.3, 1.0).shortfall(baseline) == pytest.approx(1.2)
+    assert Faithfulness(0.9, -0.2, 1.0).shortfall(baseline) == pytest.approx(1.95)
 
 
 def test_measures_are_those_of_the_constraint_and_asked_once(tiny_classifier: Classifier) -> None:

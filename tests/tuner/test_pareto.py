@@ -120,7 +120,7 @@ def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Cl
         trials=9, seeds=2, space=SMALL_SPACE, seed=1, constrain="fidelity", pareto=True
     )
     run_study(study, task, settings)
-    usual = default_fidelity(task)
+    baseline = default_fidelity(task)
     trials = study.trials
     assert any(t.user_attrs.get("feasible") is False for t in trials)
     for point in pareto_front(points_of(trials)):
@@ -130,7 +130,7 @@ def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Cl
             continue
         assert found["feasible"] is True
         bound = fidelity_of(task, parameters, range(3))
-        assert max(bound.shortfalls(usual).values()) <= 1e-6
+        assert max(bound.shortfalls(baseline).values()) <= 1e-6
 
 
 def test_the_studys_own_weight_is_among_those_that_take_turns() -> None:

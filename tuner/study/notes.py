@@ -117,8 +117,10 @@ class StudyNotes:
         if not scored:
             return
         best = max(scored, key=lambda found: (found.score, -found.number))
-        usual = {t.number for t in trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN}
-        default = next((found for found in scored if found.number in usual), None)
+        default_numbers = {
+            t.number for t in trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN
+        }
+        default = next((found for found in scored if found.number in default_numbers), None)
         pictures: dict[str, str | None] = {"photograph": self._photograph()}
         if default is not None:
             parameters = default.record.parameters

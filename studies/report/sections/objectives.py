@@ -28,7 +28,7 @@ def one_setting(facts: ReportFacts) -> list[Block]:
     best = None if study is None else study.best
     if study is None or best is None:
         return []
-    found, usual = _per_image(study.best_trial), _per_image(study.default_trial)
+    found, baseline = _per_image(study.best_trial), _per_image(study.default_trial)
     areas: Mapping[str, float] = study.attributes.get("reference_areas", {})
     ious, shares = mean(list(found.values())), mean(list(areas.values()))
     text = (
@@ -39,7 +39,7 @@ def one_setting(facts: ReportFacts) -> list[Block]:
     default = study.default
     if default is not None:
         text += (
-            f", {around(mean(list(usual.values())))} with lime's defaults, in "
+            f", {around(mean(list(baseline.values())))} with lime's defaults, in "
             f"{best.runtime_seconds:.2f} s instead of {default.runtime_seconds:.2f} s an "
             "explanation by the runtime model"
         )
@@ -65,7 +65,7 @@ def one_setting(facts: ReportFacts) -> list[Block]:
     columns: dict[str, Callable[[str], str]] = {
         "image": str,
         "reference's share": lambda key: number(areas.get(key)),
-        "IoU, defaults": lambda key: number(usual.get(key)),
+        "IoU, defaults": lambda key: number(baseline.get(key)),
         "IoU": lambda key: number(found[key]),
     }
     return [*blocks, Table("The setting on each image", *in_columns(sorted(found), columns))]
@@ -110,10 +110,10 @@ def faithfulness(facts: ReportFacts) -> list[Block]:
     ]
     if not found:
         return []
-    pairs = [(usual, own) for _, _, own, usual in found if usual is not None]
+    pairs = [(baseline, own) for _, _, own, baseline in found if baseline is not None]
     blocks: list[Block] = []
     if pairs:
-        better = sum(own.r2 > usual.r2 and own.gain > usual.gain for usual, own in pairs)
+        better = sum(own.r2 > baseline.r2 and own.gain > baseline.gain for baseline, own in pairs)
         blocks.append(
             Text(
                 "Scored by how well the explanation describes the classifier: R² on perturbations "
@@ -125,11 +125,11 @@ def faithfulness(facts: ReportFacts) -> list[Block]:
             )
         )
     rows = []
-    for study, best, own, usual in found:
+    for study, best, own, baseline in found:
         measures = [
             number(None if each is None else getattr(each, name))
             for name in _MEASURES.values()
-            for each in (usual, own)
+            for each in (baseline, own)
         ]
         seconds = (study.overview.default_seconds, best.runtime_seconds)
         rows.append([study.key, *measures, *(number(each, 2) for each in seconds)])
@@ -141,5 +141,5 @@ def faithfulness(facts: ReportFacts) -> list[Block]:
 
 
 def _change(pairs: Sequence[tuple[Faithfulness, Faithfulness]], name: str) -> str:
-    usual, own = (mean([getattr(pair[place], name) for pair in pairs]) for place in (0, 1))
-    return f"{around(own)} instead of {around(usual)}"
+    baseline, own = (mean([getattr(pair[place], name) for pair in pairs]) for place in (0, 1))
+    return f"{around(own)} instead of {around(baseline)}"

@@ -46,7 +46,7 @@ def summary(facts: ReportFacts) -> list[Block]:
         if s.overview.default_iou is not None and s.overview.best_iou is not None
     ]
     if both:
-        usual, tuned = (
+        baseline, tuned = (
             mean([getattr(o, name) for o in both]) for name in ("default_iou", "best_iou")
         )
         seconds = [
@@ -55,7 +55,7 @@ def summary(facts: ReportFacts) -> list[Block]:
         ]
         blocks.append(
             Text(
-                f"Mean IoU rose from {around(usual)} with lime's defaults to {around(tuned)} "
+                f"Mean IoU rose from {around(baseline)} with lime's defaults to {around(tuned)} "
                 f"({counted(len(both), 'image')}; 95 % bootstrap intervals), at "
                 f"{seconds[1]:.2f} s instead of {seconds[0]:.2f} s an explanation by the runtime "
                 "model. These are the studies' own figures, on the seeds that chose the winners."

@@ -36,7 +36,9 @@ def iou_per_image(facts: ReportFacts) -> list[Block]:
             else "No study has a complete trial yet."
         )
         return [Missing(why)]
-    better = sum(best > usual for _, usual, best in rows if usual is not None and best is not None)
+    better = sum(
+        best > baseline for _, baseline, best in rows if baseline is not None and best is not None
+    )
     chart = Chart(
         draw(
             "iou_per_image", figures.dumbbells, rows, "IoU with the reference",
@@ -80,10 +82,10 @@ def verified(facts: ReportFacts) -> list[Block]:
         f"Stock lime in fresh processes, on fresh seeds, by the clock: IoU {around(ious)} in "
         f"{mean([each.found['time'] for each in found]).mean:.2f} s"
     )
-    usual = [each.defaults for each in found if each.defaults is not None]
-    if usual:
-        before = mean([each["iou"] for each in usual])
-        seconds = mean([each["time"] for each in usual]).mean
+    baseline = [each.defaults for each in found if each.defaults is not None]
+    if baseline:
+        before = mean([each["iou"] for each in baseline])
+        seconds = mean([each["time"] for each in baseline]).mean
         text += f"; with lime's defaults {around(before)} in {seconds:.2f} s"
     text += f" ({counted(len(found), 'image')})."
     # A difference to the study is luck only where both were scored against the same masks.

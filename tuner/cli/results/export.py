@@ -276,10 +276,10 @@ def run_verification(
                 mask_rule=mask_rule,
                 has_reference=not blind,
             )
-            verdict, usual = verify_image(case, fresh, baseline)
+            verdict, baseline_verdict = verify_image(case, fresh, baseline)
             verdicts.append(verdict)
-            if usual is not None:
-                defaults.append(usual)
+            if baseline_verdict is not None:
+                defaults.append(baseline_verdict)
     numbered = [verdict.key for verdict in verdicts if verdict.never_hidden]
     if numbered:
         errors.print(
@@ -327,9 +327,9 @@ def show_verification(result: dict[str, Any]) -> None:
         *columns,
     )
     for key, found in result["images"].items():
-        usual = defaults["images"][key] if defaults else None
+        baseline = defaults["images"][key] if defaults else None
         row = [key, found["label"]]
-        row += [f"{usual['iou']:.3f}", f"{usual['time']:.2f}"] if usual else []
+        row += [f"{baseline['iou']:.3f}", f"{baseline['time']:.2f}"] if baseline else []
         shown.add_row(
             *row, f"{found['iou']:.3f}", f"{found['iou_std']:.3f}", f"{found['time']:.2f}"
         )

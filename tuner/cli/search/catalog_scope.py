@@ -79,12 +79,12 @@ def show_catalog_summary(summary: dict[str, Any]) -> None:
     # Marking the whole picture has just that IoU: a setting must do better to say anything.
     areas = summary["reference_areas"]
     for key, iou in sorted(best["iou_per_image"].items()):
-        usual = default["iou_per_image"].get(key)
+        baseline = default["iou_per_image"].get(key)
         area = areas.get(key)
         shown.add_row(
             key,
             "" if area is None else f"{area:.3f}",
-            "" if usual is None else f"{usual:.3f}",
+            "" if baseline is None else f"{baseline:.3f}",
             f"{iou:.3f}",
         )
     shown.add_section()

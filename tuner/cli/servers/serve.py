@@ -55,7 +55,7 @@ def serve(
     where: StorageOptions,
     classifier: ClassifierOptions,
     engine: EngineOptions,
-    usual: ServiceOptions,
+    options: ServiceOptions,
     host: Annotated[
         str,
         typer.Option(
@@ -100,7 +100,7 @@ def serve(
     )  # fmt: skip
     token = _token(open_to_others=not is_loopback(host))
     url = absolute_url(where.storage)
-    rule = parse_reference(usual.reference).text
+    rule = parse_reference(options.reference).text
     check_storage(url, write=True)
     with tidy_end(), bound_socket(host, port) as bound:
         open_storage(url).close()  # its tables are made once, here, not by every worker at once
@@ -112,7 +112,7 @@ def serve(
             device=classifier.device,
             cam_layer=classifier.cam_layer,
             engine=engine.engine,
-            seeds=usual.seeds,
+            seeds=options.seeds,
             threads=threads or max(1, (os.cpu_count() or 1) // max(1, workers)),
             megapixels=max_megapixels,
         )
@@ -126,7 +126,7 @@ def serve(
                 trials=max_trials, kept_days=keep_days,
                 listeners=min(ServiceLimits.listeners, connection_limits().busy // 2),
             ),
-            defaults=Defaults(min(usual.trials, max_trials), rule),
+            defaults=Defaults(min(options.trials, max_trials), rule),
             token=token,
             workers=lambda: crew.alive,
             supplement=lambda: dissection_part(latest_dissections(url)),
