@@ -209,8 +209,8 @@ def _chosen(
 
 def reliability_of(reference: Mapping[str, Any] | None) -> float | None:
     """The score in a study's attribute ``reference``, where the mask was judged."""
-    judged = (reference or {}).get("reliability")
-    return None if judged is None else float(judged["score"])
+    reliability = (reference or {}).get("reliability")
+    return None if reliability is None else float(reliability["score"])
 
 
 def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> dict[str, str]:

@@ -247,4 +247,6 @@ def _reference(
     stored = stored_reference(job.study_name, known)
     if stored is not None and stored.rule == rule.text:
         return stored
-    return rule.of(classifier, image.pixels, image.key, at_scale=image.at_scale, judged=True)
+    return rule.of(
+        classifier, image.pixels, image.key, at_scale=image.at_scale, with_reliability=True
+    )

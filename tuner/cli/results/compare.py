@@ -155,7 +155,7 @@ def run_comparison(
     tuned = _tuned(storage, study, place)
     labels = {key: parameters.label for key, parameters in tuned.items()}
     references = place.references(
-        loaded, reference, lambda image: labels.get(image.key), judged=True
+        loaded, reference, lambda image: labels.get(image.key), with_reliability=True
     )
     parsed, classifier = parse_heat_map_rule(rule), place.classifier
     run = ComparisonRun(
@@ -220,7 +220,7 @@ def run_comparison(
                     at_scale=image.at_scale,
                     on_progress=on_progress,
                 )
-                judged = known.reliability
+                reliability = known.reliability
                 compared[image.key] = ComparedImage(
                     key=image.key,
                     type=image.entry.type,
@@ -232,8 +232,8 @@ def run_comparison(
                     reference=known.mask,
                     reference_rule=known.rule,
                     comparison=found,
-                    reliability=None if judged is None else judged.score,
-                    doubt="" if judged is None else judged.doubt,
+                    reliability=None if reliability is None else reliability.score,
+                    doubt="" if reliability is None else reliability.doubt,
                     class_name=classifier.class_name(found.explanations[0].explanation.class_index),
                 )
                 add_compared_image(storage, number, position, compared[image.key])

@@ -53,7 +53,7 @@ def reference(
     place = open_workplace(catalog, classifier)
     loaded = place.load_images()
     _check_apart(output, place, loaded)
-    found = place.references(loaded, reference.reference, judged=True)
+    found = place.references(loaded, reference.reference, with_reliability=True)
     _check_apart(output, place, loaded, found.values())
     for image in loaded:
         mask = found[image.key].mask
@@ -73,10 +73,10 @@ def reference(
         return
     shown = table(f"masks and overlays in {output}", "image", "share", "reliability", "doubt")
     for key, r in found.items():
-        judged = ("", "") if r.reliability is None else (
+        reliability = ("", "") if r.reliability is None else (
             f"{r.reliability.score:.2f}", r.reliability.doubt
         )  # fmt: skip
-        shown.add_row(key, f"{r.coverage:.2f}", *judged)
+        shown.add_row(key, f"{r.coverage:.2f}", *reliability)
     console.print(shown)
 
 

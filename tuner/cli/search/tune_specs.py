@@ -122,8 +122,10 @@ def specs_of(
     for image in missing:  # refuses NaN, whose map would be told as a mask that is empty or full
         place.classifier.predict_proba(image.pixels[None])
     if missing:
-        judged = alone or request.min_reliability > 0
-        made = place.references(missing, rule, lambda image: classes[image.key], judged=judged)
+        with_reliability = alone or request.min_reliability > 0
+        made = place.references(
+            missing, rule, lambda image: classes[image.key], with_reliability=with_reliability
+        )
         known.update(made)
     images = _trusted(images, known, request.min_reliability)
     mask_rule = identity = None
@@ -228,7 +230,9 @@ def _trusted(
 ) -> list[StudyImage]:
     """The images to tune; says of which the reference is doubtful, and which are left out."""
     scores = {
-        image.key: 1.0 if (judged := known[image.key].reliability) is None else judged.score
+        image.key: 1.0
+        if (reliability := known[image.key].reliability) is None
+        else reliability.score
         for image in images
     }
     kept = [image for image in images if scores[image.key] >= least]
@@ -238,11 +242,11 @@ def _trusted(
             "lower --min-reliability, or give masks of your own with --reference"
         )
     for image in images:
-        judged = known[image.key].reliability
+        reliability = known[image.key].reliability
         left_out = scores[image.key] < least
-        if judged is not None and (judged.doubt or left_out):
+        if reliability is not None and (reliability.doubt or left_out):
             errors.print(
                 f"{image.key}{' is left out' * left_out}: the reference has a reliability of "
-                f"{judged.score:.2f}{judged.doubt and ', ' + judged.doubt}"
+                f"{reliability.score:.2f}{reliability.doubt and ', ' + reliability.doubt}"
             )
     return kept
