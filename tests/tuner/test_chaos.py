@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.storage import open_storage
 from tests.studies.clusters import Cluster, private_cluster
-from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only, trials_of
+from tests.tuner.chaos import FINISHED, Witness, WorkerPool, enqueue_random, read_only, trials_of
 from tests.tuner.command_line import Cli
 from tests.tuner.kills import plan_trials
 from tests.tuner.tiny import TUNE_TINY, write_catalogue
@@ -127,27 +127,27 @@ def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) ->
              lambda at_once=at_once: postgresql.restart(at_once=at_once, away=3))
         )  # fmt: skip
     plan.sort(key=lambda event: event[0])
-    with Crew(url, here, night.workers, night.kills, chance) as crew, stack:
+    with WorkerPool(url, here, night.workers, night.kills, chance) as pool, stack:
         while time.monotonic() - start < night.seconds:
             done = witness.finished()
             while plan and sum(done.values()) >= plan[0][0] * total:
                 _, what, event = plan.pop(0)
                 event()
                 _say(start, f"{sum(done.values())} trials: {what}")
-            crew.kill_some(witness.ended_by())
+            pool.kill_some(witness.ended_by())
             whole = min(done.values()) >= night.trials
             if whole and not witness.at_work():
                 break
             time.sleep(0.2)
-        _say(start, f"{crew.killed} killed, {crew.wanting} spared: {witness.finished()}")
-        assert whole, crew.said()
-        assert not witness.at_work(), crew.said()
-        assert crew.dismiss() == [0] * night.workers
-        said = crew.said()
+        _say(start, f"{pool.killed} killed, {pool.wanting} spared: {witness.finished()}")
+        assert whole, pool.said()
+        assert not witness.at_work(), pool.said()
+        assert pool.dismiss() == [0] * night.workers
+        said = pool.said()
     assert not plan
     assert "Traceback" not in said
     assert "kept in memory only" in said
-    assert crew.killed >= 0.8 * night.workers * night.kills
+    assert pool.killed >= 0.8 * night.workers * night.kills
 
     found = trials_of(url, list(names.values()))
     everything = [t for trials in found.values() for t in trials]

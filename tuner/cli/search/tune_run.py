@@ -28,7 +28,7 @@ from tuner.problem import Aggregate
 from tuner.problem.spec import Machine, StudySpec
 from tuner.study.cross_validation import folds_of
 from tuner.workers.jobs import run_studies, run_studies_until, settle
-from tuner.workers.pool import Crew, LocalCrew, cluster_crew
+from tuner.workers.pool import LocalPool, WorkerPool, cluster_pool
 
 __all__ = ["TuneRequest", "run_tuning"]
 
@@ -85,10 +85,10 @@ def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
         machine = _machine(place, request, request.machine.workers)
         specs, machine = specs_of(place, request, machine, calibration)
         return run_catalog_scope(request.study, specs, machine)
-    with _crew(place, request) as crew:
-        machine = _machine(place, request, crew.workers)
+    with _pool(place, request) as pool:
+        machine = _machine(place, request, pool.workers)
         specs, machine = specs_of(place, request, machine, calibration)
-        names = _run(request, specs, machine, crew)
+        names = _run(request, specs, machine, pool)
     return summary_of(request.storage, request.study, names)
 
 
@@ -110,24 +110,26 @@ def _machine(place: Workplace, request: TuneRequest, workers: int) -> Machine:
 
 
 @contextmanager
-def _crew(place: Workplace, request: TuneRequest) -> Iterator[Crew]:
+def _pool(place: Workplace, request: TuneRequest) -> Iterator[WorkerPool]:
     """Who does it; its processes load what they need while this one prepares."""
     asked = request.machine
     if asked.cluster is None:
         most = asked.workers
         if request.settings.until is None:
             most = min(most, len(place.catalog.keys))
-        crew = LocalCrew(most)
+        pool = LocalPool(most)
         assert place.classifier.spec is not None
-        crew.begin(place.classifier.spec)
-        yield crew
+        pool.begin(place.classifier.spec)
+        yield pool
     else:
         one_host = sqlite_path(request.storage) is not None
-        with cluster_crew(asked.cluster, one_host=one_host) as cluster:
+        with cluster_pool(asked.cluster, one_host=one_host) as cluster:
             yield cluster
 
 
-def _run(request: TuneRequest, specs: list[StudySpec], machine: Machine, crew: Crew) -> list[str]:
+def _run(
+    request: TuneRequest, specs: list[StudySpec], machine: Machine, pool: WorkerPool
+) -> list[str]:
     """Search; the keys of what there is to be shown."""
     settings, url = request.settings, request.storage
     names = [spec.key for spec in specs]
@@ -145,9 +147,9 @@ def _run(request: TuneRequest, specs: list[StudySpec], machine: Machine, crew: C
     job = Job("tune", url, request.study)
     with logged(job, request.log, {**request.logged_values(), "images": names}), watcher:
         if settings.until is None:
-            run_studies(todo, machine, crew)
+            run_studies(todo, machine, pool)
         elif todo:
-            run_studies_until(todo, machine, crew, settings.until)
+            run_studies_until(todo, machine, pool, settings.until)
             if datetime.now() < settings.until:
                 done = "brings" if settings.beyond else "is left to do that brings"
                 errors.print(

@@ -27,12 +27,12 @@ from tuner.log_file import hush_warnings
 from tuner.options import Option
 from tuner.problem.settings import Seeds, Trials
 from tuner.workers.service import ServicePlan
-from tuner.workers.service_processes import ServiceCrew
+from tuner.workers.service_processes import ServiceProcesses
 
 if TYPE_CHECKING:
     from studies.web.listener import Listener
     from studies.web.service import Service
-    from tuner.workers.service_processes import ServiceCrew
+    from tuner.workers.service_processes import ServiceProcesses
 
 __all__ = ["serve"]
 
@@ -116,7 +116,7 @@ def serve(
             threads=threads or max(1, (os.cpu_count() or 1) // max(1, workers)),
             megapixels=max_megapixels,
         )
-        crew = ServiceCrew(plan, workers)
+        processes = ServiceProcesses(plan, workers)
         service = Service(
             storage=url,
             folder=Path(plan.folder),
@@ -128,11 +128,11 @@ def serve(
             ),
             defaults=Defaults(min(options.trials, max_trials), rule),
             token=token,
-            workers=lambda: crew.alive,
+            workers=lambda: processes.alive,
             supplement=lambda: dissection_part(latest_dissections(url)),
-            replaced=crew.renew,
+            replaced=processes.renew,
         )  # fmt: skip
-        _serve(service, crew, bound)
+        _serve(service, processes, bound)
 
 
 def _token(*, open_to_others: bool) -> str | None:
@@ -158,18 +158,18 @@ def _found(weights: str | None) -> str | None:
     return weights
 
 
-def _serve(service: Service, crew: ServiceCrew, bound: Listener) -> None:
+def _serve(service: Service, processes: ServiceProcesses, bound: Listener) -> None:
     hush_warnings()
     log_to_stderr()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     app = create_app(service)
     try:
-        crew.start()  # what keeps them from working is told here, in one line
+        processes.start()  # what keeps them from working is told here, in one line
         errors.print(
-            f"serving on {address_of(bound)}/ with {crew.alive} "
-            f"worker{'s' * (crew.alive != 1)}; Ctrl-C ends it",
+            f"serving on {address_of(bound)}/ with {processes.alive} "
+            f"worker{'s' * (processes.alive != 1)}; Ctrl-C ends it",
             markup=False,
         )
         run_server(app, bound)
     finally:
-        crew.stop()
+        processes.stop()
