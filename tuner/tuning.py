@@ -150,7 +150,7 @@ def run_study(
     task: TuningTask,
     settings: TuningSettings,
     on_trial: Callable[[FrozenTrial], None] | None = None,
-    winners: Sequence[LimeParameters] = (),
+    other_incumbents: Sequence[LimeParameters] = (),
     on_score: Callable[[optuna.Trial, Sequence[float]], None] | None = None,
     portfolio: Sequence[LimeParameters] = (),
 ) -> TuningResult:
@@ -161,13 +161,13 @@ def run_study(
     Interrupting keeps every finished trial; the one in progress is marked as failed.
 
     Args:
-        winners: what won on other images, tried first in a study that is new.
+        other_incumbents: incumbents of other images, tried first in a study that is new.
         on_score: told of every trial that gets a score, and of that, while it can still be written
             to.
         portfolio: tried before them; see ``tuner.portfolio``.
     """
     runner = StudyRunner(study, task, settings, on_trial, on_score)
-    runner.begin(winners, portfolio)
+    runner.begin(other_incumbents, portfolio)
     runner.run()
     return result_of(study)
 

@@ -35,7 +35,7 @@ class TrialReader:
         return stored
 
     def probed(self, value: Any) -> float:
-        """What a stored probe foretold."""
+        """The forecast of a stored probe."""
         return float(value)
 
     def best_of(self, trials: Sequence[FrozenTrial]) -> float:
@@ -50,7 +50,7 @@ class KnownCandidate:
 
     Attributes:
         samples, seeds: predictions that are paid for.
-        value: the best score of its trials, or what its probe foretold.
+        value: the best score of its trials, or its probe's forecast.
         shortfall: of its trials' scores to their forecasts, on average.
     """
 

@@ -56,7 +56,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A setting, what is foretold of it, and what it costs to find out.
+    """A setting, its forecast, and what it costs to measure it.
 
     Attributes:
         values: of a trial, one for each dimension of its branch.
