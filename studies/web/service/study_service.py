@@ -28,7 +28,7 @@ from studies.web.service.reports import Reports
 from studies.web.service.retention import Retention
 from studies.web.service.uploads import Defaults, checked_request
 
-__all__ = ["Desk", "Service", "Shown"]
+__all__ = ["Service", "Shown", "StudyService"]
 
 _RETRY_SECONDS = 30
 _TIDY_SECONDS = 3600.0
@@ -63,7 +63,7 @@ class Service:
     replaced: Callable[[], None] = lambda: None
 
 
-class Desk:
+class StudyService:
     """What the handlers work with; opened and closed with the application."""
 
     def __init__(self, service: Service) -> None:
