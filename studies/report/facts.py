@@ -88,7 +88,7 @@ class ReportFacts:
     Attributes:
         storage: without a password.
         comparison: the newest of this study prefix; ``None`` when none was recorded.
-        everywhere: the study that looked for one setting for all images, if there is one.
+        catalog_study: the study that looked for one setting for all images, if there is one.
     """
 
     storage: str
@@ -96,7 +96,7 @@ class ReportFacts:
     studies: tuple[StudyFacts, ...]
     comparison: ComparisonRun | None
     other_prefixes: tuple[str, ...] = field(default=())
-    everywhere: StudyFacts | None = None
+    catalog_study: StudyFacts | None = None
 
 
 def gather(storage: str, prefix: str) -> ReportFacts:

@@ -186,13 +186,13 @@ def _image_studies(
 
 
 def _portfolio(
-    options: argparse.Namespace, everywhere: optuna.Study | None,
+    options: argparse.Namespace, catalog_study: optuna.Study | None,
     studies: Mapping[str, optuna.Study], twenty: CatalogTask, ten: Mapping[str, TuningTask],
 ) -> dict[str, Any]:  # fmt: skip
     candidates = stored_candidates(studies, _MOST_SAMPLES, _EACH)
-    if everywhere is not None:
-        candidates += stored_candidates({CATALOG_KEY: everywhere}, _MOST_SAMPLES, _SIZE)
-        candidates += probed_candidates(twenty, everywhere, _MOST_SAMPLES, _CANDIDATES)
+    if catalog_study is not None:
+        candidates += stored_candidates({CATALOG_KEY: catalog_study}, _MOST_SAMPLES, _SIZE)
+        candidates += probed_candidates(twenty, catalog_study, _MOST_SAMPLES, _CANDIDATES)
     candidates = distinct(candidates)
     say(f"{len(candidates)} candidates")
     weight = float(next(iter(studies.values())).user_attrs["runtime_weight"])
@@ -295,13 +295,13 @@ def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 cache,
             )
         )
-        everywhere = None
+        catalog_study = None
         if "catalog" in parts:
-            everywhere, parameters, found = _catalog_study(options, classifier, twenty, storage)
+            catalog_study, parameters, found = _catalog_study(options, classifier, twenty, storage)
             document["catalog"] = {**found, **_one_setting(parameters, ten, tasks, classifier)}
         if "portfolio" in parts:
             studies = _image_studies(options, classifier, twenty, storage)
-            document["portfolio"] = _portfolio(options, everywhere, studies, twenty, tasks)
+            document["portfolio"] = _portfolio(options, catalog_study, studies, twenty, tasks)
     if "faithful" in parts:
         document["faithful"] = _faithful(options, classifier, ten, tasks, storage)
     cache.close()

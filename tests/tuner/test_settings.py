@@ -136,9 +136,9 @@ def test_every_setting_may_stand_in_the_environment(
 
 def test_what_follows_from_other_settings() -> None:
     assert _given(TuningSettings).seeds == 10
-    everywhere = _given(TuningSettings, scope="catalog")
-    assert (everywhere.seeds, everywhere.confirm_seeds) == (2, 4)
-    assert everywhere.space.num_samples == (16, 125)
+    settings = _given(TuningSettings, scope="catalog")
+    assert (settings.seeds, settings.confirm_seeds) == (2, 4)
+    assert settings.space.num_samples == (16, 125)
     assert _given(TuningSettings, objective="faithful").sampler == "tpe"
     assert _given(TuningSettings, until="07:00").beyond
     assert not _given(TuningSettings, until="07:00", trials=5).beyond

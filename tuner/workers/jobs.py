@@ -73,7 +73,7 @@ def run_studies_until(
     pool.run(partial(create, machine), specs)
     names = frozenset(spec.name for spec in specs)
     pool.run(partial(_work_until, machine, names), [until] * pool.workers)
-    # There is no result without lime's defaults; a short night may end before it is their turn.
+    # There is no result without lime's defaults; a short run may end before it is their turn.
     compared = {row.study for row in overview(machine.storage, None) if row.default_iou is not None}
     late = [
         replace(spec, settings=replace(spec.settings, until=None, timeout=_NO_TIME))

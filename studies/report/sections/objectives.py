@@ -24,7 +24,7 @@ _MEASURES = {"R²": "r2", "gain": "gain", "stability": "stability"}
 
 def one_setting(facts: ReportFacts) -> list[Block]:
     """One setting for all images (``tune --scope catalog``); nothing where none was looked for."""
-    study = facts.everywhere
+    study = facts.catalog_study
     best = None if study is None else study.best
     if study is None or best is None:
         return []

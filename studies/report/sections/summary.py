@@ -15,7 +15,7 @@ __all__ = ["summary"]
 
 def summary(facts: ReportFacts) -> list[Block]:
     """The page in a few sentences, with marks at what is doubtful."""
-    if not facts.studies and facts.everywhere is not None:
+    if not facts.studies and facts.catalog_study is not None:
         return [Text("One setting was looked for that suits all images; none was tuned by itself.")]
     if not facts.studies:
         others = ", ".join(facts.other_prefixes)

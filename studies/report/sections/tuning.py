@@ -186,8 +186,8 @@ def search(facts: ReportFacts, importance: Mapping[str, float]) -> list[Block]:
 def chosen_parameters(facts: ReportFacts) -> list[Block]:
     """The winners' arguments."""
     chosen = {s.key: json.loads(s.parameters) for s in facts.studies if s.parameters}
-    if facts.everywhere is not None and facts.everywhere.best is not None:
-        chosen["all images"] = json.loads(facts.everywhere.best.parameters.to_json())
+    if facts.catalog_study is not None and facts.catalog_study.best is not None:
+        chosen["all images"] = json.loads(facts.catalog_study.best.parameters.to_json())
     if not chosen:
         return [Missing("No study has a complete trial yet.")]
     names = (

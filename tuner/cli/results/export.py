@@ -128,15 +128,15 @@ def run_export(
     catalog = load_catalog(catalog_source)
     prefix = study or catalog.name
     found = best_parameters(storage, prefix, choice)
-    everywhere = found.pop(CATALOG_KEY, None)
+    catalog_setting = found.pop(CATALOG_KEY, None)
     if scope not in (None, "image", "catalog"):
         raise InvalidInput(f"--scope {scope}: use image or catalog")
-    if scope == "catalog" and everywhere is None:
+    if scope == "catalog" and catalog_setting is None:
         raise InvalidInput(
             f"study '{prefix}' has no setting for all images: run lime-tuner tune --scope catalog"
         )
-    if everywhere is not None and (scope == "catalog" or not (found or scope)):
-        found = dict.fromkeys(catalog.keys, everywhere)
+    if catalog_setting is not None and (scope == "catalog" or not (found or scope)):
+        found = dict.fromkeys(catalog.keys, catalog_setting)
         name = catalog_study(prefix)
         labels = study_attributes(storage, [name])[name].get(LABELS, {})
     missing = [key for key in catalog.keys if key not in found]

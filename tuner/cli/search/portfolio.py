@@ -138,14 +138,14 @@ def _scored(
         # Images that were left out with --images have no say, by what their studies found either.
         studies = {key: found for key, found in studies.items() if key in {*tasks, CATALOG_KEY}}
         candidates = stored_candidates(studies, most_samples, each)
-        everywhere = studies.get(CATALOG_KEY)
+        catalog_study = studies.get(CATALOG_KEY)
         best = {key: studies[key].best_value for key in tasks if key in studies}
         weight = float(next(iter(studies.values())).user_attrs["runtime_weight"])
         with work_progress("candidates") as advance:
-            if everywhere is not None:
+            if catalog_study is not None:
                 count = each * len(tasks)
                 more = probed_candidates(
-                    CatalogTask(tasks), everywhere, most_samples, count, advance
+                    CatalogTask(tasks), catalog_study, most_samples, count, advance
                 )
                 candidates = distinct([*candidates, *more])
             scored = score_candidates(
@@ -174,8 +174,8 @@ def _tasks(
 ) -> dict[str, TuningTask]:
     """The images that have a study, and all of the catalogue's where it has one itself."""
     loaded = place.load_images()
-    everywhere = studies.get(CATALOG_KEY)
-    wanted = [image for image in loaded if image.key in studies or everywhere is not None]
+    catalog_study = studies.get(CATALOG_KEY)
+    wanted = [image for image in loaded if image.key in studies or catalog_study is not None]
     facts = next(iter(studies.values())).user_attrs
     if facts["classifier"]["sha256"] != place.classifier.fingerprint:
         raise InvalidInput(
@@ -195,7 +195,7 @@ def _tasks(
         for image in wanted
         if image.key in studies
     }
-    labels = {} if everywhere is None else dict(everywhere.user_attrs.get(LABELS, {}))
+    labels = {} if catalog_study is None else dict(catalog_study.user_attrs.get(LABELS, {}))
     labels |= {key: study.user_attrs.get(LABEL) for key, study in studies.items()}
     missing = [image for image in wanted if image.key not in references]
     if missing:
