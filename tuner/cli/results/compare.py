@@ -101,11 +101,11 @@ def compare(
     parse_heat_map_rule(rule)
     url = where.storage
     open_storage(url).close()  # a storage that cannot be written is told before the work
-    place = open_workplace(catalog, classifier)
-    prefix = where.study or place.catalog.name
+    workspace = open_workplace(catalog, classifier)
+    prefix = where.study or workspace.catalog.name
     if other is not None:
         document = compare_objectives(
-            place, url, (prefix, other), reference.reference, seeds, engine.engine
+            workspace, url, (prefix, other), reference.reference, seeds, engine.engine
         )
         if as_json:
             write_json(document)
@@ -113,7 +113,7 @@ def compare(
             show_objectives(document)
         return
     run = run_comparison(
-        place,
+        workspace,
         url,
         study=prefix,
         reference=reference.reference,
@@ -123,7 +123,7 @@ def compare(
         classes=classes,
         engine=engine.engine,
     )
-    joined = join_explanations(url, place.classifier)
+    joined = join_explanations(url, workspace.classifier)
     costs = _constraint_costs(url, run)
     if as_json:
         write_json(comparison_document(run, costs))
@@ -135,7 +135,7 @@ def compare(
 
 
 def run_comparison(
-    place: Workplace,
+    workspace: Workplace,
     storage: str,
     *,
     study: str,
@@ -151,16 +151,16 @@ def run_comparison(
     Tuned parameters are those of the best trials of the studies ``STUDY/KEY``. What an interrupted
     run has recorded is taken from there where picture, reference and parameters are still the same.
     """
-    loaded = place.load_images()
-    tuned = _tuned(storage, study, place)
+    loaded = workspace.load_images()
+    tuned = _tuned(storage, study, workspace)
     labels = {key: parameters.label for key, parameters in tuned.items()}
-    references = place.references(
+    references = workspace.references(
         loaded, reference, lambda image: labels.get(image.key), with_reliability=True
     )
-    parsed, classifier = parse_heat_map_rule(rule), place.classifier
+    parsed, classifier = parse_heat_map_rule(rule), workspace.classifier
     run = ComparisonRun(
         at=datetime.now(timezone.utc),
-        catalog=place.catalog.name,
+        catalog=workspace.catalog.name,
         study=study,
         classifier=classifier.name,
         classifier_sha256=classifier.fingerprint,
@@ -268,12 +268,12 @@ def _still_holds(
     )
 
 
-def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParameters]:
+def _tuned(storage: str, study: str, workspace: Workplace) -> dict[str, LimeParameters]:
     """The best parameters by key; images without are told."""
-    names = {key: f"{study}/{key}" for key in place.catalog.keys}
+    names = {key: f"{study}/{key}" for key in workspace.catalog.keys}
     found = best_parameters(storage, study)
     facts = study_attributes(storage, names.values())
-    fingerprint = place.classifier.fingerprint
+    fingerprint = workspace.classifier.fingerprint
     for key in found:
         made_with = facts.get(f"{study}/{key}", {}).get("classifier", {})
         if key in names and made_with.get("sha256", fingerprint) != fingerprint:

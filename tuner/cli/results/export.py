@@ -202,9 +202,9 @@ def verify(
     if seeds < 1 or (baseline_seeds is not None and baseline_seeds < 0):
         raise InvalidInput(f"--seeds {seeds}: give at least 1")
     document = read_pickle(file)  # before the classifier loads: a wrong path is told at once
-    place = open_workplace(catalog, classifier)
+    workspace = open_workplace(catalog, classifier)
     result = run_verification(
-        place,
+        workspace,
         file,
         document,
         reference=reference.reference,
@@ -220,7 +220,7 @@ def verify(
 
 
 def run_verification(
-    place: Workplace,
+    workspace: Workplace,
     file: Path,
     document: dict[str, dict[str, Any]],
     *,
@@ -239,7 +239,7 @@ def run_verification(
         InvalidInput: the pickle has something that stock lime cannot work with, or there is no
             such calibration.
     """
-    complaints = check_kwargs(document, place.catalog.keys, graded=False)
+    complaints = check_kwargs(document, workspace.catalog.keys, graded=False)
     for complaint in complaints:
         errors.print(f"{file.name}: {complaint}")
     fatal = [complaint for complaint in complaints if complaint.fatal]
@@ -251,14 +251,16 @@ def run_verification(
     mask_rule = MASK_RULE
     if calibrated is not None:
         mask_rule = known_calibration(url, calibrated).mask_rule or MASK_RULE
-    loaded = place.load_images()
-    blind = reference is None and place.has_no_reference
+    loaded = workspace.load_images()
+    blind = reference is None and workspace.has_no_reference
     references = (
         {image.key: Reference.none(image.pixels.shape[:2]) for image in loaded}
         if blind
-        else place.references(loaded, reference, lambda image: explained_class(document[image.key]))
+        else workspace.references(
+            loaded, reference, lambda image: explained_class(document[image.key])
+        )
     )
-    spec = place.classifier.spec
+    spec = workspace.classifier.spec
     assert spec is not None
     verdicts, defaults = [], []
     fresh = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
@@ -296,15 +298,15 @@ def run_verification(
         result["defaults"] = summary(defaults)
     result["seeds"] = seeds
     result["others_share"] = None if others is None else round(others, 3)
-    result["reference"] = "none" if blind else reference or place.catalog.reference
+    result["reference"] = "none" if blind else reference or workspace.catalog.reference
     # Recorded where the studies are, so that reports can quote it; never a reason to create one.
     # What reports quote is IoU and seconds.
     if holds_studies(url) and not blind:
         add_verification(
             url,
             pickle_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-            catalog=place.catalog.name,
-            classifier_sha256=place.classifier.fingerprint,
+            catalog=workspace.catalog.name,
+            classifier_sha256=workspace.classifier.fingerprint,
             reference=result["reference"],
             seeds=seeds,
             result=result,

@@ -96,8 +96,8 @@ def portfolio(
     found = _stored(
         where.storage, prefix
     )  # what is not there is told before a classifier is loaded
-    place = open_workplace(catalog, classifier)
-    scored, facts = _scored(place, found, most_samples, each, seeds, engine.engine)
+    workspace = open_workplace(catalog, classifier)
+    scored, facts = _scored(workspace, found, most_samples, each, seeds, engine.engine)
     folds = min(folds, len(scored.keys))
     if folds < 2:
         raise InvalidInput("a portfolio needs studies of at least two images: tune more")
@@ -125,7 +125,7 @@ def _stored(url: str, prefix: str) -> dict[str, optuna.Study]:
 
 
 def _scored(
-    place: Workplace,
+    workspace: Workplace,
     studies: Mapping[str, optuna.Study],
     most_samples: int,
     each: int,
@@ -134,7 +134,7 @@ def _scored(
 ) -> tuple[ScoredContenders, dict[str, Any]]:
     cache = PredictionCache(cache_folder() / "bank")
     try:
-        tasks = _tasks(place, studies, cache, engine)
+        tasks = _tasks(workspace, studies, cache, engine)
         # Images that were left out with --images have no say, by what their studies found either.
         studies = {key: found for key, found in studies.items() if key in {*tasks, CATALOG_KEY}}
         candidates = stored_candidates(studies, most_samples, each)
@@ -157,7 +157,7 @@ def _scored(
     facts = {
         "images": {key: task.digest for key, task in tasks.items()},
         "classifier": {
-            "name": place.classifier.name, "sha256": place.classifier.fingerprint,
+            "name": workspace.classifier.name, "sha256": workspace.classifier.fingerprint,
         },
         "reference": next(iter(tasks.values())).reference.rule,
         "runtime_weight": weight,
@@ -167,17 +167,17 @@ def _scored(
 
 
 def _tasks(
-    place: Workplace,
+    workspace: Workplace,
     studies: Mapping[str, optuna.Study],
     cache: Any,
     engine: str,
 ) -> dict[str, TuningTask]:
     """The images that have a study, and all of the catalogue's where it has one itself."""
-    loaded = place.load_images()
+    loaded = workspace.load_images()
     catalog_study = studies.get(CATALOG_KEY)
     wanted = [image for image in loaded if image.key in studies or catalog_study is not None]
     facts = next(iter(studies.values())).user_attrs
-    if facts["classifier"]["sha256"] != place.classifier.fingerprint:
+    if facts["classifier"]["sha256"] != workspace.classifier.fingerprint:
         raise InvalidInput(
             f"the studies were made with another classifier ({facts['classifier']['name']}): give "
             "its --model and --weights"
@@ -188,7 +188,7 @@ def _tasks(
             "--catalog and --studies"
         )
     source = make_engine(
-        place.classifier, engine, image=wanted[0].pixels, cache=cache_folder() / "engines"
+        workspace.classifier, engine, image=wanted[0].pixels, cache=cache_folder() / "engines"
     )
     references = {
         image.key: Reference.from_json(studies[image.key].user_attrs["reference"])
@@ -199,7 +199,7 @@ def _tasks(
     labels |= {key: study.user_attrs.get(LABEL) for key, study in studies.items()}
     missing = [image for image in wanted if image.key not in references]
     if missing:
-        references |= place.references(
+        references |= workspace.references(
             missing, facts["reference"]["rule"], lambda image: labels.get(image.key)
         )
     return {

@@ -73,35 +73,35 @@ class TuneRequest(SpecRequest):
                 )
 
 
-def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
+def run_tuning(workspace: Workplace, request: TuneRequest) -> dict[str, Any]:
     """Check everything, then search; the document of ``tune --json``."""
     # Everything that can be wrong is looked at before the first file is written.
-    request.check(len(place.catalog.keys))
+    request.check(len(workspace.catalog.keys))
     check_storage(request.storage, write=True)
     calibration = None
     if request.calibrated is not None:
         calibration = known_calibration(request.storage, request.calibrated)
     if request.settings.of_catalog:
-        machine = _machine(place, request, request.machine.workers)
-        specs, machine = specs_of(place, request, machine, calibration)
+        machine = _machine(workspace, request, request.machine.workers)
+        specs, machine = specs_of(workspace, request, machine, calibration)
         return run_catalog_scope(request.study, specs, machine)
-    with _pool(place, request) as pool:
-        machine = _machine(place, request, pool.workers)
-        specs, machine = specs_of(place, request, machine, calibration)
+    with _pool(workspace, request) as pool:
+        machine = _machine(workspace, request, pool.workers)
+        specs, machine = specs_of(workspace, request, machine, calibration)
         names = _run(request, specs, machine, pool)
     return summary_of(request.storage, request.study, names)
 
 
-def _machine(place: Workplace, request: TuneRequest, workers: int) -> Machine:
+def _machine(workspace: Workplace, request: TuneRequest, workers: int) -> Machine:
     """Each of the workers."""
-    asked, spec = request.machine, place.classifier.spec
+    asked, spec = request.machine, workspace.classifier.spec
     assert spec is not None
     # On a cluster every worker has a core of its own, as far as is known here.
     shared = 1 if asked.cluster else max(1, (os.cpu_count() or 1) // workers)
     alone = workers == 1 and not asked.cluster
     return Machine(
         storage=absolute_url(request.storage) if asked.cluster else request.storage,
-        assets=place.assets,
+        assets=workspace.assets,
         device=spec.get("device"),
         engine=asked.engine,
         threads=asked.threads or (torch.get_num_threads() if alone else shared),
@@ -110,16 +110,16 @@ def _machine(place: Workplace, request: TuneRequest, workers: int) -> Machine:
 
 
 @contextmanager
-def _pool(place: Workplace, request: TuneRequest) -> Iterator[WorkerPool]:
+def _pool(workspace: Workplace, request: TuneRequest) -> Iterator[WorkerPool]:
     """Who does it; its processes load what they need while this one prepares."""
     asked = request.machine
     if asked.cluster is None:
         most = asked.workers
         if request.settings.until is None:
-            most = min(most, len(place.catalog.keys))
+            most = min(most, len(workspace.catalog.keys))
         pool = LocalPool(most)
-        assert place.classifier.spec is not None
-        pool.begin(place.classifier.spec)
+        assert workspace.classifier.spec is not None
+        pool.begin(workspace.classifier.spec)
         yield pool
     else:
         one_host = sqlite_path(request.storage) is not None

@@ -86,7 +86,7 @@ class SpecRequest:
 
 
 def specs_of(
-    place: Workplace, request: SpecRequest, machine: Machine, calibration: Calibration | None
+    workspace: Workplace, request: SpecRequest, machine: Machine, calibration: Calibration | None
 ) -> tuple[list[StudySpec], Machine]:
     """Load images, make their references and price explanations, unless that is stored already.
 
@@ -99,31 +99,36 @@ def specs_of(
             can be trusted.
     """
     settings, alone = request.settings, not request.settings.of_catalog
-    images = place.load_images()
-    source = place.classifier.spec
+    images = workspace.load_images()
+    source = workspace.classifier.spec
     assert source is not None
     classes = {
-        image.key: catalog_class(image, place.classifier) if request.target == _CATALOG else None
+        image.key: catalog_class(image, workspace.classifier)
+        if request.target == _CATALOG
+        else None
         for image in images
     }
     # Converted and checked once, here; workers find it in the cache.
     engine = make_engine(
-        place.classifier, machine.engine, image=images[0].pixels, cache=cache_folder() / "engines"
+        workspace.classifier,
+        machine.engine,
+        image=images[0].pixels,
+        cache=cache_folder() / "engines",
     ).name
     machine = replace(machine, engine=engine if engine in ENGINES else "torch")
-    rule, called = request.reference or place.catalog.reference, request.calibrated or ""
+    rule, called = request.reference or workspace.catalog.reference, request.calibrated or ""
     if calibration is not None and request.reference is None:
-        rule = server_reference(called, calibration, place.catalog.reference)
+        rule = server_reference(called, calibration, workspace.catalog.reference)
     studies = {image.key: f"{request.study}/{image.key}" for image in images}
     known = _computed_before(request.storage, studies, rule) if alone else {}
     if settings.objective == FAITHFUL and request.reference is None:
         known = {image.key: Reference.none(image.pixels.shape[:2]) for image in images}
     missing = [image for image in images if image.key not in known]
     for image in missing:  # refuses NaN, whose map would be told as a mask that is empty or full
-        place.classifier.predict_proba(image.pixels[None])
+        workspace.classifier.predict_proba(image.pixels[None])
     if missing:
         with_reliability = alone or request.min_reliability > 0
-        made = place.references(
+        made = workspace.references(
             missing, rule, lambda image: classes[image.key], with_reliability=with_reliability
         )
         known.update(made)
@@ -133,12 +138,12 @@ def specs_of(
         identity = calibration.identity(called)
         if calibration.mask_rule is not None:
             mask_rule = calibration.mask_rule.as_kwargs()
-    models = _runtime_models(place, request, calibration, images)
+    models = _runtime_models(workspace, request, calibration, images)
     specs = [
         StudySpec(
             name=studies[image.key],
             key=image.key,
-            catalog=place.catalog_source,
+            catalog=workspace.catalog_source,
             model=source["model"],
             weights=source.get("weights"),
             cam_layer=source.get("cam_layer"),
@@ -180,7 +185,7 @@ def _check_specs(specs: Sequence[StudySpec], machine: Machine) -> None:
 
 
 def _runtime_models(
-    place: Workplace,
+    workspace: Workplace,
     request: SpecRequest,
     calibration: Calibration | None,
     images: Sequence[StudyImage],
@@ -198,11 +203,11 @@ def _runtime_models(
     }
     missing = [key for key in studies if key not in found]
     if missing and calibration is None:
-        found |= dict.fromkeys(missing, runtime_model_for(place.classifier, images[0].pixels))
+        found |= dict.fromkeys(missing, runtime_model_for(workspace.classifier, images[0].pixels))
     elif missing:
         assert calibration is not None
         called = request.calibrated or ""
-        model = server_runtime_model(called, calibration, place.classifier, images)
+        model = server_runtime_model(called, calibration, workspace.classifier, images)
         found |= dict.fromkeys(missing, model)
     return found
 
