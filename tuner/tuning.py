@@ -178,17 +178,17 @@ def result_of(study: optuna.Study) -> TuningResult:
     Raises:
         InvalidInput: it has no finished trial.
     """
-    found = summarise(study)
-    if found is None:
+    summary = summarise(study)
+    if summary is None:
         raise InvalidInput(f"study '{study.study_name}' has no finished trial yet")
     return TuningResult(
-        parameters=found.parameters,
-        best=found.best,
-        default=found.default,
-        trials=found.trials,
-        pruned=found.pruned,
+        parameters=summary.parameters,
+        best=summary.best,
+        default=summary.default,
+        trials=summary.trials,
+        pruned=summary.pruned,
         study=study,
-        front=found.front,
+        front=summary.front,
     )
 
 

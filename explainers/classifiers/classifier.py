@@ -267,18 +267,18 @@ class Classifier:
         for convention in (usual,) if usual.grey else (usual, usual.as_grey()):
             inputs = convention.scaled(images.permute(0, 3, 1, 2), self.input_dtype)
             try:
-                found = recognise(self.module, inputs)
+                recognised = recognise(self.module, inputs)
             except (Exception, SystemExit) as error:  # noqa: BLE001  told below unless grey images are taken
                 failure = self._failed(error, inputs) if failure is None else failure
                 continue
-            self._warn(found, grey=convention is not usual)
-            return replace(convention, output=found.kind)
+            self._warn(recognised, grey=convention is not usual)
+            return replace(convention, output=recognised.kind)
         assert failure is not None
         raise failure
 
-    def _warn(self, found: Recognised, *, grey: bool) -> None:
+    def _warn(self, recognised: Recognised, *, grey: bool) -> None:
         """Warn in one line of everything that was guessed."""
-        remarks = list(found.remarks)
+        remarks = list(recognised.remarks)
         if grey:
             remarks.append("takes one channel and is given grey images")
         if self.input_dtype != torch.float32:
@@ -305,10 +305,10 @@ class Classifier:
         if self.output not in (None, OutputKind.UNKNOWN):
             return self
         asked = replace(self, output=OutputKind.UNKNOWN)
-        found = asked.usual_convention
-        if found is None:
+        convention = asked.usual_convention
+        if convention is None:
             return asked
-        return replace(asked, output=found.output, mean=found.mean, std=found.std)
+        return replace(asked, output=convention.output, mean=convention.mean, std=convention.std)
 
     def of_grey(self) -> Classifier:
         """The same classifier for a module that takes one channel."""
@@ -320,14 +320,14 @@ class Classifier:
         ``channels``, ``map_layer``."""
         # What was seen since, with images of another size, where its own size is not taken.
         seen = self.usual_convention or next(iter(self._conventions.values()), None)
-        found = seen or Convention(OutputKind.UNKNOWN, self.mean, self.std)
+        convention = seen or Convention(OutputKind.UNKNOWN, self.mean, self.std)
         return {
-            "output": str(found.output),
-            "mean": list(found.mean),
-            "std": list(found.std),
+            "output": str(convention.output),
+            "mean": list(convention.mean),
+            "std": list(convention.std),
             "resize": self.geometry.resize,
             "crop": self.geometry.crop,
-            "channels": len(found.mean),
+            "channels": len(convention.mean),
             "map_layer": self.cam_layer,
         }
 
@@ -339,9 +339,11 @@ class Classifier:
     def fingerprint(self) -> str:
         """Sha256 (hex) over everything that decides an answer: architecture, weights, scaling."""
         digest = hashlib.sha256()
-        found = self.usual_convention
-        output = found and found.output
-        mean, std = (self.mean, self.std) if found is None else (found.mean, found.std)
+        convention = self.usual_convention
+        output = convention and convention.output
+        mean, std = (
+            (self.mean, self.std) if convention is None else (convention.mean, convention.std)
+        )
         digest.update(repr((type(self.module).__name__, mean, std)).encode())
         digest.update(repr(output is OutputKind.PROBABILITIES).encode())
         if output not in (OutputKind.LOGITS, OutputKind.PROBABILITIES):

@@ -71,10 +71,10 @@ def copy_records(
     """
     write = write and target is not None
     work = _Copying(source, target, study, overwrite, whole_seconds, write)
-    found = {}
+    copied = {}
     for table in Base.metadata.sorted_tables:
         on_progress(table.name)
-        found[table.name] = work.copy(table)
+        copied[table.name] = work.copy(table)
     if write:
         again = _Copying(source, target, study, overwrite, whole_seconds, write=False)
         for table in Base.metadata.sorted_tables:
@@ -83,7 +83,7 @@ def copy_records(
                     f"rows of {table.name} do not read the same in the target: no records were "
                     "copied, the source is as it was; does the target's database cut long texts?"
                 )
-    return found
+    return copied
 
 
 @dataclass
@@ -130,7 +130,7 @@ class _Copying:
             alike[_digest(row)].append(number)
             places |= dict.fromkeys(_places(table, row), number)
         counts: Counter[str] = Counter()
-        found = self.numbers[table.name] = {}
+        copied_numbers = self.numbers[table.name] = {}
         for row in self._rows(self.source, table, mine):
             number = row.pop(key.name)
             for name, parent in parents.items():
@@ -138,13 +138,13 @@ class _Copying:
             taken = next((places[each] for each in _places(table, row) if each in places), None)
             if row.get("finished") is False or any(row[name] == _STAYS for name in parents):
                 counts["left"] += 1
-                found[number] = _STAYS
+                copied_numbers[number] = _STAYS
             elif same := alike[_digest(row)]:
                 counts["there"] += 1
-                found[number] = same.pop(0)
+                copied_numbers[number] = same.pop(0)
             else:
                 counts.update(copied=1, other=taken is not None)
-                found[number] = self._written(table, row, taken)
+                copied_numbers[number] = self._written(table, row, taken)
         if counts["other"] and not self.overwrite:
             raise StorageError(
                 f"{counts['other']} rows of {table.name} say something else in the target: nothing "
@@ -159,8 +159,8 @@ class _Copying:
             return
         (key,) = table.primary_key.columns
         query = sqlalchemy.select(table).where(condition).order_by(key)
-        for found in connection.execute(query, execution_options={"yield_per": _HELD}).mappings():
-            row = dict(found)
+        for mapping in connection.execute(query, execution_options={"yield_per": _HELD}).mappings():
+            row = dict(mapping)
             for name, value in row.items():
                 if self.whole_seconds and isinstance(value, datetime):
                     row[name] = value.replace(microsecond=0)

@@ -72,7 +72,7 @@ def summarise(study: optuna.Study) -> StudySummary | None:
 
 def image_document(study: optuna.Study) -> dict[str, Any]:
     """One image of ``tune --json``; ``best`` and ``default`` are ``None`` before there are any."""
-    found = summarise(study)
+    summary = summarise(study)
     explained = ExplainedClass.of(study.user_attrs)
     reference = study.user_attrs.get("reference")
     common: dict[str, Any] = {
@@ -81,17 +81,17 @@ def image_document(study: optuna.Study) -> dict[str, Any]:
         "class": None if explained is None else explained.to_json(),
         "runtime_doubt": runtime_doubt(study.user_attrs.get("runtime_model")),
     }
-    if found is None:
+    if summary is None:
         return {"trials": 0, "pruned": 0, "best": None, "default": None, **common}
     document = {
-        "trials": found.trials,
-        "pruned": found.pruned,
-        "best": found.best,
-        "default": found.default if found.compared else None,
+        "trials": summary.trials,
+        "pruned": summary.pruned,
+        "best": summary.best,
+        "default": summary.default if summary.compared else None,
         **common,
     }
-    if found.front is not None:
-        document["front"] = front_document(found.front)
+    if summary.front is not None:
+        document["front"] = front_document(summary.front)
     return document
 
 

@@ -117,10 +117,10 @@ class Faithful(Objective):
     @property
     def running_score(self) -> float:
         """What may still be reached: until the last seed all masks may turn out alike."""
-        found = self.found
-        if found is not None and self.spent < self.wanted:
-            found = Faithfulness(found.r2, found.gain, 1.0)
-        return self._score(found)
+        faithfulness = self.found
+        if faithfulness is not None and self.spent < self.wanted:
+            faithfulness = Faithfulness(faithfulness.r2, faithfulness.gain, 1.0)
+        return self._score(faithfulness)
 
     def after_seed(self) -> str:
         """As the class says."""
@@ -134,14 +134,16 @@ class Faithful(Objective):
             self.wanted += 1
         return ""
 
-    def _score(self, found: Faithfulness | None) -> float:
+    def _score(self, faithfulness: Faithfulness | None) -> float:
         value = 0.0
-        if found is not None:
-            value = found.value
+        if faithfulness is not None:
+            value = faithfulness.value
             # The defaults have no lead over themselves: what equals them may be faster.
-            baseline = found if self.baseline is None and self.draft.preset else self.baseline
+            baseline = (
+                faithfulness if self.baseline is None and self.draft.preset else self.baseline
+            )
             if baseline is not None:
-                value -= found.shortfall(baseline)
+                value -= faithfulness.shortfall(baseline)
         return score(value, self.draft.ratio, self.settings.runtime_weight)
 
     def values(self) -> list[float]:

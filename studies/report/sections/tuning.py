@@ -76,18 +76,18 @@ def verified(facts: ReportFacts) -> list[Block]:
                 "lime-tuner verify."
             )
         ]
-    found = [each for _, each in done]
-    ious = mean([each.found["iou"] for each in found])
+    verified_images = [each for _, each in done]
+    ious = mean([each.found["iou"] for each in verified_images])
     text = (
         f"Stock lime in fresh processes, on fresh seeds, by the clock: IoU {around(ious)} in "
-        f"{mean([each.found['time'] for each in found]).mean:.2f} s"
+        f"{mean([each.found['time'] for each in verified_images]).mean:.2f} s"
     )
-    baseline = [each.defaults for each in found if each.defaults is not None]
+    baseline = [each.defaults for each in verified_images if each.defaults is not None]
     if baseline:
         before = mean([each["iou"] for each in baseline])
         seconds = mean([each["time"] for each in baseline]).mean
         text += f"; with lime's defaults {around(before)} in {seconds:.2f} s"
-    text += f" ({counted(len(found), 'image')})."
+    text += f" ({counted(len(verified_images), 'image')})."
     # A difference to the study is luck only where both were scored against the same masks.
     if all(each.reference == _rule(study) for study, each in done):
         own = mean([study.overview.best_iou or 0.0 for study, _ in done]).mean
@@ -103,7 +103,7 @@ def verified(facts: ReportFacts) -> list[Block]:
         "seeds": lambda pair: str(pair[1].seeds),
         "reference": lambda pair: pair[1].reference,
     }
-    shares = [each.others_share for each in found if each.others_share is not None]
+    shares = [each.others_share for each in verified_images if each.others_share is not None]
     busy = busy_sentence(max(shares, default=None))
     return [
         Text(text),

@@ -203,7 +203,7 @@ def run_comparison(
                 def on_progress(what: str, position: int = position, key: str = image.key) -> None:
                     advance(f"{key}, {what}", position, len(loaded))
 
-                found = compare_methods(
+                comparison = compare_methods(
                     classifier,
                     image.pixels,
                     known.mask,
@@ -227,14 +227,16 @@ def run_comparison(
                     catalog_class=image.entry.class_name,
                     pixels=image.pixels,
                     class_names=tuple(
-                        classifier.class_name(index) for index, _ in found.facts.top_classes
+                        classifier.class_name(index) for index, _ in comparison.facts.top_classes
                     ),
                     reference=known.mask,
                     reference_rule=known.rule,
-                    comparison=found,
+                    comparison=comparison,
                     reliability=None if reliability is None else reliability.score,
                     doubt="" if reliability is None else reliability.doubt,
-                    class_name=classifier.class_name(found.explanations[0].explanation.class_index),
+                    class_name=classifier.class_name(
+                        comparison.explanations[0].explanation.class_index
+                    ),
                 )
                 add_compared_image(storage, number, position, compared[image.key])
                 advance(image.key, position + 1, len(loaded))
@@ -271,23 +273,23 @@ def _still_holds(
 def _tuned(storage: str, study: str, workspace: Workplace) -> dict[str, LimeParameters]:
     """The best parameters by key; images without are told."""
     names = {key: f"{study}/{key}" for key in workspace.catalog.keys}
-    found = best_parameters(storage, study)
+    best = best_parameters(storage, study)
     facts = study_attributes(storage, names.values())
     fingerprint = workspace.classifier.fingerprint
-    for key in found:
+    for key in best:
         made_with = facts.get(f"{study}/{key}", {}).get("classifier", {})
         if key in names and made_with.get("sha256", fingerprint) != fingerprint:
             raise InvalidInput(
                 f"study '{study}/{key}' was made with another classifier "
                 f"({made_with.get('name')}): give its --model and --weights, or another --study"
             )
-    missing = [key for key in names if key not in found]
+    missing = [key for key in names if key not in best]
     if missing:
         errors.print(
             f"lime-tuner: no tuned parameters in study '{study}' for {', '.join(missing)}: "
             "compared without; run lime-tuner tune to have them"
         )
-    return {key: LimeParameters.from_json(found[key]) for key in names if key in found}
+    return {key: LimeParameters.from_json(best[key]) for key in names if key in best}
 
 
 def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
@@ -296,5 +298,5 @@ def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintC
     known = study_attributes(storage, [f"{run.study}/{key}" for key in keys])
     if not any(attributes.get("constraints") for attributes in known.values()):
         return {}  # gathering reads every trial and the whole comparison
-    found = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
-    return {key: cost for key, cost in found.items() if cost is not None}
+    costs = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
+    return {key: cost for key, cost in costs.items() if cost is not None}

@@ -127,21 +127,21 @@ def run_export(
     labels: dict[str, int] = {}
     catalog = load_catalog(catalog_source)
     prefix = study or catalog.name
-    found = best_parameters(storage, prefix, choice)
-    catalog_setting = found.pop(CATALOG_KEY, None)
+    best = best_parameters(storage, prefix, choice)
+    catalog_setting = best.pop(CATALOG_KEY, None)
     if scope not in (None, "image", "catalog"):
         raise InvalidInput(f"--scope {scope}: use image or catalog")
     if scope == "catalog" and catalog_setting is None:
         raise InvalidInput(
             f"study '{prefix}' has no setting for all images: run lime-tuner tune --scope catalog"
         )
-    if catalog_setting is not None and (scope == "catalog" or not (found or scope)):
-        found = dict.fromkeys(catalog.keys, catalog_setting)
+    if catalog_setting is not None and (scope == "catalog" or not (best or scope)):
+        best = dict.fromkeys(catalog.keys, catalog_setting)
         name = catalog_study(prefix)
         labels = study_attributes(storage, [name])[name].get(LABELS, {})
-    missing = [key for key in catalog.keys if key not in found]
+    missing = [key for key in catalog.keys if key not in best]
     if len(missing) == len(catalog.keys):
-        raise _of_nothing(storage, prefix, catalog.name, found)
+        raise _of_nothing(storage, prefix, catalog.name, best)
     if missing and not fill_defaults:
         raise InvalidInput(
             f"study '{prefix}' has no finished trial for {', '.join(missing)}: run lime-tuner "
@@ -150,7 +150,7 @@ def run_export(
     if missing:
         errors.print(f"lime-tuner: lime's defaults for {', '.join(missing)}", markup=False)
     parameters = {
-        key: LimeParameters.from_json(found[key]) if key in found else LimeParameters()
+        key: LimeParameters.from_json(best[key]) if key in best else LimeParameters()
         for key in catalog.keys
     }
     parameters |= {key: parameters[key].about(label) for key, label in labels.items()
@@ -161,9 +161,9 @@ def run_export(
     return {key: value.to_json() for key, value in parameters.items()}
 
 
-def _of_nothing(storage: str, prefix: str, catalog: str, found: Iterable[str]) -> InvalidInput:
+def _of_nothing(storage: str, prefix: str, catalog: str, keys: Iterable[str]) -> InvalidInput:
     """Why a study has nothing for any image of a catalogue."""
-    images = sorted(found)
+    images = sorted(keys)
     if images:
         return InvalidInput(
             f"study '{prefix}' is of {shortened(images)}, no images of the catalogue '{catalog}': "
@@ -328,12 +328,12 @@ def show_verification(result: dict[str, Any]) -> None:
         f"stock lime, {result['seeds']} fresh seeds, real clock, against {result['reference']}",
         *columns,
     )
-    for key, found in result["images"].items():
+    for key, image in result["images"].items():
         baseline = defaults["images"][key] if defaults else None
-        row = [key, found["label"]]
+        row = [key, image["label"]]
         row += [f"{baseline['iou']:.3f}", f"{baseline['time']:.2f}"] if baseline else []
         shown.add_row(
-            *row, f"{found['iou']:.3f}", f"{found['iou_std']:.3f}", f"{found['time']:.2f}"
+            *row, f"{image['iou']:.3f}", f"{image['iou_std']:.3f}", f"{image['time']:.2f}"
         )
     shown.add_section()
     row = ["mean", ""]
@@ -355,10 +355,10 @@ def _show_faithfulness(result: dict[str, Any], defaults: dict[str, Any] | None) 
         f"stock lime, {result['seeds']} fresh seeds, real clock, no reference",
         "image", "explained class", *columns, *names.values(),
     )  # fmt: skip
-    for key, found in result["images"].items():
-        both = [*([defaults["images"][key]] if defaults else []), found]
+    for key, image in result["images"].items():
+        both = [*([defaults["images"][key]] if defaults else []), image]
         shown.add_row(
-            key, found["label"], *(f"{each[name]:.3f}" for each in both for name in names)
+            key, image["label"], *(f"{each[name]:.3f}" for each in both for name in names)
         )
     shown.add_section()
     both = [*([defaults] if defaults else []), result]

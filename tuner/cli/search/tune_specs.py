@@ -196,20 +196,20 @@ def _runtime_models(
     if request.settings.of_catalog:
         studies = dict.fromkeys(studies, catalog_study(request.study))
     facts = read_studies(request.storage, set(studies.values()))
-    found = {
+    models = {
         key: model
         for key, study in studies.items()
         if (model := stored_runtime_model(study, facts.get(study, {}))) is not None
     }
-    missing = [key for key in studies if key not in found]
+    missing = [key for key in studies if key not in models]
     if missing and calibration is None:
-        found |= dict.fromkeys(missing, runtime_model_for(workspace.classifier, images[0].pixels))
+        models |= dict.fromkeys(missing, runtime_model_for(workspace.classifier, images[0].pixels))
     elif missing:
         assert calibration is not None
         called = request.calibrated or ""
         model = server_runtime_model(called, calibration, workspace.classifier, images)
-        found |= dict.fromkeys(missing, model)
-    return found
+        models |= dict.fromkeys(missing, model)
+    return models
 
 
 def _computed_before(storage: str, studies: Mapping[str, str], rule: str) -> dict[str, Reference]:
@@ -221,13 +221,13 @@ def _computed_before(storage: str, studies: Mapping[str, str], rule: str) -> dic
         studies: names by key of the image.
     """
     wanted = None if rule == "masks" or Path(rule).exists() else computed_rule(rule)
-    found = {}
+    references = {}
     stored = {} if wanted is None else read_studies(storage, studies.values())
     for key, name in studies.items():
         reference = stored_reference(name, stored.get(name, {}))
         if reference is not None and reference.rule == wanted:
-            found[key] = reference
-    return found
+            references[key] = reference
+    return references
 
 
 def _trusted(
