@@ -45,11 +45,11 @@ class SharedLogFile(RotatingFileHandler):
     records a minute. When the log cannot be written, one warning goes to stderr and work goes on.
     """
 
-    def __init__(self, path: Path, told: bool, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, path: Path, report_errors: bool, most_bytes: int = _MOST_BYTES) -> None:
         super().__init__(
             path, maxBytes=most_bytes, backupCount=_OLDER_FILES, encoding="utf-8", delay=True
         )
-        self.path, self._told = path, told
+        self.path, self._report_errors = path, report_errors
         self.setFormatter(_Formatter("%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -65,9 +65,9 @@ class SharedLogFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Say once, on stderr, why the log cannot be written."""
         error = sys.exc_info()[1]
-        if self._told:
+        if not self._report_errors:
             return
-        self._told = True
+        self._report_errors = False
         reason = getattr(error, "strerror", None) or error
         sys.stderr.write(f"the log {self.path} cannot be written ({reason}); going on without\n")
 
@@ -115,11 +115,11 @@ def hush_warnings() -> None:
         logging.getLogger(package).removeHandler(_stderr)
 
 
-def join_log(path: Path | None, *, told: bool = True) -> None:
+def join_log(path: Path | None, *, report_errors: bool = False) -> None:
     """From now on write this process's log records to ``path``, or to no file where ``None``.
 
     Args:
-        told: somebody else says when it cannot be written.
+        report_errors: say on stderr when it cannot be written; else somebody else does.
     """
     now = _attached[0].path if _attached else None
     if now == path:
@@ -127,7 +127,7 @@ def join_log(path: Path | None, *, told: bool = True) -> None:
     _leave()
     if path is None:
         return
-    handler = SharedLogFile(path, told)
+    handler = SharedLogFile(path, report_errors)
     _attached.append(handler)
     for package in _PACKAGES:
         logger = logging.getLogger(package)
@@ -150,7 +150,7 @@ def _leave() -> None:
 def log_to(path: Path | None) -> Iterator[None]:
     """Write this process's log records to ``path`` inside the ``with``; ``None``: to no file."""
     before = _attached[0].path if _attached else None
-    join_log(path, told=False)
+    join_log(path, report_errors=True)
     try:
         yield
     finally:
@@ -166,7 +166,7 @@ def record_error(path: Path, title: str, error: BaseException) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8"):
         pass
-    handler = SharedLogFile(path, told=True)
+    handler = SharedLogFile(path, report_errors=False)
     trace = (type(error), error, error.__traceback__)
     handler.emit(logging.LogRecord(__name__, logging.ERROR, __file__, 0, title, None, trace))
     handler.close()

@@ -169,7 +169,7 @@ def run_study(
     task: SearchTask,
     settings: TuningSettings,
     on_trial: Callable[[FrozenTrial], None] | None = None,
-    winners: Sequence[LimeParameters] = (),
+    other_incumbents: Sequence[LimeParameters] = (),
     on_score: Callable[[optuna.Trial, Sequence[float]], None] | None = None,
     portfolio: Sequence[LimeParameters] = (),
 ) -> TuningResult:
@@ -180,13 +180,13 @@ def run_study(
     one as failed.
 
     Args:
-        winners: what won on other images, tried first in a study that is new.
+        other_incumbents: incumbents of other images, tried first in a study that is new.
         on_score: called with each trial that gets a score and its values, while the trial can
             still be written to.
         portfolio: tried before them; see ``tuner.portfolio``.
     """
     runner = StudyRunner(study, task, settings, on_trial, on_score)
-    runner.begin(winners, portfolio)
+    runner.begin(other_incumbents, portfolio)
     runner.run()
     return result_of(study)
 
@@ -197,17 +197,17 @@ def result_of(study: optuna.Study) -> TuningResult:
     Raises:
         InvalidInput: the study has no finished trial.
     """
-    found = summarise(study)
-    if found is None:
+    summary = summarise(study)
+    if summary is None:
         raise InvalidInput(f"study '{study.study_name}' has no finished trial yet")
     return TuningResult(
-        parameters=found.parameters,
-        best=found.best,
-        default=found.default,
-        trials=found.trials,
-        pruned=found.pruned,
+        parameters=summary.parameters,
+        best=summary.best,
+        default=summary.default,
+        trials=summary.trials,
+        pruned=summary.pruned,
         study=study,
-        front=found.front,
+        front=summary.front,
     )
 
 

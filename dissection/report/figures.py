@@ -32,10 +32,10 @@ def _panels(count: int, height: float, **options: Any) -> tuple[Figure, Any]:
     return figure, figure.subplots(ncols=count, squeeze=False, **options)[0]
 
 
-def top_concepts(found: Sequence[Dissection], rule: str, count: int = 15) -> Figure:
+def top_concepts(dissections: Sequence[Dissection], rule: str, count: int = 15) -> Figure:
     """Concepts of most units, one chart a network; bars are stacked by layer."""
-    figure, panels = _panels(len(found), 0.9 + 0.23 * count)
-    for axes, dissection in zip(panels, found, strict=True):
+    figure, panels = _panels(len(dissections), 0.9 + 0.23 * count)
+    for axes, dissection in zip(panels, dissections, strict=True):
         names = list(concept_counts(dissection.layers, rule))[:count]
         left = np.zeros(len(names))
         for number, layer in enumerate(dissection.layers):
@@ -55,17 +55,17 @@ def top_concepts(found: Sequence[Dissection], rule: str, count: int = 15) -> Fig
     return figure
 
 
-def similarity_histograms(found: Sequence[Dissection], rule: str) -> Figure:
+def similarity_histograms(dissections: Sequence[Dissection], rule: str) -> Figure:
     """Similarity of the counted units' labels, by layer."""
-    figure, panels = _panels(len(found), 2.6, sharex=True)
+    figure, panels = _panels(len(dissections), 2.6, sharex=True)
     values = {
         (d.model, layer.layer): [unit.similarity for unit in counted_units(layer, rule)]
-        for d in found
+        for d in dissections
         for layer in d.layers
     }
     known = [value for side in values.values() for value in side if value is not None]
     edges = np.linspace(min(known, default=0.0), max(known, default=1.0), 31)
-    for axes, dissection in zip(panels, found, strict=True):
+    for axes, dissection in zip(panels, dissections, strict=True):
         for number, layer in enumerate(dissection.layers):
             axes.hist(
                 values[dissection.model, layer.layer], bins=edges.tolist(), histtype="step",
@@ -78,10 +78,10 @@ def similarity_histograms(found: Sequence[Dissection], rule: str) -> Figure:
     return figure
 
 
-def categories_by_layer(found: Sequence[Dissection], rule: str) -> Figure:
+def categories_by_layer(dissections: Sequence[Dissection], rule: str) -> Figure:
     """Share of the counted units by kind of concept, one bar a layer."""
-    figure, panels = _panels(len(found), 2.9, sharey=True)
-    for axes, dissection in zip(panels, found, strict=True):
+    figure, panels = _panels(len(dissections), 2.9, sharey=True)
+    for axes, dissection in zip(panels, dissections, strict=True):
         shares = [category_shares(layer, rule) for layer in dissection.layers]
         bottom = np.zeros(len(shares))
         for name, colour in zip(CATEGORIES, _CATEGORIES, strict=True):

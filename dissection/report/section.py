@@ -29,15 +29,18 @@ _NAMED = 12  # concepts in a sentence
 _SHEETS = 6  # contact sheets a layer
 
 
-def dissection_part(found: Sequence[Dissection]) -> Supplement | None:
+def dissection_part(dissections: Sequence[Dissection]) -> Supplement | None:
     """The section and its CSV tables; ``None`` where no network is dissected."""
-    if not found:
+    if not dissections:
         return None
-    layers = [layer for dissection in found for layer in dissection.layers]
+    layers = [layer for dissection in dissections for layer in dissection.layers]
     rule = best_rule(layers)
-    blocks: list[Block] = [Text(_how(found, rule)), *(Text(_learned(d, rule)) for d in found)]
-    blocks += [_layers(layers, rule), *_charts(found, rule)]
-    for one, other in combinations(found, 2):
+    blocks: list[Block] = [
+        Text(_how(dissections, rule)),
+        *(Text(_learned(d, rule)) for d in dissections),
+    ]
+    blocks += [_layers(layers, rule), *_charts(dissections, rule)]
+    for one, other in combinations(dissections, 2):
         blocks += _shared(one, other, rule)
     curves = {f"{each.model} {each.layer}": each.by_size for each in layers if each.by_size}
     if curves:
@@ -60,40 +63,40 @@ def dissection_part(found: Sequence[Dissection]) -> Supplement | None:
         blocks.append(
             Table("Units that stand for a class: is its name the label?", header, truths, (1,))
         )
-    for dissection in found:
+    for dissection in dissections:
         blocks += _evidence(dissection)
-    for dissection in found:
+    for dissection in dissections:
         blocks += _sheets(dissection)
     return Supplement(blocks, _tables(layers, rule))
 
 
-def _charts(found: Sequence[Dissection], rule: str) -> list[Block]:
-    names = " and ".join(dissection.model for dissection in found)
-    similarities = ", ".join(sorted({dissection.similarity for dissection in found} - {""}))
+def _charts(dissections: Sequence[Dissection], rule: str) -> list[Block]:
+    names = " and ".join(dissection.model for dissection in dissections)
+    similarities = ", ".join(sorted({dissection.similarity for dissection in dissections} - {""}))
     return [
         Chart(
-            draw("concepts", figures.top_concepts, found, rule),
+            draw("concepts", figures.top_concepts, dissections, rule),
             f"Bars: the concepts of most units in {names}",
             "Concepts of most units, by layer.",
         ),
         Chart(
-            draw("concept_kinds", figures.categories_by_layer, found, rule),
+            draw("concept_kinds", figures.categories_by_layer, dissections, rule),
             f"Stacked bars: kinds of concepts by layer of {names}",
             'What kind of thing the labels name, by word lists; most of "object or other" are '
             "objects.",
         ),
         Chart(
-            draw("label_similarity", figures.similarity_histograms, found, rule),
+            draw("label_similarity", figures.similarity_histograms, dissections, rule),
             f"Histograms: similarity of labels by layer of {names}",
             f"Similarity of unit and label{f' ({similarities})' if similarities else ''}.",
         ),
     ]
 
 
-def _how(found: Sequence[Dissection], rule: str) -> str:
+def _how(dissections: Sequence[Dissection], rule: str) -> str:
     counted = (
         "Counted are units whose label survives the correction for false discoveries "
-        f"(Benjamini-Hochberg, {found[0].layers[0].level:.0%})."
+        f"(Benjamini-Hochberg, {dissections[0].layers[0].level:.0%})."
         if rule == SURVIVING
         else "Counted are all living units: the tables hold no p-values, so some labels are chance."
     )
@@ -101,7 +104,7 @@ def _how(found: Sequence[Dissection], rule: str) -> str:
         f"{d.images} images ({d.probe}) and {d.concepts} concepts ({d.concept_list})"
         if d.images is not None
         else f"the table {d.settings.get('read_from', '')} of another program"
-        for d in found
+        for d in dissections
     }
     return (
         "Units are called by the concept that their most activating images look like to a CLIP "

@@ -126,13 +126,13 @@ class ChannelWeights:
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's, about its own imports
         try:
             folded: torch.nn.Module = fuse(self._module)
-            found, usual = (
+            found, unfolded = (
                 class_scores(network(image[None]), 1) for network in (folded, self._module)
             )
         except _UNTRACEABLE:
             return self._module
-        allowed = _SAME * float(usual.abs().max())
-        return folded if float((found - usual).abs().max()) <= allowed else self._module
+        allowed = _SAME * float(unfolded.abs().max())
+        return folded if float((found - unfolded).abs().max()) <= allowed else self._module
 
     def _ablation(self, image: torch.Tensor, maps: torch.Tensor, category: int) -> torch.Tensor:
         """Ablation-CAM (Desai and Ramaswamy 2020): the share of the class's logit that is lost

@@ -269,25 +269,27 @@ class Classifier:
         for convention in (usual,) if usual.grey else (usual, usual.as_grey()):
             inputs = convention.scaled(images.permute(0, 3, 1, 2), self.input_dtype)
             try:
-                found = recognise(self.module, inputs)
+                recognised = recognise(self.module, inputs)
             except (Exception, SystemExit) as error:  # noqa: BLE001  raised below unless grey images work
                 failure = self._failed(error, inputs) if failure is None else failure
                 continue
-            self._warn(found, grey=convention is not usual)
-            return replace(convention, output=found.kind)
+            self._warn(recognised, grey=convention is not usual)
+            return replace(convention, output=recognised.kind)
         assert failure is not None
         raise failure
 
-    def _warn(self, found: Recognised, *, grey: bool) -> None:
+    def _warn(self, recognised: Recognised, *, grey: bool) -> None:
         """Log everything that was guessed as one warning."""
-        told = list(found.told)
+        remarks = list(recognised.remarks)
         if grey:
-            told.append("takes one channel and is given grey images")
+            remarks.append("takes one channel and is given grey images")
         if self.input_dtype != torch.float32:
-            told.append(f"is given {str(self.input_dtype).removeprefix('torch.')}, as its weights")
-        if told:
+            remarks.append(
+                f"is given {str(self.input_dtype).removeprefix('torch.')}, as its weights"
+            )
+        if remarks:
             line = (
-                f"{self.name}: {'; '.join(told)}. A factory can return a Classifier that says "
+                f"{self.name}: {'; '.join(remarks)}. A factory can return a Classifier that says "
                 "otherwise (output=, mean=, std=)"
             )
             warn_once(_logger, line)
@@ -305,10 +307,10 @@ class Classifier:
         if self.output not in (None, OutputKind.UNKNOWN):
             return self
         asked = replace(self, output=OutputKind.UNKNOWN)
-        found = asked.usual_convention
-        if found is None:
+        convention = asked.usual_convention
+        if convention is None:
             return asked
-        return replace(asked, output=found.output, mean=found.mean, std=found.std)
+        return replace(asked, output=convention.output, mean=convention.mean, std=convention.std)
 
     def of_grey(self) -> Classifier:
         """The classifier for a module of one input channel: mean and std are averaged."""
@@ -320,14 +322,14 @@ class Classifier:
         ``crop``, ``channels``, ``map_layer``."""
         # A module that fails on its own size may have been recognised at another one since.
         seen = self.usual_convention or next(iter(self._conventions.values()), None)
-        found = seen or Convention(OutputKind.UNKNOWN, self.mean, self.std)
+        convention = seen or Convention(OutputKind.UNKNOWN, self.mean, self.std)
         return {
-            "output": str(found.output),
-            "mean": list(found.mean),
-            "std": list(found.std),
+            "output": str(convention.output),
+            "mean": list(convention.mean),
+            "std": list(convention.std),
             "resize": self.geometry.resize,
             "crop": self.geometry.crop,
-            "channels": len(found.mean),
+            "channels": len(convention.mean),
             "map_layer": self.cam_layer,
         }
 
@@ -339,9 +341,11 @@ class Classifier:
     def fingerprint(self) -> str:
         """Sha256 (hex) of everything that decides a prediction: architecture, weights, scaling."""
         digest = hashlib.sha256()
-        found = self.usual_convention
-        output = found and found.output
-        mean, std = (self.mean, self.std) if found is None else (found.mean, found.std)
+        convention = self.usual_convention
+        output = convention and convention.output
+        mean, std = (
+            (self.mean, self.std) if convention is None else (convention.mean, convention.std)
+        )
         digest.update(repr((type(self.module).__name__, mean, std)).encode())
         digest.update(repr(output is OutputKind.PROBABILITIES).encode())
         if output not in (OutputKind.LOGITS, OutputKind.PROBABILITIES):

@@ -72,7 +72,7 @@ def load_from_factory(
             return made if cam_layer is None else made.with_cam_layer(cam_layer)
         made = _with_map_layer(made, calls, cam_layer)
         if cam_layer is None:
-            warn_once(_logger, f"{spec}: {_layer_told(made)}")
+            warn_once(_logger, f"{spec}: {_layer_note(made)}")
         return made
     return _of_bare_module(spec, _unwrapped(made), device, cam_layer, crop)
 
@@ -154,12 +154,12 @@ def _of_bare_module(
         std=config.std or IMAGENET_STD,
         device=device,
     )
-    made, calls, told = _of_a_size_it_takes(made, crop is not None)
+    made, calls, why_size = _of_a_size_it_takes(made, crop is not None)
     if calls:
         made = _with_map_layer(made, calls, cam_layer)
     elif cam_layer is not None:
         made = made.with_cam_layer(cam_layer)
-    warn_once(_logger, f"{spec}: {_input_told(made, config, told)}; {_layer_told(made)}")
+    warn_once(_logger, f"{spec}: {_input_note(made, config, why_size)}; {_layer_note(made)}")
     return made
 
 
@@ -247,7 +247,7 @@ def _with_map_layer(made: Classifier, calls: Sequence[Call], cam_layer: str | No
     return replace(made, cam_layer=found.path, reshape_transform=reshape)
 
 
-def _input_told(made: Classifier, config: InputConfig, size: str) -> str:
+def _input_note(made: Classifier, config: InputConfig, size: str) -> str:
     resize, crop = made.geometry.resize, made.geometry.crop
     stated = f"as its {config.source} says"
     usual = "the usual values, for the module says nothing"
@@ -263,7 +263,7 @@ def _input_told(made: Classifier, config: InputConfig, size: str) -> str:
     return f"gets {pixels}, {why_size}, with {scaling}, {why_scaling}{ignored}"
 
 
-def _layer_told(made: Classifier) -> str:
+def _layer_note(made: Classifier) -> str:
     if made.cam_layer is None:
         return (
             "no layer for class activation maps was found: name one with --cam-layer, give masks "

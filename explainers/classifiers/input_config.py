@@ -43,9 +43,9 @@ def stated_input(module: nn.Module) -> InputConfig:
         for name in _CONFIGS:
             config = getattr(part, name, None)
             if config is not None and not isinstance(config, nn.Module):
-                found = _of_timm(config, f"{path}.{name}".lstrip("."))
-                if found is not None:
-                    return found
+                stated = _of_timm(config, f"{path}.{name}".lstrip("."))
+                if stated is not None:
+                    return stated
     for path, part in (("", module), *module.named_children()):
         for name in _TRANSFORMS:
             preset = getattr(part, name, None)
@@ -59,14 +59,14 @@ def stated_input(module: nn.Module) -> InputConfig:
 
 def stated_sizes(module: nn.Module) -> list[int]:
     """Side lengths in pixels among the attributes of the module and its parts, outermost first."""
-    found: list[int] = []
+    sizes: list[int] = []
     for _, part in module.named_modules():
         for holder in (part, getattr(part, "config", None)):
             for name in _SIZES:
                 side = _side(getattr(holder, name, None))
-                if side is not None and side not in found:
-                    found.append(side)
-    return found
+                if side is not None and side not in sizes:
+                    sizes.append(side)
+    return sizes
 
 
 def _of_timm(config: Any, source: str) -> InputConfig | None:
@@ -130,10 +130,10 @@ def _scaling(
 
 def _numbers(values: Any) -> tuple[float, ...] | None:
     try:
-        found = tuple(float(value) for value in values)
+        numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError):
         return None
-    return found if all(math.isfinite(value) for value in found) else None
+    return numbers if all(math.isfinite(value) for value in numbers) else None
 
 
 def _first(values: Any) -> Any:

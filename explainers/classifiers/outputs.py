@@ -57,30 +57,30 @@ def class_scores(output: Any, count: int) -> torch.Tensor:
     Raises:
         UnusableOutput: anything else.
     """
-    found = _tensor_in(output, _DEPTH)
-    if found is None:
+    scores = _tensor_in(output, _DEPTH)
+    if scores is None:
         raise UnusableOutput(described(output))
     if _are_chosen(output):
         raise UnusableOutput(f"{described(output)}, the chosen values and their places")
-    if not found.is_floating_point():
+    if not scores.is_floating_point():
         raise UnusableOutput(f"{described(output)}, whole numbers and no scores")
-    if found.ndim <= 1:
-        return _unsqueezed(found, count, output)
-    if len(found) != count:
+    if scores.ndim <= 1:
+        return _unsqueezed(scores, count, output)
+    if len(scores) != count:
         raise UnusableOutput(f"{described(output)}, not one row for each image")
-    longer = [size for size in found.shape[1:] if size != 1]
+    longer = [size for size in scores.shape[1:] if size != 1]
     if len(longer) > 1:
-        kind = ", a map and no scores of the whole image" if found.ndim == 4 else ""
+        kind = ", a map and no scores of the whole image" if scores.ndim == 4 else ""
         raise UnusableOutput(described(output) + kind)
-    if found.numel() == 0:
+    if scores.numel() == 0:
         raise UnusableOutput(f"{described(output)}, which is empty")
-    return found if found.ndim == 2 else found.flatten(1)
+    return scores if scores.ndim == 2 else scores.flatten(1)
 
 
 def row_count(output: Any) -> int | None:
     """Number of rows of the scores in an output; ``None`` where there are no scores."""
-    found = _tensor_in(output, _DEPTH)
-    return None if found is None or found.ndim < 2 else len(found)
+    scores = _tensor_in(output, _DEPTH)
+    return None if scores is None or scores.ndim < 2 else len(scores)
 
 
 def _are_chosen(output: Any) -> bool:
@@ -100,11 +100,11 @@ def _are_chosen(output: Any) -> bool:
     )
 
 
-def _unsqueezed(found: torch.Tensor, count: int, output: Any) -> torch.Tensor:
-    if found.numel() == count:  # one number an image
-        return found.reshape(-1, 1)
-    if count == 1 and found.ndim == 1 and len(found) > 1:
-        return found[None]
+def _unsqueezed(scores: torch.Tensor, count: int, output: Any) -> torch.Tensor:
+    if scores.numel() == count:  # one number an image
+        return scores.reshape(-1, 1)
+    if count == 1 and scores.ndim == 1 and len(scores) > 1:
+        return scores[None]
     raise UnusableOutput(f"{described(output)}, not one row for each image")
 
 

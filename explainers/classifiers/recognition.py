@@ -47,11 +47,11 @@ class Recognised:
     """A recognised kind of output, and what users should know about it.
 
     Attributes:
-        told: parts of one sentence; empty for plain logits in a plain tensor.
+        remarks: parts of one sentence; empty for plain logits in a plain tensor.
     """
 
     kind: OutputKind
-    told: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def probing_images(height: int, width: int) -> NDArray[np.uint8]:
@@ -91,16 +91,18 @@ def recognise(module: Callable[[torch.Tensor], Any], inputs: torch.Tensor) -> Re
             output = module(inputs.clone())
     scores = class_scores(output, len(inputs))
     kind, reason = _kind(scores, calls)
-    told = []
+    remarks = []
     if isinstance(output, (tuple, list, Mapping)) and not hasattr(output, "logits"):
-        told.append(f"returns {described(output)}, of which shape {tuple(scores.shape)} is taken")
+        remarks.append(
+            f"returns {described(output)}, of which shape {tuple(scores.shape)} is taken"
+        )
     if scores.shape[1] == 1:
         kind = _SINGLE.get(kind, kind)
     if reason or kind is not OutputKind.LOGITS:
-        told.append(f"its outputs are taken for {kind}{f' ({reason})' if reason else ''}")
+        remarks.append(f"its outputs are taken for {kind}{f' ({reason})' if reason else ''}")
     if isinstance(module, nn.Module) and in_train_mode(module):
-        told.append("stays in train mode, where an answer depends on chance or on its batch")
-    return Recognised(kind, tuple(told))
+        remarks.append("stays in train mode, where an answer depends on chance or on its batch")
+    return Recognised(kind, tuple(remarks))
 
 
 def _kind(scores: torch.Tensor, calls: _Calls) -> tuple[OutputKind, str]:

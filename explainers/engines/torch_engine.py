@@ -158,9 +158,9 @@ def _full_precision(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    usual = torch.backends.cudnn.allow_tf32
+    previous = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
-        torch.backends.cudnn.allow_tf32 = usual
+        torch.backends.cudnn.allow_tf32 = previous

@@ -168,13 +168,13 @@ class PredictionCache:
         key = _map_key(image, algorithm, image_digest)
         if key is None:
             return np.asarray(algorithm(image))
-        found = self._known_map(key)
-        if found is None:
+        labels = self._known_map(key)
+        if labels is None:
             expected = self._expected.pop(key, None)
-            found = _computed(algorithm, image) if expected is None else expected.result()
-            self._store.save_superpixels(*key, found)
-            self._keep_map(key, found)
-        return found
+            labels = _computed(algorithm, image) if expected is None else expected.result()
+            self._store.save_superpixels(*key, labels)
+            self._keep_map(key, labels)
+        return labels
 
     def expect(
         self,
@@ -201,10 +201,10 @@ class PredictionCache:
         kept = self._maps.get(key)
         if kept is not None:
             return kept.astype(np.int64)
-        found = self._store.load_superpixels(*key)
-        if found is not None:
-            self._keep_map(key, found)
-        return found
+        labels = self._store.load_superpixels(*key)
+        if labels is not None:
+            self._keep_map(key, labels)
+        return labels
 
     def _keep_map(self, key: tuple[str, str], labels: NDArray[np.int64]) -> None:
         self._maps[key] = labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
@@ -214,15 +214,15 @@ class PredictionCache:
     ) -> NDArray[Any]:
         """(C,) probabilities of the unperturbed image."""
         key = (predictor.fingerprint, image_digest)
-        found = self._originals.get(key)
-        if found is None:
-            found = self._store.load_original(*key)
-        if found is None:
-            found = np.asarray(predictor.predict_proba(image[None]))[0]
+        prediction = self._originals.get(key)
+        if prediction is None:
+            prediction = self._store.load_original(*key)
+        if prediction is None:
+            prediction = np.asarray(predictor.predict_proba(image[None]))[0]
             self.counts.new += 1
-            self._store.save_original(*key, found)
-        self._originals[key] = found
-        return found
+            self._store.save_original(*key, prediction)
+        self._originals[key] = prediction
+        return prediction
 
     def predictions(
         self,

@@ -101,7 +101,7 @@ def compare(
     classes: int = 1,
     cams: Sequence[str] = CAMS,
     at_scale: AtScale | None = None,
-    told: Callable[[str], None] = lambda what: None,
+    on_progress: Callable[[str], None] = lambda what: None,
 ) -> Comparison:
     """Explain one class by every method and measure all of them.
 
@@ -121,7 +121,7 @@ def compare(
         stability_seeds: number of seeds for the stability.
         classes: number of the likeliest classes that are explained, at most five; see
             :attr:`Comparison.other_classes`.
-        told: called with the name of what comes next.
+        on_progress: called with the name of what comes next.
     """
     facts = picture_facts(classifier, image)
     label = None if tuned is None else tuned.label
@@ -130,14 +130,14 @@ def compare(
     cam = partial(explain_by_cam, classifier, image, rule=rule, at_scale=at_scale)
     explanations = []
     for method in cams:
-        told(method)
+        on_progress(method)
         explanations.append(cam(method=method, class_index=index))
     settings = {LIME_DEFAULT: LimeParameters().about(label), LIME_TUNED: tuned}
     for name, parameters in settings.items():
         if parameters is not None:
-            told(name)
+            on_progress(name)
             explanations.append(explain_by_lime(classifier, image, parameters, seed, name))
-    told("measures")
+    on_progress("measures")
     measured = []
     for explanation in explanations:
         found = measure(explanation, image, source.predict_proba, reference)
@@ -150,7 +150,7 @@ def compare(
     others: list[Explanation] = []
     indices = [other for other, _ in facts.top_classes if other != index][: classes - 1]
     if indices:
-        told("other classes")
+        on_progress("other classes")
         others = [cam(method=method, class_index=index) for method in cams[:1] for index in indices]
         others += _lime_of_classes(indices, image, source, cache, tuned, seed)
     return Comparison(facts, tuple(measured), agreement(explanations), tuple(others))

@@ -70,10 +70,10 @@ def explain_by_cam(
 ) -> Explanation:
     """A class activation map, and its mask by a rule, timed; arguments as of ``heat_map``."""
     start = time.perf_counter()
-    found = heat_map(classifier, image, method, class_index, at_scale=at_scale)
+    cam = heat_map(classifier, image, method, class_index, at_scale=at_scale)
     seconds = time.perf_counter() - start
-    values = found.astype(np.float64)
-    return Explanation(method, class_index, values, values, rule(found, image), seconds)
+    values = cam.astype(np.float64)
+    return Explanation(method, class_index, values, values, rule(cam, image), seconds)
 
 
 def explain_by_lime(
@@ -86,13 +86,17 @@ def explain_by_lime(
     """Stock lime on the user's own classifier, timed; ``name`` is that of the method."""
     explainer = LimeImageExplainer(random_state=seed)
     start = time.perf_counter()
-    found = explainer.explain_instance(image, classifier.predict_proba, **parameters.as_kwargs())
+    explanation = explainer.explain_instance(
+        image, classifier.predict_proba, **parameters.as_kwargs()
+    )
     seconds = time.perf_counter() - start
-    return lime_explanation(found, explained_label(found), parameters, seed, name, seconds)
+    return lime_explanation(
+        explanation, explained_label(explanation), parameters, seed, name, seconds
+    )
 
 
 def lime_explanation(
-    found: ImageExplanation,
+    explanation: ImageExplanation,
     label: int,
     parameters: LimeParameters,
     seed: int,
@@ -106,14 +110,16 @@ def lime_explanation(
         name: of the method.
         seconds: wall clock; ``nan`` where it was not measured.
     """
-    weights = {int(superpixel): float(weight) for superpixel, weight in found.local_exp[label]}
-    segments = np.asarray(found.segments, dtype=np.int64)
+    weights = {
+        int(superpixel): float(weight) for superpixel, weight in explanation.local_exp[label]
+    }
+    segments = np.asarray(explanation.segments, dtype=np.int64)
     return Explanation(
         name,
         label,
         superpixel_map(segments, weights),
         superpixel_map(segments, weights, density=True),
-        explanation_mask(found, label=label),
+        explanation_mask(explanation, label=label),
         seconds,
-        Surrogate(parameters, segments, weights, float(found.intercept[label]), seed),
+        Surrogate(parameters, segments, weights, float(explanation.intercept[label]), seed),
     )

@@ -35,9 +35,9 @@ class Faithfulness:
             parts.append(self.stability)
         return sum(parts) / len(parts)
 
-    def shortfall(self, usual: Faithfulness) -> float:
+    def shortfall(self, baseline: Faithfulness) -> float:
         """Weighted sum of what is missing to a lead over lime's defaults in R² and gain; >= 0."""
-        missing = (usual.r2 + _LEAD - self.r2, usual.gain + _LEAD - self.gain)
+        missing = (baseline.r2 + _LEAD - self.r2, baseline.gain + _LEAD - self.gain)
         return _MISSING_COUNTS * sum(max(0.0, each) for each in missing)
 
     @classmethod

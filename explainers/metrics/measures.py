@@ -117,14 +117,14 @@ def measure_surrogate(
     masks = [_mask(segments, surrogate.weights)]
     weights = [dense_weights(surrogate.weights, superpixels)]
     for seed in seeds:
-        found = explain(
+        explanation = explain(
             image, predictor, parameters, seed=seed, cache=cache, first_label_only=True,
             image_digest=digest,
         )  # fmt: skip
-        local = dict(found.local_exp[explained_label(found)])
-        masks.append(_mask(found.segments, local))
+        local = dict(explanation.local_exp[explained_label(explanation)])
+        masks.append(_mask(explanation.segments, local))
         # lime's own superpixels may depend on the seed; numbers then mean different places.
-        if np.array_equal(found.segments, segments):
+        if np.array_equal(explanation.segments, segments):
             weights.append(dense_weights(local, superpixels))
     return {
         "r2": surrogate_r2(
@@ -189,8 +189,8 @@ def mask_stability(masks: Sequence[NDArray[np.bool_]]) -> float:
 
     ``nan`` for fewer than two.
     """
-    found = [intersection_over_union(a, b) for a, b in itertools.combinations(masks, 2)]
-    return float(np.mean(found)) if found else math.nan
+    ious = [intersection_over_union(a, b) for a, b in itertools.combinations(masks, 2)]
+    return float(np.mean(ious)) if ious else math.nan
 
 
 def rank_stability(weights: Sequence[NDArray[np.floating]]) -> float:
@@ -204,8 +204,8 @@ def rank_stability(weights: Sequence[NDArray[np.floating]]) -> float:
         ``nan`` for fewer than two.
     """
     ranks = [rankdata(each) - (len(each) + 1) / 2 for each in weights]
-    found = []
+    correlations = []
     for a, b in itertools.combinations(ranks, 2):
         scale = float(np.sqrt((a @ a) * (b @ b)))
-        found.append(float(a @ b) / scale if scale > 0 else 0.0)
-    return float(np.mean(found)) if found else math.nan
+        correlations.append(float(a @ b) / scale if scale > 0 else 0.0)
+    return float(np.mean(correlations)) if correlations else math.nan

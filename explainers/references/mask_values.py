@@ -142,27 +142,27 @@ def grey_object(
         return values.astype(bool)
     if not np.isfinite(values).all():
         raise source.error("has values that are no numbers (NaN or infinite): " + _SAVE)
-    found, counts = np.unique(values, return_counts=True)
-    if found[0] < 0:
-        raise source.error(f"has values below 0 (from {found[0]:g} on): {_SAVE}")
-    if len(found) == 1 or (len(found) == 2 and found[0] == 0):
+    distinct, counts = np.unique(values, return_counts=True)
+    if distinct[0] < 0:
+        raise source.error(f"has values below 0 (from {distinct[0]:g} on): {_SAVE}")
+    if len(distinct) == 1 or (len(distinct) == 2 and distinct[0] == 0):
         return np.asarray(values != 0)
-    whole = values.dtype.kind != "f" or bool((found == np.floor(found)).all())
-    if labels and whole and not lossy and found[0] == 0 and _are_labels(found, counts):
+    whole = values.dtype.kind != "f" or bool((distinct == np.floor(distinct)).all())
+    if labels and whole and not lossy and distinct[0] == 0 and _are_labels(distinct, counts):
         return label_object(values, source)
-    if not whole and _are_small_fractions(found, counts):
+    if not whole and _are_small_fractions(distinct, counts):
         source.record("fractions are taken as labels divided by 255, as matplotlib reads them")
         return label_object(np.rint(values.astype(np.float64) * VOID).astype(int), source)
-    full = next((top for top in _RANGES if found[-1] <= top), None)
-    if full is not None and _is_soft(found, counts, full, probabilities=not whole and full == 1):
+    full = next((top for top in _RANGES if distinct[-1] <= top), None)
+    if full is not None and _is_soft(distinct, counts, full, probabilities=not whole and full == 1):
         source.record(_CUT)
         return np.asarray(values > full / 2)
-    listed = shortened([f"{value:g}" for value in found], 8)
-    if found[0] != 0 and len(found) <= _MOST_LABELS:
+    listed = shortened([f"{value:g}" for value in distinct], 8)
+    if distinct[0] != 0 and len(distinct) <= _MOST_LABELS:
         raise source.error(f"has no 0, which is the background, but {listed}: {_SAVE}")
     raise source.error(
-        f"has {len(found)} values ({listed}), neither two, nor plainly labels, nor plainly a soft "
-        f"mask: {_SAVE}"
+        f"has {len(distinct)} values ({listed}), neither two, nor plainly labels, nor plainly a "
+        f"soft mask: {_SAVE}"
     )
 
 
@@ -176,14 +176,14 @@ def label_object(indices: NDArray[Any], source: MaskSource) -> NDArray[np.bool_]
         InvalidInput: there is no background, or hardly any beside several labels, or there are far
             too many labels.
     """
-    found = np.unique(indices)
+    distinct = np.unique(indices)
     # If there are larger ones, the labels are numbers of instances, and so is 255.
-    void = VOID in found and found[-1] == VOID
-    labels = [int(label) for label in found if label != 0 and not (void and label == VOID)]
-    if found[0] != 0:
+    void = VOID in distinct and distinct[-1] == VOID
+    labels = [int(label) for label in distinct if label != 0 and not (void and label == VOID)]
+    if distinct[0] != 0:
         raise source.error(
-            f"has no label 0, which is the background, but {shortened([str(i) for i in found], 8)}:"
-            f" {_SAVE}"
+            f"has no label 0, which is the background, but "
+            f"{shortened([str(i) for i in distinct], 8)}: {_SAVE}"
         )
     if len(labels) > _MOST_LABELS:
         raise source.error(
@@ -217,13 +217,13 @@ def coloured_object(
     spread = colours.max(axis=-1).astype(int) - colours.min(axis=-1)
     if spread.max() <= (_LOSSY_SPREAD if lossy else 0):
         return grey_object(colours[..., 0], source, lossy=lossy)
-    found = _distinct(colours.reshape(-1, colours.shape[-1]))
-    if len(found) == 2 and not found[0].any():
+    distinct = _distinct(colours.reshape(-1, colours.shape[-1]))
+    if len(distinct) == 2 and not distinct[0].any():
         return np.asarray(colours.any(axis=-1))
-    listed = shortened([str(tuple(colour.tolist())) for colour in found])
+    listed = shortened([str(tuple(colour.tolist())) for colour in distinct])
     raise source.error(
-        f"has {len(found)} colours ({listed}): only black and one other colour are plainly "
-        f"a mask; {_SAVE}"
+        f"has {len(distinct)} colours ({listed}): only black and one other colour are "
+        f"plainly a mask; {_SAVE}"
     )
 
 
@@ -258,32 +258,32 @@ def alpha_object(
     return grey_object(alpha, source, lossy=lossy, labels=False)
 
 
-def _are_labels(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
+def _are_labels(distinct: NDArray[Any], counts: NDArray[np.intp]) -> bool:
     """Whether values from 0 on may be labels: few, and small where the top of a range occurs."""
-    if len(found) > _MOST_LABELS + 2:
+    if len(distinct) > _MOST_LABELS + 2:
         return False
-    if found[-1] not in _RANGES:
+    if distinct[-1] not in _RANGES:
         return True
-    return bool(found[-2] < _SMALL_LABEL and counts[-1] <= _MOST_VOID * counts[1:-1].sum())
+    return bool(distinct[-2] < _SMALL_LABEL and counts[-1] <= _MOST_VOID * counts[1:-1].sum())
 
 
-def _are_small_fractions(found: NDArray[Any], counts: NDArray[np.intp]) -> bool:
+def _are_small_fractions(distinct: NDArray[Any], counts: NDArray[np.intp]) -> bool:
     """Whether values are small labels and perhaps void, divided by 255."""
-    labels = _times_255(found)
+    labels = _times_255(distinct)
     if labels is None or labels[0] != 0 or labels[labels < VOID].max() >= _LEAST_SHARE:
         return False
     return _are_labels(labels, counts)
 
 
 def _is_soft(
-    found: NDArray[Any], counts: NDArray[np.intp], full: int, *, probabilities: bool
+    distinct: NDArray[Any], counts: NDArray[np.intp], full: int, *, probabilities: bool
 ) -> bool:
     """Whether nearly all pixels are near 0 or near ``full``, or the values are probabilities."""
     if probabilities:  # which may take any value
         return True
-    low, high = found <= full / 8, found >= full * 7 / 8
+    low, high = distinct <= full / 8, distinct >= full * 7 / 8
     between = counts[~(low | high)].sum() / counts.sum()
-    most = _FEW_BETWEEN if len(found) < _FEW_LEVELS else _MOST_BETWEEN
+    most = _FEW_BETWEEN if len(distinct) < _FEW_LEVELS else _MOST_BETWEEN
     return bool(low.any() and high.any() and between <= most)
 
 

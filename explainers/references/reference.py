@@ -75,8 +75,8 @@ class Reference:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Reference:
         """The inverse of :meth:`to_json`."""
-        judged = document.get("reliability")
-        reliability = None if judged is None else Reliability.from_json(judged)
+        stored = document.get("reliability")
+        reliability = None if stored is None else Reliability.from_json(stored)
         return cls(mask_from_text(document["mask_png"]), document["rule"], reliability)
 
 
@@ -100,13 +100,13 @@ class CamReference:
         class_index: int | None = None,
         progress: Progress | None = None,
         at_scale: AtScale | None = None,
-        judged: bool = False,
+        with_reliability: bool = False,
     ) -> Reference:
         """The reference of an (H, W, 3) uint8 image called ``name``.
 
         Args:
             class_index, progress, at_scale: as in :func:`explainers.cam.heat_map`.
-            judged: find out how far it can be trusted; takes about half a second.
+            with_reliability: find out how far it can be trusted; takes about half a second.
 
         Raises:
             UnusableReference: the map is zero everywhere, or the mask empty or full.
@@ -124,7 +124,7 @@ class CamReference:
         mask = self.rule(found, image)
         check_reference(mask, name)
         self._warn_of_other_share(mask, name)
-        if not judged:
+        if not with_reliability:
             return Reference(mask, self.text)
         reliability = estimate_reliability(classifier, image, mask, scaled, class_index)
         return Reference(mask, self.text, reliability)

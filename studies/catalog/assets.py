@@ -126,10 +126,10 @@ def find_file(
         MissingAsset, InvalidImage: see :func:`load_study_image`.
     """
     assert entry.file is not None
-    found = find_local_file(catalog, entry, assets)
-    if found is not None:
-        _check_digest(found, entry)
-        return found
+    path = find_local_file(catalog, entry, assets)
+    if path is not None:
+        _check_digest(path, entry)
+        return path
     if Path(entry.file).is_absolute():
         raise MissingAsset(f"{entry.key}: {entry.file} does not exist: correct its path")
     tried = [str(folder / entry.file) for folder in _folders(catalog, assets)]
@@ -205,12 +205,12 @@ def _check_digest(path: Path, entry: CatalogImage) -> None:
     if entry.sha256 is None:
         return
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise InvalidImage(f"{path} cannot be read ({error.strerror})") from error
-    if found != entry.sha256.lower():
+    if digest != entry.sha256.lower():
         raise InvalidImage(
-            f"{path} is not the picture the catalogue means (sha256 {found[:12]}…, expected "
+            f"{path} is not the picture the catalogue means (sha256 {digest[:12]}…, expected "
             f"{entry.sha256[:12]}…): remove it, or list it in a catalogue of your own"
         )
 

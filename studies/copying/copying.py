@@ -92,7 +92,7 @@ def copy_storage(
     study: str | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
-    told: Callable[[str, float, float], None] = lambda what, done, total: None,
+    on_progress: Callable[[str, float, float], None] = lambda what, done, total: None,
 ) -> Copied:
     """Copy studies, our records and artifacts from a storage into another, and compare them.
 
@@ -109,7 +109,7 @@ def copy_storage(
         study: only the studies named ``STUDY`` or ``STUDY/...``, and records that name it.
         overwrite: replace studies, artifacts and records of the target that differ.
         dry_run: write nothing. Records of an older version in the target count as none.
-        told: called with (what, steps done, of how many).
+        on_progress: called with (what, steps done, of how many).
 
     Raises:
         InvalidInput: both are the same storage, or no study has that name.
@@ -130,7 +130,7 @@ def copy_storage(
         studies = stack.enter_context(_studies(source))
         rows = stack.enter_context(_records(source)) if has_records else None
         stack.enter_context(errors_told(target))
-        job = _Copy(source, target, study, overwrite, told, studies, rows)
+        job = _Copy(source, target, study, overwrite, on_progress, studies, rows)
         plan = job.plan()
         return plan if dry_run else job.carry_out(plan)
 
@@ -189,7 +189,7 @@ class _Copy:
     target: str
     study: str | None
     overwrite: bool
-    told: Callable[[str, float, float], None]
+    on_progress: Callable[[str, float, float], None]
     studies: ReconnectingStorage | None
     records: Connection | None
 
@@ -222,7 +222,7 @@ class _Copy:
         with _studies(self.target) as target:
             there = study_names(target)
             for number, name in enumerate(names):
-                self.told(f"compare {name}", number, len(names))
+                self.on_progress(f"compare {name}", number, len(names))
                 studies.append(self._plan_study(name, target if name in there else None))
         ids = [each for study in studies for each in study.artifacts]
         files = compare_files(ids, *self.stores)
@@ -264,7 +264,7 @@ class _Copy:
     def carry_out(self, plan: Copied) -> Copied:
         """Write what the target lacks: artifacts before the studies that name them."""
         for number, each in enumerate(plan.artifacts.copied):
-            self.told(f"artifact {each}", number, len(plan.artifacts.copied))
+            self.on_progress(f"artifact {each}", number, len(plan.artifacts.copied))
             copy_file(each, *self.stores)
         with closing(open_storage(self.target)) as target:
             studies = tuple(self._write_studies(plan.studies, target))
@@ -281,15 +281,21 @@ class _Copy:
                 yield each
                 continue
             study, before, total = self._read(each.name), sum(counts[:number]), sum(counts)
-            told = partial(self._tell, each.name, before, total)
-            write_study(target, self.target, study, whole_seconds=self.whole_seconds, told=told)
+            on_progress = partial(self._tell, each.name, before, total)
+            write_study(
+                target,
+                self.target,
+                study,
+                whole_seconds=self.whole_seconds,
+                on_progress=on_progress,
+            )
             yield CopiedStudy.of(study, each.outcome)
 
     def _tell(self, name: str, before: int, total: int, done: int) -> None:
-        self.told(name, before + done, total)
+        self.on_progress(name, before + done, total)
 
     def _tell_table(self, write: bool, table: str) -> None:
-        self.told(table if write else f"compare {table}", 0, 1)
+        self.on_progress(table if write else f"compare {table}", 0, 1)
 
     def _copy_records(self, target: Connection | None, *, write: bool) -> Mapping[str, CopiedRows]:
         if self.records is None:
@@ -297,5 +303,5 @@ class _Copy:
         return copy_records(
             self.records, target, study=self.study, overwrite=self.overwrite,
             whole_seconds=self.whole_seconds, write=write,
-            told=partial(self._tell_table, write),
+            on_progress=partial(self._tell_table, write),
         )  # fmt: skip

@@ -51,7 +51,7 @@ def copy_records(
     overwrite: bool,
     whole_seconds: bool,
     write: bool,
-    told: Callable[[str], None] = lambda table: None,
+    on_progress: Callable[[str], None] = lambda table: None,
 ) -> dict[str, CopiedRows]:
     """Copy rows that the target lacks, and compare them. The caller commits the transaction.
 
@@ -62,7 +62,7 @@ def copy_records(
             that are copied.
         whole_seconds: compare times to the second.
         write: ``False`` only counts.
-        told: called with the table that is next.
+        on_progress: called with the table that is next.
 
     Returns:
         The counts, by name of the table.
@@ -73,10 +73,10 @@ def copy_records(
     """
     write = write and target is not None
     work = _Copying(source, target, study, overwrite, whole_seconds, write)
-    found = {}
+    copied = {}
     for table in Base.metadata.sorted_tables:
-        told(table.name)
-        found[table.name] = work.copy(table)
+        on_progress(table.name)
+        copied[table.name] = work.copy(table)
     if write:
         again = _Copying(source, target, study, overwrite, whole_seconds, write=False)
         for table in Base.metadata.sorted_tables:
@@ -85,7 +85,7 @@ def copy_records(
                     f"rows of {table.name} do not read the same in the target: no records were "
                     "copied, the source is as it was; does the target's database cut long texts?"
                 )
-    return found
+    return copied
 
 
 @dataclass
@@ -132,7 +132,7 @@ class _Copying:
             alike[_digest(row)].append(number)
             places |= dict.fromkeys(_places(table, row), number)
         counts: Counter[str] = Counter()
-        found = self.numbers[table.name] = {}
+        copied_numbers = self.numbers[table.name] = {}
         for row in self._rows(self.source, table, mine):
             number = row.pop(key.name)
             for name, parent in parents.items():
@@ -140,13 +140,13 @@ class _Copying:
             taken = next((places[each] for each in _places(table, row) if each in places), None)
             if row.get("finished") is False or any(row[name] == _STAYS for name in parents):
                 counts["left"] += 1
-                found[number] = _STAYS
+                copied_numbers[number] = _STAYS
             elif same := alike[_digest(row)]:
                 counts["there"] += 1
-                found[number] = same.pop(0)
+                copied_numbers[number] = same.pop(0)
             else:
                 counts.update(copied=1, other=taken is not None)
-                found[number] = self._written(table, row, taken)
+                copied_numbers[number] = self._written(table, row, taken)
         if counts["other"] and not self.overwrite:
             raise StorageError(
                 f"{counts['other']} rows of {table.name} say something else in the target: nothing "
@@ -161,8 +161,8 @@ class _Copying:
             return
         (key,) = table.primary_key.columns
         query = sqlalchemy.select(table).where(condition).order_by(key)
-        for found in connection.execute(query, execution_options={"yield_per": _HELD}).mappings():
-            row = dict(found)
+        for mapping in connection.execute(query, execution_options={"yield_per": _HELD}).mappings():
+            row = dict(mapping)
             for name, value in row.items():
                 if self.whole_seconds and isinstance(value, datetime):
                     row[name] = value.replace(microsecond=0)

@@ -175,7 +175,7 @@ def write_study(
     study: WholeStudy,
     *,
     whole_seconds: bool,
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> None:
     """Write a study under a temporary name, read it back, compare, and rename it.
 
@@ -185,7 +185,7 @@ def write_study(
     Args:
         url: of the storage.
         whole_seconds: see :func:`read_study`.
-        told: called with the number of trials written so far.
+        on_progress: called with the number of trials written so far.
 
     Raises:
         StorageError: the database refuses it, or it does not read the same.
@@ -193,7 +193,7 @@ def write_study(
     unfinished = f"{_UNFINISHED}{study.name}"
     _delete(storage, unfinished)
     try:
-        _write(storage, unfinished, study, told)
+        _write(storage, unfinished, study, on_progress)
         arrived = read_study(storage, unfinished, whole_seconds=whole_seconds)
         if arrived.sha256 != study.sha256:
             raise StorageError(
@@ -224,11 +224,13 @@ def _delete(storage: BaseStorage, name: str) -> None:
     storage.delete_study(key)
 
 
-def _write(storage: BaseStorage, name: str, study: WholeStudy, told: Callable[[int], None]) -> None:
+def _write(
+    storage: BaseStorage, name: str, study: WholeStudy, on_progress: Callable[[int], None]
+) -> None:
     key = storage.create_new_study(study.directions, name)
     rows: dict[int, int] = {}
     for trial in study.trials:
-        told(len(rows))
+        on_progress(len(rows))
         rows[trial.number] = storage.create_new_trial(key, template_trial=trial)
     numbers = RowNumbers(key, rows, study.numbers.owners)
     for attribute, value in renumbered(study.system_attrs, study.numbers, numbers).items():

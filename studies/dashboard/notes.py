@@ -81,11 +81,11 @@ def study_note(
 
 def _headline(best: ScoredTrial, default: ScoredTrial | None) -> str:
     what = "IoU" if best.record.faithful is None else "faithfulness"
-    found = f"{what} {best.quality:.2f} in {_number(best.record.runtime_seconds, 2)} s"
+    headline = f"{what} {best.quality:.2f} in {_number(best.record.runtime_seconds, 2)} s"
     if default is None:
-        return found
+        return headline
     seconds = _number(default.record.runtime_seconds, 2)
-    return f"{found}; lime's defaults {default.quality:.2f} in {seconds} s"
+    return f"{headline}; lime's defaults {default.quality:.2f} in {seconds} s"
 
 
 def _gallery(pictures: Mapping[str, str], *, has_reference: bool) -> str:
@@ -117,19 +117,19 @@ def _qualities(records: Sequence[TrialRecord]) -> list[list[str]]:
     rows = []
     if not any(math.isnan(record.iou) for record in records):
         rows.append(["IoU with the reference", *[_spread(record) for record in records]])
-    found = [record.faithful for record in records if record.faithful is not None]
-    if len(found) == len(records):
+    faithful = [record.faithful for record in records if record.faithful is not None]
+    if len(faithful) == len(records):
         rows += [
-            ["held-out R² of the surrogate", *[f"{each.r2:.3f}" for each in found]],
-            ["insertion − deletion", *[f"{each.gain:.3f}" for each in found]],
-            ["agreement of the seeds' masks", *[_agreement(each) for each in found]],
-            ["faithfulness, their mean", *[f"{each.value:.3f}" for each in found]],
+            ["held-out R² of the surrogate", *[f"{each.r2:.3f}" for each in faithful]],
+            ["insertion − deletion", *[f"{each.gain:.3f}" for each in faithful]],
+            ["agreement of the seeds' masks", *[_agreement(each) for each in faithful]],
+            ["faithfulness, their mean", *[f"{each.value:.3f}" for each in faithful]],
         ]
     return rows
 
 
-def _agreement(found: Faithfulness) -> str:
-    return "" if math.isnan(found.stability) else f"{found.stability:.3f}"
+def _agreement(faithfulness: Faithfulness) -> str:
+    return "" if math.isnan(faithfulness.stability) else f"{faithfulness.stability:.3f}"
 
 
 def _front(front: Sequence[ScoredTrial]) -> str:

@@ -24,11 +24,11 @@ def parameter_code(parameters: LimeParameters) -> str:
         imports.append("from lime.wrappers.scikit_image import SegmentationAlgorithm")
     if parameters.regressor is not None:
         imports.append(f"from sklearn.linear_model import {parameters.regressor.name}")
-    usual = LimeParameters()
+    defaults = LimeParameters()
     lines = [
         f'    "{_ARGUMENTS.get(each.name, each.name)}": {_value(parameters, each.name)},'
         for each in fields(LimeParameters)
-        if getattr(parameters, each.name) != getattr(usual, each.name)
+        if getattr(parameters, each.name) != getattr(defaults, each.name)
     ]
     return "\n".join(
         [

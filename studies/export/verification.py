@@ -82,16 +82,16 @@ class ImageVerdict:
 
     def as_json(self) -> dict[str, Any]:
         """Return means over the seeds, under the field names of the grading protocol."""
-        found: dict[str, Any] = {
+        document: dict[str, Any] = {
             "iou": float(np.mean(self.ious)) if self.ious else None,
             "iou_std": float(np.std(self.ious)) if self.ious else None,
             "time": float(np.mean(self.seconds)),
             "label": self.label,
         }
         if self.r2s:
-            found["r2"] = float(np.mean(self.r2s))
-            found["insertion_minus_deletion"] = float(np.mean(self.gains))
-        return found
+            document["r2"] = float(np.mean(self.r2s))
+            document["insertion_minus_deletion"] = float(np.mean(self.gains))
+        return document
 
 
 def summary(verdicts: Iterable[ImageVerdict]) -> dict[str, Any]:
@@ -154,8 +154,8 @@ def verify_image(
                 lines = [f"the process ended with status {done.returncode}"]
             raise LimeTunerError(f"{case.key}: stock lime failed: {lines[-1][:300]}")
         document = json.loads(answer.read_text())
-    found, defaults = (_verdict(case.key, document[which]) for which in ("given", "defaults"))
-    return found, defaults if defaults.seconds else None
+    verdict, defaults = (_verdict(case.key, document[which]) for which in ("given", "defaults"))
+    return verdict, defaults if defaults.seconds else None
 
 
 def _verdict(key: str, part: Mapping[str, Any]) -> ImageVerdict:
@@ -173,27 +173,28 @@ def _main(folder: Path) -> None:
     predict(np.repeat(image[None], 10, axis=0))  # warm up
 
     def explained(kwargs_of: Callable[[], dict[str, Any]], seeds: Sequence[int]) -> dict[str, Any]:
-        found = [
+        explanations = [
             # lime fits regressors in place, so every seed gets new ones.
             explain_with_stock_lime(
                 image, reference, predict, kwargs_of(), seed=seed, mask_rule=request["mask_rule"]
             )
             for seed in seeds
         ]
-        ious, faithful = [f.iou for f in found], []
+        ious, faithful = [f.iou for f in explanations], []
         if not request["has_reference"]:
             hidden = kwargs_of().get("hide_color")
             ious = []
             faithful = [
-                stock_faithfulness(f.explanation, f.label, image, hidden, predict) for f in found
+                stock_faithfulness(f.explanation, f.label, image, hidden, predict)
+                for f in explanations
             ]
         return {
             "ious": ious,
             "r2s": [r2 for r2, _ in faithful],
             "gains": [gain for _, gain in faithful],
-            "seconds": [f.seconds for f in found],
-            "never_hidden": any(f.never_hidden for f in found),
-            "label": classifier.class_name(found[-1].label) if found else "",
+            "seconds": [f.seconds for f in explanations],
+            "never_hidden": any(f.never_hidden for f in explanations),
+            "label": classifier.class_name(explanations[-1].label) if explanations else "",
         }
 
     pickled = (folder / "kwargs.pkl").read_bytes()

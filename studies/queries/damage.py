@@ -50,9 +50,9 @@ def _object(value: Any) -> bool:
 
 
 def _reference(value: Any) -> bool:
-    judged = value.get("reliability") if isinstance(value, dict) else value
+    reliability = value.get("reliability") if isinstance(value, dict) else value
     return isinstance(value, dict) and (
-        judged is None or (isinstance(judged, dict) and _number(judged.get("score")))
+        reliability is None or (isinstance(reliability, dict) and _number(reliability.get("score")))
     )
 
 

@@ -128,8 +128,8 @@ def _one(connection: Connection, study_id: int, name: str) -> StudyOverview:
     default_id = _defaults(connection, study_id)
     wanted = [each for each in (best_id, default_id) if each is not None]
     names = ("iou", "runtime_seconds", "runtime_ratio", "faithful")
-    found = trial_attributes(connection, wanted, names)
-    best, default = found.get(best_id or -1, best), found.get(default_id or -1, {})
+    stored = trial_attributes(connection, wanted, names)
+    best, default = stored.get(best_id or -1, best), stored.get(default_id or -1, {})
     reference = known.get("reference")
     return StudyOverview(
         study=name,
@@ -154,8 +154,8 @@ def _one(connection: Connection, study_id: int, name: str) -> StudyOverview:
 
 
 def _faithful(attributes: Mapping[str, Any]) -> Faithfulness | None:
-    found = attributes.get("faithful")
-    return None if found is None else Faithfulness.from_json(found)
+    stored = attributes.get("faithful")
+    return None if stored is None else Faithfulness.from_json(stored)
 
 
 def _defaults(connection: Connection, study_id: int) -> int | None:
@@ -181,10 +181,10 @@ def _is_lost(connection: Connection, study_id: int) -> bool:
         .scalar_subquery()
     )
     attributes = TRIAL_SYSTEM_ATTRIBUTES.c
-    found = sqlalchemy.select(attributes.key).where(
+    query = sqlalchemy.select(attributes.key).where(
         attributes.trial_id == first, attributes.key == RETRIES
     )
-    return connection.execute(found).first() is not None
+    return connection.execute(query).first() is not None
 
 
 def _best(
@@ -218,8 +218,8 @@ def _chosen(
 
 def reliability_of(reference: Mapping[str, Any] | None) -> float | None:
     """Return the score in a study's attribute ``reference``; ``None`` if it was not estimated."""
-    judged = (reference or {}).get("reliability")
-    return None if judged is None else float(judged["score"])
+    reliability = (reference or {}).get("reliability")
+    return None if reliability is None else float(reliability["score"])
 
 
 def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> dict[str, str]:
@@ -231,7 +231,7 @@ def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> 
         InvalidInput: no trial of a study meets the choice.
     """
     rows = [row for row in overview(storage, prefix) if row.best_number is not None]
-    found = {}
+    parameters = {}
     with connected(storage) as connection:
         for row in rows:
             number = row.best_number
@@ -247,8 +247,8 @@ def best_parameters(storage: str, prefix: str, choice: Choice | None = None) -> 
             trial_ids = connection.execute(query).scalars().all()
             for best in trial_attributes(connection, trial_ids, ("lime_parameters",)).values():
                 if "lime_parameters" in best:
-                    found[row.study[len(prefix) + 1 :]] = best["lime_parameters"]
-    return found
+                    parameters[row.study[len(prefix) + 1 :]] = best["lime_parameters"]
+    return parameters
 
 
 def study_attributes(storage: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -271,7 +271,7 @@ def _attributes_of_studies(
     )
     if keys is not None:
         query = query.where(STUDY_ATTRIBUTES.c.key.in_(keys))
-    found: dict[str, dict[str, Any]] = {}
+    by_study: dict[str, dict[str, Any]] = {}
     for name, key, value in connection.execute(query):
-        found.setdefault(name, {})[key] = decoded(value, key, "study", name)
-    return found
+        by_study.setdefault(name, {})[key] = decoded(value, key, "study", name)
+    return by_study

@@ -27,7 +27,7 @@ def trial_attributes(
     Damaged attributes are left out, and trials that have none of the attributes.
     """
     ids = list(trial_ids)
-    found: dict[int, dict[str, Any]] = {}
+    by_trial: dict[int, dict[str, Any]] = {}
     for start in range(0, len(ids), _AT_ONCE):
         rows = connection.execute(
             sqlalchemy.select(
@@ -44,8 +44,8 @@ def trial_attributes(
         for trial_id, study, number, key, text in rows:
             value = decoded(text, key, "trial", f"{study} #{number}")
             if value is not None:
-                found.setdefault(trial_id, {"number": number})[key] = value
-    return found
+                by_trial.setdefault(trial_id, {"number": number})[key] = value
+    return by_trial
 
 
 def complete_trials(
@@ -71,11 +71,11 @@ def complete_trials(
             )
             .order_by(TRIALS.c.trial_id)
         ).all()
-        found = trial_attributes(connection, [row.trial_id for row in rows], names)
+        stored = trial_attributes(connection, [row.trial_id for row in rows], names)
     return [
-        (study, value, found[trial_id])
+        (study, value, stored[trial_id])
         for trial_id, study, value in rows
-        if all(name in found.get(trial_id, {}) for name in names)
+        if all(name in stored.get(trial_id, {}) for name in names)
     ]
 
 
@@ -133,8 +133,8 @@ def _points(connection: Connection, trial_ids: Sequence[int]) -> list[FrontPoint
     names = ("iou", "runtime_seconds", "runtime_ratio")
     facts = trial_attributes(connection, trial_ids, (*names, "reason")).values()
     points = [
-        FrontPoint(found["number"], *(float(found[name]) for name in names))
-        for found in facts
-        if not found.get("reason") and all(name in found for name in names)
+        FrontPoint(stored["number"], *(float(stored[name]) for name in names))
+        for stored in facts
+        if not stored.get("reason") and all(name in stored for name in names)
     ]
     return sorted(points, key=lambda point: point.number)

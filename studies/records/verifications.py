@@ -90,11 +90,11 @@ def verified_images(
         )
         for row in rows:
             result, known = json.loads(row.result_json), json.loads(row.settings or "{}")
-            usual = result.get("defaults", {}).get("images", {})
+            baseline = result.get("defaults", {}).get("images", {})
             for key, wanted in settings.items():
                 if known.get(key) == wanted and key in result.get("images", {}):
                     found[key] = VerifiedImage(
-                        row.reference, row.seeds, result["images"][key], usual.get(key),
+                        row.reference, row.seeds, result["images"][key], baseline.get(key),
                         result.get("others_share"),
                     )  # fmt: skip
     return found

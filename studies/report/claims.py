@@ -37,17 +37,17 @@ def claims(run: ComparisonRun) -> list[Claim]:
     return [Claim(claimed, *answer(run)) for claimed, answer in _CLAIMS.items()]
 
 
-def _around(found: Interval, digits: int = 2) -> str:
-    return around(found, digits) or "no value"
+def _around(interval: Interval, digits: int = 2) -> str:
+    return around(interval, digits) or "no value"
 
 
-def _decided(found: Interval) -> str:
+def _decided(interval: Interval) -> str:
     """Answer the claim that a difference is above zero."""
-    if not found.size:
+    if not interval.size:
         return "no data"
-    if found.size > 1 and found.low > 0:
+    if interval.size > 1 and interval.low > 0:
         return "supported"
-    return "contradicted" if found.size > 1 and found.high < 0 else "undecided"
+    return "contradicted" if interval.size > 1 and interval.high < 0 else "undecided"
 
 
 def _chance(test: GroupDifference) -> str:
@@ -81,16 +81,18 @@ def _types(run: ComparisonRun) -> _Answer:
 def _extremes(run: ComparisonRun) -> _Answer:
     sentences, orders = [], []
     for method in (LIME_DEFAULT, LIME_TUNED):
-        found = {i.key: agreement_with_cams(i, method) for i in run.images}
-        order = sorted((k for k, v in found.items() if math.isfinite(v)), key=lambda k: -found[k])
+        agreement = {i.key: agreement_with_cams(i, method) for i in run.images}
+        order = sorted(
+            (k for k, v in agreement.items() if math.isfinite(v)), key=lambda k: -agreement[k]
+        )
         if len(order) < 2:
             continue
         orders.append(order)
         sentences.append(
-            f"{method}: best {order[0]} ({found[order[0]]:.2f}), worst {order[-1]} "
-            f"({found[order[-1]]:.2f})"
+            f"{method}: best {order[0]} ({agreement[order[0]]:.2f}), worst {order[-1]} "
+            f"({agreement[order[-1]]:.2f})"
             + "".join(
-                f", {key} is number {order.index(key) + 1} of {len(order)} ({found[key]:.2f})"
+                f", {key} is number {order.index(key) + 1} of {len(order)} ({agreement[key]:.2f})"
                 for key in ("goldfish", "racer")
                 if key in order and key not in (order[0], order[-1])
             )
@@ -106,15 +108,15 @@ def _extremes(run: ComparisonRun) -> _Answer:
 
 def _background(run: ComparisonRun) -> _Answer:
     cams = [m for m in methods_of(run) if m in CAMS]
-    usual = np.array(values_of(run, LIME_DEFAULT, "background"))
-    if not cams or not np.isfinite(usual).any():
+    baseline = np.array(values_of(run, LIME_DEFAULT, "background"))
+    if not cams or not np.isfinite(baseline).any():
         return "no data", ["LIME's defaults and heat maps were not both run."]
     shares = ", ".join(
         f"{method} {_around(mean(values_of(run, method, 'background')))}"
         for method in methods_of(run)
     )
     ours = np.mean([values_of(run, method, "background") for method in cams], axis=0)
-    gap = mean((usual - ours).tolist())
+    gap = mean((baseline - ours).tolist())
     return _decided(gap), [
         f"Share of the positive evidence outside the reference: {shares}.",
         f"LIME's defaults minus the mean of the maps, image by image: {_around(gap)} on {gap.size} "
@@ -131,11 +133,11 @@ def _cams(run: ComparisonRun) -> _Answer:
     for method in others:
         gap = mean((_gain(run, method) - first).tolist())
         same = mean([i.comparison.agreement.get(("gradcam", method), math.nan) for i in run.images])
-        seconds, usual = (mean(values_of(run, m, "seconds")).mean for m in (method, "gradcam"))
+        seconds, gradcam = (mean(values_of(run, m, "seconds")).mean for m in (method, "gradcam"))
         answers.append(_decided(gap))
         sentences.append(
             f"{method}: insertion minus deletion {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] "
-            f"against Grad-CAM's, IoU of the masks {_around(same)}, {seconds / usual:.0f} times "
+            f"against Grad-CAM's, IoU of the masks {_around(same)}, {seconds / gradcam:.0f} times "
             f"the time ({seconds:.2f} s)."
         )
     # The claim is that they are not better.

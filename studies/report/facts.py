@@ -89,7 +89,7 @@ class ReportFacts:
         studies: one for each image.
         comparison: the newest of this study prefix; ``None`` when none was recorded.
         other_prefixes: prefixes of further studies in the storage.
-        everywhere: the study of one setting for all images, if there is one.
+        catalog_study: the study of one setting for all images, if there is one.
     """
 
     storage: str
@@ -97,7 +97,7 @@ class ReportFacts:
     studies: tuple[StudyFacts, ...]
     comparison: ComparisonRun | None
     other_prefixes: tuple[str, ...] = ()
-    everywhere: StudyFacts | None = None
+    catalog_study: StudyFacts | None = None
 
 
 def gather(storage: str, prefix: str) -> ReportFacts:

@@ -74,21 +74,21 @@ def summarise(study: optuna.Study) -> StudySummary | None:
 
 def image_document(study: optuna.Study) -> dict[str, Any]:
     """Return one image of ``tune --json``; ``best`` and ``default`` may be ``None``."""
-    found = summarise(study)
+    summary = summarise(study)
     explained = ExplainedClass.of(study.user_attrs)
     reference = study.user_attrs.get("reference")
     document: dict[str, Any] = {
-        "trials": found.trials if found else 0,
-        "pruned": found.pruned if found else 0,
-        "best": found.best if found else None,
-        "default": found.default if found and found.compared else None,
+        "trials": summary.trials if summary else 0,
+        "pruned": summary.pruned if summary else 0,
+        "best": summary.best if summary else None,
+        "default": summary.default if summary and summary.compared else None,
         "reliability": reliability_of(reference),
         "coverage": stored_coverage(reference),
         "class": None if explained is None else explained.to_json(),
         "runtime_doubt": runtime_doubt(study.user_attrs.get("runtime_model")),
     }
-    if found and found.front is not None:
-        document["front"] = front_document(found.front)
+    if summary and summary.front is not None:
+        document["front"] = front_document(summary.front)
     return document
 
 

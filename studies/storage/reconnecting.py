@@ -164,7 +164,7 @@ class ReconnectingStorage(BaseStorage):
                     final = error  # waiting does not help
                 raise
 
-        return until_reachable(tried, stop=stop, told=_logger.warning)
+        return until_reachable(tried, stop=stop, on_message=_logger.warning)
 
     create_new_study = _waiting(BaseStorage.create_new_study)
     delete_study = _waiting(BaseStorage.delete_study)
@@ -346,14 +346,14 @@ def until_reachable(
     ask: Callable[[], _T],
     *,
     stop: Callable[[], bool] = lambda: False,
-    told: Callable[[str], None] = lambda line: None,
+    on_message: Callable[[str], None] = lambda line: None,
     pause: Callable[[float], object] = time.sleep,
 ) -> _T:
     """Call a function until its database is reachable, with growing pauses.
 
     Args:
         stop: called before every pause; if it returns ``True``, the last error is raised.
-        told: called once when waiting begins, and once when it is over.
+        on_message: called once when waiting begins, and once when it is over.
     """
     wait, waited = _FIRST_PAUSE, False
     while True:
@@ -363,13 +363,13 @@ def until_reachable(
             if stop():
                 raise
             if not waited:
-                told(f"the database is away ({unreachable_reason(error)}): waiting for it")
+                on_message(f"the database is away ({unreachable_reason(error)}): waiting for it")
             waited = True
             pause(wait)
             wait = min(2 * wait, _LONGEST_PAUSE)
         else:
             if waited:
-                told("the database is back")
+                on_message("the database is back")
             return found
 
 

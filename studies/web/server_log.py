@@ -17,7 +17,7 @@ _QUIET = ("alembic", "matplotlib", "fontTools")
 
 
 @dataclass
-class _Told:
+class _Window:
     since: float
     count: int = 0
 
@@ -32,7 +32,7 @@ class ServerLog(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self._kinds: dict[tuple[str, str], _Told] = {}
+        self._kinds: dict[tuple[str, str], _Window] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, unless there were too many of its kind."""
@@ -54,14 +54,14 @@ class ServerLog(logging.Handler):
         if kind is None and record.levelno < logging.WARNING:
             return 0
         now, key = time.monotonic(), (record.name, str(kind or record.msg))
-        told = self._kinds.get(key)
-        if told is None or now - told.since > _WINDOW_SECONDS:
+        window = self._kinds.get(key)
+        if window is None or now - window.since > _WINDOW_SECONDS:
             if len(self._kinds) > 1000:  # bounds the memory that it takes
                 self._kinds.clear()
-            self._kinds[key] = _Told(now, 1)
-            return 0 if told is None else max(0, told.count - _A_WINDOW)
-        told.count += 1
-        return 0 if told.count <= _A_WINDOW else None
+            self._kinds[key] = _Window(now, 1)
+            return 0 if window is None else max(0, window.count - _A_WINDOW)
+        window.count += 1
+        return 0 if window.count <= _A_WINDOW else None
 
 
 def log_to_stderr(form: str = "%(message)s", level: int = logging.INFO) -> None:

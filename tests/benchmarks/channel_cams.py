@@ -50,10 +50,10 @@ def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             start = time.perf_counter()
             found = heat_map(classifier, image.pixels, method)
             middle = time.perf_counter()
-            usual = _plain(classifier, image.pixels, method)
+            plain = _plain(classifier, image.pixels, method)
             ours.append(middle - start)
             theirs.append(time.perf_counter() - middle)
-            difference = max(difference, float(np.abs(found - usual).max()))
+            difference = max(difference, float(np.abs(found - plain).max()))
         methods[method] = {
             "seconds": round(float(np.mean(ours)), 3),
             "plain_seconds": round(float(np.mean(theirs)), 3),

@@ -177,7 +177,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     predict = vanilla_classifier_fn(classifier)
     hidden = hidden_image(image, question.segments, None)
     few = question.images[:10].copy()
-    usual, own = predict(few), classifier.predict_proba(few)
+    plain, own = predict(few), classifier.predict_proba(few)
     vanilla: list[float] = []
     for number in range(options.rounds):
         say(f"round {number + 1} of {options.rounds}")
@@ -192,8 +192,8 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "rounds": options.rounds,
         "engines": {n: r.summary(engines[n], max(vanilla)) for n, r in rounds.items()},
         "vanilla_images_per_s": round(max(vanilla), 1),
-        "vanilla_bit_equal": bool(np.array_equal(usual, own)),
-        "vanilla_largest_difference": float(np.abs(usual - own).max()),
+        "vanilla_bit_equal": bool(np.array_equal(plain, own)),
+        "vanilla_largest_difference": float(np.abs(plain - own).max()),
     }
 
 

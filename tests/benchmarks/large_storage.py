@@ -125,8 +125,8 @@ def _insert(engine: sqlalchemy.Engine, study: int, first: int, trials: list[Froz
                 }
             )  # fmt: skip
         for name, found in trial.user_attrs.items():
-            told = {"key": name, "value_json": json.dumps(found)}
-            rows["trial_user_attributes"].append({**mine, **told})
+            row = {"key": name, "value_json": json.dumps(found)}
+            rows["trial_user_attributes"].append({**mine, **row})
     meta = sqlalchemy.MetaData()
     with engine.begin() as connection:
         meta.reflect(connection, only=list(rows))

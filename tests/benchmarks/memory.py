@@ -91,16 +91,16 @@ class _Watched:
     """What was seen of the child from outside.
 
     Attributes:
-        bank_bytes: the most that the cache's folder held. SQLite deletes its write-ahead log when
+        cache_bytes: the most that the cache's folder held. SQLite deletes its write-ahead log when
             the last process closes the file.
         resident_kb: the child's memory, over time.
     """
 
-    bank_bytes: int = 0
+    cache_bytes: int = 0
     resident_kb: list[int] = field(default_factory=list)
 
     def look(self, process: int, cache: Path) -> None:
-        self.bank_bytes = max(self.bank_bytes, _size(cache))
+        self.cache_bytes = max(self.cache_bytes, _size(cache))
         kilobytes = status_kilobytes("VmRSS", process)
         if kilobytes is not None:
             self.resident_kb.append(kilobytes)
@@ -138,7 +138,7 @@ def _run(work: tuple[Machine, StudySpec], folder: Path) -> tuple[dict[str, Any],
     return json.loads(output), watched
 
 
-def _bank_facts(folder: Path, largest: int) -> dict[str, Any]:
+def _cache_facts(folder: Path, largest: int) -> dict[str, Any]:
     size = _size(folder)
     with closing(sqlite3.connect(f"file:{folder / 'answers.sqlite3'}?mode=ro", uri=True)) as cache:
         answers, held = cache.execute(
@@ -175,20 +175,20 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "seconds": round(report["seconds"], 2),
         "peak_rss_mb": round(report["peak_kb"] / 1024, 1),
         "rss_mb_by_quarter": watched.quarters(),
-        **_bank_facts(folder / "bank", watched.bank_bytes),
+        **_cache_facts(folder / "bank", watched.cache_bytes),
         "storage_bytes": _size(folder / "storage"),
     }
 
 
 def main() -> None:
     """The command."""
-    usual = TuningSettings()
+    defaults = TuningSettings()
     parser = argparse.ArgumentParser("python -m tests.benchmarks.memory")
     parser.add_argument("--trials", type=positive, default=200)
-    parser.add_argument("--seeds", type=positive, default=usual.seeds)
+    parser.add_argument("--seeds", type=positive, default=defaults.seeds)
     parser.add_argument("--image", default="West_Highland_white_terrier", help="key in tml25")
     parser.add_argument("--engine", default="auto", help=", ".join(ENGINES))
-    parser.add_argument("--sampler", default=usual.sampler)
+    parser.add_argument("--sampler", default=defaults.sampler)
     run_benchmark(parser, _measure)
 
 

@@ -74,7 +74,7 @@ def work(url: str, name: str, trials: int, cost: float) -> None:
     sys.stdout.write(json.dumps({"seconds": total, "slept": slept, "trials": count}) + "\n")
 
 
-def _crew(url: str, workers: int, trials: int, cost: float) -> dict[str, float]:
+def _run_workers(url: str, workers: int, trials: int, cost: float) -> dict[str, float]:
     name = _STUDY.format(workers=workers)
     optuna.create_study(study_name=name, storage=open_storage(url), direction="maximize")
     started = [
@@ -123,7 +123,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         raise InvalidInput(f"--storage {describe(url)}: give an empty database")
     found: dict[str, dict[str, float]] = {}
     for count in counts:
-        found[str(count)] = _crew(url, count, options.trials, options.cost)
+        found[str(count)] = _run_workers(url, count, options.trials, options.cost)
         say(f"{count} workers: {found[str(count)]}")
         optuna.delete_study(study_name=_STUDY.format(workers=count), storage=open_storage(url))
     return {

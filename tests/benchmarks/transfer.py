@@ -100,16 +100,14 @@ def _catalog_study(
         trials=options.trials, seeds=2, confirm_seeds=4, most_runtime=_MOST_RUNTIME,
         space=SearchSpace().affordable(_MOST_RUNTIME),
     )  # fmt: skip
-    facts = catalog_facts(
-        task, classifier, settings, catalog="extra", rule=REFERENCE
-    )
+    facts = catalog_facts(task, classifier, settings, catalog="extra", rule=REFERENCE)
     study = open_study(f"{_NAME}/{CATALOG_KEY}", storage, facts)
     start = time.perf_counter()
 
-    def told(trial: optuna.trial.FrozenTrial) -> None:
+    def log_trial(trial: optuna.trial.FrozenTrial) -> None:
         say(f"{time.perf_counter() - start:.0f} s: trial {trial.number} {trial.value}")
 
-    result = run_catalog_study(study, task, settings, told)
+    result = run_catalog_study(study, task, settings, log_trial)
     found: dict[str, Any] = {
         "parameters": result.best["parameters"],
         "tuned_on": {"iou": result.iou, "default_iou": result.default["iou"]},
@@ -158,13 +156,13 @@ def _one_setting(
     verdicts = _verified(dict.fromkeys(tasks, parameters), images, tasks, classifier)
     iou = float(np.mean([np.mean(v.ious) for v, _ in verdicts]))
     seconds = float(np.mean([np.mean(v.seconds) for v, _ in verdicts]))
-    usual = float(np.mean([np.mean(d.seconds) for _, d in verdicts]))
+    default_seconds = float(np.mean([np.mean(d.seconds) for _, d in verdicts]))
     return {
         "iou": iou,
         "default_iou": float(np.mean([np.mean(d.ious) for _, d in verdicts])),
         "seconds": seconds,
-        "default_seconds": usual,
-        "share_of_the_defaults_time": seconds / usual,
+        "default_seconds": default_seconds,
+        "share_of_the_defaults_time": seconds / default_seconds,
         # What marking the whole picture gives; less than that is no explanation.
         "whole_picture_iou": float(np.mean([t.reference.mask.mean() for t in tasks.values()])),
         "iou_per_image": {v.key: round(float(np.mean(v.ious)), 4) for v, _ in verdicts},
@@ -188,13 +186,13 @@ def _image_studies(
 
 
 def _portfolio(
-    options: argparse.Namespace, everywhere: optuna.Study | None,
+    options: argparse.Namespace, catalog_study: optuna.Study | None,
     studies: Mapping[str, optuna.Study], twenty: CatalogTask, ten: Mapping[str, TuningTask],
 ) -> dict[str, Any]:  # fmt: skip
     candidates = stored_candidates(studies, _MOST_SAMPLES, _EACH)
-    if everywhere is not None:
-        candidates += stored_candidates({CATALOG_KEY: everywhere}, _MOST_SAMPLES, _SIZE)
-        candidates += probed_candidates(twenty, everywhere, _MOST_SAMPLES, _CANDIDATES)
+    if catalog_study is not None:
+        candidates += stored_candidates({CATALOG_KEY: catalog_study}, _MOST_SAMPLES, _SIZE)
+        candidates += probed_candidates(twenty, catalog_study, _MOST_SAMPLES, _CANDIDATES)
     candidates = distinct(candidates)
     say(f"{len(candidates)} candidates")
     weight = float(next(iter(studies.values())).user_attrs["runtime_weight"])
@@ -252,10 +250,10 @@ def _faithful(
         result = run_study(study, task, settings)
         meter = FaithfulnessMeter(task)
         tuned = meter.measure(result.parameters, _FRESH[:3])
-        usual = meter.measure(LimeParameters(), _FRESH[:3])
+        baseline = meter.measure(LimeParameters(), _FRESH[:3])
         found[image.key] = {
-            "r2": [round(usual.r2, 4), round(tuned.r2, 4)],
-            "gain": [round(usual.gain, 4), round(tuned.gain, 4)],
+            "r2": [round(baseline.r2, 4), round(tuned.r2, 4)],
+            "gain": [round(baseline.gain, 4), round(tuned.gain, 4)],
             "runtime_ratio": task.runtime_ratio(result.parameters),
             "iou_with_gradcam": float(np.mean(known.ious(result.parameters, _FRESH))),
         }
@@ -297,13 +295,13 @@ def _body(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 cache,
             )
         )
-        everywhere = None
+        catalog_study = None
         if "catalog" in parts:
-            everywhere, parameters, found = _catalog_study(options, classifier, twenty, storage)
+            catalog_study, parameters, found = _catalog_study(options, classifier, twenty, storage)
             document["catalog"] = {**found, **_one_setting(parameters, ten, tasks, classifier)}
         if "portfolio" in parts:
             studies = _image_studies(options, classifier, twenty, storage)
-            document["portfolio"] = _portfolio(options, everywhere, studies, twenty, tasks)
+            document["portfolio"] = _portfolio(options, catalog_study, studies, twenty, tasks)
     if "faithful" in parts:
         document["faithful"] = _faithful(options, classifier, ten, tasks, storage)
     cache.close()

@@ -193,7 +193,7 @@ def _rerun(task: TuningTask, folder: Path, sets: list[LimeParameters], seeds: in
     cache.close()
     seconds = time.perf_counter() - start
     if asked:
-        raise RuntimeError(f"the bank was not full: {asked} answers were asked again")
+        raise RuntimeError(f"the cache was not full: {asked} answers were asked again")
     return seconds
 
 

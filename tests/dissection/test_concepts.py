@@ -30,12 +30,12 @@ def test_lists_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"", "is empty"), (b"\n \n", "is empty"), (b"\xff\xfe\x00", "UTF-8")]
+    ("content", "message"), [(b"", "is empty"), (b"\n \n", "is empty"), (b"\xff\xfe\x00", "UTF-8")]
 )
-def test_files_without_concepts(content: bytes, told: str, tmp_path: Path) -> None:
+def test_files_without_concepts(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "words.txt"
     path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         concept_list(str(path))
 
 

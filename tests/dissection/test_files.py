@@ -65,20 +65,20 @@ def test_saved_activations_of_the_reference(tmp_path: Path) -> None:
     torch.save(FEATURES.text_features, tmp_path / "3k_ViT-B16.pt")  # another list is no obstacle
     only = read_saved(tmp_path, concepts, pooling="max", layers=["fc"])
     assert list(only.activations) == [("net", "fc")]
-    for folder, options, told in (
+    for folder, options, message in (
         (tmp_path / "none", {}, "of no model"),
         (tmp_path, {"clip": "RN50"}, "of no model"),
         (tmp_path, {}, "no activations broden_MODEL_LAYER"),
         (tmp_path, {"pooling": "max", "layers": ["b"]}, "no layer 'b'; it has fc, layer4"),
     ):
-        with pytest.raises(InvalidInput, match=told):
+        with pytest.raises(InvalidInput, match=message):
             read_saved(folder, concepts, **options)
 
 
 def test_saved_files_that_are_no_tables(tmp_path: Path) -> None:
     write_saved(tmp_path, FEATURES, clip="ViT-B16")
     path = tmp_path / "broden_net_fc.pt"
-    for content, told in (
+    for content, message in (
         ({"a": torch.ones(2)}, "hold a dict"),
         (Path("no tensor"), "something other than a tensor"),
         (None, "damaged"),
@@ -86,7 +86,7 @@ def test_saved_files_that_are_no_tables(tmp_path: Path) -> None:
         torch.save(content, path)
         if content is None:
             path.write_bytes(b"cut")
-        with pytest.raises(InvalidInput, match=told):
+        with pytest.raises(InvalidInput, match=message):
             read_saved(tmp_path, concept_list(str(tmp_path / "20k.txt")))
 
 
@@ -95,7 +95,7 @@ def test_features_in_one_file(tmp_path: Path) -> None:
     write_features(path, FEATURES)
     assert same(read_features(path), FEATURES)
     tables = dict(np.load(path))
-    for wrong, told in (
+    for wrong, message in (
         ({k: v for k, v in tables.items() if k != "concepts"}, "have no concepts"),
         ({k: v for k, v in tables.items() if "net" not in k}, "have no activations"),
         (tables | {"layer4": np.ones((4, 2))}, "must be named MODEL_LAYER"),
@@ -103,7 +103,7 @@ def test_features_in_one_file(tmp_path: Path) -> None:
         (tables | {"concepts": np.array(["a", None], object)}, "cannot be read"),
     ):
         np.savez(tmp_path / "wrong.npz", **wrong)
-        with pytest.raises(InvalidInput, match=told):
+        with pytest.raises(InvalidInput, match=message):
             read_features(tmp_path / "wrong.npz")
     np.save(tmp_path / "array.npy", np.ones(3))
     (tmp_path / "text.npz").write_text("no archive")
@@ -130,7 +130,7 @@ def test_descriptions_there_and_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("layer,unit,similarity\n", "has no column description"),
         ("layer,unit,description,similarity\n", "describes no unit"),
@@ -139,9 +139,9 @@ def test_descriptions_there_and_back(tmp_path: Path) -> None:
         ("layer,unit,description,similarity\na,1,dog,1\na,1,cat,1\n", "line 3: unit 1 .* twice"),
     ],
 )
-def test_descriptions_that_are_none(text: str, told: str, tmp_path: Path) -> None:
+def test_descriptions_that_are_none(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "descriptions.csv").write_text(text)
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         read_descriptions(tmp_path, "net")
 
 

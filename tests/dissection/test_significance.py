@@ -105,6 +105,6 @@ def test_false_discovery_rates_by_hand() -> None:
 def test_wrong_calls() -> None:
     with pytest.raises(InvalidInput, match="24 concepts have 25 text features"):
         describe_layer("net", "layer", planted(0), CONCEPTS[:-1], Labelling())
-    for wrong, told in (({"level": 2}, "level 2"), ({"top": 0}, "top=0")):
-        with pytest.raises(InvalidInput, match=told):
+    for wrong, message in (({"level": 2}, "level 2"), ({"top": 0}, "top=0")):
+        with pytest.raises(InvalidInput, match=message):
             Labelling(**wrong)

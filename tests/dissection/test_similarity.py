@@ -188,7 +188,7 @@ def test_the_shuffled_baseline_of_rank_reorder_nears_the_exact_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         (lambda i, t, a: (i[:, :-1], t, a), "15 dimensions, text features 16"),
         (lambda i, t, a: (i[:-1], t, a), "239 images have features, 240 have activations"),
@@ -202,9 +202,9 @@ def test_the_shuffled_baseline_of_rank_reorder_nears_the_exact_one() -> None:
     ],
 )
 def test_tables_that_cannot_be_scored(
-    wrong: Callable[..., tuple[torch.Tensor, ...]], told: str
+    wrong: Callable[..., tuple[torch.Tensor, ...]], message: str
 ) -> None:
-    with pytest.raises(InvalidInput, match=told):
+    with pytest.raises(InvalidInput, match=message):
         score("soft_wpmi", *wrong(*tables()))
 
 

@@ -139,7 +139,7 @@ _MASK = {
 
 
 @pytest.mark.parametrize(
-    ("shapes", "pixels", "told"),
+    ("shapes", "pixels", "message"),
     [
         ([{**_CAT, "shape_type": "rectangle"}], 4, ""),
         ([{**_CAT, "shape_type": None, "group_id": 3}], 4, ""),
@@ -156,11 +156,11 @@ _MASK = {
     ],
 )
 def test_labelme_files_of_real_people(
-    shapes: Any, pixels: int, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    shapes: Any, pixels: int, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mask = read_labelme(_write(tmp_path / "a.json", _labelme(*shapes)))
     assert mask.sum() == pixels
-    assert told in caplog.text if told else caplog.text == ""
+    assert message in caplog.text if message else caplog.text == ""
 
 
 def test_labelme_shapes_of_the_class(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -189,7 +189,7 @@ def test_labelme_in_any_encoding(encoding: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         ({"imageHeight": None, "imageWidth": None, "imageData": None}, ""),
         ({"imageHeight": "4", "imageWidth": "6"}, ""),
@@ -198,11 +198,11 @@ def test_labelme_in_any_encoding(encoding: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_labelme_says_about_its_photograph(
-    more: Any, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    more: Any, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = _write(tmp_path / "a.json", _labelme(_CAT) | more)
     assert np.array_equal(read_labelme(path, photograph=(6, 4)), _CORNER)
-    assert told in caplog.text if told else caplog.text == ""
+    assert message in caplog.text if message else caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ def classify(images):
 classify.class_names = ["bright", "dark"]
 classify.crop, classify.resize = 8, None
 
-def told(images):
+def versioned(images):
     return classify(images)
 
-told.fingerprint = "version 1"
+versioned.fingerprint = "version 1"
 
 def fails(images):
     raise ValueError("no\\nconnection")
@@ -130,10 +130,10 @@ def test_a_function_classifies(module: str) -> None:
 
 def test_answers_of_another_source_are_not_the_same(module: str, tmp_path: Path) -> None:
     before = load_classifier(f"function:{module}:classify").fingerprint
-    told = load_classifier(f"function:{module}:told").fingerprint
+    versioned = load_classifier(f"function:{module}:versioned").fingerprint
     (tmp_path / f"{module}.py").write_text(_MODULE + "\n# changed\n")
     assert load_classifier(f"function:{module}:classify").fingerprint != before
-    assert load_classifier(f"function:{module}:told").fingerprint == told, "it is given"
+    assert load_classifier(f"function:{module}:versioned").fingerprint == versioned, "it is given"
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ def test_odd_answers_are_told_once(module: str, caplog: pytest.LogCaptureFixture
         caplog.clear()
         for _ in range(3):
             make_engine(found, image=image)
-        told = [r.getMessage() for r in caplog.records if said in r.getMessage()]
-        assert len(told) == 1
+        messages = [r.getMessage() for r in caplog.records if said in r.getMessage()]
+        assert len(messages) == 1
     caplog.clear()
     make_engine(load_classifier(f"function:{module}:classify"), image=image)
     assert caplog.records == []

@@ -29,7 +29,7 @@ def compared() -> tuple[Comparison, list[str]]:
 
     classifier: Classifier = load_classifier("demo", device="cpu")
     scene = draw_scene("cat", DEMO_SEEDS["cat"])
-    told: list[str] = []
+    steps: list[str] = []
     found = compare(
         classifier,
         scene.image,
@@ -40,16 +40,16 @@ def compared() -> tuple[Comparison, list[str]]:
         rule=parse_heat_map_rule("0.3"),
         seed=5,
         classes=3,
-        told=told.append,
+        on_progress=steps.append,
     )
-    return found, told
+    return found, steps
 
 
 def test_every_method_is_measured(compared: tuple[Comparison, list[str]]) -> None:
-    found, told = compared
+    found, steps = compared
     methods = [each.explanation.method for each in found.explanations]
     assert methods == ["gradcam", "scorecam", "ablationcam", LIME_DEFAULT, LIME_TUNED]
-    assert told == [*methods, "measures", "other classes"]
+    assert steps == [*methods, "measures", "other classes"]
     for each in found.explanations:
         lime = each.explanation.surrogate is not None
         assert lime == each.explanation.method.startswith("lime")

@@ -344,9 +344,11 @@ def test_score_weights_are_the_softmax_of_masked_logits() -> None:
     activations[0, 0] = IMAGE_CHANNEL_WEIGHTS[0, ..., 0] / 255  # shows all that is bright: logit 32
     activations[0, 1, 2] = 7.0  # the upper half of it: logit 16
     activations[0, 3] = activations[0, 1] / 3  # the same mask: not asked again
-    told: list[tuple[int, int]] = []
-    weights = ChannelWeights(classifier, "scorecam", lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    weights = ChannelWeights(
+        classifier, "scorecam", lambda done, total: progress.append((done, total))
+    )
     found = weights(inputs, None, [_target(1)], activations, None)
     expected = torch.softmax(torch.tensor([32.0, 16.0, 0.0, 16.0]), dim=0)
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
-    assert told[-1] == (3, 3)
+    assert progress[-1] == (3, 3)

@@ -158,7 +158,7 @@ def test_equals_stock_lime_over_the_search_space(
 
 
 @pytest.mark.parametrize("classes", [6, 40])
-def test_one_bank_serves_more_samples_other_seeds_and_fewer_samples(
+def test_one_cache_serves_more_samples_other_seeds_and_fewer_samples(
     classes: int, tmp_path: Path
 ) -> None:
     image, source = picture(1), QuarterColours(classes)

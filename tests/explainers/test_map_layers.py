@@ -148,7 +148,7 @@ def test_no_hook_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "mean", "geometry", "told"),
+    ("config", "mean", "geometry", "message"),
     [
         (
             {"mean": (0.5,) * 3, "std": (0.5,) * 3, "input_size": (3, 96, 96), "crop_pct": 0.9},
@@ -175,7 +175,7 @@ def test_what_a_module_says_about_its_input(
     config: dict[str, Any],
     mean: tuple[float, ...],
     geometry: Geometry,
-    told: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -183,7 +183,7 @@ def test_what_a_module_says_about_its_input(
     module.pretrained_cfg = config  # type: ignore[assignment]
     made = _load(monkeypatch, nn.Sequential(module))
     assert (made.mean, made.geometry) == (pytest.approx(mean), geometry)
-    assert told in caplog.text
+    assert message in caplog.text
     assert "layer '0.act'" in caplog.text
 
 
@@ -286,14 +286,14 @@ class _Views(nn.Module):
         return self.head(features.view(-1, 4 * 5 * 5))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(("channels", "told"), [(3, "gets 32 × 32 pixels"), (1, "32 × 32 grey")])
+@pytest.mark.parametrize(("channels", "message"), [(3, "gets 32 × 32 pixels"), (1, "32 × 32 grey")])
 def test_a_size_is_taken_that_gives_a_row_for_each_image(
-    channels: int, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    channels: int, message: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     torch.manual_seed(0)
     made = _load(monkeypatch, _Views(channels))  # 256 gives 100 rows for one image
     assert (made.geometry, len(made.mean)) == (Geometry(32, 32), channels)
-    assert told in caplog.text
+    assert message in caplog.text
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     expected = made.predict_proba(images)
     # Features of channels-last images have no such view.

@@ -122,7 +122,7 @@ def test_empty_masks_say_what_to_do_about_masks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("geometry", "photograph", "mask", "told"),
+    ("geometry", "photograph", "mask", "message"),
     [
         (_GEOMETRY, (24, 24), (24, 24), "masks of the photograph's size, 24 × 24, follow"),
         (Geometry(None, 24), (24, 24), (24, 24), ""),
@@ -136,7 +136,7 @@ def test_sizes_that_could_be_meant_otherwise(
     geometry: Geometry,
     photograph: tuple[int, int],
     mask: tuple[int, int],
-    told: str,
+    message: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -150,7 +150,7 @@ def test_sizes_that_could_be_meant_otherwise(
         picture = Image.fromarray(drawn.astype(np.uint8) * 255).convert("RGB")
         expected = prepare(picture, geometry)[..., 0] > 127
     assert np.array_equal(found, expected)
-    assert told in caplog.text if told else caplog.text == ""
+    assert message in caplog.text if message else caplog.text == ""
 
 
 def test_photographs_that_exif_turns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -96,7 +96,7 @@ _VOC = {1: 128, 8: 64, 15: 192, 255: 224}
 
 
 @pytest.mark.parametrize(
-    ("labels", "expected", "told"),
+    ("labels", "expected", "message"),
     [
         (_TRUTH * 15 + _BORDER * 255, _TRUTH, "label 255 is taken as void"),
         (_LEFT * 8 + (_TRUTH & ~_LEFT) * 15, _TRUTH, "cat.png (labels 8, 15)"),
@@ -104,7 +104,7 @@ _VOC = {1: 128, 8: 64, 15: 192, 255: 224}
     ],
 )
 def test_palettes_hold_labels(
-    labels: NDArray[np.int64], expected: _Mask, told: str, caplog: pytest.LogCaptureFixture
+    labels: NDArray[np.int64], expected: _Mask, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     picture = _palette(_TRUTH, 0, 1, _VOC)
     palette = picture.getpalette()
@@ -114,7 +114,7 @@ def test_palettes_hold_labels(
     decisions = Decisions()
     assert np.array_equal(picture_object(picture, MaskSource("cat.png", decisions)), expected)
     decisions.log()
-    assert told in caplog.text
+    assert message in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -76,11 +76,11 @@ _MEANT: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("name", _MEANT)
 def test_meanings(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    array, told = _MEANT[name]
+    array, message = _MEANT[name]
     decisions = Decisions()
     assert np.array_equal(_read(array, decisions), _OBJECT)
     decisions.log()
-    assert told in caplog.text if told else caplog.text == ""
+    assert message in caplog.text if message else caplog.text == ""
 
 
 _REFUSED: dict[str, tuple[Any, str]] = {

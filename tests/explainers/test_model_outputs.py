@@ -241,8 +241,8 @@ def test_train_mode_is_the_cause_that_is_told(caplog: pytest.LogCaptureFixture) 
     found = _classifier(_InTraining(nn.BatchNorm2d(3))).recognised()
     for _ in range(2):
         make_engine(found, "torch", image=image)
-    told = [r.getMessage() for r in caplog.records if "two images at once" in r.getMessage()]
-    assert len(told) == 1
+    messages = [r.getMessage() for r in caplog.records if "two images at once" in r.getMessage()]
+    assert len(messages) == 1
 
 
 def test_names_of_other_classes_are_told(caplog: pytest.LogCaptureFixture) -> None:

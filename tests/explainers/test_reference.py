@@ -192,9 +192,9 @@ def test_it_is_kept_with_the_reference() -> None:
     image, mask, _ = _scene()
     parsed = parse_reference("gradcam@0.5")
     assert parsed.of(_classifier(), image, "square").reliability is None
-    judged = parsed.of(_classifier(), image, "square", judged=True)
-    again = Reference.from_json(json.loads(json.dumps(judged.to_json())))
-    assert judged.reliability is not None
+    made = parsed.of(_classifier(), image, "square", with_reliability=True)
+    again = Reference.from_json(json.loads(json.dumps(made.to_json())))
+    assert made.reliability is not None
     assert again.reliability is not None
-    assert again.reliability.score == pytest.approx(judged.reliability.score, abs=1e-3)
+    assert again.reliability.score == pytest.approx(made.reliability.score, abs=1e-3)
     assert "reliability" not in Reference(mask, "masks").to_json()

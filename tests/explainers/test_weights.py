@@ -71,14 +71,14 @@ _FORMS: dict[str, tuple[Any, str]] = {
 def test_the_values_arrive_and_a_guess_is_told(
     form: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    state, told = _FORMS[form]
+    state, message = _FORMS[form]
     path, module = tmp_path / "w.pth", _Net()
     torch.save(state, path)
     load_state(module, path, "net")
     load_state(module, path, "net")
     for key, value in _values().items():
         assert torch.equal(module.state_dict()[key], value)
-    assert [told in record.message for record in caplog.records] == [True] * bool(told)
+    assert [message in record.message for record in caplog.records] == [True] * bool(message)
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, AveragedModel])

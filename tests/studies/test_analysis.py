@@ -97,14 +97,16 @@ def test_methods_keep_their_order_and_missing_measures_stay_missing() -> None:
 
 
 def test_lost_fidelity_says_what_was_lost() -> None:
-    usual = {"r2": 0.6, "insertion": 0.8, "deletion": 0.1}
+    baseline = {"r2": 0.6, "insertion": 0.8, "deletion": 0.1}
 
     def lost(tuned: dict[str, float]) -> list[str]:
         return lost_fidelity(
-            _image("a", None, {"gradcam": 0.5}, measures={LIME_DEFAULT: usual, LIME_TUNED: tuned})
+            _image(
+                "a", None, {"gradcam": 0.5}, measures={LIME_DEFAULT: baseline, LIME_TUNED: tuned}
+            )
         )
 
-    assert lost(usual) == []
+    assert lost(baseline) == []
     assert lost({"r2": 0.7, "insertion": 0.9, "deletion": 0.3}) == [
         "insertion minus deletion 0.60 < 0.70"
     ]

@@ -44,7 +44,7 @@ def test_keys_between_commas(tmp_path: Path) -> None:
 
 
 def test_half_a_geometry_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for table, told in (
+    for table, message in (
         ("crop = 128", "has no resize: 256 is taken"),
         ("resize = 300", "has no crop: 224 is taken"),
         ("resize = 300\ncrop = 128", ""),
@@ -53,8 +53,8 @@ def test_half_a_geometry_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         (tmp_path / "c.toml").write_text(f"[geometry]\n{table}\n[[image]]\nfile = 'a.png'")
         for _ in range(2):
             load_catalog(str(tmp_path / "c.toml"))
-        assert len(caplog.messages) == bool(told)
-        assert told in caplog.text
+        assert len(caplog.messages) == bool(message)
+        assert message in caplog.text
 
 
 def test_tml25_has_the_ten_keys_in_their_order() -> None:

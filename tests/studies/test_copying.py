@@ -252,7 +252,7 @@ def test_an_interrupted_copy_has_whole_studies_only(here: str, there: str) -> No
         half = storage.create_new_study([StudyDirection.MINIMIZE], "(unfinished copy) p/a")
         storage.create_new_trial(half)
     with pytest.raises(KeyboardInterrupt):
-        copy_storage(here, there, told=interrupt)
+        copy_storage(here, there, on_progress=interrupt)
     assert [row.study for row in overview(there, None)] == ["p/a"]
     assert rows(there, "trials") == 4
     assert rows(there, "trial_user_attributes") == rows(here, "trial_user_attributes") / 3
@@ -263,7 +263,7 @@ def test_an_interrupted_copy_has_whole_studies_only(here: str, there: str) -> No
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        copy_storage(here, there, told=interrupt_records)
+        copy_storage(here, there, on_progress=interrupt_records)
     assert rows(there, "lime_tuner_runs") == 0
     resumed = copy_storage(here, there)
     assert set(outcomes(resumed).values()) == {"there"}

@@ -41,10 +41,10 @@ def test_a_url_is_described_without_its_password(password: str) -> None:
 )
 def test_an_at_sign_in_a_password_is_refused_and_nothing_of_it_shown(url: str) -> None:
     for ask in (parse_url, describe, open_storage):
-        with pytest.raises(InvalidInput, match="write @ in a password as %40") as told:
+        with pytest.raises(InvalidInput, match="write @ in a password as %40") as raised:
             ask(url)
-        assert "geh" not in str(told.value)
-        assert "eim" not in str(told.value)
+        assert "geh" not in str(raised.value)
+        assert "eim" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_an_at_sign_in_a_password_is_refused_and_nothing_of_it_shown(url: str) -
     ],
 )  # fmt: skip
 def test_what_is_no_url_is_told_without_a_password(url: str) -> None:
-    with pytest.raises(LimeTunerError) as told:
+    with pytest.raises(LimeTunerError) as raised:
         parse_url(url)
-    assert "geheim" not in str(told.value)
+    assert "geheim" not in str(raised.value)
 
 
 def test_a_user_may_be_called_as_clouds_call_them() -> None:
@@ -90,9 +90,9 @@ def test_a_password_in_a_query_is_hidden(query: str, shown: str) -> None:
 def test_what_others_repeat_is_hidden(tmp_path: Path, said: str) -> None:
     assert "geheim" not in without_passwords(said)
     error = sqlalchemy.exc.OperationalError("SELECT 1", {}, RuntimeError(said))
-    told = trouble_of(error, "postgresql://me:geheim@host/db")
-    assert told is not None
-    assert "geheim" not in str(told)
+    trouble = trouble_of(error, "postgresql://me:geheim@host/db")
+    assert trouble is not None
+    assert "geheim" not in str(trouble)
     log = tmp_path / LOG_FILE
     record_error(log, "unexpected", error)
     with log_to(log):

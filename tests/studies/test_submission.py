@@ -314,8 +314,8 @@ def test_an_address_has_one_spelling(
     assert address.base == parse_address(f"{scheme.lower()}://{host.lower()}{port}{path}").base
     assert address.page("lime") == f"{address.base}/lime"
     assert (address.authorization is None) == (who == "")
-    usual = {"http": ":80", "https": ":443"}[scheme.lower()]
-    kept = "" if port == usual else port
+    default_port = {"http": ":80", "https": ":443"}[scheme.lower()]
+    kept = "" if port == default_port else port
     assert address.base == f"{scheme.lower()}://{host.lower()}{kept}{path.rstrip('/')}"
     warned = unencrypted_warning(address) is not None
     assert warned == (scheme == "http" and host == "Lab.example")

@@ -20,7 +20,7 @@ from studies.storage import open_storage
 from tests.tuner.processes import Command
 from tuner.problem import SearchSpace
 
-__all__ = ["FINISHED", "Crew", "Witness", "enqueue_random", "read_only"]
+__all__ = ["FINISHED", "Witness", "WorkerPool", "enqueue_random", "read_only"]
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _MEMORY = """
@@ -100,11 +100,11 @@ class Witness:
 
 
 @dataclass(eq=False)
-class Crew:
+class WorkerPool:
     """Worker processes that die after some trials and are replaced.
 
     Attributes:
-        kills: how often each place in the crew loses its worker.
+        kills: how often each place in the pool loses its worker.
     """
 
     url: str
@@ -116,7 +116,7 @@ class Crew:
     _places: list[_Place] = field(default_factory=list)
     _started: list[tuple[str, Command]] = field(default_factory=list)
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         for number in range(self.size):
             self._places.append(_Place(number))
             self._start(self._places[-1])

@@ -21,14 +21,14 @@ def ask(
         "CONTENT_LENGTH": str(len(sent)), "CONTENT_TYPE": "application/json",
     }  # fmt: skip
     setup_testing_defaults(environ)
-    told: list[Any] = []
-    body = app(environ, lambda status, headers, *_: told.extend((status, dict(headers))))
+    response: list[Any] = []
+    body = app(environ, lambda status, headers, *_: response.extend((status, dict(headers))))
     try:
         content = b"".join(body)
     finally:
         if hasattr(body, "close"):
             body.close()
-    return int(told[0].split()[0]), told[1], content
+    return int(response[0].split()[0]), response[1], content
 
 
 def asked(app: Any, path: str) -> Any:

@@ -24,7 +24,7 @@ from studies.export import export_pickle
 from studies.records import records
 from tests.explainers.numpy_classifiers import QuarterColours, picture
 
-__all__ = ["KEYS", "Writer", "answered", "exports", "fills_bank", "migrates", "settings"]
+__all__ = ["KEYS", "Writer", "answered", "exports", "fills_cache", "migrates", "settings"]
 
 KEYS = tuple(f"image {number}" for number in range(10))
 _IMAGE = picture(9)
@@ -114,7 +114,7 @@ def migrates(url: str, said: Connection) -> None:
     said.send(("done", 0))
 
 
-def fills_bank(folder: Path, first: int, step: int, said: Connection) -> None:
+def fills_cache(folder: Path, first: int, step: int, said: Connection) -> None:
     """Ask for answers through a cache, chunk after chunk."""
     cache, source = PredictionCache(folder), QuarterColours(6)
     for number in range(first, 2**13, step):

@@ -40,7 +40,7 @@ _KILLS: dict[str, tuple[int | None, int]] = {
     "migration on sqlite": (3, 20),
     "migration on postgresql": (None, 10),
     "migration on mysql": (None, 10),
-    "bank": (3, 60),
+    "cache": (3, 60),
 }
 
 

@@ -66,28 +66,30 @@ def stored_trial(study: str = "demo/house") -> tuple[Mapping[str, Any], Mapping[
 
 def test_learned_seconds_and_rules_are_used_by_tune(here: Path, cli: Cli) -> None:
     write_answers(here, *(entry(n, each) for n, each in enumerate(SETS)))
-    told = json.loads(cli.ok("calibrate", *FAST, "--json"))
-    assert told["name"] == "server"
-    assert told["line"]["intercept"]["value"] == pytest.approx(0.5)
-    assert told["line"]["per_sample"]["value"] == pytest.approx(0.01)
-    assert [a["samples"] for a in told["answers"]] == [16, 24, 32, 48]
-    assert told["rules"]["classifier"] == "tiny"
-    assert told["rules"]["compared"] <= 44  # ten cuts and the scenes' own masks, four ways to read
+    calibration = json.loads(cli.ok("calibrate", *FAST, "--json"))
+    assert calibration["name"] == "server"
+    assert calibration["line"]["intercept"]["value"] == pytest.approx(0.5)
+    assert calibration["line"]["per_sample"]["value"] == pytest.approx(0.01)
+    assert [a["samples"] for a in calibration["answers"]] == [16, 24, 32, 48]
+    assert calibration["rules"]["classifier"] == "tiny"
+    assert (
+        calibration["rules"]["compared"] <= 44
+    )  # ten cuts and the scenes' own masks, four ways to read
     assert {"masks", "gradcam@0.3"} <= {
-        name for c in told["rules"]["candidates"] for name in (c["reference"], *c["same"])
-    } | set(told["rules"]["unusable"])
-    assert len(told["rules"]["candidates"]) <= 20
+        name for c in calibration["rules"]["candidates"] for name in (c["reference"], *c["same"])
+    } | set(calibration["rules"]["unusable"])
+    assert len(calibration["rules"]["candidates"]) <= 20
     stored = latest_calibration(URL, "server")
-    assert stored == {name: value for name, value in told.items() if name != "name"}
+    assert stored == {name: value for name, value in calibration.items() if name != "name"}
     assert Calibration.from_json(stored).to_json() == stored
 
     # These IoUs are made up: nothing explains them, and tune says what it does then.
-    assert (told["reference"], told["mask_rule"]) == (None, None)
+    assert (calibration["reference"], calibration["mask_rule"]) == (None, None)
     code, _, err = cli(*TUNE, "--calibrated", "server")
     assert code == 0, err
     assert "names no reference, so masks is used" in " ".join(err.split())
     study, trial = stored_trial()
-    model = RuntimeModel.from_json(json.dumps(told["runtime_model"]))
+    model = RuntimeModel.from_json(json.dumps(calibration["runtime_model"]))
     parts = model.parts(LimeParameters(), trial["superpixels"], SIDE * SIDE)
     assert trial["runtime_seconds"] == pytest.approx(parts.total)
     assert trial["runtime_ratio"] == pytest.approx(1)

@@ -170,11 +170,11 @@ def test_one_setting_under_every_key(here: Path, cli: Cli) -> None:
     assert "transfer gap" in cli.ok("tune", *arguments)
 
     cli.ok("export", "--catalog", "demo.toml", "-o", "p.pkl")
-    everywhere = pickle.loads((here / "p.pkl").read_bytes())
-    assert set(everywhere) == set(KEYS)
+    document = pickle.loads((here / "p.pkl").read_bytes())
+    assert set(document) == set(KEYS)
     assert len({repr(sorted(map(str, kwargs.items()))).split("object at")[0]
-                for kwargs in everywhere.values()}) == 1  # fmt: skip
-    assert {kwargs["num_samples"] for kwargs in everywhere.values()} == {
+                for kwargs in document.values()}) == 1  # fmt: skip
+    assert {kwargs["num_samples"] for kwargs in document.values()} == {
         tuned["best"]["parameters"]["num_samples"]
     }
     assert "demo/(catalog)" in cli.ok("status")

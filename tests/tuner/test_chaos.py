@@ -1,4 +1,4 @@
-"""Everything that happens in a bad night at once, on a PostgreSQL of the test's own.
+"""Everything that happens in a bad run at once, on a PostgreSQL of the test's own.
 
 The long form runs with ``pytest -m chaos``.
 """
@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.storage import open_storage
 from tests.studies.clusters import Cluster, private_cluster
-from tests.tuner.chaos import FINISHED, Crew, Witness, enqueue_random, read_only, trials_of
+from tests.tuner.chaos import FINISHED, Witness, WorkerPool, enqueue_random, read_only, trials_of
 from tests.tuner.command_line import Cli
 from tests.tuner.kills import plan_trials
 from tests.tuner.tiny import TUNE_TINY, write_catalogue
@@ -33,7 +33,7 @@ TUNE = (*TUNE_TINY, "--seeds", "2", "--fix", "segmentation=slic",
 
 
 @dataclass(frozen=True)
-class Night:
+class Scenario:
     """How bad it gets.
 
     Attributes:
@@ -53,8 +53,8 @@ class Night:
     seconds: float
 
 
-SHORT = Night(("house",), ("key",), 18, 3, 1, 1, 480)
-LONG = Night(
+SHORT = Scenario(("house",), ("key",), 18, 3, 1, 1, 480)
+LONG = Scenario(
     ("house", "key", "boat", "mug", "umbrella"), ("cat", "bird", "fish", "snail", "butterfly"),
     40, 8, 7, 2, 3000,
 )  # fmt: skip
@@ -66,17 +66,17 @@ def postgresql() -> Cluster:
         yield cluster
 
 
-def _begin(url: str, night: Night, cli: Cli) -> dict[str, str]:
+def _begin(url: str, scenario: Scenario, cli: Cli) -> dict[str, str]:
     """Begin all studies; the name of each image's."""
-    write_catalogue(Path(), (*night.searched, *night.drawn))
-    for keys, sampler in ((night.searched, "ceiling"), (night.drawn, "random")):
+    write_catalogue(Path(), (*scenario.searched, *scenario.drawn))
+    for keys, sampler in ((scenario.searched, "ceiling"), (scenario.drawn, "random")):
         cli.ok(*TUNE, "--images", ",".join(keys), "--sampler", sampler, "--storage", url)
     storage = open_storage(url)
-    for number, key in enumerate(night.drawn):
+    for number, key in enumerate(scenario.drawn):
         study = optuna.load_study(study_name=f"demo/{key}", storage=storage)
-        enqueue_random(study, night.trials - 1, seed=number)
-    names = {key: f"demo/{key}" for key in (*night.searched, *night.drawn)}
-    plan_trials(url, night.trials, names.values())
+        enqueue_random(study, scenario.trials - 1, seed=number)
+    names = {key: f"demo/{key}" for key in (*scenario.searched, *scenario.drawn)}
+    plan_trials(url, scenario.trials, names.values())
     return names
 
 
@@ -99,18 +99,18 @@ def _iou_per_seed(trials: list[FrozenTrial]) -> dict[str, list[float]]:
 
 
 @pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
-@pytest.mark.parametrize("night", [SHORT, pytest.param(LONG, marks=pytest.mark.chaos)],
+@pytest.mark.parametrize("scenario", [SHORT, pytest.param(LONG, marks=pytest.mark.chaos)],
                          ids=["short", "long"])  # fmt: skip
-def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) -> None:
+def test_a_bad_run(postgresql: Cluster, scenario: Scenario, here: Path, cli: Cli) -> None:
     url = postgresql.url
-    names = _begin(url, night, cli)
+    names = _begin(url, scenario, cli)
     # The same studies, for one worker that nobody disturbs.
     quiet = f"sqlite:///{here / 'quiet.db'}"
-    for key in night.drawn:
+    for key in scenario.drawn:
         optuna.copy_study(from_study_name=names[key], from_storage=open_storage(url),
                           to_storage=open_storage(quiet))  # fmt: skip
     witness = Witness(url)
-    total = night.trials * len(names)
+    total = scenario.trials * len(names)
     chance = random.Random(11)
     start, stack = time.monotonic(), contextlib.ExitStack()
     cache = here / "cache" / "bank"
@@ -120,34 +120,34 @@ def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) ->
         (0.35, "read-only", lambda: stack.enter_context(read_only(cache))),
         (0.75, "writable", stack.close),
     ]
-    for number in range(night.restarts):
+    for number in range(scenario.restarts):
         at_once = number % 2 == 0
         plan.append(
-            ((number + 1) / (night.restarts + 1), "restart",
+            ((number + 1) / (scenario.restarts + 1), "restart",
              lambda at_once=at_once: postgresql.restart(at_once=at_once, away=3))
         )  # fmt: skip
     plan.sort(key=lambda event: event[0])
-    with Crew(url, here, night.workers, night.kills, chance) as crew, stack:
-        while time.monotonic() - start < night.seconds:
+    with WorkerPool(url, here, scenario.workers, scenario.kills, chance) as pool, stack:
+        while time.monotonic() - start < scenario.seconds:
             done = witness.finished()
             while plan and sum(done.values()) >= plan[0][0] * total:
                 _, what, event = plan.pop(0)
                 event()
                 _say(start, f"{sum(done.values())} trials: {what}")
-            crew.kill_some(witness.ended_by())
-            whole = min(done.values()) >= night.trials
+            pool.kill_some(witness.ended_by())
+            whole = min(done.values()) >= scenario.trials
             if whole and not witness.at_work():
                 break
             time.sleep(0.2)
-        _say(start, f"{crew.killed} killed, {crew.wanting} spared: {witness.finished()}")
-        assert whole, crew.said()
-        assert not witness.at_work(), crew.said()
-        assert crew.dismiss() == [0] * night.workers
-        said = crew.said()
+        _say(start, f"{pool.killed} killed, {pool.wanting} spared: {witness.finished()}")
+        assert whole, pool.said()
+        assert not witness.at_work(), pool.said()
+        assert pool.dismiss() == [0] * scenario.workers
+        said = pool.said()
     assert not plan
     assert "Traceback" not in said
     assert "kept in memory only" in said
-    assert crew.killed >= 0.8 * night.workers * night.kills
+    assert pool.killed >= 0.8 * scenario.workers * scenario.kills
 
     found = trials_of(url, list(names.values()))
     everything = [t for trials in found.values() for t in trials]
@@ -163,12 +163,12 @@ def test_a_bad_night(postgresql: Cluster, night: Night, here: Path, cli: Cli) ->
         assert [t.number for t in trials] == list(range(len(trials)))
         assert {t.state for t in trials} <= {*FINISHED, TrialState.FAIL}
         finished = [t for t in trials if t.state in FINISHED]
-        assert night.trials <= len(finished) <= night.trials + night.workers - 1
+        assert scenario.trials <= len(finished) <= scenario.trials + scenario.workers - 1
         again = {n for t in trials for n in t.system_attrs.get("retry_history", ())}
         lost = [t for t in trials if t.state == TrialState.FAIL and t.params]
         assert {t.number for t in lost} <= again, key
     Worker(Machine(storage=quiet, device="cpu"), idle_exit=0.0).run()
-    for name, trials in trials_of(quiet, [names[key] for key in night.drawn]).items():
+    for name, trials in trials_of(quiet, [names[key] for key in scenario.drawn]).items():
         # How many seeds a trial is worth depends on who was best when it began; their IoU does not.
         alone = _iou_per_seed(trials)
         for text, ious in _iou_per_seed(found[name]).items():

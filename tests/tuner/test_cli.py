@@ -75,9 +75,9 @@ def test_seconds_of_a_busy_machine_are_told(
     monkeypatch.setattr(LoadMeter, "others_share", lambda _: share)
     export_pickle({"key": LimeParameters(num_samples=16)}, here / "p.pkl")
     few = ["--images", "key", "--seeds", "1", "--baseline-seeds", "0"]
-    code, _, told = cli("verify", "p.pkl", *DEMO, *few)
+    code, _, stderr = cli("verify", "p.pkl", *DEMO, *few)
     assert code == 0
-    assert ("took 50% of this machine" in told) == (share > 0)
+    assert ("took 50% of this machine" in stderr) == (share > 0)
 
 
 def test_an_export_of_nothing_says_what_there_is(here: Path, cli: Cli) -> None:
@@ -97,13 +97,13 @@ def test_an_export_of_nothing_says_what_there_is(here: Path, cli: Cli) -> None:
 
 
 def test_references_are_judged_and_doubtful_ones_left_out(here: Path, cli: Cli) -> None:
-    judged = ["--reference", "gradcam@0.3"]
-    facts = json.loads(cli.ok("reference", *DEMO, *judged, "-o", "masks", "--json"))
+    by_maps = ["--reference", "gradcam@0.3"]
+    facts = json.loads(cli.ok("reference", *DEMO, *by_maps, "-o", "masks", "--json"))
     scores = {key: fact["reliability"]["score"] for key, fact in facts.items()}
     assert all(0 <= score <= 1 for score in scores.values())
     worst, best = (choose(scores, key=lambda k: scores[k]) for choose in (min, max))
-    assert worst in cli.ok("reference", *DEMO, *judged, "-o", "masks")
-    arguments = [*DEMO, *FAST, *judged, "--images", f"{worst},{best}"]
+    assert worst in cli.ok("reference", *DEMO, *by_maps, "-o", "masks")
+    arguments = [*DEMO, *FAST, *by_maps, "--images", f"{worst},{best}"]
     line = cli.refused("tune", *arguments, "--min-reliability", "1")
     assert f"the best has {scores[best]:.2f}" in line
     between = str((scores[worst] + scores[best]) / 2)

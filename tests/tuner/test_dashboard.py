@@ -81,7 +81,7 @@ def test_a_tuned_study_is_worth_looking_at(here: Path, cli: Cli) -> None:
     assert again["note"]["body"].endswith("\n\nLooks like the door.")
     assert again["note"]["body"].count("## house") == 1
 
-    # Lost pictures are drawn again, from answers that are banked.
+    # Lost pictures are drawn again, from answers that are cached.
     for path in artifact_folder(URL).iterdir():
         path.unlink()
     cli.ok(*TUNE, "6")

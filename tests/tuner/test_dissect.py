@@ -130,7 +130,7 @@ def test_wrong_calls(features: Path, scenes: Path, cli: Cli) -> None:
     for picture in sorted(scenes.iterdir())[:3]:
         (Path("few") / picture.name).write_bytes(picture.read_bytes())
     before = {path.name for path in Path().iterdir()}
-    for told, *call in (
+    for message, *call in (
         ("nothing to dissect",),
         ("--features and --probe", "--features", str(features), "--probe", str(scenes)),
         ("needs a network", "--probe", str(scenes)),
@@ -156,18 +156,18 @@ def test_wrong_calls(features: Path, scenes: Path, cli: Cli) -> None:
         ("cannot be read", "--descriptions", "one=none.csv"),
         ("none", "--features", str(features), "--storage", "sqlite:///none/a.db"),
     ):
-        assert told in cli.refused("dissect", *call), call
+        assert message in cli.refused("dissect", *call), call
     Path("empty.txt").write_text("\n\n")
-    told = cli.refused("dissect", *network[:4], *clip, "--concepts", "empty.txt")
-    assert "is empty" in told
+    message = cli.refused("dissect", *network[:4], *clip, "--concepts", "empty.txt")
+    assert "is empty" in message
     tables = dict(np.load(features))
-    for name, table, told in (
+    for name, table, message in (
         ("image_features", tables["image_features"][:, :5], "5 dimensions, text features 8"),
         ("net_a", np.full((150, 6), np.nan), "activations hold values that are not finite"),
         ("net_a", tables["net_a"][:99], "99 have activations"),
     ):
         np.savez("wrong.npz", **{**tables, name: table})
-        assert told in cli.refused("dissect", "--features", "wrong.npz")
+        assert message in cli.refused("dissect", "--features", "wrong.npz")
     few = {k: v if k in ("concepts", "text_features") else v[:30] for k, v in tables.items()}
     np.savez("wrong.npz", **few)
     assert "30 probing images are fewer than the 100" in cli.refused(

@@ -153,9 +153,9 @@ def test_from_a_catalogue_s_class_to_stock_lime(catalogue: list[str], cli: Cli) 
     assert "house: key" in cli.ok("status")
     assert json.loads(cli.ok("status", "--json"))["c/house"]["class"]["name"] == "key"
 
-    code, _, told = cli("export", *catalogue, "-o", "p.pkl")
+    code, _, stderr = cli("export", *catalogue, "-o", "p.pkl")
     assert code == 0
-    assert "cannot grade" in told
+    assert "cannot grade" in stderr
     kwargs = read_pickle(Path("p.pkl"))["house"]
     assert (kwargs["labels"], kwargs["top_labels"]) == ((key,), None)
     once = ["--seeds", "1", "--baseline-seeds", "0"]
@@ -174,5 +174,5 @@ def test_trials_of_before_are_not_mixed_with_those_of_the_class(facts: dict[str,
     with pytest.raises(InvalidInput, match=r"likeliest class, not of class .*--study"):
         open_study("c/house", storage, {"class_index": 0, **facts})
     (name,) = facts
-    usual = {"class_index": 0, name: None if name == "label" else {}}
-    assert open_study("c/house", storage, usual).user_attrs == usual
+    facts = {"class_index": 0, name: None if name == "label" else {}}
+    assert open_study("c/house", storage, facts).user_attrs == facts

@@ -40,11 +40,11 @@ def test_three_measures_count_alike() -> None:
 
 
 def test_one_measure_does_not_pay_for_another() -> None:
-    usual = Faithfulness(0.5, 0.4, 0.9)
-    assert Faithfulness(0.8, 0.5, 0.1).shortfall(usual) == 0
-    assert Faithfulness(0.8, 0.42, 1.0).shortfall(usual) == pytest.approx(0.09)
-    assert Faithfulness(0.3, 0.3, 1.0).shortfall(usual) == pytest.approx(1.2)
-    assert Faithfulness(0.9, -0.2, 1.0).shortfall(usual) == pytest.approx(1.95)
+    baseline = Faithfulness(0.5, 0.4, 0.9)
+    assert Faithfulness(0.8, 0.5, 0.1).shortfall(baseline) == 0
+    assert Faithfulness(0.8, 0.42, 1.0).shortfall(baseline) == pytest.approx(0.09)
+    assert Faithfulness(0.3, 0.3, 1.0).shortfall(baseline) == pytest.approx(1.2)
+    assert Faithfulness(0.9, -0.2, 1.0).shortfall(baseline) == pytest.approx(1.95)
 
 
 def test_measures_are_those_of_the_constraint_and_asked_once(tiny_classifier: Classifier) -> None:
@@ -136,9 +136,9 @@ def test_a_black_box_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> N
     (here / "drawn").mkdir()
     Image.fromarray(mask).save(here / "drawn" / "key.png")
     more = ["--trials", "4", "--reference", "drawn"]
-    code, _, told = cli("tune", *box, *fast, *more)
+    code, _, stderr = cli("tune", *box, *fast, *more)
     assert code == 2
-    assert "made with objective=faithful, not agreement" in told
+    assert "made with objective=faithful, not agreement" in stderr
     seen = json.loads(cli.ok("status", "--json"))["pictures/key"]
     assert seen["best"]["faithful"] == best["faithful"]
     assert seen["default"]["faithful"] == tuned["images"]["key"]["default"]["faithful"]

@@ -22,15 +22,15 @@ BOUND = replace(FREE, constrain="fidelity")
 
 
 def test_what_is_missing_decides() -> None:
-    usual = Fidelity(0.5, 0.25)
-    assert Fidelity(0.5, 0.5).shortfalls(usual) == {"r2": 0.0, "gain": -0.25}
-    assert Fidelity(0.25, 0.25).shortfalls(usual) == {"r2": 0.25, "gain": 0.0}
+    baseline = Fidelity(0.5, 0.25)
+    assert Fidelity(0.5, 0.5).shortfalls(baseline) == {"r2": 0.0, "gain": -0.25}
+    assert Fidelity(0.25, 0.25).shortfalls(baseline) == {"r2": 0.25, "gain": 0.0}
 
 
 @pytest.mark.parametrize("sampler", ["ceiling", "random"])
 def test_winners_are_as_faithful_as_the_defaults(sampler: str, tiny_classifier: Classifier) -> None:
     task = tiny_task(tiny_classifier, "key")
-    usual = default_fidelity(task)
+    baseline = default_fidelity(task)
 
     study = open_study("s", None, {"reference": task.reference.to_json()})
     run_study(study, task, replace(BOUND, sampler=sampler))
@@ -38,7 +38,7 @@ def test_winners_are_as_faithful_as_the_defaults(sampler: str, tiny_classifier: 
     assert record is not None
     bound = fidelity_of(task, record.parameters, range(3))
     if study.best_trial.user_attrs["lime_parameters"] != LimeParameters().to_json():
-        assert max(bound.shortfalls(usual).values()) <= 1e-6
+        assert max(bound.shortfalls(baseline).values()) <= 1e-6
         assert study.best_trial.user_attrs["feasible"] is True
     refused = [t for t in study.trials if t.user_attrs.get("feasible") is False]
     assert refused

@@ -83,7 +83,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path: Path, worker
 
 
 @pytest.mark.parametrize("kilobytes", [16, 200])
-def test_a_bank_whose_disk_is_full_ends_nothing(
+def test_a_cache_whose_disk_is_full_ends_nothing(
     tmp_path: Path, cache: Path, kilobytes: int
 ) -> None:
     """Too small for its tables, or for its answers."""

@@ -33,7 +33,7 @@ def cli(cli: Cli, tiny_catalogue: Path) -> Cli:
 
 
 def _chatter(path: Path, number: int) -> None:
-    handler = SharedLogFile(path, False, most_bytes=20_000)
+    handler = SharedLogFile(path, True, most_bytes=20_000)
     logger = logging.Logger(f"process {number}")
     logger.addHandler(handler)
     for line in range(_LINES):
@@ -140,9 +140,13 @@ def test_the_end_is_told(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
         assert asked.path == "/hook/a?key=s3cret"
         assert asked.headers["content-type"] == "application/json"
         assert asked.headers["authorization"].startswith("Basic ")
-        told = json.loads(asked.body)
-        assert (told["command"], told["study"], told["state"]) == ("tune", "demo", "done")
-        house = told["images"]["house"]
+        document = json.loads(asked.body)
+        assert (document["command"], document["study"], document["state"]) == (
+            "tune",
+            "demo",
+            "done",
+        )
+        house = document["images"]["house"]
         assert house["trials"] == 2
         assert house["score"] is not None
         assert house["default"]["runtime_seconds"] > 0
@@ -163,9 +167,9 @@ def test_the_end_is_told(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) 
         assert "interrupted" in err
         assert json.loads(server.asked[-1].body)["state"] == "interrupted"
         assert "invoices" in _refused_by_another_program(here, cli, url)
-        told = json.loads(server.asked[-1].body)
-        assert told["state"] == "failed"
-        assert "invoices" in told["reason"]
+        document = json.loads(server.asked[-1].body)
+        assert document["state"] == "failed"
+        assert "invoices" in document["reason"]
 
 
 def _refused_by_another_program(here: Path, cli: Cli, url: str) -> str:

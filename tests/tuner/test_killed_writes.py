@@ -27,7 +27,7 @@ from tests.tuner.killed_writers import (
     Writer,
     answered,
     exports,
-    fills_bank,
+    fills_cache,
     migrates,
     settings,
 )
@@ -178,13 +178,13 @@ def _schema(url: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kills", numbers_of("bank"))
-def test_answers_that_the_bank_has_taken_are_kept(tmp_path: Path, kills: int) -> None:
-    tally, taken = Tally("bank", kills), set[int]()
+@pytest.mark.parametrize("kills", numbers_of("cache"))
+def test_answers_that_the_cache_has_taken_are_kept(tmp_path: Path, kills: int) -> None:
+    tally, taken = Tally("cache", kills), set[int]()
     chance, number = tally.chance, 0
     while tally.goes_on:
         # Two at once every other time, of whom one goes on when the other is killed.
-        writers = [Writer(fills_bank, tmp_path, number + i, 2) for i in range(1 + tally.kills % 2)]
+        writers = [Writer(fills_cache, tmp_path, number + i, 2) for i in range(1 + tally.kills % 2)]
         for writer in writers:
             tally.count(at_work=writer.kill_within(chance.randint(1, 20), chance, 0.01))
             taken |= set(writer.done)

@@ -37,14 +37,14 @@ def test_the_neediest_study_is_the_one_that_is_least_far(counts: list[tuple[int,
 
 
 def test_after_its_share_a_study_goes_on_where_it_pays_off() -> None:
-    beyond = replace(PLAN, trials=20, beyond=True)
+    until_stagnant = replace(PLAN, trials=20, beyond=True)
     rows = [
         replace(_row("p/behind", 19), best_number=3),
         replace(_row("p/gaining", 100), best_number=99),
         replace(_row("p/slowing", 100), best_number=70),
         replace(_row("p/stagnant", 100), best_number=10),
     ]
-    plans = {row.study: beyond for row in rows}
+    plans = {row.study: until_stagnant for row in rows}
     found = [need.study for need in needs(rows, plans)]
     assert found == ["p/behind", "p/gaining", "p/slowing"]
     assert [need.study for need in needs(rows, dict.fromkeys(plans, PLAN))] == []

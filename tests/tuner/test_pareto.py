@@ -94,13 +94,13 @@ def test_only_what_cannot_be_on_the_front_is_stopped(
 def test_a_resumed_front_goes_on_as_if_it_had_not_been_interrupted(
     tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
-    def told(name: str, *totals: int) -> list[tuple[Any, ...]]:
+    def trials_after(name: str, *totals: int) -> list[tuple[Any, ...]]:
         url = f"sqlite:///{tmp_path / name}"
         for trials in totals:
             result = tune_house(tiny_classifier, trials=trials, seeds=2, pareto=True, storage=url)
         return [(t.number, t.state, t.values, t.params) for t in result.study.trials]
 
-    assert told("bit by bit.db", 9, 14) == told("at once.db", 14)
+    assert trials_after("bit by bit.db", 9, 14) == trials_after("at once.db", 14)
 
 
 def test_a_study_keeps_its_objectives(tiny_classifier: Classifier) -> None:
@@ -120,7 +120,7 @@ def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Cl
         trials=9, seeds=2, space=SMALL_SPACE, seed=1, constrain="fidelity", pareto=True
     )
     run_study(study, task, settings)
-    usual = default_fidelity(task)
+    baseline = default_fidelity(task)
     trials = study.trials
     assert any(t.user_attrs.get("feasible") is False for t in trials)
     for point in pareto_front(points_of(trials)):
@@ -130,7 +130,7 @@ def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Cl
             continue
         assert found["feasible"] is True
         bound = fidelity_of(task, parameters, range(3))
-        assert max(bound.shortfalls(usual).values()) <= 1e-6
+        assert max(bound.shortfalls(baseline).values()) <= 1e-6
 
 
 def test_the_studys_own_weight_is_among_those_that_take_turns() -> None:

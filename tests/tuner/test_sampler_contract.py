@@ -27,7 +27,7 @@ _SPACE = SearchSpace(
 
 @pytest.fixture(scope="module")
 def task(tiny_classifier: Classifier) -> TuningTask:
-    """Of all tests: its answers are banked."""
+    """Of all tests: its answers are cached."""
     return tiny_task(tiny_classifier)
 
 

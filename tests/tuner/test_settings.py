@@ -71,12 +71,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_wrong_value_is_told(here: Path, line: str, said: str) -> None:
     (here / "lime-tuner.toml").write_text(line + "\n")
     # Whatever setting is asked for: all of the file is looked at.
-    with pytest.raises(InvalidInput) as told:
+    with pytest.raises(InvalidInput) as raised:
         _given(ClassifierOptions)
-    assert said in str(told.value)
-    assert str(told.value).startswith("lime-tuner.toml")
-    assert "geheim" not in str(told.value)
-    assert len(str(told.value).splitlines()) == 1
+    assert said in str(raised.value)
+    assert str(raised.value).startswith("lime-tuner.toml")
+    assert "geheim" not in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
 
 
 def test_right_values_are_kept(here: Path) -> None:
@@ -108,9 +108,9 @@ def test_what_is_no_settings_file_is_told(here: Path, made, said: str) -> None: 
 
 def test_a_wrong_value_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIME_TUNER_STORAGE", "postgresql://me:geheim@host/x\n")
-    with pytest.raises(InvalidInput, match="LIME_TUNER_STORAGE is text") as told:
+    with pytest.raises(InvalidInput, match="LIME_TUNER_STORAGE is text") as raised:
         _given(StorageOptions)
-    assert "geheim" not in str(told.value)
+    assert "geheim" not in str(raised.value)
 
 
 @pytest.mark.parametrize("given", ["", " "])
@@ -136,9 +136,9 @@ def test_every_setting_may_stand_in_the_environment(
 
 def test_what_follows_from_other_settings() -> None:
     assert _given(TuningSettings).seeds == 10
-    everywhere = _given(TuningSettings, scope="catalog")
-    assert (everywhere.seeds, everywhere.confirm_seeds) == (2, 4)
-    assert everywhere.space.num_samples == (16, 125)
+    settings = _given(TuningSettings, scope="catalog")
+    assert (settings.seeds, settings.confirm_seeds) == (2, 4)
+    assert settings.space.num_samples == (16, 125)
     assert _given(TuningSettings, objective="faithful").sampler == "tpe"
     assert _given(TuningSettings, until="07:00").beyond
     assert not _given(TuningSettings, until="07:00", trials=5).beyond

@@ -314,12 +314,12 @@ def _task(reference: Reference, model: RuntimeModel, *answer: float) -> TuningTa
 
 
 def test_a_study_keeps_its_computed_mask_and_its_prices() -> None:
-    dear = RUNTIME_MODEL.scaled(fixed=2, per_sample=2)
+    expensive = RUNTIME_MODEL.scaled(fixed=2, per_sample=2)
     first = _task(Reference(_mask(4), "gradcam@0.3"), RUNTIME_MODEL)
     facts = {"reference": first.reference.to_json(), "runtime_model": RUNTIME_MODEL.to_json()}
     study = open_study("s", None, facts)
     assert as_stored(first, study) is first
-    resumed = as_stored(_task(Reference(_mask(5), "gradcam@0.3"), dear), study)
+    resumed = as_stored(_task(Reference(_mask(5), "gradcam@0.3"), expensive), study)
     assert resumed.reference.mask.sum() == 32
     assert resumed.runtime_model == RUNTIME_MODEL
     assert resumed.view(None).inside.sum() == 32

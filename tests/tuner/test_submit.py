@@ -209,9 +209,9 @@ def test_failures_are_one_line_and_record_nothing(
         "submit", "--url", "http://me:word@no-such-host.invalid", "--json", "--retries", "0"
     )
     assert (code, out) == (1, "")
-    warned, told = err.splitlines()
+    warned, unreachable = err.splitlines()
     assert "unencrypted" in warned
-    assert "cannot be reached" in told
+    assert "cannot be reached" in unreachable
     assert "word" not in err
 
 

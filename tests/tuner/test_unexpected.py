@@ -16,7 +16,7 @@ from studies.queries import damage_in, overview
 from studies.storage import open_storage
 from tests.tuner.command_line import Cli
 from tests.tuner.processes import ROOT
-from tuner.workers.pool import LocalCrew
+from tuner.workers.pool import LocalPool
 
 URL = "sqlite:///t.db"
 
@@ -183,6 +183,6 @@ def _pause(_: int) -> int:
 
 
 def test_workers_stay_when_they_have_freed_what_they_used() -> None:
-    crew = LocalCrew(2)
-    first = set(crew.run(_pause, range(2)))
-    assert set(crew.run(_grow, range(4))) | set(crew.run(_pause, range(4))) <= first
+    pool = LocalPool(2)
+    first = set(pool.run(_pause, range(2)))
+    assert set(pool.run(_grow, range(4))) | set(pool.run(_pause, range(4))) <= first

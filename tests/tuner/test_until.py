@@ -1,4 +1,4 @@
-"""``tune --until``: a night is shared among images, and over by the morning."""
+"""``tune --until``: a time-boxed run is shared among images, and over by the morning."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_trials_are_a_total_here_too(here: Path, cli: Cli) -> None:
     assert [row.finished for row in rows] == [10, 10]
 
 
-def test_a_night_that_is_too_short_still_has_the_defaults(
+def test_a_run_that_is_too_short_still_has_the_defaults(
     here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tuner.problem.settings.until_clock", lambda text, now: _in(seconds=-1))

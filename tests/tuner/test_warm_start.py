@@ -24,7 +24,7 @@ def _slic(n: int, compactness: int = 5, **changes: int) -> LimeParameters:
 def test_the_most_hopeful_map_first_and_none_twice(tiny_classifier: Classifier) -> None:
     task = tiny_task(tiny_classifier)
     study = optuna.create_study(direction="maximize")
-    winners = [
+    other_incumbents = [
         LimeParameters(),
         _slic(7),  # not of this space
         _slic(5),
@@ -33,24 +33,26 @@ def test_the_most_hopeful_map_first_and_none_twice(tiny_classifier: Classifier) 
         _slic(12),
         _slic(12, 20),
     ]
-    assert enqueue_first(study, task, SMALL_SPACE, winners, 0.1) == 3
+    assert enqueue_first(study, task, SMALL_SPACE, other_incumbents, 0.1) == 3
     waiting = [SMALL_SPACE.parameters(t.system_attrs["fixed_params"]) for t in study.trials]
     assert len({p.segmentation for p in waiting}) == 3
-    assert set(waiting) <= set(winners[2:])
+    assert set(waiting) <= set(other_incumbents[2:])
     assert replace(_slic(8), num_samples=100) not in waiting, "the cheaper of two alike"
     bounds = [task.view(p.segmentation).upper_bound(p.num_features) for p in waiting]
     assert bounds == sorted(bounds, reverse=True)
     assert task.cache.counts.new == 0
 
 
-def test_winners_are_tried_first_in_a_new_study_only(tiny_classifier: Classifier) -> None:
+def test_incumbents_of_other_images_are_tried_first_in_a_new_study_only(
+    tiny_classifier: Classifier,
+) -> None:
     task = tiny_task(tiny_classifier)
     study = open_study("s", None, {"reference": task.reference.to_json()})
     settings = TuningSettings(trials=3, seeds=2, space=SMALL_SPACE)
-    run_study(study, task, settings, winners=[_slic(8)])
+    run_study(study, task, settings, other_incumbents=[_slic(8)])
     origins = [t.user_attrs.get("origin") for t in study.trials]
     assert origins == ["won on another image", None, "lime defaults"]
-    run_study(study, task, replace(settings, trials=5), winners=[_slic(12)])
+    run_study(study, task, replace(settings, trials=5), other_incumbents=[_slic(12)])
     assert [t.user_attrs.get("origin") for t in study.trials] == [*origins, None, None]
 
 

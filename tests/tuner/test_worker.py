@@ -40,12 +40,16 @@ def test_a_database_that_is_away_is_waited_for() -> None:
             raise found
         return found
 
-    assert until_reachable(ask, told=said.append, pause=pauses.append) == 7
+    assert until_reachable(ask, on_message=said.append, pause=pauses.append) == 7
     assert pauses == [0.5, 1.0, 2.0]
     assert len(said) == 2
     with pytest.raises(sqlalchemy.exc.OperationalError):
-        until_reachable(lambda: (_ for _ in ()).throw(  # type: ignore[arg-type,return-value]
-            sqlalchemy.exc.OperationalError("x", {}, Exception())), stop=lambda: True)
+        until_reachable(
+            lambda: (_ for _ in ()).throw(  # type: ignore[arg-type,return-value]
+                sqlalchemy.exc.OperationalError("x", {}, Exception())
+            ),
+            stop=lambda: True,
+        )
 
 
 def test_what_a_dead_worker_leaves_is_tried_again_and_not_for_ever(tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ def test_pictures_left_out_and_guesses_are_told_once(
     for name in ("a", "b", "c", "d"):
         deep = np.arange(150 * 140, dtype=np.uint16).reshape(140, 150) % 4096
         Image.fromarray(deep).save(tmp_path / f"{name}.png")
-    place = open_workplace(
+    workspace = open_workplace(
         CatalogOptions(catalog=str(tmp_path)), ClassifierOptions(model="demo", device="cpu")
     )
-    assert [image.key for image in place.load_images()] == ["a", "b", "c", "d", "plain"]
+    assert [image.key for image in workspace.load_images()] == ["a", "b", "c", "d", "plain"]
     assert caplog.messages == [
         f"{tmp_path}: left out: 1 picture in sub folders ('more')",
         "a, b, c and 1 more: 12-bit data: scaled by 4095",

@@ -64,12 +64,12 @@ class Workplace:
         rule: str | None,
         class_of: Callable[[StudyImage], int | None] = lambda image: None,
         *,
-        judged: bool = False,
+        with_reliability: bool = False,
     ) -> dict[str, Reference]:
         """The reference of each image by key: computed, or read from files.
 
         Args:
-            judged: find out how far computed ones can be trusted.
+            with_reliability: find out how far computed ones can be trusted.
 
         Raises:
             InvalidInput, MissingAsset, UnusableReference: see ``explainers.references.reference``.
@@ -89,7 +89,7 @@ class Workplace:
                     class_of(image),
                     steps_within(advance, image.key, number, len(images)),
                     image.at_scale,
-                    judged,
+                    with_reliability,
                 )
                 advance(image.key, number + 1, len(images))
         return found

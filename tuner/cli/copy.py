@@ -57,7 +57,7 @@ def copy(
             study=study,
             overwrite=overwrite,
             dry_run=dry_run,
-            told=advance,
+            on_progress=advance,
         )
     if as_json:
         write_json(_document(copied))

@@ -158,17 +158,17 @@ def dissect(
             advance(step, share, 1.0)
 
         if descriptions:
-            found = [imported_dissection(*_named(each)) for each in descriptions]
+            dissections = [imported_dissection(*_named(each)) for each in descriptions]
         elif features is not None:
             tables = read_features(features, wanted)
-            found = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
+            dissections = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
         elif saved is not None:
             if concepts is None:
                 raise InvalidInput("--saved needs the list of its text features: --concepts")
             tables = read_saved(
                 saved, concept_list(concepts), clip=clip, pooling=pooling, layers=wanted
             )
-            found = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
+            dissections = dissect_tables(tables, labelling, cache=cache, on_progress=on_progress)
         else:
             assert probe is not None
             networks = _networks(model or (), weights or (), run_on.device)
@@ -182,25 +182,25 @@ def dissect(
                 pooling=pooling,
                 tokens=tokens,
             )
-            found = dissect_networks(
+            dissections = dissect_networks(
                 networks, asked, labelling, layers=wanted, cache=cache, save=save,
                 on_progress=on_progress,
             )  # fmt: skip
     open_storage(url).close()
-    for dissection in found:
+    for dissection in dissections:
         add_dissection(url, dissection)
     joined = sum(join_explanations(url, classifier) for classifier in networks.values())
     files = []
     if output is not None:
-        for each in found:
-            folder = output if len(found) == 1 else output / each.model.replace("/", "_")
+        for each in dissections:
+            folder = output if len(dissections) == 1 else output / each.model.replace("/", "_")
             facts = {**each.settings, "target_model": each.model, "d_probe": each.probe}
             files.append(write_descriptions(folder, each.layers, facts))
     if as_json:
-        models = {dissection.model: dissection_document(dissection) for dissection in found}
+        models = {dissection.model: dissection_document(dissection) for dissection in dissections}
         write_json({"models": models, "joined": joined, "files": [str(file) for file in files]})
         return
-    _show(found)
+    _show(dissections)
     if joined:
         console.print(f"joined with {joined} tuned explanations; lime-tuner report shows them")
     for file in files:
@@ -249,8 +249,8 @@ def _named(spec: str) -> tuple[str, Path]:
     return name, Path(file)
 
 
-def _show(found: Sequence[Dissection]) -> None:
-    for dissection in found:
+def _show(dissections: Sequence[Dissection]) -> None:
+    for dissection in dissections:
         rule = best_rule(dissection.layers)
         shown = table(
             f"{dissection.model}, {rule} labels",
@@ -272,7 +272,7 @@ def _show(found: Sequence[Dissection]) -> None:
                     f"{truth.top1:.1%} are called by its name, {truth.top5:.1%} have it among "
                     f"five; mean rank {truth.mean_rank:.1f}"
                 )
-    for one, other in combinations(found, 2):
+    for one, other in combinations(dissections, 2):
         rule = best_rule([*one.layers, *other.layers])
         both = overlap(one.layers, other.layers, rule)
         console.print(

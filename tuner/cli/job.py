@@ -128,8 +128,8 @@ def _ended() -> Iterator[_End]:
         raise
     except BaseException as error:
         end.state = "failed"
-        told = isinstance(error, (LimeTunerError, OSError))
-        end.reason = " ".join((str(error) if told else type(error).__name__).split())
+        has_message = isinstance(error, (LimeTunerError, OSError))
+        end.reason = " ".join((str(error) if has_message else type(error).__name__).split())
         raise
 
 

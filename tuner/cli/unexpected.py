@@ -19,7 +19,7 @@ from studies.full_disk import is_full
 from tuner.cli.streams import ReaderLeft
 from tuner.log_file import LOG_FILE, record_error
 
-__all__ = ["check_working_folder", "one_line_only", "told"]
+__all__ = ["check_working_folder", "one_line_only", "readable_error"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -47,7 +47,7 @@ def one_line_only(command: Callable[_P, _T]) -> Callable[_P, _T]:
             if _is_plain(error):
                 raise
             storage = _storage(given)
-            raise told(error, storage, _log(given, storage)) from error
+            raise readable_error(error, storage, _log(given, storage)) from error
 
     return run
 
@@ -97,7 +97,9 @@ def _log(given: Mapping[str, Any], storage: str | None) -> Path | None:
     return log_path(given_options(JobOptions, {"log": given["log"]}).log, storage)
 
 
-def told(error: BaseException, storage: str | None, log: Path | None = None) -> LimeTunerError:
+def readable_error(
+    error: BaseException, storage: str | None, log: Path | None = None
+) -> LimeTunerError:
     """The error to show for an exception that is not ours.
 
     Args:

@@ -41,7 +41,7 @@ class TrialDraft:
     """What is known of a trial before its first explanation.
 
     Attributes:
-        preset: whether the trial came with its parameters (lime's defaults, winners elsewhere).
+        preset: whether the trial came with its parameters (lime's defaults, other images' best).
         parts: modelled seconds of one explanation.
         ratio: modelled seconds relative to those of lime's defaults.
         asked_before: new predictions that the cache had counted when the trial began.

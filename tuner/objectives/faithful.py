@@ -117,10 +117,10 @@ class Faithful(Objective):
     @property
     def running_score(self) -> float:
         """The score so far; before the last seed an upper bound, with mask agreement 1."""
-        found = self.found
-        if found is not None and self.spent < self.wanted:
-            found = Faithfulness(found.r2, found.gain, 1.0)
-        return self._score(found)
+        faithfulness = self.found
+        if faithfulness is not None and self.spent < self.wanted:
+            faithfulness = Faithfulness(faithfulness.r2, faithfulness.gain, 1.0)
+        return self._score(faithfulness)
 
     def after_seed(self) -> str:
         """Stop a trial that cannot win; ask for one more seed where it is about to win."""
@@ -134,14 +134,16 @@ class Faithful(Objective):
             self.wanted += 1
         return ""
 
-    def _score(self, found: Faithfulness | None) -> float:
+    def _score(self, faithfulness: Faithfulness | None) -> float:
         value = 0.0
-        if found is not None:
-            value = found.value
+        if faithfulness is not None:
+            value = faithfulness.value
             # The defaults are compared with themselves, so they get the full penalty.
-            baseline = found if self.baseline is None and self.draft.preset else self.baseline
+            baseline = (
+                faithfulness if self.baseline is None and self.draft.preset else self.baseline
+            )
             if baseline is not None:
-                value -= found.shortfall(baseline)
+                value -= faithfulness.shortfall(baseline)
         return score(value, self.draft.ratio, self.settings.runtime_weight)
 
     def values(self) -> list[float]:

@@ -65,7 +65,7 @@ def probed_candidates(
     study: optuna.Study,
     most_samples: int,
     count: int,
-    told: Callable[[str, float, float], None] = lambda what, done, of: None,
+    on_progress: Callable[[str, float, float], None] = lambda what, done, of: None,
 ) -> list[Contender]:
     """Settings that complement each other, found by replaying the probes of a catalogue's study.
 
@@ -83,7 +83,7 @@ def probed_candidates(
     settings: list[dict[str, Any]] = []
     probed = _probed(study, candidates)
     for number, (candidate, samples) in enumerate(probed.items()):
-        told("replaying probes", number, len(probed))
+        on_progress("replaying probes", number, len(probed))
         ious = candidates.on_every_image(candidate, min(samples, most_samples))
         superpixels = candidates.view(candidate).superpixels
         for setting, shrunk in smoothed(ious).items():
@@ -142,7 +142,7 @@ def score_candidates(
     best: Mapping[str, float],
     weight: float,
     seeds: Sequence[int],
-    told: Callable[[str, float, float], None] = lambda what, done, of: None,
+    on_progress: Callable[[str, float, float], None] = lambda what, done, of: None,
 ) -> ScoredContenders:
     """Score every contender on every image.
 
@@ -156,7 +156,7 @@ def score_candidates(
     scores = np.empty((len(contenders), len(tasks)))
     for row, contender in enumerate(contenders):
         for column, (key, task) in enumerate(tasks.items()):
-            told(key, row * len(tasks) + column, len(contenders) * len(tasks))
+            on_progress(key, row * len(tasks) + column, len(contenders) * len(tasks))
             iou = float(np.mean(task.ious(contender.parameters, seeds)))
             scores[row, column] = score(iou, task.runtime_ratio(contender.parameters), weight)
     known = np.array([best.get(key, -np.inf) for key in tasks])

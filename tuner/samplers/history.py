@@ -98,10 +98,10 @@ def known_candidates(
     prior = _PRIOR_SHORTFALL_COUNTS * float(np.mean(every)) if every else 0.0
     lowest = min((each.value for each in known.values()), default=-1.0)
 
-    def judged(candidate: Candidate, each: KnownCandidate) -> KnownCandidate:
+    def updated(candidate: Candidate, each: KnownCandidate) -> KnownCandidate:
         if infeasible.get(candidate, 0) >= _INFEASIBLE_TRIALS:
             return replace(each, value=lowest, shortfall=_HOPELESS)
         own = shortfalls.get(candidate, [])
         return replace(each, shortfall=(sum(own) + prior) / (len(own) + 1))
 
-    return {candidate: judged(candidate, each) for candidate, each in known.items()}
+    return {candidate: updated(candidate, each) for candidate, each in known.items()}

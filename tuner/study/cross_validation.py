@@ -68,7 +68,7 @@ def cross_validate(
     settings: TuningSettings,
     chosen: LimeParameters,
     folds: int,
-    told: Callable[[int, int], None] = lambda done, of: None,
+    on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Transfer:
     """For each fold, search without its images, and score the chosen setting on them.
 
@@ -76,14 +76,14 @@ def cross_validate(
 
     Args:
         chosen: the setting that the search with all images chose.
-        told: called with the number of folds done and the number of folds.
+        on_progress: called with the number of folds done and the number of folds.
     """
     seeds = range(_FIRST_FRESH_SEED, _FIRST_FRESH_SEED + _FRESH_SEEDS)
     left_out: dict[str, float] = {}
     found: list[str] = []
     parts = folds_of(list(task.tasks), folds)
     for number, part in enumerate(parts):
-        told(number, folds)
+        on_progress(number, folds)
         study = optuna.create_study(
             study_name=f"fold {number}",
             direction="maximize",
@@ -93,5 +93,5 @@ def cross_validate(
         result = run_catalog_study(study, rest, replace(settings, beyond=False, answers=None))
         left_out |= values_on(task.among(part), result.parameters, seeds)
         found.append(result.parameters.to_json())
-    told(folds, folds)
+    on_progress(folds, folds)
     return Transfer(folds, values_on(task, chosen, seeds), left_out, tuple(found))

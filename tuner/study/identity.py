@@ -88,16 +88,18 @@ class StudyIdentity:
         """How this stored study differs from the wanted one, as lines ``FACT=THIS, not THAT``."""
         made = {**(_BEFORE if self.facts else {}), **_planned(self.facts), **self.facts}
         asked = {**_BEFORE, **wanted.facts}
-        found = {
+        differences = {
             name: line
             for name in asked
             if name in made and name not in _RECORDED and (line := _difference(name, made, asked))
         }
-        if found.keys() & {"image_sha256", "classifier"}:
-            found = {name: line for name, line in found.items() if name not in _FOLLOWING}
-        if "images" in found:
-            found.pop("reference", None)  # its digest covers the images, too
-        return list(found.values())
+        if differences.keys() & {"image_sha256", "classifier"}:
+            differences = {
+                name: line for name, line in differences.items() if name not in _FOLLOWING
+            }
+        if "images" in differences:
+            differences.pop("reference", None)  # its digest covers the images, too
+        return list(differences.values())
 
     def missing(self, wanted: StudyIdentity) -> dict[str, Any]:
         """The wanted facts that this stored study lacks.
@@ -152,8 +154,8 @@ def read_studies(url: str, names: Iterable[str]) -> dict[str, Mapping[str, Any]]
     if not holds_studies(url):
         return {}
     with trouble_told(url), closing(open_storage(url, write=False)) as storage:
-        found = {name: read_study(storage, name) for name in names}
-    return {name: each.identity.facts for name, each in found.items() if each is not None}
+        studies = {name: read_study(storage, name) for name in names}
+    return {name: each.identity.facts for name, each in studies.items() if each is not None}
 
 
 def check_identity(
@@ -267,10 +269,10 @@ def _planned(facts: Mapping[str, Any]) -> dict[str, Any]:
     plan = facts.get(PLAN)
     if not isinstance(plan, Mapping):
         return {}
-    found = {name: plan[name] for name in _PLANNED if name in plan and name not in facts}
+    planned = {name: plan[name] for name in _PLANNED if name in plan and name not in facts}
     if plan.get("cam_layer") is not None and "cam_layer" not in facts:
-        found["cam_layer"] = plan["cam_layer"]
-    return found
+        planned["cam_layer"] = plan["cam_layer"]
+    return planned
 
 
 def _is_finite(value: Any) -> bool:

@@ -117,9 +117,14 @@ class StudyNotes:
         scored = [s for trial in trials if (s := _scored(trial, self._weight)) is not None]
         if not scored:
             return
-        best = max(scored, key=lambda found: (found.score, -found.number))
-        usual = {t.number for t in trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN}
-        default = next((found for found in scored if found.number in usual), None)
+        best = max(scored, key=lambda each: (each.score, -each.number))
+        default_numbers = {
+            t.number for t in trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN
+        }
+        default = next(
+            (each for each in scored if each.number in default_numbers),
+            None,
+        )
         pictures: dict[str, str | None] = {"photograph": self._photograph()}
         if default is not None:
             parameters = default.record.parameters
@@ -156,11 +161,11 @@ class StudyNotes:
         return own in pareto_front([*front_of(self._study), own])
 
     def _photograph(self) -> str:
-        found = self._known(PHOTOGRAPH_PICTURE)
-        if found is None:
+        picture_id = self._known(PHOTOGRAPH_PICTURE)
+        if picture_id is None:
             picture = photograph_picture(self._task.image, self._reference)
-            found = self._keep(PHOTOGRAPH_PICTURE, self._study, "photograph", picture)
-        return found
+            picture_id = self._keep(PHOTOGRAPH_PICTURE, self._study, "photograph", picture)
+        return picture_id
 
     def _explanation(self, key: str, file: str, parameters: LimeParameters) -> str | None:
         return self._known(key) or self._add(key, self._study, file, parameters)
@@ -225,10 +230,10 @@ class StudyNotes:
 
 
 def _scored(trial: FrozenTrial, weight: float) -> ScoredTrial | None:
-    found = trial_score(trial, weight)
-    if trial.state != TrialState.COMPLETE or found is None:
+    value = trial_score(trial, weight)
+    if trial.state != TrialState.COMPLETE or value is None:
         return None
     record = TrialRecord.from_attributes(trial.user_attrs)
     if record is None or record.reason:
         return None
-    return ScoredTrial(trial.number, found, record)
+    return ScoredTrial(trial.number, value, record)

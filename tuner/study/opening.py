@@ -24,7 +24,14 @@ from tuner.study.identity import StudyIdentity, check_identity
 from tuner.study.loading import LoadedTask, load_image, load_task, open_cache, prepare_process
 from tuner.tuning import as_stored, open_study, study_facts
 
-__all__ = ["Mismatch", "OpenedStudy", "facts_of", "join_study", "opened_study", "winners_of"]
+__all__ = [
+    "Mismatch",
+    "OpenedStudy",
+    "facts_of",
+    "join_study",
+    "opened_study",
+    "other_incumbents_of",
+]
 
 _SAME_RESULTS = ("lime", "scikit-image", "scikit-learn", "numpy")
 
@@ -54,8 +61,10 @@ class OpenedStudy:
         """Make the runner and enqueue the trials that go first."""
         notes = StudyNotes(study, task, artifact_store(machine.storage))
         runner = StudyRunner(study, task, spec.settings, notes.on_trial, notes.on_score)
-        winners = winners_of(machine.storage, spec.name) if spec.settings.warm_start else []
-        runner.begin(winners, spec.settings.first())
+        other_incumbents = (
+            other_incumbents_of(machine.storage, spec.name) if spec.settings.warm_start else []
+        )
+        runner.begin(other_incumbents, spec.settings.first())
         return cls(spec, study, task, notes, runner)
 
 
@@ -173,7 +182,7 @@ def _made_of(facts: Mapping[str, Any]) -> tuple[str, str, str]:
         raise Mismatch("what the study says of its classifier and picture is damaged") from error
 
 
-def winners_of(storage: str, study: str) -> list[LimeParameters]:
+def other_incumbents_of(storage: str, study: str) -> list[LimeParameters]:
     """The best parameters so far in the studies of the other images.
 
     Args:

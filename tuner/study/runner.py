@@ -62,13 +62,13 @@ class StudyRunner:
 
     def begin(
         self,
-        winners: Sequence[LimeParameters] = (),
+        other_incumbents: Sequence[LimeParameters] = (),
         portfolio: Sequence[LimeParameters] = (),
     ) -> None:
         """Enqueue the trials that go first and make the sampler; call before anything else.
 
         Args:
-            winners: incumbents of other images.
+            other_incumbents: incumbents of other images.
             portfolio: tried before them.
         """
         study, settings = self.study, self._settings
@@ -78,7 +78,7 @@ class StudyRunner:
             # One trial is reserved for the defaults.
             enqueue_portfolio(study, settings.space, portfolio, most=settings.trials - 1)
             enqueue_portfolio(study, settings.space, self._objective.starters(), "starter")
-            first = [*winners, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
+            first = [*other_incumbents, *(() if settings.sampler in _DEFAULTS_AFTER else STARTERS)]
             enqueue_first(study, self._task, settings.space, first, settings.runtime_weight)
         study.sampler = make_sampler(
             settings.sampler,

@@ -15,7 +15,7 @@ from studies.storage import grace_seconds, heartbeat_seconds, open_storage
 from tuner.log_file import join_log
 from tuner.problem.spec import Machine, StudySpec
 from tuner.study.opening import OpenedStudy, opened_study
-from tuner.workers.pool import Crew
+from tuner.workers.pool import WorkerPool
 from tuner.workers.worker import Worker
 
 __all__ = ["create", "run_studies", "run_studies_until", "run_to_end", "settle"]
@@ -48,18 +48,18 @@ def run_to_end(machine: Machine, spec: StudySpec, stop: Callable[[], bool] = lam
     return ended
 
 
-def run_studies(specs: Sequence[StudySpec], machine: Machine, crew: Crew) -> None:
+def run_studies(specs: Sequence[StudySpec], machine: Machine, pool: WorkerPool) -> None:
     """Run studies, each to its end.
 
     All are created first, so that workers elsewhere can begin with any.
     """
     # The same processes do both, and keep the classifier that they have loaded.
-    crew.run(partial(create, machine), specs)
-    crew.run(partial(run_to_end, machine), specs)
+    pool.run(partial(create, machine), specs)
+    pool.run(partial(run_to_end, machine), specs)
 
 
 def run_studies_until(
-    specs: Sequence[StudySpec], machine: Machine, crew: Crew, until: datetime
+    specs: Sequence[StudySpec], machine: Machine, pool: WorkerPool, until: datetime
 ) -> None:
     """Run trials of all studies until that time, or until none of them is worth another.
 
@@ -70,17 +70,17 @@ def run_studies_until(
         until: by this machine's clock, without a time zone. A machine that slept through it ends
             when it wakes up.
     """
-    crew.run(partial(create, machine), specs)
+    pool.run(partial(create, machine), specs)
     names = frozenset(spec.name for spec in specs)
-    crew.run(partial(_work_until, machine, names), [until] * crew.workers)
-    # There is no result without lime's defaults; a short night may end before it is their turn.
+    pool.run(partial(_work_until, machine, names), [until] * pool.workers)
+    # There is no result without lime's defaults; a short run may end before it is their turn.
     compared = {row.study for row in overview(machine.storage, None) if row.default_iou is not None}
     late = [
         replace(spec, settings=replace(spec.settings, until=None, timeout=_NO_TIME))
         for spec in specs
         if spec.name not in compared
     ]
-    crew.run(partial(run_to_end, machine), late)
+    pool.run(partial(run_to_end, machine), late)
 
 
 def _work_until(machine: Machine, studies: frozenset[str], until: datetime) -> int:
@@ -91,7 +91,7 @@ def _work_until(machine: Machine, studies: frozenset[str], until: datetime) -> i
         only=studies,
         stop=lambda: datetime.now() >= until,
         idle_exit=0.0,
-        told=_logger.warning,
+        on_message=_logger.warning,
     ).run()
 
 

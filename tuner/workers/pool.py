@@ -18,7 +18,7 @@ from explainers.errors import InvalidInput, LimeTunerError
 from tuner.runtime.freed_memory import give_back_freed_memory
 from tuner.study.loading import kept_classifier
 
-__all__ = ["Crew", "LocalCrew", "cluster_crew"]
+__all__ = ["LocalPool", "WorkerPool", "cluster_pool"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -32,7 +32,7 @@ _NEEDED = (
 )  # fmt: skip
 
 
-class LocalCrew:
+class LocalPool:
     """Processes of this machine; a single worker is this process itself.
 
     Args:
@@ -94,7 +94,7 @@ def _tidily(work: Callable[[_T], _R], item: _T) -> _R:
 
 
 @dataclass(frozen=True, eq=False)
-class _ClusterCrew:
+class _ClusterPool:
     """The workers of a Dask cluster. What one was at when it was lost runs again on another."""
 
     client: Any
@@ -112,11 +112,11 @@ class _ClusterCrew:
         return found
 
 
-Crew: TypeAlias = LocalCrew | _ClusterCrew
+WorkerPool: TypeAlias = LocalPool | _ClusterPool
 
 
 @contextmanager
-def cluster_crew(address: str, *, one_host: bool) -> Iterator[_ClusterCrew]:
+def cluster_pool(address: str, *, one_host: bool) -> Iterator[_ClusterPool]:
     """The workers that a Dask scheduler has.
 
     Args:
@@ -161,7 +161,7 @@ def cluster_crew(address: str, *, one_host: bool) -> Iterator[_ClusterCrew]:
                 f"an SQLite storage cannot be shared by {', '.join(sorted(hosts))}: give "
                 "--storage postgresql+psycopg://... (lime-tuner copy moves studies there)"
             )
-        yield _ClusterCrew(client, len(threads))
+        yield _ClusterPool(client, len(threads))
     finally:
         client.close()
 

@@ -144,7 +144,7 @@ class ServiceWorker:
         while not self._stop():
             try:
                 found = until_reachable(
-                    self._next, stop=self._stop, told=_logger.warning, pause=pause
+                    self._next, stop=self._stop, on_message=_logger.warning, pause=pause
                 )
                 if found is None:
                     pause(_IDLE_SECONDS)
@@ -298,4 +298,6 @@ def _reference(
     stored = stored_reference(job.study_name, known)
     if stored is not None and stored.rule == rule.text:
         return stored
-    return rule.of(classifier, image.pixels, image.key, at_scale=image.at_scale, judged=True)
+    return rule.of(
+        classifier, image.pixels, image.key, at_scale=image.at_scale, with_reliability=True
+    )

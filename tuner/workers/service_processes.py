@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from explainers.errors import InvalidInput, LimeTunerError
 from tuner.workers.service import ServicePlan
 
-__all__ = ["ServiceCrew"]
+__all__ = ["ServiceProcesses"]
 
 _LOOK_SECONDS = 0.5
 _SHORT_LIFE, _LONGEST_PAUSE = 30.0, 60.0
@@ -32,7 +32,7 @@ class _Place:
     not_before: float = field(default=0.0)
 
 
-class ServiceCrew:
+class ServiceProcesses:
     """Keeps so many worker processes alive."""
 
     def __init__(self, plan: ServicePlan, workers: int) -> None:

@@ -27,7 +27,7 @@ class Worker:
         prefix: only studies ``PREFIX/...``. only: of these, those of that name, if given.
         stop: asked between trials.
         idle_exit: seconds without work after which it ends; ``None`` waits for ever.
-        told: called with one line when something happens that a person wants to know.
+        on_message: called with one line when something happens that a person wants to know.
         refused: why this machine may not work on a study, by its name.
     """
 
@@ -36,7 +36,7 @@ class Worker:
     only: frozenset[str] | None = None
     stop: Callable[[], bool] = lambda: False
     idle_exit: float | None = None
-    told: Callable[[str], None] = lambda line: None
+    on_message: Callable[[str], None] = lambda line: None
     pause: Callable[[float], object] = time.sleep
     refused: dict[str, str] = field(default_factory=dict)
     trials: int = 0
@@ -48,13 +48,14 @@ class Worker:
             Mismatch: there is work, and this machine may do none of it.
             StorageError: the storage's disk is full.
         """
-        studies = SharedStudies(self.machine, self.told)
+        studies = SharedStudies(self.machine, self.on_message)
         self.refused = studies.refused
         idle_since = time.monotonic()
         while not self.stop():
             try:
                 name = until_reachable(
-                    lambda: self._next(studies), stop=self.stop, told=self.told, pause=self.pause
+                    lambda: self._next(studies),
+                    stop=self.stop, on_message=self.on_message, pause=self.pause,
                 )
             except UNREACHABLE:  # only when it is to stop
                 break

@@ -24,22 +24,22 @@ _MEASURES = {"R²": "r2", "gain": "gain", "stability": "stability"}
 
 def one_setting(facts: ReportFacts) -> list[Block]:
     """Show one setting for all images (``tune --scope catalog``); empty without such a study."""
-    study = facts.everywhere
+    study = facts.catalog_study
     best = None if study is None else study.best
     if study is None or best is None:
         return []
-    found, usual = _per_image(study.best_trial), _per_image(study.default_trial)
+    ious_by_image, baseline = _per_image(study.best_trial), _per_image(study.default_trial)
     areas: Mapping[str, float] = study.attributes.get("reference_areas", {})
-    ious, shares = mean(list(found.values())), mean(list(areas.values()))
+    ious, shares = mean(list(ious_by_image.values())), mean(list(areas.values()))
     text = (
-        f"One setting for {counted(len(found), 'image')}, chosen by the "
+        f"One setting for {counted(len(ious_by_image), 'image')}, chosen by the "
         f"{study.attributes.get('aggregate', 'mean')} in {study.overview.finished} trials: IoU "
         f"{around(ious)}"
     )
     default = study.default
     if default is not None:
         text += (
-            f", {around(mean(list(usual.values())))} with lime's defaults, in "
+            f", {around(mean(list(baseline.values())))} with lime's defaults, in "
             f"{best.runtime_seconds:.2f} s instead of {default.runtime_seconds:.2f} s an "
             "explanation by the runtime model"
         )
@@ -65,10 +65,13 @@ def one_setting(facts: ReportFacts) -> list[Block]:
     columns: dict[str, Callable[[str], str]] = {
         "image": str,
         "reference's share": lambda key: number(areas.get(key)),
-        "IoU, defaults": lambda key: number(usual.get(key)),
-        "IoU": lambda key: number(found[key]),
+        "IoU, defaults": lambda key: number(baseline.get(key)),
+        "IoU": lambda key: number(ious_by_image[key]),
     }
-    return [*blocks, Table("The setting on each image", *in_columns(sorted(found), columns))]
+    return [
+        *blocks,
+        Table("The setting on each image", *in_columns(sorted(ious_by_image), columns)),
+    ]
 
 
 def _per_image(trial: FrozenTrial | None) -> Mapping[str, float]:
@@ -77,25 +80,26 @@ def _per_image(trial: FrozenTrial | None) -> Mapping[str, float]:
 
 def fronts(facts: ReportFacts) -> list[Block]:
     """Show Pareto fronts (``tune --pareto``); empty where no study has two objectives."""
-    found = {s.key: s.overview.front for s in facts.studies if s.overview.front}
-    if not found:
+    by_image = {s.key: s.overview.front for s in facts.studies if s.overview.front}
+    if not by_image:
         return []
     points = {
-        key: [(point.runtime_seconds, point.iou) for point in front] for key, front in found.items()
+        key: [(point.runtime_seconds, point.iou) for point in front]
+        for key, front in by_image.items()
     }
     fastest, best = (
-        [front[place].runtime_seconds for front in found.values()] for place in (0, -1)
+        [front[place].runtime_seconds for front in by_image.values()] for place in (0, -1)
     )
     chart = Chart(
         draw("fronts", figures.fronts, points),
         f"IoU against seconds of the trials that no other beats in both, for "
-        f"{counted(len(found), 'image')}. The table below has the figures.",
+        f"{counted(len(by_image), 'image')}. The table below has the figures.",
         f"Pareto fronts: from {min(fastest):.2g} s to {max(best):.2g} s an explanation by the "
         "runtime model. lime-tuner export --budget SECONDS or --weight W chooses on them.",
     )
     rows = [
         [key, str(point.number), number(point.runtime_seconds), number(point.iou)]
-        for key, front in found.items()
+        for key, front in by_image.items()
         for point in front
     ]
     return [chart, Table("On the fronts", ["image", "trial", "seconds", "IoU"], rows)]
@@ -103,17 +107,17 @@ def fronts(facts: ReportFacts) -> list[Block]:
 
 def faithfulness(facts: ReportFacts) -> list[Block]:
     """Show studies without a reference (``tune --objective faithful``); empty without any."""
-    found = [
+    compared = [
         (study, best, best.faithful, None if study.default is None else study.default.faithful)
         for study in facts.studies
         if (best := study.best) is not None and best.faithful is not None
     ]
-    if not found:
+    if not compared:
         return []
-    pairs = [(usual, own) for _, _, own, usual in found if usual is not None]
+    pairs = [(baseline, own) for _, _, own, baseline in compared if baseline is not None]
     blocks: list[Block] = []
     if pairs:
-        better = sum(own.r2 > usual.r2 and own.gain > usual.gain for usual, own in pairs)
+        better = sum(own.r2 > baseline.r2 and own.gain > baseline.gain for baseline, own in pairs)
         blocks.append(
             Text(
                 "Scored by how well the explanation describes the classifier: R² on perturbations "
@@ -125,11 +129,11 @@ def faithfulness(facts: ReportFacts) -> list[Block]:
             )
         )
     rows = []
-    for study, best, own, usual in found:
+    for study, best, own, baseline in compared:
         measures = [
             number(None if each is None else getattr(each, name))
             for name in _MEASURES.values()
-            for each in (usual, own)
+            for each in (baseline, own)
         ]
         seconds = (study.overview.default_seconds, best.runtime_seconds)
         rows.append([study.key, *measures, *(number(each, 2) for each in seconds)])
@@ -141,5 +145,5 @@ def faithfulness(facts: ReportFacts) -> list[Block]:
 
 
 def _change(pairs: Sequence[tuple[Faithfulness, Faithfulness]], name: str) -> str:
-    usual, own = (mean([getattr(pair[place], name) for pair in pairs]) for place in (0, 1))
-    return f"{around(own)} instead of {around(usual)}"
+    baseline, own = (mean([getattr(pair[place], name) for pair in pairs]) for place in (0, 1))
+    return f"{around(own)} instead of {around(baseline)}"

@@ -15,7 +15,7 @@ __all__ = ["summary"]
 
 def summary(facts: ReportFacts) -> list[Block]:
     """Summarise the page in a few sentences, with warnings."""
-    if not facts.studies and facts.everywhere is not None:
+    if not facts.studies and facts.catalog_study is not None:
         return [Text("One setting was looked for that suits all images; none was tuned by itself.")]
     if not facts.studies:
         others = ", ".join(facts.other_prefixes)
@@ -46,7 +46,7 @@ def summary(facts: ReportFacts) -> list[Block]:
         if s.overview.default_iou is not None and s.overview.best_iou is not None
     ]
     if both:
-        usual, tuned = (
+        baseline, tuned = (
             mean([getattr(o, name) for o in both]) for name in ("default_iou", "best_iou")
         )
         seconds = [
@@ -55,7 +55,7 @@ def summary(facts: ReportFacts) -> list[Block]:
         ]
         blocks.append(
             Text(
-                f"Mean IoU rose from {around(usual)} with lime's defaults to {around(tuned)} "
+                f"Mean IoU rose from {around(baseline)} with lime's defaults to {around(tuned)} "
                 f"({counted(len(both), 'image')}; 95 % bootstrap intervals), at "
                 f"{seconds[1]:.2f} s instead of {seconds[0]:.2f} s an explanation by the runtime "
                 "model. These are the studies' own figures, on the seeds that chose the winners."

@@ -36,7 +36,9 @@ def iou_per_image(facts: ReportFacts) -> list[Block]:
             else "No study has a complete trial yet."
         )
         return [Missing(why)]
-    better = sum(best > usual for _, usual, best in rows if usual is not None and best is not None)
+    better = sum(
+        best > baseline for _, baseline, best in rows if baseline is not None and best is not None
+    )
     chart = Chart(
         draw(
             "iou_per_image", figures.dumbbells, rows, "IoU with the reference",
@@ -74,21 +76,21 @@ def verified(facts: ReportFacts) -> list[Block]:
                 "lime-tuner verify."
             )
         ]
-    found = [each for _, each in done]
-    ious = mean([each.found["iou"] for each in found])
+    verified_images = [each for _, each in done]
+    ious = mean([each.found["iou"] for each in verified_images])
     text = (
         f"Stock lime in fresh processes, on fresh seeds, by the clock: IoU {around(ious)} in "
-        f"{mean([each.found['time'] for each in found]).mean:.2f} s"
+        f"{mean([each.found['time'] for each in verified_images]).mean:.2f} s"
     )
-    usual = [each.defaults for each in found if each.defaults is not None]
-    if usual:
-        before = mean([each["iou"] for each in usual])
-        seconds = mean([each["time"] for each in usual]).mean
+    baseline = [each.defaults for each in verified_images if each.defaults is not None]
+    if baseline:
+        before = mean([each["iou"] for each in baseline])
+        seconds = mean([each["time"] for each in baseline]).mean
         text += f"; with lime's defaults {around(before)} in {seconds:.2f} s"
-    text += f" ({counted(len(found), 'image')})."
+    text += f" ({counted(len(verified_images), 'image')})."
     # The difference to the studies' IoU is luck only if both used the same reference masks.
     rules = [str(s.attributes.get("reference", {}).get("rule", "")) for s, _ in done]
-    if rules == [each.reference for each in found]:
+    if rules == [each.reference for each in verified_images]:
         own = mean([study.overview.best_iou or 0.0 for study, _ in done]).mean
         text += f" In their studies it was {own:.3f}; {own - ious.mean:+.3f} of that is luck."
     columns: dict[str, Callable[[tuple[StudyFacts, VerifiedImage]], str]] = {
@@ -102,7 +104,7 @@ def verified(facts: ReportFacts) -> list[Block]:
         "seeds": lambda pair: str(pair[1].seeds),
         "reference": lambda pair: pair[1].reference,
     }
-    shares = [each.others_share for each in found if each.others_share is not None]
+    shares = [each.others_share for each in verified_images if each.others_share is not None]
     busy = busy_sentence(max(shares, default=None))
     return [
         Text(text),
@@ -181,8 +183,8 @@ def search(facts: ReportFacts, importance: Mapping[str, float]) -> list[Block]:
 def chosen_parameters(facts: ReportFacts) -> list[Block]:
     """List the parameters of the best trials."""
     chosen = {s.key: json.loads(s.parameters) for s in facts.studies if s.parameters}
-    if facts.everywhere is not None and facts.everywhere.best is not None:
-        chosen["all images"] = json.loads(facts.everywhere.best.parameters.to_json())
+    if facts.catalog_study is not None and facts.catalog_study.best is not None:
+        chosen["all images"] = json.loads(facts.catalog_study.best.parameters.to_json())
     if not chosen:
         return [Missing("No study has a complete trial yet.")]
     names = (

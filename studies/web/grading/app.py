@@ -256,7 +256,7 @@ _LIME_RESPONSES = problem_responses(
     s401="no such token",
     s408="the body came too slowly",
     s413="too large",
-    s422="parameters out of bounds, or too dear to evaluate",
+    s422="parameters out of bounds, or too expensive to evaluate",
     s429="too many submissions of this team",
     s503="the queue is full, or the database is away",
 )

@@ -38,10 +38,10 @@ from studies.web.http import (
 )
 from studies.web.service.bodies import TOKEN_BODY, UPLOAD_BODY
 from studies.web.service.dashboard import DASHBOARD_PATHS, DashboardDoor
-from studies.web.service.desk import Desk, Service, Shown
 from studies.web.service.event_stream import EventStream
 from studies.web.service.limits import STUDY_PATTERN
 from studies.web.service.pages import FRESH, StaticParts, docs_page, main_page
+from studies.web.service.study_service import Service, Shown, StudyService
 
 __all__ = ["Service", "create_app"]
 
@@ -64,22 +64,22 @@ _Key = Annotated[str, InPath(max_length=200, description="The image's key.")]
 
 
 def create_app(service: Service) -> FastAPI:
-    desk = Desk(service)
+    study_service = StudyService(service)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        tidying = asyncio.create_task(desk.keep_tidy())
+        tidying = asyncio.create_task(study_service.keep_tidy())
         try:
             yield
         finally:
             tidying.cancel()
             await asyncio.gather(tidying, return_exceptions=True)
-            await desk.close()
+            await study_service.close()
 
     app = made_app(
         "lime-tuner serve", life,
         Middleware(Guard, token=service.token, public=_PUBLIC),
-        Middleware(StorageGate, watch=desk.watch, paths=_NEEDS_STORAGE),
+        Middleware(StorageGate, watch=study_service.watch, paths=_NEEDS_STORAGE),
         description=f"Finds LIME parameters for photographs that {service.model} classifies.",
     )  # fmt: skip
 
@@ -91,9 +91,9 @@ def create_app(service: Service) -> FastAPI:
 
     app.add_exception_handler(sqlalchemy.exc.SQLAlchemyError, away)
     app.add_exception_handler(StorageError, away)
-    _add_studies(app, desk)
-    _add_results(app, desk)
-    _add_pages(app, desk)
+    _add_studies(app, study_service)
+    _add_results(app, study_service)
+    _add_pages(app, study_service)
     return app
 
 
@@ -103,9 +103,9 @@ def _answers(media_type: str, description: str, **why: str) -> dict[int | str, d
     return {200: sent, **problem_responses(**why)}
 
 
-def _add_studies(app: FastAPI, desk: Desk) -> None:
+def _add_studies(app: FastAPI, study_service: StudyService) -> None:
     """Add routes to request, follow and cancel studies."""
-    limits = desk.service.limits
+    limits = study_service.service.limits
 
     @app.post(
         "/api/studies",
@@ -122,9 +122,9 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
     )
     async def create_study(request: Request) -> Response:
         """Tune the images of a new study."""
-        await run_in_threadpool(desk.check_room)
+        await run_in_threadpool(study_service.check_room)
         try:
-            await asyncio.wait_for(desk.uploads.acquire(), _TURN_SECONDS)
+            await asyncio.wait_for(study_service.uploads.acquire(), _TURN_SECONDS)
         except asyncio.TimeoutError as error:
             raise Problem(503, "too many uploads at a time", retry_after=5) from error
         try:
@@ -137,11 +137,11 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
                 ),
             )  # fmt: skip
             try:
-                study, keys = await run_in_threadpool(desk.accept, form)
+                study, keys = await run_in_threadpool(study_service.accept, form)
             finally:
                 await form.close()
         finally:
-            desk.uploads.release()
+            study_service.uploads.release()
         return JSONResponse(
             {"study": study, "images": keys}, 202, headers={"Location": f"/api/studies/{study}"}
         )
@@ -151,20 +151,20 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
         most: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 100,
     ) -> list[dict[str, Any]]:
         """The studies of the service, the newest first."""
-        found = desk.documents.of(desk.jobs.newest(most))
+        found = study_service.documents.of(study_service.jobs.newest(most))
         return list(reversed(found.values()))
 
     @app.get("/api/studies/{name}", responses=problem_responses(**_NAMED))
     def get_study(name: _Name) -> dict[str, Any]:
         """What a study has found so far, as ``tune --json`` says it, and how far it is."""
-        return desk.document(name)
+        return study_service.document(name)
 
     @app.delete("/api/studies/{name}", responses=problem_responses(**_NAMED))
     def cancel_study(name: _Name) -> dict[str, Any]:
         """Let a study end after the trial that is running; what it has found stays."""
-        desk.study(name)
-        desk.jobs.cancel(name)
-        return desk.document(name)
+        study_service.study(name)
+        study_service.jobs.cancel(name)
+        return study_service.document(name)
 
     @app.get(
         "/api/studies/{name}/events",
@@ -173,11 +173,11 @@ def _add_studies(app: FastAPI, desk: Desk) -> None:
     )
     async def follow_study(name: _Name) -> Response:
         """Server-sent events: ``progress`` with the study's document, ``end`` when it is over."""
-        await run_in_threadpool(desk.study, name)
-        return EventStream(desk.progress, name, limits.listeners)
+        await run_in_threadpool(study_service.study, name)
+        return EventStream(study_service.progress, name, limits.listeners)
 
 
-def _add_results(app: FastAPI, desk: Desk) -> None:
+def _add_results(app: FastAPI, study_service: StudyService) -> None:
     """Add routes to a study's results."""
     not_yet = {
         "s404": "no such study or image", "s409": "nothing is found yet",
@@ -192,7 +192,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
     def take_pickle(name: _Name) -> Response:
         """Keyword arguments for stock lime, by image: those images that have some so far."""
         return Response(
-            desk.pickle(name), media_type="application/octet-stream",
+            study_service.pickle(name), media_type="application/octet-stream",
             headers={"Content-Disposition": 'attachment; filename="explain_params.pkl"', **FRESH},
         )  # fmt: skip
 
@@ -203,7 +203,7 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
     )
     def take_code(name: _Name, key: _Key) -> Response:
         """The best parameters of an image as Python that needs lime only."""
-        return Response(desk.code(name, key), media_type="text/x-python", headers=FRESH)
+        return Response(study_service.code(name, key), media_type="text/x-python", headers=FRESH)
 
     @app.get(
         "/api/studies/{name}/images/{key}/{shown}.png",
@@ -217,27 +217,31 @@ def _add_results(app: FastAPI, desk: Desk) -> None:
     )
     def show_picture(name: _Name, key: _Key, shown: Shown) -> Response:
         """An image as the classifier sees it, with what LIME marks, or the reference."""
-        return Response(desk.picture(name, key, shown), media_type="image/png", headers=FRESH)
+        return Response(
+            study_service.picture(name, key, shown), media_type="image/png", headers=FRESH
+        )
 
     @app.get("/report/{name}/", include_in_schema=False)
     def show_report(name: _Name) -> Response:
         return FileResponse(
-            desk.report(name) / "index.html", media_type="text/html", headers=_REPORT_HEADERS
+            study_service.report(name) / "index.html",
+            media_type="text/html",
+            headers=_REPORT_HEADERS,
         )
 
     @app.get("/report/{name}/{file:path}", include_in_schema=False)
     def show_report_file(
         name: _Name, file: Annotated[str, InPath(pattern=_REPORT_FILE)]
     ) -> Response:
-        path = desk.report(name) / file
+        path = study_service.report(name) / file
         if not path.is_file():
             raise Problem(404, "the report has no such file")
         return FileResponse(path, headers=_REPORT_HEADERS)
 
 
-def _add_pages(app: FastAPI, desk: Desk) -> None:
+def _add_pages(app: FastAPI, study_service: StudyService) -> None:
     """Add the page, its static files, the session and the dashboard."""
-    service = desk.service
+    service = study_service.service
 
     app.mount("/assets", StaticParts())
 
@@ -252,8 +256,8 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
     @app.get("/healthz", responses=problem_responses(s503="the database is away"))
     def health() -> dict[str, Any]:
         """Whether studies are taken, and how many images wait."""
-        desk.watch.check(write=True)
-        counts = desk.jobs.counts()
+        study_service.watch.check(write=True)
+        counts = study_service.jobs.counts()
         return {
             "ok": True,
             "queued": counts["queued"],
@@ -318,8 +322,8 @@ def _add_pages(app: FastAPI, desk: Desk) -> None:
         answer.delete_cookie(SESSION_COOKIE, path="/", httponly=True, samesite="strict")
         return answer
 
-    door = DashboardDoor(lambda: dashboard_app(service.storage), desk.jobs.counts)
-    desk.renewed.append(door.renew)
+    door = DashboardDoor(lambda: dashboard_app(service.storage), study_service.jobs.counts)
+    study_service.renewed.append(door.renew)
     for path in DASHBOARD_PATHS:
         for route in (path, f"{path}/{{rest:path}}"):
             app.add_route(route, door.__call__, methods=_ALL_METHODS, include_in_schema=False)

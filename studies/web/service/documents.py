@@ -87,15 +87,15 @@ class Documents:
         by_study: dict[str, list[Job]] = defaultdict(list)
         for job in jobs:
             by_study[job.study].append(job)
-        names = [job.study_name for found in by_study.values() for job in found]
+        names = [job.study_name for own_jobs in by_study.values() for job in own_jobs]
         images = self._images(names)
         return {
-            study: _document(study, found, images, self._folder)
-            for study, found in by_study.items()
+            study: _document(study, own_jobs, images, self._folder)
+            for study, own_jobs in by_study.items()
         }
 
     def _images(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-        found = {}
+        documents = {}
         for name, seen in self._look(names).items():
             with self._lock:
                 kept = self._kept.get(name)
@@ -106,8 +106,8 @@ class Documents:
                     self._kept.move_to_end(name)
                     while len(self._kept) > _KEPT:
                         self._kept.popitem(last=False)
-            found[name] = kept[1]
-        return found
+            documents[name] = kept[1]
+        return documents
 
     def _look(self, names: Sequence[str]) -> dict[str, _Seen]:
         studies, trials = self._meta.tables["studies"], self._meta.tables["trials"]
@@ -190,13 +190,13 @@ def _document(
 
 def _drawn(folder: ServiceFolder, job: Job) -> dict[str, str | None]:
     """Which pictures are there before the first trial, and of when."""
-    found: dict[str, str | None] = {}
+    written: dict[str, str | None] = {}
     for name in ("photo", "reference"):
         try:
-            found[name] = str(folder.picture(job.study, job.key, name).stat().st_mtime_ns)
+            written[name] = str(folder.picture(job.study, job.key, name).stat().st_mtime_ns)
         except OSError:
-            found[name] = None
-    return found
+            written[name] = None
+    return written
 
 
 def state_of(jobs: Sequence[Job]) -> tuple[str, str]:

@@ -77,13 +77,13 @@ class Progress:
 
         The caller must be :meth:`listening`.
         """
-        told: str | None = None
+        sent: str | None = None
         quiet_since = time.monotonic()
         yield "retry: 2000\n\n"
         while not self._closed:
             text, over = self._texts.get(study, (None, False))
-            if text is not None and text != told:
-                told, quiet_since = text, time.monotonic()
+            if text is not None and text != sent:
+                sent, quiet_since = text, time.monotonic()
                 yield f"event: progress\ndata: {text}\n\n"
             if over:
                 yield "event: end\ndata: {}\n\n"

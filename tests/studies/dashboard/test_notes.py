@@ -171,6 +171,6 @@ def test_the_code_runs_and_means_the_parameters(parameters: LimeParameters) -> N
     own = {"image": "image", "classifier_fn": "function", "LimeImageExplainer": Explainer}
     exec(rest, own)
     (kwargs,) = called
-    usual = LimeParameters().as_kwargs()
-    assert plain_kwargs({**usual, **kwargs}) == plain_kwargs(parameters.as_kwargs())
-    assert all(value != usual[name] for name, value in kwargs.items())
+    defaults = LimeParameters().as_kwargs()
+    assert plain_kwargs({**defaults, **kwargs}) == plain_kwargs(parameters.as_kwargs())
+    assert all(value != defaults[name] for name, value in kwargs.items())

@@ -223,7 +223,7 @@ def test_settings_digest_sees_what_is_said_not_how_it_came_about() -> None:
 
 
 def _everything_that_is_exported() -> dict[str, LimeParameters]:
-    usual = LimeParameters(num_samples=20)
+    base = LimeParameters(num_samples=20)
     regressors = {
         f"{name} {alpha}": Regressor(
             name, tuple((p, max(alpha, 1.5) if p == "epsilon" else alpha) for p in allowed)
@@ -232,18 +232,18 @@ def _everything_that_is_exported() -> dict[str, LimeParameters]:
         for alpha in (0.0, 0.001, 1.0)
     }
     return {
-        **{key: replace(usual, regressor=each) for key, each in regressors.items()},
+        **{key: replace(base, regressor=each) for key, each in regressors.items()},
         **{
-            f"{name} {edge}": replace(usual, segmentation=Segmentation.of(
+            f"{name} {edge}": replace(base, segmentation=Segmentation.of(
                 name, **{p: kind(bounds[edge]) for p, (kind, *bounds) in known.parameters.items()}))
             for name, known in SEGMENTERS.items()
             for edge in (0, 1)
         },
-        **{f"hide {c}": replace(usual, hide_color=c) for c in (None, 0, 255, (0, 127, 255))},
-        **{f"class {k}": usual.about(k) for k in (None, 0, 1, 999)},
-        **{f"labels {k}": replace(usual, labels=k) for k in ((), (0,), tuple(range(10)))},
-        **{f"metric {name}": replace(usual, distance_metric=name) for name in DISTANCE_METRICS},
-        "largest": replace(usual, num_features=10**9, random_seed=2**32 - 1, top_labels=10**5),
+        **{f"hide {c}": replace(base, hide_color=c) for c in (None, 0, 255, (0, 127, 255))},
+        **{f"class {k}": base.about(k) for k in (None, 0, 1, 999)},
+        **{f"labels {k}": replace(base, labels=k) for k in ((), (0,), tuple(range(10)))},
+        **{f"metric {name}": replace(base, distance_metric=name) for name in DISTANCE_METRICS},
+        "largest": replace(base, num_features=10**9, random_seed=2**32 - 1, top_labels=10**5),
     }  # fmt: skip
 
 
@@ -275,10 +275,10 @@ def test_a_class_by_its_number_is_for_verify_and_not_for_a_server(
 ) -> None:
     document = {"one": {**LimeParameters().as_kwargs(), **changes}}
     assert explained_class(document["one"]) == label
-    usual = document["one"]["top_labels"] not in (None, 0)
+    has_top_labels = document["one"]["top_labels"] not in (None, 0)
     graded, verified = (
         [c for c in check_kwargs(document, ("one",), graded=graded) if c.fatal]
         for graded in (True, False)
     )
-    assert (not graded, not verified) == (usual, usual or label is not None)
+    assert (not graded, not verified) == (has_top_labels, has_top_labels or label is not None)
     assert bool(ungraded({"one": explained_class(document["one"])})) == (label is not None)

@@ -143,10 +143,10 @@ def _data(name: str, **settings: Any) -> Any:
     ],
 )  # fmt: skip
 def test_what_people_write_means_what_it_says(form: Any, meant: Any, protocol: int) -> None:
-    usual = entry()
-    found = load_restricted(pickle.dumps({"one": form(usual)}, protocol=protocol))["one"]
+    plain = entry()
+    found = load_restricted(pickle.dumps({"one": form(plain)}, protocol=protocol))["one"]
     assert type(found) is dict
-    expected = usual if meant is dict else {**usual, **meant}
+    expected = plain if meant is dict else {**plain, **meant}
     assert _alike(found, expected)
     assert [(type(found[n]), type(v)) for n, v in expected.items() if type(found[n]) is not type(v)
             ] == []  # fmt: skip
@@ -177,9 +177,9 @@ def test_regressors_come_back_fitted_or_not(name: str) -> None:
     ],
 )
 def test_what_is_refused_is_named_with_a_way_out(value: Any, says: str) -> None:
-    with pytest.raises(UnsafePickle, match=says) as told:
+    with pytest.raises(UnsafePickle, match=says) as raised:
         load_restricted(pickle.dumps({"one": value}))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -179,8 +179,8 @@ def test_without_a_reference(tmp_path: Path) -> None:
         study_name="box/dog", storage=open_storage(url), direction="maximize"
     )
     study.set_user_attr("objective", "faithful")
-    usual, own = Faithfulness(0.25, 0.5, 0.75), Faithfulness(0.5, 0.625, math.nan)
-    _add(study, [0.4], _record(math.nan, 16.0, usual), origin=DEFAULTS_ORIGIN)
+    baseline, own = Faithfulness(0.25, 0.5, 0.75), Faithfulness(0.5, 0.625, math.nan)
+    _add(study, [0.4], _record(math.nan, 16.0, baseline), origin=DEFAULTS_ORIGIN)
     _add(study, [0.5], _record(math.nan, 2.0, own))
     text = _index(url, "box", tmp_path / "one")
     assert "tuned for 1 of 1 images" in text

@@ -95,11 +95,11 @@ def compare(
     parse_heat_map_rule(rule)
     url = where.storage
     open_storage(url).close()  # fail before the work if it cannot be written
-    place = open_workplace(catalog, classifier)
-    prefix = where.study or place.catalog.name
+    workspace = open_workplace(catalog, classifier)
+    prefix = where.study or workspace.catalog.name
     if other is not None:
         document = compare_objectives(
-            place, url, (prefix, other), reference.reference, seeds, engine.engine
+            workspace, url, (prefix, other), reference.reference, seeds, engine.engine
         )
         if as_json:
             write_json(document)
@@ -107,7 +107,7 @@ def compare(
             show_objectives(document)
         return
     run = run_comparison(
-        place,
+        workspace,
         url,
         study=prefix,
         reference=reference.reference,
@@ -117,7 +117,7 @@ def compare(
         classes=classes,
         engine=engine.engine,
     )
-    joined = join_explanations(url, place.classifier)
+    joined = join_explanations(url, workspace.classifier)
     costs = _constraint_costs(url, run)
     if as_json:
         write_json(comparison_document(run, costs))
@@ -129,7 +129,7 @@ def compare(
 
 
 def run_comparison(
-    place: Workplace,
+    workspace: Workplace,
     storage: str,
     *,
     study: str,
@@ -145,16 +145,16 @@ def run_comparison(
     Tuned parameters are those of the best trials of the studies ``STUDY/KEY``. Images recorded by
     an interrupted run are not repeated if picture, reference and parameters are still the same.
     """
-    loaded = place.load_images()
-    tuned = _tuned(storage, study, place)
+    loaded = workspace.load_images()
+    tuned = _tuned(storage, study, workspace)
     labels = {key: parameters.label for key, parameters in tuned.items()}
-    references = place.references(
-        loaded, reference, lambda image: labels.get(image.key), judged=True
+    references = workspace.references(
+        loaded, reference, lambda image: labels.get(image.key), with_reliability=True
     )
-    parsed, classifier = parse_heat_map_rule(rule), place.classifier
+    parsed, classifier = parse_heat_map_rule(rule), workspace.classifier
     run = ComparisonRun(
         at=datetime.now(timezone.utc),
-        catalog=place.catalog.name,
+        catalog=workspace.catalog.name,
         study=study,
         classifier=classifier.name,
         classifier_sha256=classifier.fingerprint,
@@ -194,10 +194,10 @@ def run_comparison(
                     continue
                 known = references[image.key]
 
-                def told(what: str, position: int = position, key: str = image.key) -> None:
+                def on_progress(what: str, position: int = position, key: str = image.key) -> None:
                     advance(f"{key}, {what}", position, len(loaded))
 
-                found = compare_methods(
+                comparison = compare_methods(
                     classifier,
                     image.pixels,
                     known.mask,
@@ -212,23 +212,25 @@ def run_comparison(
                     classes=classes,
                     cams=methods,
                     at_scale=image.at_scale,
-                    told=told,
+                    on_progress=on_progress,
                 )
-                judged = known.reliability
+                reliability = known.reliability
                 compared[image.key] = ComparedImage(
                     key=image.key,
                     type=image.entry.type,
                     catalog_class=image.entry.class_name,
                     pixels=image.pixels,
                     class_names=tuple(
-                        classifier.class_name(index) for index, _ in found.facts.top_classes
+                        classifier.class_name(index) for index, _ in comparison.facts.top_classes
                     ),
                     reference=known.mask,
                     reference_rule=known.rule,
-                    comparison=found,
-                    reliability=None if judged is None else judged.score,
-                    doubt="" if judged is None else judged.doubt,
-                    class_name=classifier.class_name(found.explanations[0].explanation.class_index),
+                    comparison=comparison,
+                    reliability=None if reliability is None else reliability.score,
+                    doubt="" if reliability is None else reliability.doubt,
+                    class_name=classifier.class_name(
+                        comparison.explanations[0].explanation.class_index
+                    ),
                 )
                 add_compared_image(storage, number, position, compared[image.key])
                 advance(image.key, position + 1, len(loaded))
@@ -262,26 +264,26 @@ def _still_holds(
     )
 
 
-def _tuned(storage: str, study: str, place: Workplace) -> dict[str, LimeParameters]:
+def _tuned(storage: str, study: str, workspace: Workplace) -> dict[str, LimeParameters]:
     """The best parameters by key; prints which images have none."""
-    names = {key: f"{study}/{key}" for key in place.catalog.keys}
-    found = best_parameters(storage, study)
+    names = {key: f"{study}/{key}" for key in workspace.catalog.keys}
+    best = best_parameters(storage, study)
     facts = study_attributes(storage, names.values())
-    fingerprint = place.classifier.fingerprint
-    for key in found:
+    fingerprint = workspace.classifier.fingerprint
+    for key in best:
         made_with = facts.get(f"{study}/{key}", {}).get("classifier", {})
         if key in names and made_with.get("sha256", fingerprint) != fingerprint:
             raise InvalidInput(
                 f"study '{study}/{key}' was made with another classifier "
                 f"({made_with.get('name')}): give its --model and --weights, or another --study"
             )
-    missing = [key for key in names if key not in found]
+    missing = [key for key in names if key not in best]
     if missing:
         errors.print(
             f"lime-tuner: no tuned parameters in study '{study}' for {', '.join(missing)}: "
             "compared without; run lime-tuner tune to have them"
         )
-    return {key: LimeParameters.from_json(found[key]) for key in names if key in found}
+    return {key: LimeParameters.from_json(best[key]) for key in names if key in best}
 
 
 def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintCost]:
@@ -290,5 +292,5 @@ def _constraint_costs(storage: str, run: ComparisonRun) -> dict[str, ConstraintC
     known = study_attributes(storage, [f"{run.study}/{key}" for key in keys])
     if not any(attributes.get("constraints") for attributes in known.values()):
         return {}  # gathering would read every trial and the whole comparison
-    found = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
-    return {key: cost for key, cost in found.items() if cost is not None}
+    costs = {s.key: s.constraint for s in gather(storage, run.study).studies if s.key in keys}
+    return {key: cost for key, cost in costs.items() if cost is not None}

@@ -128,21 +128,21 @@ def run_export(
     labels: dict[str, int] = {}
     catalog = load_catalog(catalog_source)
     prefix = study or catalog.name
-    found = best_parameters(storage, prefix, choice)
-    everywhere = found.pop(CATALOG_KEY, None)
+    best = best_parameters(storage, prefix, choice)
+    catalog_setting = best.pop(CATALOG_KEY, None)
     if scope not in (None, "image", "catalog"):
         raise InvalidInput(f"--scope {scope}: use image or catalog")
-    if scope == "catalog" and everywhere is None:
+    if scope == "catalog" and catalog_setting is None:
         raise InvalidInput(
             f"study '{prefix}' has no setting for all images: run lime-tuner tune --scope catalog"
         )
-    if everywhere is not None and (scope == "catalog" or not (found or scope)):
-        found = dict.fromkeys(catalog.keys, everywhere)
+    if catalog_setting is not None and (scope == "catalog" or not (best or scope)):
+        best = dict.fromkeys(catalog.keys, catalog_setting)
         name = catalog_study(prefix)
         labels = study_attributes(storage, [name])[name].get(LABELS, {})
-    missing = [key for key in catalog.keys if key not in found]
+    missing = [key for key in catalog.keys if key not in best]
     if len(missing) == len(catalog.keys):
-        raise _of_nothing(storage, prefix, catalog.name, found)
+        raise _of_nothing(storage, prefix, catalog.name, best)
     if missing and not fill_defaults:
         raise InvalidInput(
             f"study '{prefix}' has no finished trial for {', '.join(missing)}: run lime-tuner "
@@ -151,20 +151,20 @@ def run_export(
     if missing:
         errors.print(f"lime-tuner: lime's defaults for {', '.join(missing)}", markup=False)
     parameters = {
-        key: LimeParameters.from_json(found[key]) if key in found else LimeParameters()
+        key: LimeParameters.from_json(best[key]) if key in best else LimeParameters()
         for key in catalog.keys
     }
     parameters |= {key: parameters[key].about(label) for key, label in labels.items()
                    if key in parameters}  # fmt: skip
     export_pickle(parameters, output)
-    if told := ungraded({key: value.label for key, value in parameters.items()}):
-        errors.print(f"lime-tuner: {told}", markup=False)
+    if warning := ungraded({key: value.label for key, value in parameters.items()}):
+        errors.print(f"lime-tuner: {warning}", markup=False)
     return {key: value.to_json() for key, value in parameters.items()}
 
 
-def _of_nothing(storage: str, prefix: str, catalog: str, found: Iterable[str]) -> InvalidInput:
+def _of_nothing(storage: str, prefix: str, catalog: str, keys: Iterable[str]) -> InvalidInput:
     """The error for a study that has nothing for any image of a catalogue."""
-    images = sorted(found)
+    images = sorted(keys)
     if images:
         return InvalidInput(
             f"study '{prefix}' is of {shortened(images)}, no images of the catalogue '{catalog}': "
@@ -203,9 +203,9 @@ def verify(
     if seeds < 1 or (baseline_seeds is not None and baseline_seeds < 0):
         raise InvalidInput(f"--seeds {seeds}: give at least 1")
     document = read_pickle(file)  # before the classifier loads, so that a wrong path fails at once
-    place = open_workplace(catalog, classifier)
+    workspace = open_workplace(catalog, classifier)
     result = run_verification(
-        place,
+        workspace,
         file,
         document,
         reference=reference.reference,
@@ -221,7 +221,7 @@ def verify(
 
 
 def run_verification(
-    place: Workplace,
+    workspace: Workplace,
     file: Path,
     document: dict[str, dict[str, Any]],
     *,
@@ -242,7 +242,7 @@ def run_verification(
         InvalidInput: the pickle has something that stock lime cannot work with, or there is no
             such calibration.
     """
-    complaints = check_kwargs(document, place.catalog.keys, graded=False)
+    complaints = check_kwargs(document, workspace.catalog.keys, graded=False)
     for complaint in complaints:
         errors.print(f"{file.name}: {complaint}")
     fatal = [complaint for complaint in complaints if complaint.fatal]
@@ -254,14 +254,16 @@ def run_verification(
     mask_rule = MASK_RULE
     if calibrated is not None:
         mask_rule = known_calibration(url, calibrated).mask_rule or MASK_RULE
-    loaded = place.load_images()
-    blind = reference is None and place.has_no_reference
+    loaded = workspace.load_images()
+    blind = reference is None and workspace.has_no_reference
     references = (
         {image.key: Reference.none(image.pixels.shape[:2]) for image in loaded}
         if blind
-        else place.references(loaded, reference, lambda image: explained_class(document[image.key]))
+        else workspace.references(
+            loaded, reference, lambda image: explained_class(document[image.key])
+        )
     )
-    spec = place.classifier.spec
+    spec = workspace.classifier.spec
     assert spec is not None
     verdicts, defaults = [], []
     fresh = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
@@ -279,10 +281,10 @@ def run_verification(
                 mask_rule=mask_rule,
                 has_reference=not blind,
             )
-            verdict, usual = verify_image(case, fresh, baseline)
+            verdict, baseline_verdict = verify_image(case, fresh, baseline)
             verdicts.append(verdict)
-            if usual is not None:
-                defaults.append(usual)
+            if baseline_verdict is not None:
+                defaults.append(baseline_verdict)
     numbered = [verdict.key for verdict in verdicts if verdict.never_hidden]
     if numbered:
         errors.print(
@@ -299,14 +301,14 @@ def run_verification(
         result["defaults"] = summary(defaults)
     result["seeds"] = seeds
     result["others_share"] = None if others is None else round(others, 3)
-    result["reference"] = "none" if blind else reference or place.catalog.reference
+    result["reference"] = "none" if blind else reference or workspace.catalog.reference
     # Reports show IoU and seconds of verifications, so record it beside studies, if there are any.
     if holds_studies(url) and not blind:
         add_verification(
             url,
             pickle_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
-            catalog=place.catalog.name,
-            classifier_sha256=place.classifier.fingerprint,
+            catalog=workspace.catalog.name,
+            classifier_sha256=workspace.classifier.fingerprint,
             reference=result["reference"],
             seeds=seeds,
             result=result,
@@ -328,12 +330,12 @@ def show_verification(result: dict[str, Any]) -> None:
         f"stock lime, {result['seeds']} fresh seeds, real clock, against {result['reference']}",
         *columns,
     )
-    for key, found in result["images"].items():
-        usual = defaults["images"][key] if defaults else None
-        row = [key, found["label"]]
-        row += [f"{usual['iou']:.3f}", f"{usual['time']:.2f}"] if usual else []
+    for key, image in result["images"].items():
+        baseline = defaults["images"][key] if defaults else None
+        row = [key, image["label"]]
+        row += [f"{baseline['iou']:.3f}", f"{baseline['time']:.2f}"] if baseline else []
         shown.add_row(
-            *row, f"{found['iou']:.3f}", f"{found['iou_std']:.3f}", f"{found['time']:.2f}"
+            *row, f"{image['iou']:.3f}", f"{image['iou_std']:.3f}", f"{image['time']:.2f}"
         )
     shown.add_section()
     row = ["mean", ""]
@@ -355,10 +357,10 @@ def _show_faithfulness(result: dict[str, Any], defaults: dict[str, Any] | None) 
         f"stock lime, {result['seeds']} fresh seeds, real clock, no reference",
         "image", "explained class", *columns, *names.values(),
     )  # fmt: skip
-    for key, found in result["images"].items():
-        both = [*([defaults["images"][key]] if defaults else []), found]
+    for key, image in result["images"].items():
+        both = [*([defaults["images"][key]] if defaults else []), image]
         shown.add_row(
-            key, found["label"], *(f"{each[name]:.3f}" for each in both for name in names)
+            key, image["label"], *(f"{each[name]:.3f}" for each in both for name in names)
         )
     shown.add_section()
     both = [*([defaults] if defaults else []), result]

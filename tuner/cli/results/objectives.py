@@ -20,7 +20,7 @@ __all__ = ["compare_objectives", "show_objectives"]
 
 
 def compare_objectives(
-    place: Workplace,
+    workspace: Workplace,
     storage: str,
     prefixes: tuple[str, str],
     reference: str | None,
@@ -33,7 +33,7 @@ def compare_objectives(
         InvalidInput: no image of the catalogue has both, or two studies explain different classes.
     """
     first, second = (best_parameters(storage, prefix) for prefix in prefixes)
-    keys = [key for key in place.catalog.keys if key in first and key in second]
+    keys = [key for key in workspace.catalog.keys if key in first and key in second]
     if not keys:
         raise InvalidInput(
             f"no image of the catalogue has finished trials in both {prefixes[0]}/… and "
@@ -48,10 +48,10 @@ def compare_objectives(
             raise InvalidInput(
                 f"the studies of '{key}' explain different classes: compare studies of one --target"
             )
-    loaded = [image for image in place.load_images() if image.key in keys]
-    references = place.references(loaded, reference, lambda image: chosen[image.key][0].label)
+    loaded = [image for image in workspace.load_images() if image.key in keys]
+    references = workspace.references(loaded, reference, lambda image: chosen[image.key][0].label)
     source = make_engine(
-        place.classifier, engine, image=loaded[0].pixels, cache=cache_folder() / "engines"
+        workspace.classifier, engine, image=loaded[0].pixels, cache=cache_folder() / "engines"
     )
     cache = PredictionCache(cache_folder() / "bank")
     found: dict[str, Alike] = {}
@@ -64,7 +64,7 @@ def compare_objectives(
                     source=source,
                     reference=references[image.key],
                     cache=cache,
-                    runtime_model=runtime_model_for(place.classifier, image.pixels),
+                    runtime_model=runtime_model_for(workspace.classifier, image.pixels),
                     class_index=chosen[image.key][0].label,
                 )
                 found[image.key] = alike(

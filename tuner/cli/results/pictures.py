@@ -50,11 +50,11 @@ def reference(
     Masks made from maps are judged: how far they can be trusted, in [0, 1], and why not.
     """
     check_folder(output)
-    place = open_workplace(catalog, classifier)
-    loaded = place.load_images()
-    _check_apart(output, place, loaded)
-    found = place.references(loaded, reference.reference, judged=True)
-    _check_apart(output, place, loaded, found.values())
+    workspace = open_workplace(catalog, classifier)
+    loaded = workspace.load_images()
+    _check_apart(output, workspace, loaded)
+    found = workspace.references(loaded, reference.reference, with_reliability=True)
+    _check_apart(output, workspace, loaded, found.values())
     for image in loaded:
         mask = found[image.key].mask
         save_png(mask, output / f"{image.key}.png")
@@ -73,10 +73,10 @@ def reference(
         return
     shown = table(f"masks and overlays in {output}", "image", "share", "reliability", "doubt")
     for key, r in found.items():
-        judged = ("", "") if r.reliability is None else (
+        reliability = ("", "") if r.reliability is None else (
             f"{r.reliability.score:.2f}", r.reliability.doubt
         )  # fmt: skip
-        shown.add_row(key, f"{r.coverage:.2f}", *judged)
+        shown.add_row(key, f"{r.coverage:.2f}", *reliability)
     console.print(shown)
 
 
@@ -99,8 +99,8 @@ def cam(
     for name in methods:
         check_method(name)
     check_folder(output)
-    place = open_workplace(catalog, classifier)
-    loaded = place.load_images()
+    workspace = open_workplace(catalog, classifier)
+    loaded = workspace.load_images()
     written: list[str] = []
     total = len(methods) * len(loaded)
     with work_progress("heat maps") as advance:
@@ -108,7 +108,7 @@ def cam(
             for image in loaded:
                 done = len(written)
                 found = heat_map(
-                    place.classifier,
+                    workspace.classifier,
                     image.pixels,
                     name,
                     progress=steps_within(advance, f"{name} {image.key}", done, total),
@@ -144,8 +144,8 @@ def explain(
     """
     document = None if params is None else read_pickle(params)
     check_folder(output)
-    place = open_workplace(catalog, classifier)
-    facts = write_explanations(place, document, output, seed, reference.reference)
+    workspace = open_workplace(catalog, classifier)
+    facts = write_explanations(workspace, document, output, seed, reference.reference)
     if as_json:
         write_json(facts)
     else:
@@ -153,7 +153,7 @@ def explain(
 
 
 def write_explanations(
-    place: Workplace,
+    workspace: Workplace,
     document: dict[str, dict[str, Any]] | None,
     output: Path,
     seed: int,
@@ -169,15 +169,15 @@ def write_explanations(
         InvalidInput: the parameters cannot be used, or the folder holds photographs or masks.
     """
     if document is not None:
-        fatal = [c for c in check_kwargs(document, place.catalog.keys, graded=False) if c.fatal]
+        fatal = [c for c in check_kwargs(document, workspace.catalog.keys, graded=False) if c.fatal]
         if fatal:
             raise InvalidInput(f"the parameters cannot be used: {fatal[0]}")
-    loaded = place.load_images()
-    _check_apart(output, place, loaded)
-    known = {} if reference is None else place.references(
+    loaded = workspace.load_images()
+    _check_apart(output, workspace, loaded)
+    known = {} if reference is None else workspace.references(
         loaded, reference, lambda image: explained_class((document or {}).get(image.key, {}))
     )  # fmt: skip
-    _check_apart(output, place, loaded, known.values())
+    _check_apart(output, workspace, loaded, known.values())
     facts: dict[str, Any] = {}
     with work_progress("explaining") as advance:
         for number, image in enumerate(loaded):
@@ -185,7 +185,7 @@ def write_explanations(
             kwargs = LimeParameters().as_kwargs() if document is None else document[image.key]
             start = time.perf_counter()
             explanation = LimeImageExplainer(random_state=seed).explain_instance(
-                image.pixels, place.classifier.predict_proba, **kwargs
+                image.pixels, workspace.classifier.predict_proba, **kwargs
             )
             seconds = time.perf_counter() - start
             label = explained_label(explanation)
@@ -199,7 +199,7 @@ def write_explanations(
             np.save(output / f"{image.key}.npy", mask)
             weights = [[int(s), float(w)] for s, w in explanation.local_exp[label]]
             facts[image.key] = {
-                "label": place.classifier.class_name(label),
+                "label": workspace.classifier.class_name(label),
                 "superpixels": len(np.unique(explanation.segments)),
                 "surrogate_r2": float(explanation.score),
                 "seconds": round(seconds, 3),
@@ -226,7 +226,10 @@ def check_folder(output: Path) -> None:
 
 
 def _check_apart(
-    output: Path, place: Workplace, images: Sequence[StudyImage], masks: Iterable[Reference] = ()
+    output: Path,
+    workspace: Workplace,
+    images: Sequence[StudyImage],
+    masks: Iterable[Reference] = (),
 ) -> None:
     """Refuse to write pictures into the folder of the photographs or over masks.
 
@@ -235,7 +238,7 @@ def _check_apart(
     Raises:
         InvalidInput: the folder holds photographs of the catalogue, or masks with such names.
     """
-    home = place.catalog.folder or Path()
+    home = workspace.catalog.folder or Path()
     photographs = [image.path for image in images if image.path is not None]
     read = [Path(mask.rule) for mask in masks]
     read += [home / image.entry.mask for image in images if image.entry.mask is not None]

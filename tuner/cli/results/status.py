@@ -58,11 +58,11 @@ def status(
     if watch:
         _watch(url, study)
         return
-    rows, found = _look(url, study)
+    rows, activities = _look(url, study)
     if as_json:
-        write_json({row.study: _document(row, found[row.study]) for row in rows})
+        write_json({row.study: _document(row, activities[row.study]) for row in rows})
     else:
-        console.print(_view(url, study, rows, found))
+        console.print(_view(url, study, rows, activities))
 
 
 def _look(url: str, study: str | None) -> tuple[list[StudyOverview], dict[str, StudyActivity]]:
@@ -88,7 +88,7 @@ def _watch(url: str, study: str | None) -> None:
             return
 
 
-def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
+def _document(row: StudyOverview, activity: StudyActivity) -> dict[str, Any]:
     return {
         "trials": row.trials,
         "best": {
@@ -108,30 +108,30 @@ def _document(row: StudyOverview, found: StudyActivity) -> dict[str, Any]:
         "last_activity": row.last_activity and str(row.last_activity),
         "last_improvement": {
             "trial": row.best_number,
-            "at": found.improved and str(found.improved),
-            "trials_since": found.since_best,
+            "at": activity.improved and str(activity.improved),
+            "trials_since": activity.since_best,
             "stagnant": is_stagnant(row.finished, row.best_number),
         },
-        "workers": list(found.workers),
+        "workers": list(activity.workers),
         "running": [
             {
                 "trial": each.number, "worker": each.worker, "heard_seconds": each.heard,
                 "silent": each.silent,
             }
-            for each in found.running
+            for each in activity.running
         ],
         "failures": [
             {
                 "trial": each.number, "worker": each.worker, "reason": each.reason,
                 "at": each.at and str(each.at),
             }
-            for each in found.failures
+            for each in activity.failures
         ],
     }  # fmt: skip
 
 
 def _view(
-    url: str, study: str | None, rows: list[StudyOverview], found: dict[str, StudyActivity]
+    url: str, study: str | None, rows: list[StudyOverview], activities: dict[str, StudyActivity]
 ) -> RenderableType:
     if not rows:
         scope = "" if study is None else f" named {study}/…"
@@ -165,26 +165,28 @@ def _view(
             rounded(row.default_seconds, 2),
             rounded(row.best_seconds, 2),
             *(rounded(values[number], 2) for _, values in of_reference),
-            _since(row, found[row.study]),
+            _since(row, activities[row.study]),
             "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
             *([shown_front(row.front)] if fronts else []),
         )
-    return Group(shown, *(Text(line) for line in _lines(rows, found)))
+    return Group(shown, *(Text(line) for line in _lines(rows, activities)))
 
 
-def _since(row: StudyOverview, found: StudyActivity) -> str:
-    if found.improved is None:
+def _since(row: StudyOverview, activity: StudyActivity) -> str:
+    if activity.improved is None:
         return ""
     stagnant = ", stagnant" * is_stagnant(row.finished, row.best_number)
-    return f"#{row.best_number}, {found.improved:%m-%d %H:%M}, {found.since_best} ago{stagnant}"
+    return (
+        f"#{row.best_number}, {activity.improved:%m-%d %H:%M}, {activity.since_best} ago{stagnant}"
+    )
 
 
-def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[str]:
+def _lines(rows: list[StudyOverview], activities: dict[str, StudyActivity]) -> list[str]:
     """Lines on explained classes, running trials, and the last failure of each study."""
     classes = classes_line({row.study: row.explained for row in rows})
     lines = [classes] if classes else []
     for row in rows:
-        for trial in found[row.study].running:
+        for trial in activities[row.study].running:
             who = trial.worker or "a worker"
             if trial.heard is None:
                 heard = "silent from the start"
@@ -192,7 +194,7 @@ def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[s
                 heard = f"{'silent, ' * trial.silent}heard {trial.heard:.0f} s ago"
             lines.append(f"{who}: {row.study} trial {trial.number}, {heard}")
     for row in rows:
-        failures = found[row.study].failures
+        failures = activities[row.study].failures
         if failures:
             last = failures[-1]
             lines.append(
@@ -201,9 +203,11 @@ def _lines(rows: list[StudyOverview], found: dict[str, StudyActivity]) -> list[s
     return lines + doubtful_seconds({row.study: row.runtime_doubt for row in rows})
 
 
-def _faithful(found: Faithfulness | None) -> dict[str, Any]:
-    return {} if found is None else {"faithful": found.to_json()}
+def _faithful(faithfulness: Faithfulness | None) -> dict[str, Any]:
+    return {} if faithfulness is None else {"faithful": faithfulness.to_json()}
 
 
-def _measured(iou: float | None, found: Faithfulness | None) -> str:
-    return rounded(iou, 3) if found is None else f"{found.r2:.3f}, {found.gain:.3f}"
+def _measured(iou: float | None, faithfulness: Faithfulness | None) -> str:
+    if faithfulness is None:
+        return rounded(iou, 3)
+    return f"{faithfulness.r2:.3f}, {faithfulness.gain:.3f}"

@@ -79,12 +79,12 @@ def show_catalog_summary(summary: dict[str, Any]) -> None:
     # A mask of the whole picture has this IoU, so a setting must exceed it to mean anything.
     areas = summary["reference_areas"]
     for key, iou in sorted(best["iou_per_image"].items()):
-        usual = default["iou_per_image"].get(key)
+        baseline = default["iou_per_image"].get(key)
         area = areas.get(key)
         shown.add_row(
             key,
             rounded(area, 3),
-            rounded(usual, 3),
+            rounded(baseline, 3),
             f"{iou:.3f}",
         )
     shown.add_section()

@@ -89,8 +89,8 @@ def portfolio(
     """
     prefix = studies or where.study or load_catalog(catalog.catalog).name
     found = _stored(where.storage, prefix)  # fails before a classifier is loaded
-    place = open_workplace(catalog, classifier)
-    scored, facts = _scored(place, found, most_samples, each, seeds, engine.engine)
+    workspace = open_workplace(catalog, classifier)
+    scored, facts = _scored(workspace, found, most_samples, each, seeds, engine.engine)
     folds = min(folds, len(scored.keys))
     if folds < 2:
         raise InvalidInput("a portfolio needs studies of at least two images: tune more")
@@ -118,7 +118,7 @@ def _stored(url: str, prefix: str) -> dict[str, optuna.Study]:
 
 
 def _scored(
-    place: Workplace,
+    workspace: Workplace,
     studies: Mapping[str, optuna.Study],
     most_samples: int,
     each: int,
@@ -127,18 +127,18 @@ def _scored(
 ) -> tuple[ScoredContenders, dict[str, Any]]:
     cache = PredictionCache(cache_folder() / "bank")
     try:
-        tasks = _tasks(place, studies, cache, engine)
+        tasks = _tasks(workspace, studies, cache, engine)
         # Studies of images that --images left out bring no candidates.
         studies = {key: found for key, found in studies.items() if key in {*tasks, CATALOG_KEY}}
         candidates = stored_candidates(studies, most_samples, each)
-        everywhere = studies.get(CATALOG_KEY)
+        catalog_study = studies.get(CATALOG_KEY)
         best = {key: studies[key].best_value for key in tasks if key in studies}
         weight = float(next(iter(studies.values())).user_attrs["runtime_weight"])
         with work_progress("candidates") as advance:
-            if everywhere is not None:
+            if catalog_study is not None:
                 count = each * len(tasks)
                 more = probed_candidates(
-                    CatalogTask(tasks), everywhere, most_samples, count, advance
+                    CatalogTask(tasks), catalog_study, most_samples, count, advance
                 )
                 candidates = distinct([*candidates, *more])
             scored = score_candidates(
@@ -150,7 +150,7 @@ def _scored(
     facts = {
         "images": {key: task.digest for key, task in tasks.items()},
         "classifier": {
-            "name": place.classifier.name, "sha256": place.classifier.fingerprint,
+            "name": workspace.classifier.name, "sha256": workspace.classifier.fingerprint,
         },
         "reference": next(iter(tasks.values())).reference.rule,
         "runtime_weight": weight,
@@ -160,17 +160,17 @@ def _scored(
 
 
 def _tasks(
-    place: Workplace,
+    workspace: Workplace,
     studies: Mapping[str, optuna.Study],
     cache: PredictionCache,
     engine: str,
 ) -> dict[str, TuningTask]:
     """The tasks of images that have a study; of all images if the catalogue has a study."""
-    loaded = place.load_images()
-    everywhere = studies.get(CATALOG_KEY)
-    wanted = [image for image in loaded if image.key in studies or everywhere is not None]
+    loaded = workspace.load_images()
+    catalog_study = studies.get(CATALOG_KEY)
+    wanted = [image for image in loaded if image.key in studies or catalog_study is not None]
     facts = next(iter(studies.values())).user_attrs
-    if facts["classifier"]["sha256"] != place.classifier.fingerprint:
+    if facts["classifier"]["sha256"] != workspace.classifier.fingerprint:
         raise InvalidInput(
             f"the studies were made with another classifier ({facts['classifier']['name']}): give "
             "its --model and --weights"
@@ -181,18 +181,18 @@ def _tasks(
             "--catalog and --studies"
         )
     source = make_engine(
-        place.classifier, engine, image=wanted[0].pixels, cache=cache_folder() / "engines"
+        workspace.classifier, engine, image=wanted[0].pixels, cache=cache_folder() / "engines"
     )
     references = {
         image.key: Reference.from_json(studies[image.key].user_attrs["reference"])
         for image in wanted
         if image.key in studies
     }
-    labels = {} if everywhere is None else dict(everywhere.user_attrs.get(LABELS, {}))
+    labels = {} if catalog_study is None else dict(catalog_study.user_attrs.get(LABELS, {}))
     labels |= {key: study.user_attrs.get(LABEL) for key, study in studies.items()}
     missing = [image for image in wanted if image.key not in references]
     if missing:
-        references |= place.references(
+        references |= workspace.references(
             missing, facts["reference"]["rule"], lambda image: labels.get(image.key)
         )
     return {

@@ -45,7 +45,7 @@ def quickstart(
     No network is needed. Running it again goes on with the same studies.
     """
     check_folder(output)
-    place = open_workplace(
+    workspace = open_workplace(
         CatalogOptions(catalog="demo"), ClassifierOptions(model="demo", device="cpu")
     )
     storage = f"sqlite:///{output / 'lime-tuner.db'}"
@@ -53,7 +53,7 @@ def quickstart(
     start = time.monotonic()
     errors.print("1/4 tuning ten scenes against their object masks")
     run_tuning(
-        place,
+        workspace,
         TuneRequest(
             storage=storage,
             study="demo",
@@ -70,11 +70,11 @@ def quickstart(
     errors.print("3/4 verifying them with stock lime in fresh processes")
     document = read_pickle(pickle_file)
     result = run_verification(
-        place, pickle_file, document, reference=None, seeds=3, baseline_seeds=1, storage=storage
+        workspace, pickle_file, document, reference=None, seeds=3, baseline_seeds=1, storage=storage
     )
     errors.print("4/4 drawing the explanations")
     pictures = output / "explanations"
-    write_explanations(place, document, pictures, seed=0, reference="masks")
+    write_explanations(workspace, document, pictures, seed=0, reference="masks")
     if as_json:
         write_json({**result, "storage": storage, "pickle": str(pickle_file)})
         return

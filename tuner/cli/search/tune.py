@@ -59,13 +59,13 @@ def tune(
     """
     address = notify_address(job.notify)
     # Wrong names and paths fail here, before weights are downloaded.
-    place = open_workplace(catalog, classifier)
+    workspace = open_workplace(catalog, classifier)
     if portfolio is not None:
         members = load_portfolio(portfolio, where.storage).members
         settings = replace(settings, portfolio=tuple(member.to_json() for member in members))
     request = TuneRequest(
         storage=where.storage,
-        study=where.study or place.catalog.name,
+        study=where.study or workspace.catalog.name,
         reference=reference.reference,
         settings=settings,
         machine=machine,
@@ -75,7 +75,7 @@ def tune(
         log=log_path(job.log, where.storage),
     )
     with notified(Job("tune", request.storage, request.study), address):
-        summary = run_tuning(place, request)
+        summary = run_tuning(workspace, request)
     if as_json:
         write_json(summary)
     elif settings.of_catalog:

@@ -28,7 +28,7 @@ from tuner.problem import Aggregate
 from tuner.problem.spec import Machine, StudySpec
 from tuner.study.cross_validation import folds_of
 from tuner.workers.jobs import run_studies, run_studies_until, settle
-from tuner.workers.pool import Crew, LocalCrew, cluster_crew
+from tuner.workers.pool import LocalPool, WorkerPool, cluster_pool
 
 __all__ = ["TuneRequest", "run_tuning"]
 
@@ -73,35 +73,35 @@ class TuneRequest(SpecRequest):
                 )
 
 
-def run_tuning(place: Workplace, request: TuneRequest) -> dict[str, Any]:
+def run_tuning(workspace: Workplace, request: TuneRequest) -> dict[str, Any]:
     """Check the request, search, and return the document of ``tune --json``."""
     # Everything that can be wrong is checked before the first file is written.
-    request.check(len(place.catalog.keys))
+    request.check(len(workspace.catalog.keys))
     check_storage(request.storage, write=True)
     calibration = None
     if request.calibrated is not None:
         calibration = known_calibration(request.storage, request.calibrated)
     if request.settings.of_catalog:
-        machine = _machine(place, request, request.machine.workers)
-        specs, machine = specs_of(place, request, machine, calibration)
+        machine = _machine(workspace, request, request.machine.workers)
+        specs, machine = specs_of(workspace, request, machine, calibration)
         return run_catalog_scope(request.study, specs, machine)
-    with _crew(place, request) as crew:
-        machine = _machine(place, request, crew.workers)
-        specs, machine = specs_of(place, request, machine, calibration)
-        names = _run(request, specs, machine, crew)
+    with _pool(workspace, request) as pool:
+        machine = _machine(workspace, request, pool.workers)
+        specs, machine = specs_of(workspace, request, machine, calibration)
+        names = _run(request, specs, machine, pool)
     return summary_of(request.storage, request.study, names)
 
 
-def _machine(place: Workplace, request: TuneRequest, workers: int) -> Machine:
+def _machine(workspace: Workplace, request: TuneRequest, workers: int) -> Machine:
     """The machine settings of each worker."""
-    asked, spec = request.machine, place.classifier.spec
+    asked, spec = request.machine, workspace.classifier.spec
     assert spec is not None
     # On a cluster, assume one core for each worker.
     shared = 1 if asked.cluster else max(1, (os.cpu_count() or 1) // workers)
     alone = workers == 1 and not asked.cluster
     return Machine(
         storage=absolute_url(request.storage) if asked.cluster else request.storage,
-        assets=place.assets,
+        assets=workspace.assets,
         device=spec.get("device"),
         engine=asked.engine,
         threads=asked.threads or (torch.get_num_threads() if alone else shared),
@@ -110,24 +110,26 @@ def _machine(place: Workplace, request: TuneRequest, workers: int) -> Machine:
 
 
 @contextmanager
-def _crew(place: Workplace, request: TuneRequest) -> Iterator[Crew]:
+def _pool(workspace: Workplace, request: TuneRequest) -> Iterator[WorkerPool]:
     """The worker pool; local processes load the classifier while this process prepares."""
     asked = request.machine
     if asked.cluster is None:
         most = asked.workers
         if request.settings.until is None:
-            most = min(most, len(place.catalog.keys))
-        crew = LocalCrew(most)
-        assert place.classifier.spec is not None
-        crew.begin(place.classifier.spec)
-        yield crew
+            most = min(most, len(workspace.catalog.keys))
+        pool = LocalPool(most)
+        assert workspace.classifier.spec is not None
+        pool.begin(workspace.classifier.spec)
+        yield pool
     else:
         one_host = sqlite_path(request.storage) is not None
-        with cluster_crew(asked.cluster, one_host=one_host) as cluster:
+        with cluster_pool(asked.cluster, one_host=one_host) as cluster:
             yield cluster
 
 
-def _run(request: TuneRequest, specs: list[StudySpec], machine: Machine, crew: Crew) -> list[str]:
+def _run(
+    request: TuneRequest, specs: list[StudySpec], machine: Machine, pool: WorkerPool
+) -> list[str]:
     """Search, and return the keys of the images to show."""
     settings, url = request.settings, request.storage
     names = [spec.key for spec in specs]
@@ -143,11 +145,11 @@ def _run(request: TuneRequest, specs: list[StudySpec], machine: Machine, crew: C
         )
     watcher = StudyWatcher(url, dict(zip(studies, names, strict=True)), settings.trials)
     job = Job("tune", url, request.study)
-    with logged(job, request.log, {**request.told(), "images": names}), watcher:
+    with logged(job, request.log, {**request.logged_values(), "images": names}), watcher:
         if settings.until is None:
-            run_studies(todo, machine, crew)
+            run_studies(todo, machine, pool)
         elif todo:
-            run_studies_until(todo, machine, crew, settings.until)
+            run_studies_until(todo, machine, pool, settings.until)
             if datetime.now() < settings.until:
                 done = "brings" if settings.beyond else "is left to do that brings"
                 errors.print(

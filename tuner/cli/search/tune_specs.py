@@ -81,14 +81,14 @@ class SpecRequest:
                         "leave it out"
                     )
 
-    def told(self) -> dict[str, Any]:
+    def logged_values(self) -> dict[str, Any]:
         """The options to log, without secrets and long values."""
         asked = {k: v for k, v in vars(self).items() if k not in ("storage", "log", "settings")}
         return {**asked, **self.settings.to_json()}
 
 
 def specs_of(
-    place: Workplace, request: SpecRequest, machine: Machine, calibration: Calibration | None
+    workspace: Workplace, request: SpecRequest, machine: Machine, calibration: Calibration | None
 ) -> tuple[list[StudySpec], Machine]:
     """Load images, make their references and measure runtimes, unless these are stored already.
 
@@ -101,31 +101,38 @@ def specs_of(
         MissingAsset, UnusableReference: an image has no file, or no usable reference.
     """
     settings, alone = request.settings, not request.settings.of_catalog
-    images = place.load_images()
-    source = place.classifier.spec
+    images = workspace.load_images()
+    source = workspace.classifier.spec
     assert source is not None
     classes = {
-        image.key: catalog_class(image, place.classifier) if request.target == _CATALOG else None
+        image.key: catalog_class(image, workspace.classifier)
+        if request.target == _CATALOG
+        else None
         for image in images
     }
     # Convert and check the engine once; workers find it in the cache.
     engine = make_engine(
-        place.classifier, machine.engine, image=images[0].pixels, cache=cache_folder() / "engines"
+        workspace.classifier,
+        machine.engine,
+        image=images[0].pixels,
+        cache=cache_folder() / "engines",
     ).name
     machine = replace(machine, engine=engine if engine in ENGINES else "torch")
-    rule, called = request.reference or place.catalog.reference, request.calibrated or ""
+    rule, called = request.reference or workspace.catalog.reference, request.calibrated or ""
     if calibration is not None and request.reference is None:
-        rule = server_reference(called, calibration, place.catalog.reference)
+        rule = server_reference(called, calibration, workspace.catalog.reference)
     studies = {image.key: f"{request.study}/{image.key}" for image in images}
     known = _computed_before(request.storage, studies, rule) if alone else {}
     if settings.objective == FAITHFUL and request.reference is None:
         known = {image.key: Reference.none(image.pixels.shape[:2]) for image in images}
     missing = [image for image in images if image.key not in known]
     for image in missing:  # fails for NaN, which would give a map with an unusable mask
-        place.classifier.predict_proba(image.pixels[None])
+        workspace.classifier.predict_proba(image.pixels[None])
     if missing:
-        judged = alone or request.min_reliability > 0
-        made = place.references(missing, rule, lambda image: classes[image.key], judged=judged)
+        with_reliability = alone or request.min_reliability > 0
+        made = workspace.references(
+            missing, rule, lambda image: classes[image.key], with_reliability=with_reliability
+        )
         known.update(made)
     images = _trusted(images, known, request.min_reliability)
     mask_rule = identity = None
@@ -133,12 +140,12 @@ def specs_of(
         identity = calibration.identity(called)
         if calibration.mask_rule is not None:
             mask_rule = calibration.mask_rule.as_kwargs()
-    models = _runtime_models(place, request, calibration, images)
+    models = _runtime_models(workspace, request, calibration, images)
     specs = [
         StudySpec(
             name=studies[image.key],
             key=image.key,
-            catalog=place.catalog_source,
+            catalog=workspace.catalog_source,
             model=source["model"],
             weights=source.get("weights"),
             cam_layer=source.get("cam_layer"),
@@ -180,7 +187,7 @@ def _check_specs(specs: Sequence[StudySpec], machine: Machine) -> None:
 
 
 def _runtime_models(
-    place: Workplace,
+    workspace: Workplace,
     request: SpecRequest,
     calibration: Calibration | None,
     images: Sequence[StudyImage],
@@ -191,20 +198,20 @@ def _runtime_models(
     if request.settings.of_catalog:
         studies = dict.fromkeys(studies, catalog_study(request.study))
     facts = read_studies(request.storage, set(studies.values()))
-    found = {
+    models = {
         key: model
         for key, study in studies.items()
         if (model := stored_runtime_model(study, facts.get(study, {}))) is not None
     }
-    missing = [key for key in studies if key not in found]
+    missing = [key for key in studies if key not in models]
     if missing and calibration is None:
-        found |= dict.fromkeys(missing, runtime_model_for(place.classifier, images[0].pixels))
+        models |= dict.fromkeys(missing, runtime_model_for(workspace.classifier, images[0].pixels))
     elif missing:
         assert calibration is not None
         called = request.calibrated or ""
-        model = server_runtime_model(called, calibration, place.classifier, images)
-        found |= dict.fromkeys(missing, model)
-    return found
+        model = server_runtime_model(called, calibration, workspace.classifier, images)
+        models |= dict.fromkeys(missing, model)
+    return models
 
 
 def _computed_before(storage: str, studies: Mapping[str, str], rule: str) -> dict[str, Reference]:
@@ -216,13 +223,13 @@ def _computed_before(storage: str, studies: Mapping[str, str], rule: str) -> dic
         studies: names by key of the image.
     """
     wanted = None if rule == "masks" or Path(rule).exists() else computed_rule(rule)
-    found = {}
+    references = {}
     stored = {} if wanted is None else read_studies(storage, studies.values())
     for key, name in studies.items():
         reference = stored_reference(name, stored.get(name, {}))
         if reference is not None and reference.rule == wanted:
-            found[key] = reference
-    return found
+            references[key] = reference
+    return references
 
 
 def _trusted(
@@ -237,7 +244,9 @@ def _trusted(
         InvalidInput: no image is left.
     """
     scores = {
-        image.key: 1.0 if (judged := known[image.key].reliability) is None else judged.score
+        image.key: 1.0
+        if (reliability := known[image.key].reliability) is None
+        else reliability.score
         for image in images
     }
     kept = [image for image in images if scores[image.key] >= least]
@@ -247,11 +256,11 @@ def _trusted(
             "lower --min-reliability, or give masks of your own with --reference"
         )
     for image in images:
-        judged = known[image.key].reliability
+        reliability = known[image.key].reliability
         left_out = scores[image.key] < least
-        if judged is not None and (judged.doubt or left_out):
+        if reliability is not None and (reliability.doubt or left_out):
             errors.print(
                 f"{image.key}{' is left out' * left_out}: the reference has a reliability of "
-                f"{judged.score:.2f}{judged.doubt and ', ' + judged.doubt}"
+                f"{reliability.score:.2f}{reliability.doubt and ', ' + reliability.doubt}"
             )
     return kept

@@ -17,10 +17,10 @@ from tuner.cli.output import console, rounded, table
 
 __all__ = ["show_summary", "summary_of"]
 
-_AGREEMENT: dict[str, Callable[[dict[str, Any]], float]] = {"IoU": lambda found: found["iou"]}
+_AGREEMENT: dict[str, Callable[[dict[str, Any]], float]] = {"IoU": lambda document: document["iou"]}
 _FAITHFUL: dict[str, Callable[[dict[str, Any]], float]] = {
-    "R²": lambda found: _measured(found["faithful"]["r2"]),
-    "ins − del": lambda found: _measured(found["faithful"]["gain"]),
+    "R²": lambda document: _measured(document["faithful"]["r2"]),
+    "ins − del": lambda document: _measured(document["faithful"]["gain"]),
 }
 """Columns beside the seconds, by title; more would be too wide for terminals."""
 
@@ -30,10 +30,10 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
     opened = open_storage(storage, write=False)
     images: dict[str, dict[str, Any]] = {}
     for key in keys:
-        found = image_document(optuna.load_study(study_name=f"{prefix}/{key}", storage=opened))
-        if found["best"] is None:
+        document = image_document(optuna.load_study(study_name=f"{prefix}/{key}", storage=opened))
+        if document["best"] is None:
             raise InvalidInput(f"study '{prefix}/{key}' has no finished trial yet")
-        images[key] = found | {"default": found["default"] or found["best"]}
+        images[key] = document | {"default": document["default"] or document["best"]}
     return studies_document(prefix, images)
 
 
@@ -41,12 +41,12 @@ def show_summary(summary: dict[str, Any]) -> None:
     """Show the summary as a table: scores on tuning seeds, modelled seconds."""
     images = summary["images"].values()
     faithful = bool(images) and all(
-        "faithful" in found["best"] and "faithful" in found["default"] for found in images
+        "faithful" in document["best"] and "faithful" in document["default"] for document in images
     )
     of_reference = [
         (title, field)
         for title, field in (("share", "coverage"), ("reliability", "reliability"))
-        if any(found.get(field) is not None for found in images)
+        if any(document.get(field) is not None for document in images)
     ]
     measures = _FAITHFUL if faithful else _AGREEMENT
     shown = table(
@@ -56,13 +56,13 @@ def show_summary(summary: dict[str, Any]) -> None:
         "default s", "best s", *(title for title, _ in of_reference),
     )  # fmt: skip
     rows = []
-    for key, found in summary["images"].items():
-        pair = (found["default"], found["best"])
+    for key, document in summary["images"].items():
+        pair = (document["default"], document["best"])
         values = [read(each) for read in measures.values() for each in pair]
         rows.append([*values, *(each["runtime_seconds"] for each in pair)])
         shown.add_row(
-            key, str(found["trials"]), *_cells(rows[-1]),
-            *(rounded(found.get(field), 2) for _, field in of_reference),
+            key, str(document["trials"]), *_cells(rows[-1]),
+            *(rounded(document.get(field), 2) for _, field in of_reference),
         )  # fmt: skip
     shown.add_section()
     means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
@@ -73,8 +73,8 @@ def show_summary(summary: dict[str, Any]) -> None:
     console.print(
         classes_line(
             {
-                key: None if found["class"] is None else ExplainedClass(**found["class"])
-                for key, found in summary["images"].items()
+                key: None if document["class"] is None else ExplainedClass(**document["class"])
+                for key, document in summary["images"].items()
             }
         ),
         markup=False,

@@ -80,7 +80,7 @@ def worker(
     until_reachable(
         lambda: check_storage(url, write=True),
         stop=lambda: time.monotonic() > patience,
-        told=_tell,
+        on_message=_tell,
     )
     asked = threading.Event()
     made = Worker(
@@ -98,14 +98,14 @@ def worker(
         prefix=study,
         stop=lambda: asked.is_set() or ends(),
         idle_exit=idle_exit,
-        told=_tell,
+        on_message=_tell,
         pause=asked.wait,
     )
     work = Job("worker", url, study)
     about = {name: value for name, value in vars(made.machine).items() if name != "storage"}
-    told = {"machine": about, "until": until, "max_hours": max_hours}
+    arguments = {"machine": about, "until": until, "max_hours": max_hours}
     with (
-        notified(work, address), logged(work, log_path(job.log, url), told), trouble_told(url),
+        notified(work, address), logged(work, log_path(job.log, url), arguments), trouble_told(url),
         _graceful(asked),
     ):  # fmt: skip
         count = made.run()

@@ -83,9 +83,9 @@ def calibrate(
     # Answers that cannot be fitted fail before the work.
     found = calibration.calibrated_line(known, source, taken)
     if not runtime_only:
-        place = open_workplace(catalog, classifier)
+        workspace = open_workplace(catalog, classifier)
         found = calibration.run_calibration(
-            place, known, found, wanted, seeds, engine.engine, taken
+            workspace, known, found, wanted, seeds, engine.engine, taken
         )
     document = found.to_json()
     add_calibration(where.storage, name, document)

@@ -96,7 +96,7 @@ def calibrated_line(answers: Sequence[KnownAnswer], catalog: Catalog, taken: Tak
 
 
 def run_calibration(
-    place: Workplace,
+    workspace: Workplace,
     answers: Sequence[KnownAnswer],
     line: Calibration,
     methods: Sequence[str],
@@ -112,12 +112,14 @@ def run_calibration(
         seeds: number of explainer seeds.
         engine: see ``explainers.engines``.
     """
-    images = place.load_images()
+    images = workspace.load_images()
     # References first, so that an unusable --take fails before the work.
-    references, unusable = _references(place, images, methods, taken)
-    local = runtime_model_for(place.classifier, images[0].pixels)
+    references, unusable = _references(workspace, images, methods, taken)
+    local = runtime_model_for(workspace.classifier, images[0].pixels)
     cache = cache_folder()
-    source = make_engine(place.classifier, engine, image=images[0].pixels, cache=cache / "engines")
+    source = make_engine(
+        workspace.classifier, engine, image=images[0].pixels, cache=cache / "engines"
+    )
     prediction_cache = PredictionCache(cache / "bank")
     segmentations = [p.segmentation for a in answers for p in a.parameters.values()]
     try:
@@ -136,8 +138,8 @@ def run_calibration(
         factors=factors,
         runtime_model=local.scaled(fixed=factors.fixed, per_sample=factors.per_sample),
         rules=RuleSearch(
-            classifier=place.classifier.name,
-            classifier_sha256=place.classifier.fingerprint,
+            classifier=workspace.classifier.name,
+            classifier_sha256=workspace.classifier.fingerprint,
             seeds=seeds,
             candidates=candidates,
             compared=len(candidates),
@@ -148,20 +150,22 @@ def run_calibration(
 
 
 def _references(
-    place: Workplace,
+    workspace: Workplace,
     images: Sequence[StudyImage],
     methods: Sequence[str],
     taken: Taken,
 ) -> tuple[dict[str, Masks], list[str]]:
     """The masks of all references, and the references that leave an image without a usable one."""
-    maps = _heat_maps(place, images, methods)
+    maps = _heat_maps(workspace, images, methods)
     references, unusable = cut_masks(maps, {image.key: image.pixels for image in images})
-    further = [place.catalog.reference] if taken is None else [taken[0], place.catalog.reference]
+    further = (
+        [workspace.catalog.reference] if taken is None else [taken[0], workspace.catalog.reference]
+    )
     for rule in further:
         if rule in references or rule in unusable:
             continue
         try:
-            made = place.references(list(images), rule)
+            made = workspace.references(list(images), rule)
         except UnusableReference:
             unusable.append(rule)
         else:
@@ -175,7 +179,7 @@ def _references(
 
 
 def _heat_maps(
-    place: Workplace, images: Sequence[StudyImage], methods: Sequence[str]
+    workspace: Workplace, images: Sequence[StudyImage], methods: Sequence[str]
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
     """(H, W) heat maps in [0, 1], by method and key of the image.
 
@@ -191,7 +195,7 @@ def _heat_maps(
                     what = f"{method}, {image.key}"
                     advance(what, done, total)
                     maps[image.key] = heat_map(
-                        place.classifier,
+                        workspace.classifier,
                         image.pixels,
                         method,
                         progress=steps_within(advance, what, done, total),

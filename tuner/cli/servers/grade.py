@@ -105,8 +105,8 @@ def grade(
         bound_socket(host, port) as bound,
         tempfile.TemporaryDirectory(prefix=TASK_PREFIX) as folder,
     ):
-        place = open_workplace(catalog, classifier)
-        task = _task(place, rule, named=truth is None, slots=slots, repeats=repeats, seed=seed)
+        workspace = open_workplace(catalog, classifier)
+        task = _task(workspace, rule, named=truth is None, slots=slots, repeats=repeats, seed=seed)
         write_task(task, Path(folder))
         service = GradingService(
             task=task, tokens=teams, limits=limits, storage=url,
@@ -117,17 +117,17 @@ def grade(
 
 
 def _task(
-    place: Workplace, rule: str | None, *, named: bool, slots: int, repeats: int, seed: int
+    workspace: Workplace, rule: str | None, *, named: bool, slots: int, repeats: int, seed: int
 ) -> GradingTask:
-    loaded = place.load_images()
-    references = place.references(loaded, rule)
-    spec = place.classifier.spec
+    loaded = workspace.load_images()
+    references = workspace.references(loaded, rule)
+    spec = workspace.classifier.spec
     assert spec is not None
     return GradingTask(
         images={image.key: image.pixels for image in loaded},
         references={image.key: references[image.key].mask for image in loaded},
         # The path of the masks on this machine is not published.
-        rule=(rule or place.catalog.reference) if named else "the course's own masks",
+        rule=(rule or workspace.catalog.reference) if named else "the course's own masks",
         classifier_spec=spec,
         repeats=repeats,
         first_seed=FIRST_FRESH_SEED + seed,

@@ -27,7 +27,7 @@ from tuner.log_file import hush_warnings
 from tuner.options import Option
 from tuner.problem.settings import Seeds, Trials
 from tuner.workers.service import ServicePlan
-from tuner.workers.service_processes import ServiceCrew
+from tuner.workers.service_processes import ServiceProcesses
 
 __all__ = ["serve"]
 
@@ -50,7 +50,7 @@ def serve(
     where: StorageOptions,
     classifier: ClassifierOptions,
     engine: EngineOptions,
-    usual: ServiceOptions,
+    options: ServiceOptions,
     host: Annotated[
         str,
         typer.Option(
@@ -95,7 +95,7 @@ def serve(
     )  # fmt: skip
     token = _token(open_to_others=not is_loopback(host))
     url = absolute_url(where.storage)
-    rule = parse_reference(usual.reference).text
+    rule = parse_reference(options.reference).text
     check_storage(url, write=True)
     with tidy_end(), bound_socket(host, port) as bound:
         open_storage(url).close()  # creates the tables before the workers start
@@ -107,11 +107,11 @@ def serve(
             device=classifier.device,
             cam_layer=classifier.cam_layer,
             engine=engine.engine,
-            seeds=usual.seeds,
+            seeds=options.seeds,
             threads=threads or max(1, (os.cpu_count() or 1) // max(1, workers)),
             megapixels=max_megapixels,
         )
-        crew = ServiceCrew(plan, workers)
+        processes = ServiceProcesses(plan, workers)
         service = Service(
             storage=url,
             folder=Path(plan.folder),
@@ -121,13 +121,13 @@ def serve(
                 trials=max_trials, kept_days=keep_days,
                 listeners=min(ServiceLimits.listeners, connection_limits().busy // 2),
             ),
-            defaults=Defaults(min(usual.trials, max_trials), rule),
+            defaults=Defaults(min(options.trials, max_trials), rule),
             token=token,
-            workers=lambda: crew.alive,
+            workers=lambda: processes.alive,
             supplement=lambda: dissection_part(latest_dissections(url)),
-            replaced=crew.renew,
+            replaced=processes.renew,
         )  # fmt: skip
-        _serve(service, crew, bound)
+        _serve(service, processes, bound)
 
 
 def _token(*, open_to_others: bool) -> str | None:
@@ -153,18 +153,18 @@ def _found(weights: str | None) -> str | None:
     return weights
 
 
-def _serve(service: Service, crew: ServiceCrew, bound: Listener) -> None:
+def _serve(service: Service, processes: ServiceProcesses, bound: Listener) -> None:
     hush_warnings()
     log_to_stderr()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     app = create_app(service)
     try:
-        crew.start()  # errors at the start are raised here
+        processes.start()  # errors at the start are raised here
         errors.print(
-            f"serving on {address_of(bound)}/ with {crew.alive} "
-            f"worker{'s' * (crew.alive != 1)}; Ctrl-C ends it",
+            f"serving on {address_of(bound)}/ with {processes.alive} "
+            f"worker{'s' * (processes.alive != 1)}; Ctrl-C ends it",
             markup=False,
         )
         run_server(app, bound)
     finally:
-        crew.stop()
+        processes.stop()

@@ -144,14 +144,14 @@ def pack(file: Path | None, *, catalog_source: str, study: str | None, storage: 
 
 def _complaints(document: Mapping[str, Mapping[str, Any]], keys: Sequence[str]) -> list[str]:
     """Everything wrong with a pickle, also what ``verify`` would fill in or skip."""
-    found = [f"{key}: is not in the catalogue" for key in document if key not in keys]
-    found += [
+    complaints = [f"{key}: is not in the catalogue" for key in document if key not in keys]
+    complaints += [
         f"{key}: has no {name}, every image needs all ten arguments"
         for key, kwargs in document.items()
         for name in LIME_ARGUMENTS
         if name not in kwargs
     ]
-    return found + [str(each) for each in check_kwargs(document, keys) if each.fatal]
+    return complaints + [str(each) for each in check_kwargs(document, keys) if each.fatal]
 
 
 def show_submission(sent: Submission, destination: str) -> None:
@@ -161,15 +161,15 @@ def show_submission(sent: Submission, destination: str) -> None:
         "predicted IoU", "predicted s",
     )  # fmt: skip
     for key, values in sent.parameters.items():
-        found, segmentation = sent.found.get(key), values["segmentation_fn"]
+        prediction, segmentation = sent.found.get(key), values["segmentation_fn"]
         shown.add_row(
             key,
             str(values["num_samples"]),
             str(values["batch_size"]),
             "lime's own" if segmentation is None else str(segmentation["algorithm"]),
             str(values["num_features"]),
-            "" if found is None else rounded(found.iou, 3),
-            "" if found is None else rounded(found.seconds, 2),
+            "" if prediction is None else rounded(prediction.iou, 3),
+            "" if prediction is None else rounded(prediction.seconds, 2),
         )
     mean = sent.predicted
     if mean is not None:

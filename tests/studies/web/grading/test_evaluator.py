@@ -77,10 +77,10 @@ def test_the_cutoff_and_the_memory_limit_kill_and_the_next_submission_works(
     with pytest.raises(EvaluationRefused, match="cut-off of 1 s"):
         evaluator.evaluate(good(**_SLOW), Limits(cutoff=1.0))
     assert time.monotonic() - start < 1.0 + _GRACE_SECONDS
-    usual = psutil.Process(evaluator.start()).memory_info().rss >> 20
+    idle_mb = psutil.Process(evaluator.start()).memory_info().rss >> 20
     start = time.monotonic()
-    with pytest.raises(EvaluationRefused, match=f"more than {usual + 100} MB"):
-        evaluator.evaluate(good(**_LARGE), Limits(memory_mb=usual + 100))
+    with pytest.raises(EvaluationRefused, match=f"more than {idle_mb + 100} MB"):
+        evaluator.evaluate(good(**_LARGE), Limits(memory_mb=idle_mb + 100))
     assert time.monotonic() - start < _GRACE_SECONDS
     with pytest.raises(EvaluationRefused, match=r"superpixels"):
         evaluator.evaluate(good(), Limits(superpixels=1))

@@ -42,11 +42,11 @@ def ask(app: FastAPI, asked: Sequence[Asked]) -> list[Answer]:
 
 async def _one(app: FastAPI, method: str, target: bytes, headers: Headers, body: bytes) -> Answer:
     raw, _, query = target.partition(b"?")
-    usual = [] if any(name == b"host" for name, _ in headers) else [(b"host", b"localhost")]
+    hosts = [] if any(name == b"host" for name, _ in headers) else [(b"host", b"localhost")]
     scope: dict[str, Any] = {
         "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
         "method": method, "scheme": "http", "path": unquote(raw.decode("ascii")), "raw_path": raw,
-        "query_string": query, "root_path": "", "headers": [*usual, *headers], "state": {},
+        "query_string": query, "root_path": "", "headers": [*hosts, *headers], "state": {},
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80),
     }  # fmt: skip
     answer, parts = Answer(), [body]

@@ -160,7 +160,7 @@ def _fields() -> list[bytes]:
     ]
 
 
-def _everywhere(app: FastAPI) -> list[Asked]:
+def _asked_at_every_path(app: FastAPI) -> list[Asked]:
     """Every header on half of the paths, with methods in turn; every odd target."""
     paths = {r.path.replace("{name}", "x") for r in app.routes if isinstance(r, APIRoute)}
     here = [path.replace("{key}", "k").replace("{shown}", "photo") for path in sorted(paths)]
@@ -208,7 +208,7 @@ def grading(tmp_path: Path) -> FastAPI:
 @pytest.mark.parametrize("which", ["service", "grading"])
 def test_malformed_heads_and_targets(which: str, request: pytest.FixtureRequest) -> None:
     app = request.getfixturevalue(which)
-    asked = _everywhere(app)
+    asked = _asked_at_every_path(app)
     assert len(asked) > 100
     _check(asked, ask(app, asked))
 

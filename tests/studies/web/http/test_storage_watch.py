@@ -63,8 +63,8 @@ def _back(moved: list[Path]) -> None:
 
 
 def test_the_service_without_its_database(tmp_path: Path, full_disk: Callable[[], None]) -> None:
-    told: list[str] = []
-    service = made_service(tmp_path, replaced=lambda: told.append("replaced"))
+    calls: list[str] = []
+    service = made_service(tmp_path, replaced=lambda: calls.append("replaced"))
     form = form_body([("images", "cat.png", photograph())])
     with TestClient(service_app(service), base_url="http://localhost") as client:
         assert client.post("/api/studies", **form).status_code == 202
@@ -80,14 +80,14 @@ def test_the_service_without_its_database(tmp_path: Path, full_disk: Callable[[]
         _back(moved)
         assert client.get("/healthz").json()["queued"] == 2
         assert len(client.get("/api/studies").json()) == 2
-        assert told == []
+        assert calls == []
         # The backup in its place is what counts from then on, here and in the workers.
         _away(tmp_path)
         (tmp_path / "old").rename(tmp_path / "s.db")
         assert len(client.get("/api/studies").json()) == 1
         assert client.get("/healthz").json()["queued"] == 1
         assert client.get("/dashboard/api/studies").json()["study_summaries"] == []
-        assert told == ["replaced"]
+        assert calls == ["replaced"]
         full_disk()
         before = stored(service)
         assert "full" in _problem(client.get("/healthz"))

@@ -26,8 +26,8 @@ def made_service(folder: Path, **changes: Any) -> Service:
     """A service that has no studies yet."""
     url = f"sqlite:///{folder / 's.db'}"
     open_storage(url)
-    usual = {"limits": ServiceLimits(images=5, queue=50, image_mb=1.0, upload_mb=3.0)}
-    return Service(url, folder / "uploads", "demo", **{**usual, **changes})
+    defaults = {"limits": ServiceLimits(images=5, queue=50, image_mb=1.0, upload_mb=3.0)}
+    return Service(url, folder / "uploads", "demo", **{**defaults, **changes})
 
 
 def photograph(kind: str = "PNG", size: tuple[int, int] = (40, 30), colour: int = 90) -> bytes:

@@ -94,9 +94,9 @@ def test_it_says_what_tune_says(reader: TestClient, tuned: Service) -> None:
     from tuner.cli.search.tune_summary import summary_of
 
     said = reader.get("/api/studies/mine").json()
-    told = json.loads(json.dumps(summary_of(tuned.storage, "mine", ["i0", "i1"])))
-    assert said["study"] == told["study"]
-    for key, image in told["images"].items():
+    summary = json.loads(json.dumps(summary_of(tuned.storage, "mine", ["i0", "i1"])))
+    assert said["study"] == summary["study"]
+    for key, image in summary["images"].items():
         assert image.pop("default") == image["best"]  # where there are no defaults
         assert {name: said["images"][key][name] for name in image} == image
 
@@ -162,9 +162,9 @@ def test_pictures(reader: TestClient, tuned: Service) -> None:
     path = tuned.folder / "mine" / "pictures" / "i0" / "photo.png"
     path.parent.mkdir(parents=True)
     path.write_bytes(photograph())
-    told = reader.get("/api/studies/mine").json()["images"]
-    assert told["i0"]["pictures"]["photo"] is not None
-    assert told["i1"]["pictures"]["photo"] is None
+    images = reader.get("/api/studies/mine").json()["images"]
+    assert images["i0"]["pictures"]["photo"] is not None
+    assert images["i1"]["pictures"]["photo"] is None
     answer = reader.get(f"{base}/i0/photo.png")
     assert (answer.headers["content-type"], answer.content) == ("image/png", photograph())
     for path_ in (

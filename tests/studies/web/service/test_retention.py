@@ -86,8 +86,8 @@ def test_everything_of_an_old_study_goes(tmp_path: Path, caplog: pytest.LogCaptu
         assert client.get("/api/studies/new").json()["state"] == "done"
         assert client.get("/api/studies/old/images/i/photo.png").status_code == 404
         _ask(client, "old")  # the name is free
-    told = [each.message for each in caplog.records if each.name == "lime_tuner.serve"]
-    assert told == ["removed old: ended over 7 days ago"]
+    messages = [each.message for each in caplog.records if each.name == "lime_tuner.serve"]
+    assert messages == ["removed old: ended over 7 days ago"]
     names = {row.study for row in overview(service.storage, None)}
     assert names == {"new/i", "by-hand/x"}
     assert len(list(artifact_folder(service.storage).iterdir())) == 1

@@ -28,7 +28,7 @@ from studies.web.service.reports import Reports
 from studies.web.service.retention import Retention
 from studies.web.service.uploads import Defaults, checked_request
 
-__all__ = ["Desk", "Service", "Shown"]
+__all__ = ["Service", "Shown", "StudyService"]
 
 _RETRY_SECONDS = 30
 _TIDY_SECONDS = 3600.0
@@ -63,7 +63,7 @@ class Service:
     replaced: Callable[[], None] = lambda: None
 
 
-class Desk:
+class StudyService:
     """What the handlers work with; opened and closed with the application."""
 
     def __init__(self, service: Service) -> None:
@@ -116,10 +116,10 @@ class Desk:
         Raises:
             Problem: 404 there is none.
         """
-        found = [job for job in self.jobs.of(name) if job.study == name]
-        if not found:
+        jobs = [job for job in self.jobs.of(name) if job.study == name]
+        if not jobs:
             raise Problem(404, f"there is no study '{name}'")
-        return found
+        return jobs
 
     def image(self, name: str, key: str) -> Job:
         """One image of a study.
@@ -202,9 +202,9 @@ class Desk:
         """
         images = self.document(name)["images"]
         best = {
-            key: LimeParameters.from_json(json.dumps(found["best"]["parameters"]))
-            for key, found in images.items()
-            if found["best"] is not None
+            key: LimeParameters.from_json(json.dumps(image["best"]["parameters"]))
+            for key, image in images.items()
+            if image["best"] is not None
         }
         if not best:
             raise Problem(409, f"no image of '{name}' has a finished trial yet")
@@ -216,10 +216,10 @@ class Desk:
         Raises:
             Problem: 409 it has none.
         """
-        found = self.documents.of([self.image(name, key)])[name]["images"][key]
-        if found["best"] is None:
+        image = self.documents.of([self.image(name, key)])[name]["images"][key]
+        if image["best"] is None:
             raise Problem(409, "this image has no finished trial yet")
-        parameters = LimeParameters.from_json(json.dumps(found["best"]["parameters"]))
+        parameters = LimeParameters.from_json(json.dumps(image["best"]["parameters"]))
         return f"{parameter_code(parameters)}\n"
 
     def report(self, name: str) -> Path:
