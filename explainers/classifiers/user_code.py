@@ -3,12 +3,14 @@ folder."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import sys
 import traceback
 from functools import reduce
+from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -56,7 +58,7 @@ def import_user_object(spec: str, what: str) -> tuple[ModuleType, Any]:
     if here not in sys.path:  # a module beside the user's notebook
         sys.path.insert(0, here)
     # First, so that modules that need torchvision, such as timm, find one that can be imported.
-    import_torchvision()
+    let_torchvision_import()
     importlib.invalidate_caches()  # else a file written a moment ago is not found
     if not all(part.isidentifier() for part in name.split(".")):
         raise InvalidInput(
@@ -154,17 +156,28 @@ _kept_alive: list[Any] = []
 
 def import_torchvision() -> ModuleType:
     """Import torchvision, with stand-in operator schemas when its own cannot be loaded."""
-    try:
-        return importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-    # The failed import leaves half-initialised modules behind.
-    for name in [n for n in sys.modules if n == "torchvision" or n.startswith("torchvision.")]:
-        del sys.modules[name]
+    let_torchvision_import()
+    return importlib.import_module("torchvision")
+
+
+def let_torchvision_import() -> None:
+    """Make torchvision importable without importing it, which takes seconds."""
+    if _kept_alive or "torchvision" in sys.modules:
+        return
+    found = importlib.util.find_spec("torchvision")
+    if found is None or not found.submodule_search_locations:
+        return
+    # As torchvision itself finds and loads its operators, and goes on without where it cannot.
+    finder = FileFinder(
+        found.submodule_search_locations[0], (ExtensionFileLoader, EXTENSION_SUFFIXES)
+    )
+    operators = finder.find_spec("_C")
+    if operators is not None and operators.origin is not None:
+        with contextlib.suppress(OSError):
+            torch.ops.load_library(operators.origin)
+            return
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         library.define(schema)  # type: ignore[no-untyped-call]
     _kept_alive.append(library)
-    return importlib.import_module("torchvision")

@@ -1,4 +1,4 @@
-"""A scene compared by every method: what is promised of all, and what is known of the scene."""
+"""A picture compared by every method: what is promised of all, and what is known of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from explainers.classifiers import Classifier
 from explainers.lime import LimeParameters, PredictionCache, Segmentation
 from explainers.metrics import (
     LIME_DEFAULT,
@@ -18,22 +17,24 @@ from explainers.metrics import (
     superpixel_map,
 )
 from explainers.references import parse_heat_map_rule
-from studies.catalog.demo import DEMO_SEEDS, draw_scene
+from tests.tuner.tiny import SIDE, make, tiny_picture
 
-TUNED = LimeParameters(segmentation=Segmentation.of("slic", n_segments=12), num_samples=64)
+TUNED = LimeParameters(
+    segmentation=Segmentation.of("slic", n_segments=6, compactness=5),
+    hide_color=128,
+    num_samples=64,
+)
 
 
 @pytest.fixture(scope="module")
 def compared() -> tuple[Comparison, list[str]]:
-    from explainers.classifiers import load_classifier
-
-    classifier: Classifier = load_classifier("demo", device="cpu")
-    scene = draw_scene("cat", DEMO_SEEDS["cat"])
+    classifier = make()
+    image, mask = tiny_picture("cat")
     steps: list[str] = []
     found = compare(
         classifier,
-        scene.image,
-        scene.mask,
+        image,
+        mask,
         TUNED,
         source=classifier,
         cache=PredictionCache(),
@@ -56,7 +57,7 @@ def test_every_method_is_measured(compared: tuple[Comparison, list[str]]) -> Non
         of_lime = {"r2", "mask_stability", "rank_stability"}
         assert set(each.measures) == set(MEASURES) - (set() if lime else of_lime)
         assert all(math.isfinite(value) for value in each.measures.values())
-        assert each.explanation.mask.shape == (128, 128)
+        assert each.explanation.mask.shape == (SIDE, SIDE)
         assert each.measures["insertion"] > each.measures["deletion"]
         assert each.measures["energy"] + each.measures["background"] == pytest.approx(1.0)
     assert set(found.agreement) == {(a, b) for a in methods for b in methods}
@@ -67,15 +68,13 @@ def test_every_method_is_measured(compared: tuple[Comparison, list[str]]) -> Non
 def test_surrogates_are_stock_lime_s(compared: tuple[Comparison, list[str]]) -> None:
     from lime.lime_image import LimeImageExplainer
 
-    from explainers.classifiers import load_classifier
-
     found, _ = compared
     explanation = found.explanations[-1].explanation
     surrogate = explanation.surrogate
     assert surrogate is not None
-    scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
+    image, _ = tiny_picture("cat")
     stock = LimeImageExplainer(random_state=5).explain_instance(
-        scene, load_classifier("demo", device="cpu").predict_proba, **TUNED.as_kwargs()
+        image, make().predict_proba, **TUNED.as_kwargs()
     )
     assert surrogate.weights == dict(stock.local_exp[stock.top_labels[0]])
     assert explanation.class_index == stock.top_labels[0] == found.facts.top_classes[0][0]
@@ -91,17 +90,15 @@ def test_other_classes_are_explained_as_stock_lime_would(
 ) -> None:
     from lime.lime_image import LimeImageExplainer
 
-    from explainers.classifiers import load_classifier
-
     found, _ = compared
     others = [index for index, _ in found.facts.top_classes[1:3]]
     assert [(each.class_index, each.method) for each in found.other_classes] == [
         (index, method) for method in ("gradcam", LIME_TUNED) for index in others
     ]
-    scene = draw_scene("cat", DEMO_SEEDS["cat"]).image
+    image, _ = tiny_picture("cat")
     stock = LimeImageExplainer(random_state=5).explain_instance(
-        scene,
-        load_classifier("demo", device="cpu").predict_proba,
+        image,
+        make().predict_proba,
         **(TUNED.as_kwargs() | {"labels": tuple(others), "top_labels": None}),
     )
     for each in found.other_classes[2:]:

@@ -45,6 +45,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             del sys.modules[name]
 
 
+@pytest.mark.usefixtures("folder")
+def test_torchvision_is_left_to_those_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing it takes seconds, in every process that a search starts."""
+    for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    import_user_object("own_net:Net", "it")
+    assert "torchvision" not in sys.modules
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [

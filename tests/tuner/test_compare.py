@@ -11,17 +11,17 @@ import sqlalchemy
 
 from explainers.metrics import comparison
 from tests.tuner.command_line import FEW_MAPS, Cli
-from tests.tuner.tiny import TINY
+from tests.tuner.tiny import TINY, TUNE_TINY
 
 DEMO = [*TINY, "--images", "house,key"]
-FAST = ["--engine", "torch", "--trials", "3", "--seeds", "2", *FEW_MAPS]
+TUNE = [*TUNE_TINY, "--images", "house,key", "--trials", "3", "--seeds", "2", *FEW_MAPS]
 QUICK = ["--method", "gradcam", "--method", "ablationcam", "--seeds", "2"]
 
 pytestmark = pytest.mark.usefixtures("tiny_catalogue")
 
 
 def test_compared_recorded_and_reported(here: Path, cli: Cli) -> None:
-    cli.ok("tune", *DEMO, *FAST)
+    cli.ok(*TUNE)
     found = json.loads(cli.ok("compare", *DEMO, *QUICK, "--classes", "2", "--json"))
     assert list(found["images"]) == ["house", "key"]
     assert found["constraint"] == {}
@@ -58,7 +58,7 @@ def test_images_without_a_study_are_compared_without(here: Path, cli: Cli) -> No
 def test_an_interrupted_comparison_goes_on(
     here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cli.ok("tune", *DEMO, *FAST)
+    cli.ok(*TUNE)
     real, asked = comparison.compare, []
 
     def interrupted(*arguments: Any, **options: Any) -> comparison.Comparison:
@@ -89,7 +89,7 @@ def test_an_interrupted_comparison_goes_on(
 def test_what_has_changed_since_is_compared_again(
     here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cli.ok("tune", *DEMO, *FAST)
+    cli.ok(*TUNE)
     real, asked = comparison.compare, []
 
     def counted(*arguments: Any, **options: Any) -> comparison.Comparison:
@@ -111,7 +111,7 @@ def test_what_has_changed_since_is_compared_again(
 
 
 def test_what_the_constraint_costs_is_told(here: Path, cli: Cli) -> None:
-    cli.ok("tune", *DEMO, *FAST, "--constrain", "fidelity")
+    cli.ok(*TUNE, "--constrain", "fidelity")
     found = json.loads(cli.ok("compare", *DEMO, *QUICK, "--json"))
     assert list(found["constraint"]) == ["house", "key"]
     for cost in found["constraint"].values():
@@ -133,12 +133,12 @@ def test_wrong_calls(here: Path, cli: Cli) -> None:
     assert "equal to 5" in cli.refused("compare", *DEMO, "--classes", "6")
     assert "none" in cli.refused("compare", *DEMO, "--storage", "sqlite:///none/a.db")
     assert "does not exist" in cli.refused("report", "--study", "demo")
-    assert "fidelity" in cli.refused("tune", *DEMO, *FAST, "--constrain", "time")
+    assert "fidelity" in cli.refused(*TUNE, "--constrain", "time")
     assert set(here.iterdir()) == before
 
 
 def test_another_classifier_s_study_is_refused(here: Path, cli: Cli) -> None:
-    cli.ok("tune", *DEMO, *FAST)
+    cli.ok(*TUNE)
     engine = sqlalchemy.create_engine("sqlite:///lime-tuner.db")
     with engine.begin() as connection:
         connection.exec_driver_sql(

@@ -16,7 +16,7 @@ from studies.results.attributes import DEFAULTS_ORIGIN
 from studies.results.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, demo_task
-from tests.tuner.tiny import TINY
+from tests.tuner.tiny import TINY, TUNE_TINY
 from tuner.portfolio import (
     Contender,
     Portfolio,
@@ -134,8 +134,9 @@ def test_there_are_no_more_trials_than_wanted(demo_classifier: Classifier) -> No
 @pytest.mark.usefixtures("tiny_catalogue")
 def test_from_studies_to_a_portfolio_to_a_study(here: Path, cli: Cli) -> None:
     common = [*TINY, "--images", "house,key"]
+    tune = [*TUNE_TINY, "--images", "house,key"]
     fast = [*FEW_MAPS, "--fix", "num_samples=32", "--seeds", "1"]
-    cli.ok("tune", *common, *fast, "--trials", "3")
+    cli.ok(*tune, *fast, "--trials", "3")
     made = json.loads(
         cli.ok("portfolio", *common, "--size", "2", "--each", "2", "--seeds", "1",
                "--folds", "2", "-o", "p.json", "--json")
