@@ -28,6 +28,7 @@ from studies.results.trial_record import TrialRecord
 from studies.storage import describe, holds_studies, open_storage, sqlite_path
 from tests.benchmarks.common import child_environment, positive, run_benchmark, say
 from tuner.problem import SearchSpace, TuningSettings
+from tuner.problem.incumbent import incumbent_of
 from tuner.study import has_room
 
 _SEEDS = 10
@@ -47,7 +48,7 @@ def work(url: str, name: str, trials: int, cost: float) -> None:
     def objective(trial: optuna.Trial) -> float:
         nonlocal slept, count
         parameters = SearchSpace().suggest(trial)
-        settings.goal.rival(study, 4.0)
+        incumbent_of(study, settings.runtime_weight)
         begun = time.perf_counter()
         time.sleep(cost)
         slept += time.perf_counter() - begun
