@@ -16,6 +16,8 @@ from torch import nn
 
 from explainers.classifiers.black_box import PREFIX, load_black_box
 from explainers.classifiers.classifier import Classifier
+from explainers.classifiers.efficientnet_lite import NAME as EFFICIENTNET_LITE0
+from explainers.classifiers.efficientnet_lite import load_efficientnet_lite0
 from explainers.classifiers.factories import load_from_factory
 from explainers.classifiers.map_layers import known_map_layer
 from explainers.classifiers.outputs import OutputKind
@@ -36,7 +38,8 @@ def load_classifier(
     """Load a classifier by specification.
 
     Args:
-        model: ``demo`` (the embedded network), a torchvision classifier's name (``resnet50``),
+        model: ``demo`` (the embedded network), ``efficientnet_lite0`` (an ImageNet network with
+            weights from the package index), a torchvision classifier's name (``resnet50``),
             ``package.module:factory`` (:mod:`explainers.classifiers.factories`), or
             ``function:package.module:name``, a black box (:mod:`explainers.classifiers.black_box`).
         weights: a file with a state dict, or the name of a torchvision weights enum member
@@ -61,6 +64,10 @@ def load_classifier(
     classifier: Classifier
     if model == "demo":
         classifier = _demo(target)
+    elif model == EFFICIENTNET_LITE0:
+        if weights is not None:
+            raise InvalidInput(f"{model} comes with its weights: it takes no --weights")
+        classifier = load_efficientnet_lite0(target)
     elif model.startswith(PREFIX):
         if weights is not None or cam_layer is not None:
             raise InvalidInput(f"{model} is a black box: it takes no --weights and no --cam-layer")
@@ -105,7 +112,8 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
         hint = f"did you mean one of {', '.join(close)}? " if close else ""
         raise InvalidInput(
             f"unknown model '{name}': {hint}Give a torchvision classifier "
-            "(resnet50, mobilenet_v2, vit_b_16, ...), 'demo', package.module:factory, or "
+            "(resnet50, mobilenet_v2, vit_b_16, ...), 'efficientnet_lite0', 'demo', "
+            "package.module:factory, or "
             "function:package.module:name"
         )
     enum = models.get_model_weights(name)
