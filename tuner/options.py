@@ -25,7 +25,21 @@ from typing import Any
 from explainers.errors import InvalidInput
 from explainers.messages import one_line
 
-__all__ = ["Declared", "Option", "check_options", "options_of"]
+__all__ = [
+    "BUDGET", "LABELS", "LIMITS", "MACHINE", "OUTPUT", "PANELS", "SEARCH", "SERVER", "WHAT",
+    "Declared", "Option", "check_options", "options_of",
+]  # fmt: skip
+
+WHAT = "What to work on"
+LABELS = "Labels"
+SEARCH = "Search"
+SERVER = "Server"
+BUDGET = "Budget"
+LIMITS = "Limits"
+MACHINE = "Machine"
+OUTPUT = "Output"
+PANELS = (WHAT, LABELS, SEARCH, SERVER, BUDGET, LIMITS, MACHINE, OUTPUT)
+"""The headings of a command's help under which its options stand, in this order."""
 
 _MOST_DIGITS = 20  # longer numbers are not quoted in messages
 
@@ -43,6 +57,7 @@ class Option:
             :class:`InvalidInput`.
         names: flags on the command line, where they are not ``--field-name``.
         secret: the value may hold a password and is never shown.
+        panel: the heading of a command's help under which it stands.
     """
 
     help: str
@@ -54,6 +69,7 @@ class Option:
     parse: Callable[[str], Any] | None = None
     names: tuple[str, ...] = ()
     secret: bool = False
+    panel: str = WHAT
 
 
 @dataclass(frozen=True)

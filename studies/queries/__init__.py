@@ -14,10 +14,12 @@ from studies.queries.overview import (
     overview,
     reliability_of,
     study_attributes,
+    study_names,
 )
 from studies.queries.trials import complete_trials
 
 __all__ = [
     "FailedTrial", "StudyActivity", "StudyOverview", "activity", "best_parameters",
     "complete_trials", "damage_in", "overview", "reliability_of", "study_attributes",
+    "study_names",
 ]  # fmt: skip

@@ -34,6 +34,7 @@ from studies.storage.optuna_tables import (
 
 __all__ = [
     "StudyOverview", "best_parameters", "overview", "reliability_of", "study_attributes",
+    "study_names",
 ]  # fmt: skip
 
 _SHOWN = ("reference", "runtime_model", "runtime_weight", *CLASS_ATTRIBUTES)
@@ -107,6 +108,18 @@ def overview(
             for study_id, name in connection.execute(query).all()
             if prefix is None or name == prefix or name.startswith(f"{prefix}/")
         ]
+
+
+def study_names(storage: str) -> list[str]:
+    """Names of all studies of a storage, in the order they were made.
+
+    Raises:
+        StorageError: the storage does not exist, or belongs to another program.
+    """
+    check_storage(storage, write=False)
+    query = sqlalchemy.select(STUDIES.c.study_name).order_by(STUDIES.c.study_id)
+    with connected(storage) as connection:
+        return list(connection.execute(query).scalars())
 
 
 def _one(connection: Connection, study_id: int, name: str) -> StudyOverview:

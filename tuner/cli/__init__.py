@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 
@@ -35,15 +36,31 @@ app = typer.Typer(
     name="lime-tuner",
     cls=CommandGroup,
     help="Find LIME parameters for image classifiers that can be defended.",
+    epilog="lime-tuner COMMAND --help shows a command's options and examples; "
+    "lime-tuner quickstart is a first look.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        try:
+            version = metadata.version("lime-tuner")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        sys.stdout.write(f"lime-tuner {version}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def _commands() -> None:
+def _commands(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
     """Find LIME parameters for image classifiers that can be defended."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
@@ -10,98 +11,191 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
+from tuner.cli.help import HelpCommand, write_options
 from tuner.cli.unexpected import one_line_only
 
-__all__ = ["COMMANDS", "Command", "CommandGroup"]
+__all__ = ["COMMANDS", "GROUPS", "Command", "CommandGroup", "loaded_command"]
+
+_SEARCH, _LOOK = "Search", "Look"
+_EXPORT, _SERVE, _MORE = "Export and submit", "Serve", "More"
+GROUPS = (_SEARCH, _LOOK, _EXPORT, _SERVE, _MORE)
+"""The headings of ``lime-tuner --help``, in their order."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command is implemented.
+    """Where a command is implemented, and what its help shows.
 
     Attributes:
         module: name within ``tuner.cli``; its function has the command's name.
+        group: its heading in ``lime-tuner --help``.
         summary: the first sentence of its docstring, for the list of all commands.
+        examples: whole command lines.
     """
 
     module: str
+    group: str
     summary: str
+    examples: tuple[str, ...]
 
 
 COMMANDS: Mapping[str, Command] = {
     "quickstart": Command(
         "search.quickstart",
+        _SEARCH,
         "Tune, export, verify and picture ten drawn scenes with the embedded classifier.",
+        ("lime-tuner quickstart", "lime-tuner quickstart -o first --trials 30"),
     ),
     "tune": Command(
-        "search.tune", "Search LIME's parameters: one study per image, created or resumed."
-    ),
-    "status": Command(
-        "results.status",
-        "What each study has: trials, best against default, who works on it, and what failed.",
-    ),
-    "export": Command(
-        "results.export", "Write the best parameters of every image as a pickle for stock lime."
-    ),
-    "verify": Command(
-        "results.export",
-        "Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock.",
-    ),
-    "reference": Command(
-        "results.pictures", "Write the reference masks (KEY.png) and overlays (overlays/KEY.png)."
-    ),
-    "cam": Command(
-        "results.pictures",
-        "Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.",
-    ),
-    "explain": Command(
-        "results.pictures",
-        "Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.",
-    ),
-    "compare": Command(
-        "results.compare",
-        "Compare Grad-CAM, Score-CAM, Ablation-CAM, LIME's defaults and tuned LIME on every image.",
-    ),
-    "dissect": Command(
-        "dissect", "Label the units of networks by concepts, and say how sure the labels are."
-    ),
-    "report": Command(
-        "results.report",
-        "Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.",
-    ),
-    "dashboard": Command(
-        "results.dashboard",
-        "Serve optuna-dashboard on the storage: studies, trials, pictures, notes, plots.",
-    ),
-    "portfolio": Command(
-        "search.portfolio", "Choose the few parameter sets of which the best per image loses least."
-    ),
-    "submit": Command(
-        "servers.submit", "Send a pickle to a grading server, wait for its result, and record it."
-    ),
-    "leaderboard": Command(
-        "servers.submit", "Show a grading server's score board, with our own results marked."
-    ),
-    "calibrate": Command(
-        "servers.calibrate", "Fit runtime and reference rule to what a grading server has answered."
+        "search.tune",
+        _SEARCH,
+        "Search LIME's parameters: one study per image, created or resumed.",
+        (
+            "lime-tuner tune --catalog photographs --model resnet50 --trials 60",
+            "lime-tuner tune --catalog demo --images cat,house --workers 2",
+        ),
     ),
     "worker": Command(
         "search.worker",
+        _SEARCH,
         "Run trials of the studies that need them most, until there is none or it is stopped.",
+        (
+            "lime-tuner worker --storage postgresql://me@server/studies",
+            "lime-tuner worker --study demo --until 07:00",
+        ),
     ),
-    "grade": Command("servers.grade", "Serve the grading protocol: POST /lime, GET /score_board."),
+    "portfolio": Command(
+        "search.portfolio",
+        _SEARCH,
+        "Choose the few parameter sets of which the best per image loses least.",
+        ("lime-tuner portfolio --catalog demo --size 5 -o portfolio.json",),
+    ),
+    "status": Command(
+        "results.status",
+        _LOOK,
+        "What each study has: trials, best against default, who works on it, and what failed.",
+        ("lime-tuner status --watch", "lime-tuner status --study demo --json"),
+    ),
+    "report": Command(
+        "results.report",
+        _LOOK,
+        "Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.",
+        ("lime-tuner report --catalog demo -o report",),
+    ),
+    "compare": Command(
+        "results.compare",
+        _LOOK,
+        "Compare Grad-CAM, Score-CAM, Ablation-CAM, LIME's defaults and tuned LIME on every image.",
+        (
+            "lime-tuner compare --catalog demo",
+            "lime-tuner compare --catalog demo --method gradcam --method scorecam",
+        ),
+    ),
+    "reference": Command(
+        "results.pictures",
+        _LOOK,
+        "Write the reference masks (KEY.png) and overlays (overlays/KEY.png).",
+        ("lime-tuner reference --catalog demo --reference gradcam@0.3 -o masks",),
+    ),
+    "cam": Command(
+        "results.pictures",
+        _LOOK,
+        "Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.",
+        ("lime-tuner cam --catalog photographs --model resnet50 --method gradcam",),
+    ),
+    "explain": Command(
+        "results.pictures",
+        _LOOK,
+        "Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.",
+        ("lime-tuner explain --catalog demo --params explain_params.pkl -o explanations",),
+    ),
+    "export": Command(
+        "results.export",
+        _EXPORT,
+        "Write the best parameters of every image as a pickle for stock lime.",
+        (
+            "lime-tuner export --catalog demo -o explain_params.pkl",
+            "lime-tuner export --study tml25 --fill-defaults",
+        ),
+    ),
+    "verify": Command(
+        "results.export",
+        _EXPORT,
+        "Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock.",
+        (
+            "lime-tuner verify explain_params.pkl --catalog demo",
+            "lime-tuner verify theirs.pkl --catalog photographs --reference masks/",
+        ),
+    ),
+    "submit": Command(
+        "servers.submit",
+        _EXPORT,
+        "Send a pickle to a grading server, wait for its result, and record it.",
+        (
+            "lime-tuner submit explain_params.pkl --url https://server --dry-run",
+            "LIME_TUNER_TOKEN=... lime-tuner submit --url https://server",
+        ),
+    ),
+    "leaderboard": Command(
+        "servers.submit",
+        _EXPORT,
+        "Show a grading server's score board, with our own results marked.",
+        ("lime-tuner leaderboard --url https://server",),
+    ),
+    "calibrate": Command(
+        "servers.calibrate",
+        _EXPORT,
+        "Fit runtime and reference rule to what a grading server has answered.",
+        ("lime-tuner calibrate --answers answers.json --runtime-only",),
+    ),
     "serve": Command(
         "servers.serve",
+        _SERVE,
         "Serve the API, the page, the dashboard and the reports; worker processes do the jobs.",
+        ("lime-tuner serve --model resnet50 --workers 2",),
+    ),
+    "dashboard": Command(
+        "results.dashboard",
+        _SERVE,
+        "Serve optuna-dashboard on the storage: studies, trials, pictures, notes, plots.",
+        ("lime-tuner dashboard --open",),
+    ),
+    "grade": Command(
+        "servers.grade",
+        _SERVE,
+        "Serve the grading protocol: POST /lime, GET /score_board.",
+        ("lime-tuner grade --catalog demo --tokens tokens.txt --truth masks/",),
+    ),
+    "dissect": Command(
+        "dissect",
+        _MORE,
+        "Label the units of networks by concepts, and say how sure the labels are.",
+        ("lime-tuner dissect --model resnet18 --probe pictures/ --layers layer4",),
     ),
     "copy": Command(
         "copy",
+        _MORE,
         "Copy studies, records and artifacts into another storage, and compare what arrived.",
+        ("lime-tuner copy --to sqlite:///backup.db --dry-run",),
     ),
     "doctor": Command(
-        "doctor", "Check this installation; exit status 1 when something needed does not work."
+        "doctor",
+        _MORE,
+        "Check this installation; exit status 1 when something needed does not work.",
+        ("lime-tuner doctor --fast",),
     ),
 }
+
+
+def loaded_command(name: str) -> Any:
+    """The command of this name, from its module."""
+    module = import_module(f"tuner.cli.{COMMANDS[name].module}")
+    function: Callable[..., None] = getattr(module, name)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name, cls=HelpCommand)(one_line_only(function))
+    made: Any = typer.main.get_command(app)
+    made.examples = COMMANDS[name].examples
+    return made
 
 
 class CommandGroup(TyperGroup):
@@ -120,14 +214,19 @@ class CommandGroup(TyperGroup):
         found = COMMANDS.get(cmd_name)
         if found is None:
             return None
-        module = import_module(f"tuner.cli.{found.module}")
-        function: Callable[..., None] = getattr(module, cmd_name)
-        app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        app.command(cmd_name)(one_line_only(function))
-        return typer.main.get_command(app)
+        if ctx is not None and ctx.resilient_parsing:  # a shell asks what could come next
+            completion = import_module("tuner.cli.help.completion")
+            return completion.light_command(cmd_name, found.summary)
+        output = import_module("tuner.cli.output")
+        on_terminal = output.errors.is_terminal
+        with output.phase(f"loading lime-tuner {cmd_name}") if on_terminal else nullcontext():
+            return loaded_command(cmd_name)
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the list for ``--help`` without loading any command."""
-        names = [(name, found.summary) for name, found in COMMANDS.items()]
-        with formatter.section("Commands"):
-            formatter.write_dl(names)
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands by group, without loading any, and the options."""
+        width = max(map(len, COMMANDS))
+        for group in GROUPS:
+            named = [(f"{n:{width}}", c.summary) for n, c in COMMANDS.items() if c.group == group]
+            with formatter.section(group):
+                formatter.write_dl(named)
+        write_options(self.get_params(ctx), ctx, formatter)

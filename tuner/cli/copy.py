@@ -10,6 +10,7 @@ import typer
 from studies.copying import copy_storage
 from tuner.cli.options import AsJson, SourceOption, takes_groups
 from tuner.cli.output import console, errors, table, work_progress, write_json
+from tuner.options import WHAT
 
 if TYPE_CHECKING:
     from studies.copying import Copied
@@ -24,23 +25,31 @@ _PLANNED = {"copied": "to copy", "replaced": "to replace", "there": "there alrea
 @takes_groups
 def copy(
     source: SourceOption,
-    target: Annotated[str, typer.Option("--to", help="Database URL to copy into.")],
+    target: Annotated[
+        str, typer.Option("--to", help="Database URL to copy into.", rich_help_panel=WHAT)
+    ],
     study: Annotated[
         str | None,
         typer.Option(
             "--study",
             help="Only studies with this prefix, and of the records only comparisons and "
             "submissions that name it.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     overwrite: Annotated[
         bool,
         typer.Option(
-            "--overwrite", help="Replace studies and artifacts that differ; the target's are lost."
+            "--overwrite",
+            help="Replace studies and artifacts that differ; the target's are lost.",
+            rich_help_panel=WHAT,
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Compare and show everything, write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Compare and show everything, write nothing.", rich_help_panel=WHAT
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

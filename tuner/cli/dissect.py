@@ -38,6 +38,7 @@ from studies.catalog.assets import cache_folder
 from studies.storage import check_storage, open_storage
 from tuner.cli.options import AsJson, DeviceOption, StorageOptions, takes_groups
 from tuner.cli.output import console, table, work_progress, write_json
+from tuner.options import LABELS, OUTPUT, WHAT
 
 if TYPE_CHECKING:
     from dissection.labels import Dissection
@@ -52,7 +53,9 @@ def dissect(
     run_on: DeviceOption,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", help="A classifier as in tune; may be repeated."),
+        typer.Option(
+            "--model", help="A classifier as in tune; may be repeated.", rich_help_panel=WHAT
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None,
@@ -60,72 +63,120 @@ def dissect(
             "--weights",
             help="Of each --model in order: imagenet, a torchvision weights name, FILE, or "
             "NAME=FILE.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     layers: Annotated[
         str | None,
-        typer.Option(help="Module paths, separated by commas.  [default: the last three stages]"),
+        typer.Option(
+            help="Module paths, separated by commas.  [default: the last three stages]",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     probe: Annotated[
-        Path | None, typer.Option(help="Folder of pictures that the networks are probed with.")
+        Path | None,
+        typer.Option(
+            help="Folder of pictures that the networks are probed with.", rich_help_panel=WHAT
+        ),
     ] = None,
     concepts: Annotated[
         str | None,
-        typer.Option(help="classes, english:N, or a text file.  [default: english:20000]"),
+        typer.Option(
+            help="classes, english:N, or a text file.  [default: english:20000]",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     clip: Annotated[
         str | None,
         typer.Option(
             help="open_clip's model, or its configuration as a JSON file.  "
-            "[default: ViT-B-16-quickgelu]"
+            "[default: ViT-B-16-quickgelu]",
+            rich_help_panel=LABELS,
         ),
     ] = None,
     clip_weights: Annotated[
         str | None,
-        typer.Option(help="open_clip's tag, a checkpoint, or random.  [default: openai]"),
+        typer.Option(
+            help="open_clip's tag, a checkpoint, or random.  [default: openai]",
+            rich_help_panel=LABELS,
+        ),
     ] = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Option(help="Template with {} for the concept; may be repeated.  [default: {}]"),
+        typer.Option(
+            help="Template with {} for the concept; may be repeated.  [default: {}]",
+            rich_help_panel=LABELS,
+        ),
     ] = None,
-    pooling: Annotated[str, typer.Option(help="Of feature maps: mean or max.")] = "mean",
-    tokens: Annotated[str, typer.Option(help="Of transformers: cls or mean.")] = "cls",
+    pooling: Annotated[
+        str, typer.Option(help="Of feature maps: mean or max.", rich_help_panel=LABELS)
+    ] = "mean",
+    tokens: Annotated[
+        str, typer.Option(help="Of transformers: cls or mean.", rich_help_panel=LABELS)
+    ] = "cls",
     features: Annotated[
         Path | None,
-        typer.Option(help="Saved features and activations (.npz) instead of --model and --probe."),
+        typer.Option(
+            help="Saved features and activations (.npz) instead of --model and --probe.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     saved: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of activations as CLIP-Dissect saves them, with --concepts FILE."
+            help="Folder of activations as CLIP-Dissect saves them, with --concepts FILE.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     save: Annotated[
         Path | None,
-        typer.Option(help="Folder to save features and activations to, as CLIP-Dissect does."),
+        typer.Option(
+            help="Folder to save features and activations to, as CLIP-Dissect does.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     descriptions: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=descriptions.csv: labels to record as they are; may be repeated."),
+        typer.Option(
+            help="NAME=descriptions.csv: labels to record as they are; may be repeated.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     similarity: Annotated[
         str,
-        typer.Option(help="soft_wpmi, wpmi, rank_reorder, cos_similarity, cos_similarity_cubed."),
+        typer.Option(
+            help="soft_wpmi, wpmi, rank_reorder, cos_similarity, cos_similarity_cubed.",
+            rich_help_panel=LABELS,
+        ),
     ] = "soft_wpmi",
-    top: Annotated[int, typer.Option(min=1, help="Concepts kept of each unit.")] = 5,
+    top: Annotated[
+        int, typer.Option(min=1, help="Concepts kept of each unit.", rich_help_panel=LABELS)
+    ] = 5,
     permutations: Annotated[
-        int, typer.Option(min=0, help="Orders by chance for the p-values; 0: none.")
+        int,
+        typer.Option(
+            min=0, help="Orders by chance for the p-values; 0: none.", rich_help_panel=LABELS
+        ),
     ] = 1000,
     bootstrap: Annotated[
-        int, typer.Option(min=0, help="Samples of the images for the stability; 0: none.")
+        int,
+        typer.Option(
+            min=0, help="Samples of the images for the stability; 0: none.", rich_help_panel=LABELS
+        ),
     ] = 20,
-    level: Annotated[float, typer.Option(help="Of false discoveries, for labels to survive.")] = (
-        0.05
-    ),
-    seed: Annotated[int, typer.Option(help="Of orders and samples.")] = 0,
+    level: Annotated[
+        float,
+        typer.Option(help="Of false discoveries, for labels to survive.", rich_help_panel=LABELS),
+    ] = (0.05),
+    seed: Annotated[int, typer.Option(help="Of orders and samples.", rich_help_panel=LABELS)] = 0,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Folder for descriptions.csv and args.txt."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for descriptions.csv and args.txt.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

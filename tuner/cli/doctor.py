@@ -33,6 +33,7 @@ from tuner.cli.options import (
     takes_groups,
 )
 from tuner.cli.output import console, table, write_json
+from tuner.options import MACHINE
 
 if TYPE_CHECKING:
     from explainers.classifiers import Classifier
@@ -52,7 +53,12 @@ def doctor(
     where: StorageOptions,
     photographs: AssetsOption,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Leave out timing the classifier and its engines.")
+        bool,
+        typer.Option(
+            "--fast",
+            help="Leave out timing the classifier and its engines.",
+            rich_help_panel=MACHINE,
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -85,10 +91,7 @@ def doctor(
         )
     else:
         shown = table("lime-tuner doctor", "check", "", "what it says")
-        for column in shown.columns:
-            column.justify = "left"
-        shown.columns[0].no_wrap = True
-        shown.columns[-1].no_wrap = False  # let the long column wrap, or it takes all the room
+        shown.left = {0, 1, 2}
         for name, found in outcome.items():
             shown.add_row(name, "ok" if found["ok"] else "no", found["says"])
         console.print(shown)

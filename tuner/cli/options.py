@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
@@ -24,8 +25,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from explainers.errors import InvalidInput
+from studies.passwords import without_passwords
 from studies.storage import DEFAULT_STORAGE
-from tuner.options import Declared, Option, options_of
+from tuner.options import MACHINE, OUTPUT, SEARCH, WHAT, Declared, Option, options_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,8 +38,8 @@ __all__ = [
     "SETTINGS_FILE", "AsJson", "AssetsOption", "Calibrated", "CatalogOption", "CatalogOptions",
     "ClassifierOptions", "CutoffOption", "DeviceOption", "EngineOptions", "GradesOption",
     "JobOptions", "MachineOptions", "Portfolio", "RecordOptions", "ReferenceOptions",
-    "ServerOption", "SourceOption", "StorageOptions", "StudyOptions", "known_settings",
-    "takes_groups",
+    "ServerOption", "SourceOption", "StorageOptions", "StudyOptions", "again", "given_options",
+    "known_settings", "takes_groups",
 ]  # fmt: skip
 
 SETTINGS_FILE = "lime-tuner.toml"
@@ -49,6 +51,7 @@ Calibrated = Annotated[
     typer.Option(
         "--calibrated",
         help="Name of a calibration: prices, reference and mask rule of a grading server.",
+        rich_help_panel=WHAT,
     ),
 ]
 Portfolio = Annotated[
@@ -57,9 +60,12 @@ Portfolio = Annotated[
         "--portfolio",
         help="Tried first in a new study: imagenet30, which comes with the package, a file of "
         "lime-tuner portfolio, or the prefix of studies it was run for.",
+        rich_help_panel=SEARCH,
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=OUTPUT)
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +87,9 @@ class CatalogOptions(AssetsOption, CatalogOption):
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceOption:
-    device: Annotated[str | None, Option("auto, cpu, cuda, cuda:N or mps.", "auto")] = None
+    device: Annotated[
+        str | None, Option("auto, cpu, cuda, cuda:N or mps.", "auto", panel=MACHINE)
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +111,10 @@ class ClassifierOptions(DeviceOption):
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions:
     engine: Annotated[
-        str, Option("Who computes classifier answers: auto, torch, onnxruntime, openvino.")
+        str,
+        Option(
+            "Who computes classifier answers: auto, torch, onnxruntime, openvino.", panel=MACHINE
+        ),
     ] = "auto"
 
 
@@ -147,11 +158,17 @@ class JobOptions:
 
     log: Annotated[
         Path | None,
-        Option("Log file, or none.", "lime-tuner.log beside the SQLite database, or here"),
+        Option(
+            "Log file, or none.",
+            "lime-tuner.log beside the SQLite database, or here",
+            panel=OUTPUT,
+        ),
     ] = None
     notify: Annotated[
         str | None,
-        Option("Address that is sent a JSON document when the job ends.", secret=True),
+        Option(
+            "Address that is sent a JSON document when the job ends.", secret=True, panel=OUTPUT
+        ),
     ] = None
 
 
@@ -160,16 +177,23 @@ class MachineOptions(EngineOptions):
     """The processes that run trials, and their engine."""
 
     workers: Annotated[
-        int, Option("Processes; each tunes one image at a time.", least=1, most=1_000)
+        int,
+        Option("Processes; each tunes one image at a time.", least=1, most=1_000, panel=MACHINE),
     ] = 1
     cluster: Annotated[
         str | None,
-        Option("Address of a Dask scheduler, e.g. tcp://scheduler:8786: run there."),
+        Option("Address of a Dask scheduler, e.g. tcp://scheduler:8786: run there.", panel=MACHINE),
     ] = None
     threads: Annotated[
         int | None,
         # torch crashes with a million threads
-        Option("Of each worker.", "the cores, shared among the workers", least=1, most=1_000),
+        Option(
+            "Of each worker.",
+            "the cores, shared among the workers",
+            least=1,
+            most=1_000,
+            panel=MACHINE,
+        ),
     ] = None
 
 
@@ -186,9 +210,9 @@ class SourceOption:
 class GradesOption:
     """The database that a grading server records grades in."""
 
-    storage: Annotated[
-        str, Option("Database URL for the grades.", secret=True)
-    ] = "sqlite:///lime-tuner-grades.db"
+    storage: Annotated[str, Option("Database URL for the grades.", secret=True)] = (
+        "sqlite:///lime-tuner-grades.db"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +294,21 @@ def given_options(group: type[_Group], on_command_line: Mapping[str, Any]) -> _G
     return group(**values) if make is None else make(values)
 
 
+def again(*groups: object) -> str:
+    """The options that give another command the same values, for a shell; no passwords.
+
+    What the environment, ``lime-tuner.toml`` or a default gives anyway is left out.
+    """
+    words: dict[str, str] = {}
+    for group in groups:
+        without = given_options(type(group), {})
+        for declared in options_of(type(group)):
+            value = getattr(group, declared.name)
+            if value is not None and value != getattr(without, declared.name):
+                words[_flags(declared)[0]] = shlex.quote(without_passwords(str(value)))
+    return "".join(f" {flag} {word}" for flag, word in words.items())
+
+
 def _name(declared: Declared) -> str:
     """The setting's name in files; the environment has it in capitals."""
     return "space" if declared.name == "space_file" else declared.name
@@ -291,7 +330,9 @@ def _parameter(declared: Declared) -> inspect.Parameter:
     kind: Any = list[str] if declared.kind is tuple else declared.kind
     return inspect.Parameter(
         declared.name, _KEYWORD, default=None,
-        annotation=Annotated[kind | None, typer.Option(*flags, help=text)],
+        annotation=Annotated[
+            kind | None, typer.Option(*flags, help=text, rich_help_panel=option.panel)
+        ],
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
 from tuner.clock import until_clock
-from tuner.options import Option, check_options, options_of
+from tuner.options import BUDGET, SEARCH, Option, check_options, options_of
 from tuner.problem.search_space import SearchSpace, load_space
 from tuner.problem.stopping import BoundsStopping, StoppingRule
 
@@ -36,14 +36,19 @@ _NOT_STORED = frozenset({"space", "space_file", "fix", "stopping", "timeout", "u
 
 
 Trials = Annotated[
-    int, Option("Trials per image, counting those the study has already.", least=1, most=1_000_000)
+    int,
+    Option(
+        "Trials per image, counting those the study has already.",
+        least=1,
+        most=1_000_000,
+        panel=BUDGET,
+    ),
 ]
 Seeds = Annotated[
     int,
     Option(
         "Explainer seeds a surviving trial is scored on.",
-        f"10, or {_CATALOG_SEEDS} with --scope catalog", least=1, most=10_000,
-    ),
+        f"10, or {_CATALOG_SEEDS} with --scope catalog", least=1, most=10_000, panel=BUDGET),
 ]  # fmt: skip
 
 
@@ -68,7 +73,8 @@ class TuningSettings:
 
     trials: Trials = 60
     timeout: Annotated[
-        float | None, Option("Seconds per image after which no trial is started.", above=0)
+        float | None,
+        Option("Seconds per image after which no trial is started.", above=0, panel=BUDGET),
     ] = None
     until: Annotated[
         datetime | None,
@@ -76,64 +82,80 @@ class TuningSettings:
             "Time of day, e.g. 07:00, after which no trial is started. Every image gets its "
             "share first; without --trials, what is left goes where it still pays off.",
             parse=_next_moment,
+            panel=BUDGET,
         ),
     ] = None
     answers: Annotated[
         int | None,
-        Option("New classifier answers per image after which no trial is started.", least=1),
+        Option(
+            "New classifier answers per image after which no trial is started.",
+            least=1,
+            panel=BUDGET,
+        ),
     ] = None
     seeds: Seeds = 10
     runtime_weight: Annotated[
-        float, Option("IoU that the runtime of lime's defaults is worth.", least=0)
+        float, Option("IoU that the runtime of lime's defaults is worth.", least=0, panel=SEARCH)
     ] = 0.1
     sampler: Annotated[
         str,
         Option(
             "ceiling, tpe or random.", f"ceiling, or tpe with --objective {FAITHFUL}",
-            choices=SAMPLERS,
-        ),
+            choices=SAMPLERS, panel=SEARCH),
     ] = "ceiling"  # fmt: skip
     fix: Annotated[
-        tuple[str, ...], Option("name=value: keep one value of a dimension; may be repeated.")
+        tuple[str, ...],
+        Option("name=value: keep one value of a dimension; may be repeated.", panel=SEARCH),
     ] = ()
     space_file: Annotated[
-        Path | None, Option("TOML file that replaces the search space.", names=("--space",))
+        Path | None,
+        Option("TOML file that replaces the search space.", names=("--space",), panel=SEARCH),
     ] = None
-    warm_start: Annotated[bool, Option("Try early what won on the catalogue's other images.")] = (
-        True
-    )
+    warm_start: Annotated[
+        bool, Option("Try early what won on the catalogue's other images.", panel=SEARCH)
+    ] = True
     constrain: Annotated[
         str | None,
         Option(
             "fidelity: held-out R² of the surrogate, and insertion minus deletion, may not "
             "fall below those of lime's defaults.",
             choices=(FIDELITY,),
+            panel=SEARCH,
         ),
     ] = None
     pareto: Annotated[
-        bool, Option("Look for the whole front of IoU and seconds; export chooses from it later.")
+        bool,
+        Option(
+            "Look for the whole front of IoU and seconds; export chooses from it later.",
+            panel=SEARCH,
+        ),
     ] = False
-    seed: Annotated[int, Option("Seed of the search itself.")] = 0
+    seed: Annotated[int, Option("Seed of the search itself.", panel=SEARCH)] = 0
     scope: Annotated[
         str,
         Option(
             "image: a study each. catalog: one setting that serves all images.",
             choices=(_IMAGE, _CATALOG),
+            panel=SEARCH,
         ),
     ] = _IMAGE
     aggregate: Annotated[
-        str, Option("Of a setting's values on all images: mean, worst, or q10 to q50.")
+        str,
+        Option("Of a setting's values on all images: mean, worst, or q10 to q50.", panel=SEARCH),
     ] = "mean"
     folds: Annotated[
         int,
-        Option("With --scope catalog: cross-validate over so many folds of images.", least=0),
+        Option(
+            "With --scope catalog: cross-validate over so many folds of images.",
+            least=0,
+            panel=SEARCH,
+        ),
     ] = 0
     most_runtime: Annotated[
         float | None,
         Option(
             "Share of the samples of lime's defaults that nothing may exceed.",
-            f"{_CATALOG_RUNTIME} with --scope catalog", above=0,
-        ),
+            f"{_CATALOG_RUNTIME} with --scope catalog", above=0, panel=BUDGET),
     ] = None  # fmt: skip
     objective: Annotated[
         str,
@@ -141,6 +163,7 @@ class TuningSettings:
             f"{AGREEMENT} with a reference, or {FAITHFUL}: held-out R², insertion minus deletion "
             "and stability, without any reference.",
             choices=OBJECTIVES,
+            panel=SEARCH,
         ),
     ] = AGREEMENT
     confirm_seeds: int = 30

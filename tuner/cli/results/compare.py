@@ -49,6 +49,7 @@ from tuner.cli.results.comparison_tables import (
     show_constraint_costs,
 )
 from tuner.cli.results.objectives import compare_objectives, show_objectives
+from tuner.options import BUDGET, WHAT
 from tuner.tuning import package_versions
 
 __all__ = ["compare", "run_comparison"]
@@ -62,23 +63,40 @@ def compare(
     where: StudyOptions,
     reference: ReferenceOptions,
     rule: Annotated[
-        str, typer.Option(help="Makes masks of all heat maps: a fraction of the maximum, top10 ...")
+        str,
+        typer.Option(
+            help="Makes masks of all heat maps: a fraction of the maximum, top10 ...",
+            rich_help_panel=WHAT,
+        ),
     ] = "0.3",
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", help="Heat maps; may be repeated.  [default: the usual three]"),
+        typer.Option(
+            "--method",
+            help="Heat maps; may be repeated.  [default: the usual three]",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=2, help="Explainer seeds that stability is measured on.")
+        int,
+        typer.Option(
+            min=2, help="Explainer seeds that stability is measured on.", rich_help_panel=BUDGET
+        ),
     ] = 3,
     classes: Annotated[
         int,
-        typer.Option(min=1, max=5, help="Explain so many of each image's likeliest classes."),
+        typer.Option(
+            min=1,
+            max=5,
+            help="Explain so many of each image's likeliest classes.",
+            rich_help_panel=WHAT,
+        ),
     ] = 1,
     other: Annotated[
         str | None,
         typer.Option(
-            help="Prefix of studies of another objective: only show how far the two choose alike."
+            help="Prefix of studies of another objective: only show how far the two choose alike.",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     as_json: AsJson = False,

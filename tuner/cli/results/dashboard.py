@@ -15,6 +15,7 @@ from studies.web.listener import bound_socket
 from tuner.cli.options import StorageOptions, takes_groups
 from tuner.cli.output import errors
 from tuner.cli.servers.serving import address_of, check_installed
+from tuner.options import SERVER
 
 if TYPE_CHECKING:
     from socket import socket
@@ -28,10 +29,13 @@ _THREADS = 8  # a browser opens six connections
 @takes_groups
 def dashboard(
     where: StorageOptions,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8080,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on.", rich_help_panel=SERVER)
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", rich_help_panel=SERVER)] = 8080,
     open_browser: Annotated[
-        bool, typer.Option("--open/--no-open", help="Show it in the browser.")
+        bool,
+        typer.Option("--open/--no-open", help="Show it in the browser.", rich_help_panel=SERVER),
     ] = False,
 ) -> None:
     """Serve optuna-dashboard on the storage: studies, trials, pictures, notes, plots.

@@ -48,6 +48,7 @@ from tuner.cli.options import (
 from tuner.cli.output import console, errors, table, work_progress, write_json
 from tuner.cli.results.front import choice_of
 from tuner.cli.servers.calibration import known_calibration
+from tuner.options import BUDGET, OUTPUT, WHAT
 
 if TYPE_CHECKING:
     from studies.results.front import Choice
@@ -62,25 +63,36 @@ def export(
     where: StudyOptions,
     catalog: CatalogOption,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The pickle to write.")
+        Path, typer.Option("-o", "--output", help="The pickle to write.", rich_help_panel=OUTPUT)
     ] = DEFAULT_PICKLE,
     fill_defaults: Annotated[
         bool,
-        typer.Option("--fill-defaults", help="Lime's defaults for images without a result."),
+        typer.Option(
+            "--fill-defaults",
+            help="Lime's defaults for images without a result.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
     budget: Annotated[
         float | None,
-        typer.Option(help="Of each study the best IoU within so many modelled seconds an image."),
+        typer.Option(
+            help="Of each study the best IoU within so many modelled seconds an image.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     weight: Annotated[
         float | None,
-        typer.Option(help="Choose anew by another runtime weight.  [default: the study's own]"),
+        typer.Option(
+            help="Choose anew by another runtime weight.  [default: the study's own]",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     scope: Annotated[
         str | None,
         typer.Option(
             help="image: each its own. catalog: what tune --scope catalog found, for all.  "
-            "[default: image, or catalog where the study has nothing else]"
+            "[default: image, or catalog where the study has nothing else]",
+            rich_help_panel=WHAT,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -188,12 +200,15 @@ def verify(
     classifier: ClassifierOptions,
     reference: ReferenceOptions,
     record: RecordOptions,
-    seeds: Annotated[int, typer.Option(help="Fresh explainer seeds per image.")] = 5,
+    seeds: Annotated[
+        int, typer.Option(help="Fresh explainer seeds per image.", rich_help_panel=BUDGET)
+    ] = 5,
     baseline_seeds: Annotated[
         int | None,
         typer.Option(
             help="Seeds for lime's defaults in the same run; 0 leaves them out.  "
-            "[default: 2, at most --seeds]"
+            "[default: 2, at most --seeds]",
+            rich_help_panel=BUDGET,
         ),
     ] = None,
     calibrated: Calibrated = None,

@@ -27,6 +27,7 @@ from tuner.cli.options import (
     takes_groups,
 )
 from tuner.cli.output import console, steps_within, table, work_progress, write_json
+from tuner.options import OUTPUT, WHAT
 
 if TYPE_CHECKING:
     from explainers.references import Reference
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = ["cam", "explain", "reference", "write_explanations"]
 
-OutputFolder = Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")]
+OutputFolder = Annotated[
+    Path,
+    typer.Option("-o", "--output", help="Folder to write to.", rich_help_panel=OUTPUT),
+]
 
 
 @takes_groups
@@ -86,7 +90,11 @@ def cam(
     classifier: ClassifierOptions,
     method: Annotated[
         list[str] | None,
-        typer.Option("--method", help="gradcam, scorecam, ...; may be repeated, or all."),
+        typer.Option(
+            "--method",
+            help="gradcam, scorecam, ...; may be repeated, or all.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     output: OutputFolder = Path("heatmaps"),
     as_json: AsJson = False,
@@ -132,10 +140,14 @@ def explain(
     reference: ReferenceOptions,
     params: Annotated[
         Path | None,
-        typer.Option("--params", help="A pickle of parameters; lime's defaults without it."),
+        typer.Option(
+            "--params",
+            help="A pickle of parameters; lime's defaults without it.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
     output: OutputFolder = Path("explanations"),
-    seed: Annotated[int, typer.Option(help="Seed of the explainer.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the explainer.", rich_help_panel=WHAT)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.

@@ -15,6 +15,7 @@ from studies.report import write_report
 from studies.storage import check_storage
 from tuner.cli.options import AsJson, CatalogOption, StudyOptions, takes_groups
 from tuner.cli.output import console, work_progress, write_json
+from tuner.options import OUTPUT
 
 __all__ = ["report"]
 
@@ -23,9 +24,9 @@ __all__ = ["report"]
 def report(
     where: StudyOptions,
     catalog: CatalogOption,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")] = Path(
-        "report"
-    ),
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder to write to.", rich_help_panel=OUTPUT)
+    ] = Path("report"),
     as_json: AsJson = False,
 ) -> None:
     """Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.

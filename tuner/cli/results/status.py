@@ -20,6 +20,7 @@ from studies.storage import describe
 from tuner.cli.options import AsJson, StorageOptions, takes_groups
 from tuner.cli.output import console, rounded, table, write_json
 from tuner.cli.results.front import shown_front
+from tuner.options import OUTPUT, WHAT
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,10 +38,14 @@ _IN_BOTH = "IoU, or R² and insertion − deletion; "
 def status(
     where: StorageOptions,
     study: Annotated[
-        str | None, typer.Option("--study", help="Only studies with this prefix.")
+        str | None,
+        typer.Option("--study", help="Only studies with this prefix.", rich_help_panel=WHAT),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Keep the table up to date until Ctrl-C.")
+        bool,
+        typer.Option(
+            "--watch", help="Keep the table up to date until Ctrl-C.", rich_help_panel=OUTPUT
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -35,6 +35,7 @@ from tuner.cli.options import (
     takes_groups,
 )
 from tuner.cli.output import console, table, work_progress, write_json
+from tuner.options import OUTPUT, SEARCH, WHAT
 from tuner.portfolio import (
     PORTFOLIO,
     Portfolio,
@@ -61,22 +62,42 @@ def portfolio(
     studies: Annotated[
         str | None,
         typer.Option(
-            "--studies", help="Prefix of the studies to learn from.  [default: the catalogue]"
+            "--studies",
+            help="Prefix of the studies to learn from.  [default: the catalogue]",
+            rich_help_panel=WHAT,
         ),
     ] = None,
-    size: Annotated[int, typer.Option(min=1, help="How many parameter sets.")] = 5,
+    size: Annotated[
+        int, typer.Option(min=1, help="How many parameter sets.", rich_help_panel=SEARCH)
+    ] = 5,
     most_samples: Annotated[
-        int, typer.Option(min=16, help="Samples of any of them; a portfolio must be cheap to try.")
+        int,
+        typer.Option(
+            min=16,
+            help="Samples of any of them; a portfolio must be cheap to try.",
+            rich_help_panel=SEARCH,
+        ),
     ] = 96,
-    each: Annotated[int, typer.Option(min=1, help="Candidates that each study brings.")] = 3,
+    each: Annotated[
+        int, typer.Option(min=1, help="Candidates that each study brings.", rich_help_panel=SEARCH)
+    ] = 3,
     seeds: Annotated[
-        int, typer.Option(min=1, help="Fresh explainer seeds that candidates are scored on.")
+        int,
+        typer.Option(
+            min=1,
+            help="Fresh explainer seeds that candidates are scored on.",
+            rich_help_panel=SEARCH,
+        ),
     ] = 2,
     folds: Annotated[
-        int, typer.Option(min=2, help="Of the images, to be scored on what others chose.")
+        int,
+        typer.Option(
+            min=2, help="Of the images, to be scored on what others chose.", rich_help_panel=SEARCH
+        ),
     ] = 5,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File for tune --portfolio.")
+        Path | None,
+        typer.Option("-o", "--output", help="File for tune --portfolio.", rich_help_panel=OUTPUT),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -17,6 +17,7 @@ from tuner.cli.output import console, errors, write_json
 from tuner.cli.results.export import run_export, run_verification, show_verification
 from tuner.cli.results.pictures import check_folder, write_explanations
 from tuner.cli.search.tune_run import TuneRequest, run_tuning
+from tuner.options import BUDGET, MACHINE, OUTPUT
 from tuner.problem import SearchSpace
 from tuner.problem.settings import TuningSettings
 
@@ -32,11 +33,17 @@ _MAPS: Mapping[str, Mapping[str, tuple[int | float, ...]]] = {
 
 def quickstart(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for everything it makes.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="Folder for everything it makes.", rich_help_panel=OUTPUT
+        ),
     ] = Path("quickstart"),
-    trials: Annotated[int, typer.Option(help="Trials per scene.")] = 12,
+    trials: Annotated[int, typer.Option(help="Trials per scene.", rich_help_panel=BUDGET)] = 12,
     workers: Annotated[
-        int | None, typer.Option(help="Processes.  [default: the number of cores, at most 4]")
+        int | None,
+        typer.Option(
+            help="Processes.  [default: the number of cores, at most 4]", rich_help_panel=MACHINE
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -25,6 +25,7 @@ from tuner.cli.output import write_json
 from tuner.cli.search.catalog_scope import show_catalog_summary
 from tuner.cli.search.tune_run import TuneRequest, run_tuning
 from tuner.cli.search.tune_summary import show_summary
+from tuner.options import WHAT
 from tuner.portfolio import load_portfolio
 from tuner.problem.settings import TuningSettings
 
@@ -42,10 +43,16 @@ def tune(
     job: JobOptions,
     min_reliability: Annotated[
         float,
-        typer.Option(help="Leave out images whose reference can be trusted less, 0 to 1."),
+        typer.Option(
+            help="Leave out images whose reference can be trusted less, 0 to 1.",
+            rich_help_panel=WHAT,
+        ),
     ] = 0.0,
     target: Annotated[
-        str, typer.Option(help="Class the reference is made for: top1, or catalog.")
+        str,
+        typer.Option(
+            help="Class the reference is made for: top1, or catalog.", rich_help_panel=WHAT
+        ),
     ] = "top1",
     portfolio: Portfolio = None,
     calibrated: Calibrated = None,

@@ -26,13 +26,16 @@ from tuner.cli.options import (
 )
 from tuner.cli.output import console, errors
 from tuner.clock import until_clock
+from tuner.options import BUDGET, MACHINE, WHAT
 from tuner.problem.spec import Machine
 from tuner.workers.worker import Worker
 
 __all__ = ["worker"]
 
 # Plain options: lime-tuner.toml must not replace what a study's spec says, only the command line.
-_Instead = Annotated[str | None, typer.Option(help="Instead of what studies say.")]
+_Instead = Annotated[
+    str | None, typer.Option(help="Instead of what studies say.", rich_help_panel=WHAT)
+]
 _START_SECONDS = 30.0  # how long to wait at the start for a database that cannot be reached
 _logger = logging.getLogger(__name__)
 
@@ -44,21 +47,33 @@ def worker(
     engine: EngineOptions,
     job: JobOptions,
     study: Annotated[
-        str | None, typer.Option("--study", help="Only studies with this prefix.")
+        str | None,
+        typer.Option("--study", help="Only studies with this prefix.", rich_help_panel=WHAT),
     ] = None,
     catalog: _Instead = None,
     model: _Instead = None,
     weights: _Instead = None,
     cam_layer: _Instead = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.  [default: auto]")
+        str | None,
+        typer.Option(
+            help="auto, cpu, cuda, cuda:N or mps.  [default: auto]", rich_help_panel=MACHINE
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option(help="For the classifier.")] = 1,
-    max_hours: Annotated[float | None, typer.Option(help="Hours after which it ends.")] = None,
-    until: Annotated[str | None, typer.Option(help="Time of day when it ends, e.g. 07:00.")] = None,
+    threads: Annotated[int, typer.Option(help="For the classifier.", rich_help_panel=MACHINE)] = 1,
+    max_hours: Annotated[
+        float | None, typer.Option(help="Hours after which it ends.", rich_help_panel=BUDGET)
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Time of day when it ends, e.g. 07:00.", rich_help_panel=BUDGET),
+    ] = None,
     idle_exit: Annotated[
         float | None,
-        typer.Option(help="Seconds without work after which it ends.  [default: never]"),
+        typer.Option(
+            help="Seconds without work after which it ends.  [default: never]",
+            rich_help_panel=BUDGET,
+        ),
     ] = None,
 ) -> None:
     """Run trials of the studies that need them most, until there is none or it is stopped.

@@ -23,6 +23,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.output import write_json
 from tuner.cli.servers import calibration
+from tuner.options import SEARCH, WHAT
 from tuner.server.rules import METHODS, parse_take
 
 __all__ = ["calibrate"]
@@ -37,31 +38,41 @@ def calibrate(
     server: ServerOption,
     answers: Annotated[
         Path | None,
-        typer.Option(help="JSON file of parameter sets and what the server answered."),
+        typer.Option(
+            help="JSON file of parameter sets and what the server answered.", rich_help_panel=WHAT
+        ),
     ] = None,
-    name: Annotated[str, typer.Option(help="What the calibration is called.")] = "server",
+    name: Annotated[
+        str, typer.Option(help="What the calibration is called.", rich_help_panel=WHAT)
+    ] = "server",
     methods: Annotated[
         str | None,
         typer.Option(
             help="Heat maps that the server may cut its masks from, separated by commas.  "
-            "[default: those of one scale that take a few passes, and multiscale]"
+            "[default: those of one scale that take a few passes, and multiscale]",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     seeds: Annotated[
-        int, typer.Option(min=2, help="Explainer seeds of every image and parameter set.")
+        int,
+        typer.Option(
+            min=2, help="Explainer seeds of every image and parameter set.", rich_help_panel=SEARCH
+        ),
     ] = 3,
     runtime_only: Annotated[
         bool,
         typer.Option(
             "--runtime-only",
             help="Only the line through the seconds; needs no classifier and no photographs.",
+            rich_help_panel=SEARCH,
         ),
     ] = False,
     take: Annotated[
         str | None,
         typer.Option(
             help="Reference to tune with, whatever the answers say: METHOD@RULE, or with one of "
-            "positive5, positive10, heaviest5, heaviest10 for masks: METHOD@RULE:positive10."
+            "positive5, positive10, heaviest5, heaviest10 for masks: METHOD@RULE:positive10.",
+            rich_help_panel=SEARCH,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -31,6 +31,7 @@ from tuner.cli.output import console, errors
 from tuner.cli.servers.serving import address_of, check_installed, check_least
 from tuner.ending import tidy_end
 from tuner.log_file import hush_warnings
+from tuner.options import LIMITS, SERVER, WHAT
 
 __all__ = ["grade"]
 
@@ -45,29 +46,62 @@ def grade(
     grades: GradesOption,
     tokens: Annotated[
         Path | None,
-        typer.Option(help="File of lines 'TEAM TOKEN' or 'TEAM sha256:HEX'.", show_default=False),
+        typer.Option(
+            help="File of lines 'TEAM TOKEN' or 'TEAM sha256:HEX'.",
+            show_default=False,
+            rich_help_panel=SERVER,
+        ),
     ] = None,
     hash_tokens: Annotated[
         bool,
-        typer.Option("--hash-tokens", help="Print --tokens with hashes for tokens, and end."),
+        typer.Option(
+            "--hash-tokens",
+            help="Print --tokens with hashes for tokens, and end.",
+            rich_help_panel=SERVER,
+        ),
     ] = False,
     truth: Annotated[
-        Path | None, typer.Option(help="Folder with a mask per key; or give --reference.")
+        Path | None,
+        typer.Option(help="Folder with a mask per key; or give --reference.", rich_help_panel=WHAT),
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on.", rich_help_panel=SERVER)
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.", rich_help_panel=SERVER)] = 8000,
     slots: Annotated[
-        int, typer.Option(help="Evaluations at a time; more than one disturb each other's clock.")
+        int,
+        typer.Option(
+            help="Evaluations at a time; more than one disturb each other's clock.",
+            rich_help_panel=SERVER,
+        ),
     ] = 1,
-    queue: Annotated[int, typer.Option(help="Submissions that may wait.")] = 8,
-    per_hour: Annotated[int, typer.Option(help="Submissions a team may make.")] = 30,
-    repeats: Annotated[int, typer.Option(help="Explanations of each image.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the first explanation of each image.")] = 0,
-    cutoff: Annotated[float, typer.Option(help="Seconds for a whole submission.")] = 600.0,
-    memory: Annotated[int, typer.Option(help="Megabytes for an evaluation.")] = 4000,
-    max_samples: Annotated[int, typer.Option(help="Of an explanation.")] = 5000,
-    max_batch: Annotated[int, typer.Option(help="Samples classified at once.")] = 500,
-    max_superpixels: Annotated[int, typer.Option(help="Of an image.")] = 1000,
+    queue: Annotated[
+        int, typer.Option(help="Submissions that may wait.", rich_help_panel=LIMITS)
+    ] = 8,
+    per_hour: Annotated[
+        int, typer.Option(help="Submissions a team may make.", rich_help_panel=LIMITS)
+    ] = 30,
+    repeats: Annotated[
+        int, typer.Option(help="Explanations of each image.", rich_help_panel=SERVER)
+    ] = 1,
+    seed: Annotated[
+        int, typer.Option(help="Of the first explanation of each image.", rich_help_panel=SERVER)
+    ] = 0,
+    cutoff: Annotated[
+        float, typer.Option(help="Seconds for a whole submission.", rich_help_panel=LIMITS)
+    ] = 600.0,
+    memory: Annotated[
+        int, typer.Option(help="Megabytes for an evaluation.", rich_help_panel=LIMITS)
+    ] = 4000,
+    max_samples: Annotated[
+        int, typer.Option(help="Of an explanation.", rich_help_panel=LIMITS)
+    ] = 5000,
+    max_batch: Annotated[
+        int, typer.Option(help="Samples classified at once.", rich_help_panel=LIMITS)
+    ] = 500,
+    max_superpixels: Annotated[
+        int, typer.Option(help="Of an image.", rich_help_panel=LIMITS)
+    ] = 1000,
 ) -> None:
     """Serve the grading protocol: POST /lime, GET /score_board.
 

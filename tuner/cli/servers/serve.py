@@ -24,7 +24,7 @@ from tuner.cli.output import errors
 from tuner.cli.servers.serving import address_of, check_installed, check_least
 from tuner.ending import tidy_end
 from tuner.log_file import hush_warnings
-from tuner.options import Option
+from tuner.options import LIMITS, MACHINE, SERVER, Option
 from tuner.problem.settings import Seeds, Trials
 from tuner.workers.service import ServicePlan
 from tuner.workers.service_processes import ServiceProcesses
@@ -54,27 +54,44 @@ def serve(
     host: Annotated[
         str,
         typer.Option(
-            help=f"Address to listen on; others than this machine's own need {TOKEN_VARIABLE}."
+            help=f"Address to listen on; others than this machine's own need {TOKEN_VARIABLE}.",
+            rich_help_panel=SERVER,
         ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(help="0 takes a free one.", rich_help_panel=SERVER)] = 8000,
     workers: Annotated[
-        int, typer.Option(help="Processes; each tunes one image at a time. 0: only the pages.")
+        int,
+        typer.Option(
+            help="Processes; each tunes one image at a time. 0: only the pages.",
+            rich_help_panel=MACHINE,
+        ),
     ] = 1,
     threads: Annotated[
         int | None,
-        typer.Option(help="Of each worker.  [default: the cores, shared among the workers]"),
+        typer.Option(
+            help="Of each worker.  [default: the cores, shared among the workers]",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
-    max_trials: Annotated[int, typer.Option(help="That a study may ask for.")] = 1000,
-    max_images: Annotated[int, typer.Option(help="Of a study.")] = 24,
-    max_mb: Annotated[float, typer.Option(help="Megabytes of an image.")] = 20.0,
-    max_megapixels: Annotated[float, typer.Option(help="Of an image.")] = 50.0,
-    queue: Annotated[int, typer.Option(help="Images that may wait or be at work.")] = 100,
+    max_trials: Annotated[
+        int, typer.Option(help="That a study may ask for.", rich_help_panel=LIMITS)
+    ] = 1000,
+    max_images: Annotated[int, typer.Option(help="Of a study.", rich_help_panel=LIMITS)] = 24,
+    max_mb: Annotated[
+        float, typer.Option(help="Megabytes of an image.", rich_help_panel=LIMITS)
+    ] = 20.0,
+    max_megapixels: Annotated[
+        float, typer.Option(help="Of an image.", rich_help_panel=LIMITS)
+    ] = 50.0,
+    queue: Annotated[
+        int, typer.Option(help="Images that may wait or be at work.", rich_help_panel=LIMITS)
+    ] = 100,
     keep_days: Annotated[
         int | None,
         typer.Option(
             help="Remove a study, uploads and all, so many days after it has ended.  "
-            "[default: keep everything]"
+            "[default: keep everything]",
+            rich_help_panel=LIMITS,
         ),
     ] = None,
 ) -> None:

@@ -30,6 +30,7 @@ from tuner.cli.options import (
 )
 from tuner.cli.output import console, errors, write_json
 from tuner.cli.servers.submission import pack, show_answer, show_board, show_submission
+from tuner.options import BUDGET, WHAT
 
 __all__ = ["leaderboard", "submit"]
 
@@ -46,16 +47,31 @@ def submit(
         Path | None,
         typer.Argument(help="A pickle of LIME parameters; without one the study is exported."),
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for the evaluation.")] = 900,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds to wait for the evaluation.", rich_help_panel=BUDGET)
+    ] = 900,
     retries: Annotated[
-        int, typer.Option(help="How often a server that fails is asked again.", min=0, max=10)
+        int,
+        typer.Option(
+            help="How often a server that fails is asked again.",
+            min=0,
+            max=10,
+            rich_help_panel=BUDGET,
+        ),
     ] = 3,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check and show everything, send nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Check and show everything, send nothing.", rich_help_panel=WHAT
+        ),
     ] = False,
     yes: Annotated[
         bool,
-        typer.Option("--yes", help="Send also what is predicted to be worse than the last answer."),
+        typer.Option(
+            "--yes",
+            help="Send also what is predicted to be worse than the last answer.",
+            rich_help_panel=WHAT,
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
