@@ -49,7 +49,7 @@ COMMANDS: Mapping[str, Command] = {
     "tune": Command(
         "search.tune",
         _SEARCH,
-        "Search LIME's parameters: one study per image, created or resumed.",
+        "Search LIME's parameters, in one study per image.",
         (
             "lime-tuner tune --catalog photographs --model resnet50 --trials 60",
             "lime-tuner tune --catalog demo --images cat,house --workers 2",
@@ -58,7 +58,7 @@ COMMANDS: Mapping[str, Command] = {
     "worker": Command(
         "search.worker",
         _SEARCH,
-        "Run trials of the studies that need them most, until there is none or it is stopped.",
+        "Run trials of the studies that need them most.",
         (
             "lime-tuner worker --storage postgresql://me@server/studies",
             "lime-tuner worker --study demo --until 07:00",
@@ -67,25 +67,25 @@ COMMANDS: Mapping[str, Command] = {
     "portfolio": Command(
         "search.portfolio",
         _SEARCH,
-        "Choose the few parameter sets of which the best per image loses least.",
+        "Choose the few parameter sets that serve many images best.",
         ("lime-tuner portfolio --catalog demo --size 5 -o portfolio.json",),
     ),
     "status": Command(
         "results.status",
         _LOOK,
-        "What each study has: trials, best against default, who works on it, and what failed.",
+        "What each study has: trials, best, default, workers, failures.",
         ("lime-tuner status --watch", "lime-tuner status --study demo --json"),
     ),
     "report": Command(
         "results.report",
         _LOOK,
-        "Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.",
+        "Write a page on all results, with figures and tables.",
         ("lime-tuner report --catalog demo -o report",),
     ),
     "compare": Command(
         "results.compare",
         _LOOK,
-        "Compare Grad-CAM, Score-CAM, Ablation-CAM, LIME's defaults and tuned LIME on every image.",
+        "Compare class activation maps with LIME, default and tuned.",
         (
             "lime-tuner compare --catalog demo",
             "lime-tuner compare --catalog demo --method gradcam --method scorecam",
@@ -94,25 +94,25 @@ COMMANDS: Mapping[str, Command] = {
     "reference": Command(
         "results.pictures",
         _LOOK,
-        "Write the reference masks (KEY.png) and overlays (overlays/KEY.png).",
+        "Write the reference masks and their overlays.",
         ("lime-tuner reference --catalog demo --reference gradcam@0.3 -o masks",),
     ),
     "cam": Command(
         "results.pictures",
         _LOOK,
-        "Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.",
+        "Write class activation maps, as overlays and raw.",
         ("lime-tuner cam --catalog photographs --model resnet50 --method gradcam",),
     ),
     "explain": Command(
         "results.pictures",
         _LOOK,
-        "Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.",
+        "Write LIME pictures by stock lime.",
         ("lime-tuner explain --catalog demo --params explain_params.pkl -o explanations",),
     ),
     "export": Command(
         "results.export",
         _EXPORT,
-        "Write the best parameters of every image as a pickle for stock lime.",
+        "Write the best parameters as a pickle for stock lime.",
         (
             "lime-tuner export --catalog demo -o explain_params.pkl",
             "lime-tuner export --study tml25 --fill-defaults",
@@ -121,7 +121,7 @@ COMMANDS: Mapping[str, Command] = {
     "verify": Command(
         "results.export",
         _EXPORT,
-        "Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock.",
+        "Run stock lime with a pickle's parameters, and time it.",
         (
             "lime-tuner verify explain_params.pkl --catalog demo",
             "lime-tuner verify theirs.pkl --catalog photographs --reference masks/",
@@ -130,7 +130,7 @@ COMMANDS: Mapping[str, Command] = {
     "submit": Command(
         "servers.submit",
         _EXPORT,
-        "Send a pickle to a grading server, wait for its result, and record it.",
+        "Send a pickle to a grading server, and record its result.",
         (
             "lime-tuner submit explain_params.pkl --url https://server --dry-run",
             "LIME_TUNER_TOKEN=... lime-tuner submit --url https://server",
@@ -139,25 +139,25 @@ COMMANDS: Mapping[str, Command] = {
     "leaderboard": Command(
         "servers.submit",
         _EXPORT,
-        "Show a grading server's score board, with our own results marked.",
+        "Show a grading server's score board, our own results marked.",
         ("lime-tuner leaderboard --url https://server",),
     ),
     "calibrate": Command(
         "servers.calibrate",
         _EXPORT,
-        "Fit runtime and reference rule to what a grading server has answered.",
+        "Fit runtime and reference rule to a grading server's answers.",
         ("lime-tuner calibrate --answers answers.json --runtime-only",),
     ),
     "serve": Command(
         "servers.serve",
         _SERVE,
-        "Serve the API, the page, the dashboard and the reports; worker processes do the jobs.",
+        "Serve the API, the page, the dashboard and the reports.",
         ("lime-tuner serve --model resnet50 --workers 2",),
     ),
     "dashboard": Command(
         "results.dashboard",
         _SERVE,
-        "Serve optuna-dashboard on the storage: studies, trials, pictures, notes, plots.",
+        "Serve optuna-dashboard on the storage.",
         ("lime-tuner dashboard --open",),
     ),
     "grade": Command(
@@ -169,19 +169,19 @@ COMMANDS: Mapping[str, Command] = {
     "dissect": Command(
         "dissect",
         _MORE,
-        "Label the units of networks by concepts, and say how sure the labels are.",
+        "Label the units of networks by concepts.",
         ("lime-tuner dissect --model resnet18 --probe pictures/ --layers layer4",),
     ),
     "copy": Command(
         "copy",
         _MORE,
-        "Copy studies, records and artifacts into another storage, and compare what arrived.",
+        "Copy studies, records and artifacts into another storage.",
         ("lime-tuner copy --to sqlite:///backup.db --dry-run",),
     ),
     "doctor": Command(
         "doctor",
         _MORE,
-        "Check this installation; exit status 1 when something needed does not work.",
+        "Check this installation.",
         ("lime-tuner doctor --fast",),
     ),
 }

@@ -13,11 +13,11 @@ from explainers.references import Reference, parse_reference
 from studies.catalog import Catalog, load_catalog
 from studies.catalog.assets import StudyImage, assets_folder, load_study_image
 from tuner.cli.options import CatalogOptions, ClassifierOptions
-from tuner.cli.output import download_progress, steps_within, work_progress
+from tuner.cli.output import download_progress, phase, steps_within, work_progress
 from tuner.problem.references import own_masks
 from tuner.study.loading import fresh_classifier
 
-__all__ = ["DEFAULT_CATALOG", "Workplace", "open_workplace"]
+__all__ = ["DEFAULT_CATALOG", "Workplace", "chosen_catalog", "open_workplace"]
 
 DEFAULT_CATALOG = "tml25"
 _logger = logging.getLogger(__name__)
@@ -130,30 +130,36 @@ def catalog_class(image: StudyImage, classifier: Classifier) -> int:
     return number
 
 
+def chosen_catalog(options: CatalogOptions) -> Catalog:
+    """Load the catalogue that the options name, with the images that they name."""
+    loaded, images = load_catalog(options.catalog), options.images
+    if images is None:
+        return loaded
+    if not images.replace(",", "").strip():
+        raise InvalidInput(
+            f"--images {images!r} names no image: give keys with commas between them, or leave "
+            "it out for all"
+        )
+    return loaded.only(loaded.named(images))
+
+
 def open_workplace(catalog: CatalogOptions, classifier: ClassifierOptions) -> Workplace:
     """Load the catalogue and the classifier that the options name."""
-    source, images = catalog.catalog, catalog.images
-    loaded = load_catalog(source)
-    if images is not None:
-        if not images.replace(",", "").strip():
-            raise InvalidInput(
-                f"--images {images!r} names no image: give keys with commas between them, or leave "
-                "it out for all"
-            )
-        loaded = loaded.only(loaded.named(images))
+    source, loaded = catalog.catalog, chosen_catalog(catalog)
     if loaded.left_out:
         _logger.warning("%s: left out: %s", source, loaded.left_out)
     folder = assets_folder(catalog.assets)
     model = classifier.model or loaded.model
     if model == "demo" and classifier.weights is not None:
         _logger.warning("demo has weights of its own: %s is not used", classifier.weights)
-    made = fresh_classifier(
-        {
-            "model": model,
-            "weights": classifier.weights,
-            "device": classifier.device,
-            "cam_layer": classifier.cam_layer,
-            "crop": None if loaded.geometry is None else loaded.geometry.crop,
-        }
-    )
+    with phase(f"loading {model}"):
+        made = fresh_classifier(
+            {
+                "model": model,
+                "weights": classifier.weights,
+                "device": classifier.device,
+                "cam_layer": classifier.cam_layer,
+                "crop": None if loaded.geometry is None else loaded.geometry.crop,
+            }
+        )
     return Workplace(source, loaded, made, folder)

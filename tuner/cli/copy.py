@@ -53,10 +53,10 @@ def copy(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy studies, records and artifacts into another storage, and compare what arrived.
+    """Copy studies, records and artifacts into another storage.
 
-    What the target has already is not copied again, and with other content it is refused. A study
-    is there whole or not at all, also after an interruption.
+    What arrived is compared. What the target has already is not copied again, and with other
+    content it is refused. A study is there whole or not at all, also after an interruption.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with work_progress("copy") as advance:
@@ -78,8 +78,9 @@ def _show(copied: Copied, study: str | None) -> None:
     outcomes = _PLANNED if copied.dry_run else _OUTCOMES
     if copied.studies:
         shown = table(
-            f"{copied.source} → {copied.target}", "study", "outcome", *_STATES.values(), "sha256"
-        )
+            f"{copied.source} → {copied.target}", "study", "outcome", *_STATES.values(), "sha256",
+            leave_out=("sha256", "waiting"),
+        )  # fmt: skip
         for each in copied.studies:
             counts = [str(each.trials.get(state, 0)) for state in _STATES]
             digest = (each.sha256 or "")[:12]

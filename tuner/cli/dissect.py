@@ -180,10 +180,11 @@ def dissect(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label the units of networks by concepts, and say how sure the labels are.
+    """Label the units of networks by concepts.
 
-    CLIP-Dissect: a unit is called what its most activating pictures look like to a CLIP model.
-    Recorded beside the studies, for the report and anyone's SQL.
+    And say how sure the labels are. CLIP-Dissect: a unit is called what its most activating
+    pictures look like to a CLIP model. Recorded beside the studies, for the report and anyone's
+    SQL.
     """
     sources = {
         "--features": features, "--saved": saved, "--descriptions": descriptions, "--probe": probe,
@@ -306,6 +307,7 @@ def _show(dissections: Sequence[Dissection]) -> None:
         shown = table(
             f"{dissection.model}, {rule} labels",
             "layer", "units", "dead", "labelled", "concepts", "most units", "most similar",
+            leave_out=("labelled", "dead"),
         )  # fmt: skip
         for layer in dissection.layers:
             learned = layer_concepts(layer, rule)

@@ -62,7 +62,10 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check this installation; exit status 1 when something needed does not work."""
+    """Check this installation.
+
+    The exit status is 1 when something needed does not work.
+    """
     checks: dict[str, Callable[[], str]] = {
         "python": platform.python_version,
         "packages": _packages,

@@ -58,10 +58,14 @@ def clock(seconds: float) -> str:
 
 @contextmanager
 def download_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for each download, only on a terminal; called with (name, done, in all)."""
+    """A bar for each download on a terminal, elsewhere a line; called with (name, done, in all)."""
+    if not errors.is_terminal:
+        lines = _Lines("downloading")
+        yield lines.report
+        return
     progress = Progress(
         TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(),
-        console=errors, transient=True, disable=not errors.is_terminal,
+        console=errors, transient=True,
     )  # fmt: skip
     with progress:
         bars: dict[str, TaskID] = {}
@@ -147,7 +151,6 @@ class _Lines:
 
     def report(self, what: str, done: float, total: float) -> None:
         """Say what is being worked on, once."""
-        del done, total
         self._now = what.partition(", ")[0]
         if time.monotonic() - self._start >= PATIENCE:
             self._say()

@@ -14,7 +14,7 @@ __all__ = ["FittingTable", "rounded", "table", "within_height"]
 
 _BETWEEN = 3  # a border and two spaces for each column, and one more border
 _LEAST_FOLDED = 8  # columns for a name that has to be folded
-_LEAST_TEXT = 14  # a cell of several words is wrapped down to this
+_LEAST_TEXT = 20  # a cell of several words is wrapped down to this
 
 
 class FittingTable:
@@ -64,8 +64,10 @@ class FittingTable:
     def _groups(self, shown: list[int], width: int) -> list[list[int]]:
         """The columns of each table; more than one where the width is not enough for one."""
         first, groups = shown[0], [shown[:1]]
+        words = [cell_len(word) for text in self._texts(first) for word in text.split()]
+        name = min(self._name(width), max(_LEAST_FOLDED, *words))
         for column in shown[1:]:
-            least = [self._name(width), *map(self._least, [*groups[-1][1:], column])]
+            least = [name, *map(self._least, [*groups[-1][1:], column])]
             if _total(least) > width and len(groups[-1]) > 1:
                 groups.append([first])
             groups[-1].append(column)

@@ -101,9 +101,10 @@ def compare(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare Grad-CAM, Score-CAM, Ablation-CAM, LIME's defaults and tuned LIME on every image.
+    """Compare class activation maps with LIME, default and tuned.
 
-    Seconds, deletion and insertion, held-out R², stability, localisation, and how far the masks
+    Grad-CAM, Score-CAM and Ablation-CAM, LIME's defaults and tuned LIME on every image:
+    seconds, deletion and insertion, held-out R², stability, localisation, and how far the masks
     agree. Recorded beside the studies, for the report and anyone's SQL, image by image: an
     interrupted comparison goes on with the same command.
     """
@@ -211,6 +212,7 @@ def run_comparison(
                 if image.key in compared:
                     continue
                 known = references[image.key]
+                advance(f"{image.key}, preparing the engine", position, len(loaded))
 
                 def on_progress(what: str, position: int = position, key: str = image.key) -> None:
                     advance(f"{key}, {what}", position, len(loaded))

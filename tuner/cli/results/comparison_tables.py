@@ -69,7 +69,7 @@ def show_comparison(run: ComparisonRun) -> None:
     """Show tables: measures by method, agreement of masks, types and complexity."""
     methods, count = methods_of(run), len(run.images)
     found = by_method(run)
-    shown = table(f"mean over {count} images", "measure", "better", *methods)
+    shown = table(f"mean over {count} images", "measure", "better", *methods, leave_out=("better",))
     for name, measure in MEASURES.items():
         better = "higher" if measure.higher_is_better else "lower"
         cells = [found[m][name].mean for m in methods]

@@ -38,9 +38,9 @@ def dashboard(
         typer.Option("--open/--no-open", help="Show it in the browser.", rich_help_panel=SERVER),
     ] = False,
 ) -> None:
-    """Serve optuna-dashboard on the storage: studies, trials, pictures, notes, plots.
+    """Serve optuna-dashboard on the storage.
 
-    It may run beside tune, on the same database.
+    Studies, trials, pictures, notes and plots. It may run beside tune, on the same database.
     """
     check_installed("dashboard", _NEEDED)
     url = where.storage

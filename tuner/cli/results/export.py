@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from explainers.errors import InvalidInput
-from explainers.lime import LimeParameters
 from explainers.machine_load import LoadMeter, busy_sentence
 from explainers.masks import MASK_RULE
-from explainers.messages import shortened
 from explainers.references import Reference
 from studies.catalog import load_catalog
-from studies.catalog.names import CATALOG_KEY, catalog_study
 from studies.export import (
     FIRST_FRESH_SEED,
     VerificationCase,
     check_kwargs,
     explained_class,
-    export_pickle,
     read_pickle,
     settings_digest,
     summary,
-    ungraded,
     verify_image,
 )
-from studies.queries import best_parameters, overview, study_attributes
+from studies.queries import overview
 from studies.records import add_verification
-from studies.results.attributes import LABELS
-from studies.storage import DEFAULT_STORAGE, describe, holds_studies
+from studies.storage import DEFAULT_STORAGE, holds_studies
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.options import (
     AsJson,
@@ -42,16 +36,16 @@ from tuner.cli.options import (
     ClassifierOptions,
     RecordOptions,
     ReferenceOptions,
+    StorageOptions,
     StudyOptions,
+    again,
     takes_groups,
 )
 from tuner.cli.output import console, errors, table, work_progress, write_json
+from tuner.cli.results.exporting import check_made_with, run_export
 from tuner.cli.results.front import choice_of
 from tuner.cli.servers.calibration import known_calibration
 from tuner.options import BUDGET, OUTPUT, WHAT
-
-if TYPE_CHECKING:
-    from studies.results.front import Choice
 
 __all__ = ["export", "run_export", "run_verification", "show_verification", "verify"]
 
@@ -61,7 +55,9 @@ DEFAULT_PICKLE = Path("explain_params.pkl")
 @takes_groups
 def export(
     where: StudyOptions,
-    catalog: CatalogOption,
+    catalog: CatalogOptions,
+    classifier: ClassifierOptions,
+    reference: ReferenceOptions,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="The pickle to write.", rich_help_panel=OUTPUT)
     ] = DEFAULT_PICKLE,
@@ -95,19 +91,25 @@ def export(
             rich_help_panel=WHAT,
         ),
     ] = None,
+    calibrated: Calibrated = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the best parameters of every image as a pickle for stock lime.
+    """Write the best parameters as a pickle for stock lime.
 
-    --budget and --weight choose among the trials that are there, without a new search. Studies made
-    with tune --pareto have looked for something good at every speed.
+    One set for every image. --budget and --weight choose among the trials that are there, without a
+    new search. Studies made with tune --pareto have looked for something good at every speed. The
+    options that tune was given may stay: a --model that is not the studies' is refused, and the
+    command that is suggested next has them, too.
     """
+    prefix = where.study or load_catalog(catalog.catalog).name
+    check_made_with(where.storage, prefix, classifier)
     written = run_export(
         where.storage,
         catalog_source=catalog.catalog,
         study=where.study,
         output=output,
         fill_defaults=fill_defaults,
+        images=catalog.images,
         choice=choice_of(budget, weight),
         scope=scope,
     )
@@ -115,82 +117,14 @@ def export(
         write_json({"file": str(output), "images": written})
     else:
         console.print(f"wrote {output}: parameters of {len(written)} images")
+        told = again(catalog, classifier, reference, _recorded(where.storage))
+        told += "" if calibrated is None else f" --calibrated {shlex.quote(calibrated)}"
+        console.print(f"next: lime-tuner verify {shlex.quote(str(output))}{told}", soft_wrap=True)
 
 
-def run_export(
-    storage: str,
-    *,
-    catalog_source: str,
-    study: str | None,
-    output: Path,
-    fill_defaults: bool,
-    choice: Choice | None = None,
-    scope: str | None = None,
-) -> dict[str, str]:
-    """Write the pickle, and return the parameters by key, as JSON texts.
-
-    Args:
-        choice: how a trial of each study is chosen; ``None`` for the best.
-        scope: ``image`` or ``catalog``; ``None`` for ``image``, or ``catalog`` if the study has
-            nothing else.
-
-    Raises:
-        InvalidInput: an image of the catalogue has no finished trial, or none that fits the choice.
-    """
-    labels: dict[str, int] = {}
-    catalog = load_catalog(catalog_source)
-    prefix = study or catalog.name
-    best = best_parameters(storage, prefix, choice)
-    catalog_setting = best.pop(CATALOG_KEY, None)
-    if scope not in (None, "image", "catalog"):
-        raise InvalidInput(f"--scope {scope}: use image or catalog")
-    if scope == "catalog" and catalog_setting is None:
-        raise InvalidInput(
-            f"study '{prefix}' has no setting for all images: run lime-tuner tune --scope catalog"
-        )
-    if catalog_setting is not None and (scope == "catalog" or not (best or scope)):
-        best = dict.fromkeys(catalog.keys, catalog_setting)
-        name = catalog_study(prefix)
-        labels = study_attributes(storage, [name])[name].get(LABELS, {})
-    missing = [key for key in catalog.keys if key not in best]
-    if len(missing) == len(catalog.keys):
-        raise _of_nothing(storage, prefix, catalog.name, best)
-    if missing and not fill_defaults:
-        raise InvalidInput(
-            f"study '{prefix}' has no finished trial for {', '.join(missing)}: run lime-tuner "
-            "tune for them, check --study and --catalog, or pass --fill-defaults"
-        )
-    if missing:
-        errors.print(f"lime-tuner: lime's defaults for {', '.join(missing)}", markup=False)
-    parameters = {
-        key: LimeParameters.from_json(best[key]) if key in best else LimeParameters()
-        for key in catalog.keys
-    }
-    parameters |= {key: parameters[key].about(label) for key, label in labels.items()
-                   if key in parameters}  # fmt: skip
-    export_pickle(parameters, output)
-    if warning := ungraded({key: value.label for key, value in parameters.items()}):
-        errors.print(f"lime-tuner: {warning}", markup=False)
-    return {key: value.to_json() for key, value in parameters.items()}
-
-
-def _of_nothing(storage: str, prefix: str, catalog: str, keys: Iterable[str]) -> InvalidInput:
-    """The error for a study that has nothing for any image of a catalogue."""
-    images = sorted(keys)
-    if images:
-        return InvalidInput(
-            f"study '{prefix}' is of {shortened(images)}, no images of the catalogue '{catalog}': "
-            "give its own with --catalog"
-        )
-    names = sorted({row.study.partition("/")[0] for row in overview(storage, None)})
-    if prefix in names:
-        return InvalidInput(
-            f"study '{prefix}' has no finished trial of an image yet: run lime-tuner tune first"
-        )
-    return InvalidInput(
-        f"no study in {describe(storage)} is named '{prefix}' or '{prefix}/…': it has "
-        f"{shortened(names) or 'none'}; check --study and --storage"
-    )
+def _recorded(storage: str) -> RecordOptions:
+    """The option with which ``verify`` records in a storage; it does in the default one anyway."""
+    return RecordOptions(storage=None if storage == DEFAULT_STORAGE else storage)
 
 
 @takes_groups
@@ -214,7 +148,10 @@ def verify(
     calibrated: Calibrated = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run stock lime with a pickle's parameters: fresh process, fresh seeds, real clock."""
+    """Run stock lime with a pickle's parameters, and time it.
+
+    In fresh processes, with fresh seeds, by the clock; lime's defaults beside it.
+    """
     if seeds < 1 or (baseline_seeds is not None and baseline_seeds < 0):
         raise InvalidInput(f"--seeds {seeds}: give at least 1")
     document = read_pickle(file)  # before the classifier loads, so that a wrong path fails at once
@@ -233,6 +170,22 @@ def verify(
         write_json(result)
     else:
         show_verification(result)
+        console.print(
+            f"next: {_after_verification(file, catalog, classifier, record)}", soft_wrap=True
+        )
+
+
+def _after_verification(
+    file: Path, catalog: CatalogOptions, classifier: ClassifierOptions, record: RecordOptions
+) -> str:
+    """The command line that is suggested: a report where there are studies to report on."""
+    url = record.storage or DEFAULT_STORAGE
+    prefix = load_catalog(catalog.catalog).name
+    if holds_studies(url) and overview(url, prefix):
+        return "lime-tuner report" + again(
+            CatalogOption(catalog=catalog.catalog), StorageOptions(storage=url)
+        )
+    return f"lime-tuner explain --params {shlex.quote(str(file))}{again(catalog, classifier)}"
 
 
 def run_verification(
@@ -344,6 +297,7 @@ def show_verification(result: dict[str, Any]) -> None:
     shown = table(
         f"stock lime, {result['seeds']} fresh seeds, real clock, against {result['reference']}",
         *columns,
+        leave_out=("± seeds", "explained class"),
     )
     for key, image in result["images"].items():
         baseline = defaults["images"][key] if defaults else None
@@ -370,7 +324,7 @@ def _show_faithfulness(result: dict[str, Any], defaults: dict[str, Any] | None) 
     columns = [f"default {title}" for title in names.values()] if defaults else []
     shown = table(
         f"stock lime, {result['seeds']} fresh seeds, real clock, no reference",
-        "image", "explained class", *columns, *names.values(),
+        "image", "explained class", *columns, *names.values(), leave_out=("explained class",),
     )  # fmt: skip
     for key, image in result["images"].items():
         both = [*([defaults["images"][key]] if defaults else []), image]

@@ -49,9 +49,10 @@ def reference(
     reference: ReferenceOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Write the reference masks (KEY.png) and overlays (overlays/KEY.png).
+    """Write the reference masks and their overlays.
 
-    Masks made from maps are judged: how far they can be trusted, in [0, 1], and why not.
+    They are KEY.png and overlays/KEY.png. Masks made from maps are judged: how far they can be
+    trusted, in [0, 1], and why not.
     """
     check_folder(output)
     workspace = open_workplace(catalog, classifier)
@@ -99,9 +100,10 @@ def cam(
     output: OutputFolder = Path("heatmaps"),
     as_json: AsJson = False,
 ) -> None:
-    """Write class activation maps: METHOD/KEY.png overlays and METHOD/KEY.npy raw maps.
+    """Write class activation maps, as overlays and raw.
 
-    Score-CAM asks the classifier once per channel: some seconds an image.
+    They are METHOD/KEY.png and METHOD/KEY.npy. Score-CAM asks the classifier once per channel: some
+    seconds an image.
     """
     methods = list(HEAT_MAP_METHODS) if method == ["all"] else (method or ["gradcam"])
     for name in methods:
@@ -150,9 +152,10 @@ def explain(
     seed: Annotated[int, typer.Option(help="Seed of the explainer.", rich_help_panel=WHAT)] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Write LIME pictures by stock lime: mask overlays, superpixels, weights as JSON.
+    """Write LIME pictures by stock lime.
 
-    With --reference its outline is drawn in white and the IoU is reported.
+    Mask overlays, superpixels, and weights as JSON. With --reference its outline is drawn in white
+    and the IoU is reported.
     """
     document = None if params is None else read_pickle(params)
     check_folder(output)

@@ -29,8 +29,9 @@ def report(
     ] = Path("report"),
     as_json: AsJson = False,
 ) -> None:
-    """Write index.html (opens from disk), figures/*.png and *.svg, and tables/*.csv.
+    """Write a page on all results, with figures and tables.
 
+    It is index.html, which opens from disk, with figures/*.png and *.svg, and tables/*.csv.
     Everything comes from the storage: what tune, compare, verify and dissect have recorded there.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # parameter importance creates studies

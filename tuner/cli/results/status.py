@@ -18,7 +18,7 @@ from studies.results.runtime_doubt import doubtful_seconds
 from studies.results.stagnation import is_stagnant
 from studies.storage import describe
 from tuner.cli.options import AsJson, StorageOptions, takes_groups
-from tuner.cli.output import console, rounded, table, write_json
+from tuner.cli.output import console, rounded, table, within_height, write_json
 from tuner.cli.results.front import shown_front
 from tuner.options import OUTPUT, WHAT
 
@@ -49,7 +49,7 @@ def status(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What each study has: trials, best against default, who works on it, and what failed.
+    """What each study has: trials, best, default, workers, failures.
 
     Seconds are modelled, times are UTC. A study is stagnant when its best is so many trials
     old that others need the time more. A worker that has given no sign of life for a while is
@@ -77,20 +77,27 @@ def _look(url: str, study: str | None) -> tuple[list[StudyOverview], dict[str, S
 
 def _watch(url: str, study: str | None) -> None:
     """Update the table until Ctrl-C; shows an error and retries if the database is away."""
-    view = _view(url, study, *_look(url, study))
+    view = _fitting(url, study)
     with Live(view, console=console, auto_refresh=False) as live:
         try:
             while True:
                 live.refresh()
                 time.sleep(_EVERY)
                 try:
-                    view = _view(url, study, *_look(url, study))
+                    view = _fitting(url, study)
                 except LimeTunerError as error:
                     live.update(Group(view, str(error)))
                 else:
                     live.update(view)
         except KeyboardInterrupt:  # the way to end it
             return
+
+
+def _fitting(url: str, study: str | None) -> RenderableType:
+    """The table with as many studies as the terminal has room for."""
+    rows, activities = _look(url, study)
+    count = max(len(rows), len(_lines(rows, activities)))
+    return within_height(lambda most: _view(url, study, rows, activities, most), count, console)
 
 
 def _document(row: StudyOverview, activity: StudyActivity) -> dict[str, Any]:
@@ -136,8 +143,17 @@ def _document(row: StudyOverview, activity: StudyActivity) -> dict[str, Any]:
 
 
 def _view(
-    url: str, study: str | None, rows: list[StudyOverview], activities: dict[str, StudyActivity]
+    url: str,
+    study: str | None,
+    rows: list[StudyOverview],
+    activities: dict[str, StudyActivity],
+    most: int | None = None,
 ) -> RenderableType:
+    """The table and the lines below it.
+
+    Args:
+        most: studies and lines that there is room for; those at work come first. ``None`` for all.
+    """
     if not rows:
         scope = "" if study is None else f" named {study}/…"
         return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
@@ -158,8 +174,16 @@ def _view(
         "study", "finished", "running", "failed", f"default{what}", f"best{what}", "default s",
         "best s", *(title for title, _ in of_reference), "best since", "last activity",
         *(["front"] if fronts else []),
+        leave_out=(
+            "reliability", "share", "front", "best since", "default s", "last activity", "failed",
+            "running",
+        ),
     )  # fmt: skip
+    lines = _lines(rows, activities)
+    kept = [row.study for row in sorted(rows, key=lambda row: not row.trials.get("RUNNING"))][:most]
     for number, row in enumerate(rows):
+        if row.study not in kept:
+            continue
         shown.add_row(
             row.study,
             str(row.finished),
@@ -174,7 +198,11 @@ def _view(
             "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
             *([shown_front(row.front)] if fronts else []),
         )
-    return Group(shown, *(Text(line) for line in _lines(rows, activities)))
+    more = []
+    if most is not None and most < max(len(rows), len(lines)):
+        more = [f"and {len(rows) - len(kept)} more studies, {len(lines[most:])} more lines"]
+        lines = lines[:most]
+    return Group(shown, *(Text(line) for line in [*lines, *more]))
 
 
 def _since(row: StudyOverview, activity: StudyActivity) -> str:

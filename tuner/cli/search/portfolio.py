@@ -34,7 +34,7 @@ from tuner.cli.options import (
     StudyOptions,
     takes_groups,
 )
-from tuner.cli.output import console, table, work_progress, write_json
+from tuner.cli.output import console, phase, table, work_progress, write_json
 from tuner.options import OUTPUT, SEARCH, WHAT
 from tuner.portfolio import (
     PORTFOLIO,
@@ -101,7 +101,7 @@ def portfolio(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Choose the few parameter sets of which the best per image loses least.
+    """Choose the few parameter sets that serve many images best.
 
     Candidates are the best settings of stored studies; every image is explained with each of them
     and fresh seeds, with cached predictions where there are some. They are chosen greedily, and
@@ -201,9 +201,10 @@ def _tasks(
             f"none of the catalogue's images has a study here ({', '.join(studies)}): check "
             "--catalog and --studies"
         )
-    source = make_engine(
-        workspace.classifier, engine, image=wanted[0].pixels, cache=cache_folder() / "engines"
-    )
+    with phase(f"converting {workspace.classifier.name} for the engine '{engine}'"):
+        source = make_engine(
+            workspace.classifier, engine, image=wanted[0].pixels, cache=cache_folder() / "engines"
+        )
     references = {
         image.key: Reference.from_json(studies[image.key].user_attrs["reference"])
         for image in wanted

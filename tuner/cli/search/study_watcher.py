@@ -1,68 +1,123 @@
-"""The table that ``tune`` shows on a terminal while its studies run."""
+"""What ``tune`` shows while its studies run: a table on a terminal, else a line for each image."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Mapping
 
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
 from explainers.errors import LimeTunerError
 from studies.queries import StudyOverview, overview
-from tuner.cli.output import errors, rounded, table
+from tuner.cli.output import errors, rounded, table, within_height
+from tuner.cli.output import progress as progress_output
 
 __all__ = ["StudyWatcher"]
 
+_EVERY = 1.5  # seconds between two looks at the storage
+
 
 class StudyWatcher:
-    """A live table of the studies, read from the storage; shown only on a terminal.
+    """Shows on stderr how far the studies are, as the storage has them.
+
+    An interruption leaves the table of what there is on a terminal.
 
     Args:
         names: key of the image by name of the study.
         trials: number of trials that each study should have.
+        before: number of finished trials that a study had at the start, by its name.
     """
 
-    def __init__(self, storage: str, names: dict[str, str], trials: int) -> None:
-        self._storage, self._names, self._trials = storage, names, trials
+    def __init__(
+        self, storage: str, names: Mapping[str, str], trials: int, before: Mapping[str, int]
+    ) -> None:
+        self._storage, self._names, self._trials, self._before = storage, names, trials, before
+        self._start = time.monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> None:
+        self._start = time.monotonic()
         if errors.is_terminal:
             self._thread = threading.Thread(target=self._show, daemon=True)
+        elif math.isfinite(progress_output.PATIENCE):
+            self._thread = threading.Thread(target=self._tell, daemon=True)
+        if self._thread is not None:
             self._thread.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
+        if kind is not None and errors.is_terminal:
+            rows = self._rows()
+            if rows:
+                errors.print(self._table(rows, len(self._names)))
 
     def _show(self) -> None:
-        start = time.monotonic()
-        first: int | None = None
         with Live(console=errors, transient=True, refresh_per_second=2) as live:
-            while not self._stop.wait(1.5):
+            while True:
                 rows = self._rows()
-                finished = sum(row.finished for row in rows.values())
-                first = finished if first is None else first
-                rate = (finished - first) / max(time.monotonic() - start, 1e-9)
-                wanted = self._trials * len(self._names)
-                left = f"{(wanted - finished) / rate / 60:.1f} min left" if rate > 0 else "starting"
-                live.update(self._table(rows, f"{finished}/{wanted} trials, {left}"))
+                live.update(
+                    within_height(
+                        lambda most, rows=rows: self._table(rows, most),  # type: ignore[misc]
+                        len(self._names), errors,
+                    )
+                )  # fmt: skip
+                if self._stop.wait(_EVERY):
+                    return
+
+    def _tell(self) -> None:
+        """A line at the start and for each image whose trials are done."""
+        told = {study for study, count in self._before.items() if count >= self._trials}
+        count = len(self._names)
+        if self._stop.wait(_EVERY):
+            return
+        errors.print(f"tuning {count} image{'s' * (count != 1)}, {self._trials} trials each")
+        while not self._stop.wait(_EVERY):
+            rows = self._rows()
+            for study, row in rows.items():
+                if row.finished >= self._trials and study not in told:
+                    told.add(study)
+                    errors.print(
+                        f"{self._names[study]}: best IoU {rounded(row.best_iou, 3) or 'none'}, "
+                        f"default {rounded(row.default_iou, 3) or 'none'} "
+                        f"({len(told)} of {count} images, {self._progress(rows)})"
+                    )
 
     def _rows(self) -> dict[str, StudyOverview]:
         try:
-            return {r.study: r for r in overview(self._storage, None) if r.study in self._names}
+            return {r.study: r for r in overview(self._storage, None, only=self._names)}
         except LimeTunerError:  # no study yet
             return {}
 
-    def _table(self, rows: dict[str, StudyOverview], title: str) -> Table:
-        shown = table(title, "image", "trials", "best score", "IoU", "default IoU", "× faster")
+    def _progress(self, rows: Mapping[str, StudyOverview]) -> str:
+        """How many trials there are, the time they took, and what is left."""
+        finished = sum(row.finished for row in rows.values())
+        before, wanted = sum(self._before.values()), self._trials * len(self._names)
+        elapsed = time.monotonic() - self._start
+        return (
+            f"{finished}/{wanted} trials, "
+            f"{progress_output.times(elapsed, finished - before, wanted - before)}"
+        )
+
+    def _table(self, rows: Mapping[str, StudyOverview], most: int) -> RenderableType:
+        """The table; with fewer rows than there are images, those at work come first."""
+        shown = table(
+            self._progress(rows), "image", "trials", "best score", "IoU", "default IoU", "× faster",
+            leave_out=("best score", "× faster", "default IoU"),
+        )  # fmt: skip
+        names = sorted(self._names, key=lambda study: self._rank(rows.get(study)))[:most]
         for study, key in self._names.items():
             row = rows.get(study)
+            if study not in names:
+                continue
             if row is None:
-                shown.add_row(key, "waiting", "", "", "", "")
+                shown.add_row(key, "waiting")
                 continue
             shown.add_row(
                 key,
@@ -72,4 +127,10 @@ class StudyWatcher:
                 rounded(row.default_iou, 3),
                 "" if not row.best_ratio else f"{1 / row.best_ratio:.0f}",
             )
-        return shown
+        hidden = len(self._names) - len(names)
+        return Group(shown, Text(f"and {hidden} more images")) if hidden else shown
+
+    def _rank(self, row: StudyOverview | None) -> int:
+        if row is None:
+            return 2
+        return 0 if row.finished < self._trials else 1

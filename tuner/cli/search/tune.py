@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Annotated
 
@@ -19,9 +20,10 @@ from tuner.cli.options import (
     Portfolio,
     ReferenceOptions,
     StudyOptions,
+    again,
     takes_groups,
 )
-from tuner.cli.output import write_json
+from tuner.cli.output import console, write_json
 from tuner.cli.search.catalog_scope import show_catalog_summary
 from tuner.cli.search.tune_run import TuneRequest, run_tuning
 from tuner.cli.search.tune_summary import show_summary
@@ -58,7 +60,7 @@ def tune(
     calibrated: Calibrated = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search LIME's parameters: one study per image, created or resumed.
+    """Search LIME's parameters, in one study per image.
 
     Lime's defaults are always among the trials: the ninth, or the last of fewer (the first with
     --sampler tpe and random). Interrupting keeps every finished trial; the same command goes on.
@@ -85,7 +87,11 @@ def tune(
         summary = run_tuning(workspace, request)
     if as_json:
         write_json(summary)
-    elif settings.of_catalog:
+        return
+    if settings.of_catalog:
         show_catalog_summary(summary)
     else:
         show_summary(summary)
+    told = again(catalog, classifier, where, reference)
+    told += "" if calibrated is None else f" --calibrated {shlex.quote(calibrated)}"
+    console.print(f"next: lime-tuner export{told}", soft_wrap=True)

@@ -143,7 +143,7 @@ def _run(
             f"resuming {request.study}: {already} finished trials are there; --trials "
             f"{settings.trials} is the total per image"
         )
-    watcher = StudyWatcher(url, dict(zip(studies, names, strict=True)), settings.trials)
+    watcher = StudyWatcher(url, dict(zip(studies, names, strict=True)), settings.trials, before)
     job = Job("tune", url, request.study)
     with logged(job, request.log, {**request.logged_values(), "images": names}), watcher:
         if settings.until is None:

@@ -16,7 +16,7 @@ from studies.catalog.names import catalog_study
 from studies.storage import holds_studies, open_storage
 from studies.storage.reconnecting import trouble_told
 from tuner.cli.context import Workplace, catalog_class
-from tuner.cli.output import errors
+from tuner.cli.output import errors, phase
 from tuner.cli.servers.calibration import server_reference, server_runtime_model
 from tuner.problem.settings import FAITHFUL, TuningSettings
 from tuner.problem.spec import Machine, StudySpec
@@ -111,12 +111,13 @@ def specs_of(
         for image in images
     }
     # Convert and check the engine once; workers find it in the cache.
-    engine = make_engine(
-        workspace.classifier,
-        machine.engine,
-        image=images[0].pixels,
-        cache=cache_folder() / "engines",
-    ).name
+    with phase(f"converting {workspace.classifier.name} for the engine '{machine.engine}'"):
+        engine = make_engine(
+            workspace.classifier,
+            machine.engine,
+            image=images[0].pixels,
+            cache=cache_folder() / "engines",
+        ).name
     machine = replace(machine, engine=engine if engine in ENGINES else "torch")
     rule, called = request.reference or workspace.catalog.reference, request.calibrated or ""
     if calibration is not None and request.reference is None:
@@ -159,7 +160,8 @@ def specs_of(
         for image in images
     ]
     if alone:
-        _check_specs(specs, machine)
+        with phase("comparing with stored studies"):
+            _check_specs(specs, machine)
     return specs, machine
 
 
@@ -205,7 +207,9 @@ def _runtime_models(
     }
     missing = [key for key in studies if key not in models]
     if missing and calibration is None:
-        models |= dict.fromkeys(missing, runtime_model_for(workspace.classifier, images[0].pixels))
+        with phase("measuring how fast this machine explains"):
+            model = runtime_model_for(workspace.classifier, images[0].pixels)
+        models |= dict.fromkeys(missing, model)
     elif missing:
         assert calibration is not None
         called = request.calibrated or ""

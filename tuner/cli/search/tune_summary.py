@@ -54,6 +54,7 @@ def show_summary(summary: dict[str, Any]) -> None:
         "image", "trials",
         *(f"{which} {name}" for name in measures for which in ("default", "best")),
         "default s", "best s", *(title for title, _ in of_reference),
+        leave_out=("share", "reliability", "default s"),
     )  # fmt: skip
     rows = []
     for key, document in summary["images"].items():

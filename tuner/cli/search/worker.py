@@ -76,9 +76,10 @@ def worker(
         ),
     ] = None,
 ) -> None:
-    """Run trials of the studies that need them most, until there is none or it is stopped.
+    """Run trials of the studies that need them most.
 
-    Studies are begun by lime-tuner tune. Photographs, weights and package versions must be those
+    It ends when no study needs any, or when it is stopped. Studies are begun by lime-tuner tune.
+    Photographs, weights and package versions must be those
     that a study was made from; other studies are skipped. A first SIGTERM or Ctrl-C ends after the
     trial that is running.
     """

@@ -77,7 +77,7 @@ def calibrate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit runtime and reference rule to what a grading server has answered.
+    """Fit runtime and reference rule to a grading server's answers.
 
     Answers come from --answers and from what submit has recorded in the storage. What is found is
     kept there, for tune --calibrated.

@@ -20,7 +20,7 @@ from studies.records import calibration_names, latest_calibration, submissions
 from studies.storage import describe
 from studies.submission.requests import parse_address
 from tuner.cli.context import Workplace
-from tuner.cli.output import console, errors, steps_within, table, work_progress
+from tuner.cli.output import console, errors, phase, steps_within, table, work_progress
 from tuner.runtime.calibration import runtime_model_for
 from tuner.runtime.model import RuntimeModel
 from tuner.server.answers import KnownAnswer, from_submissions, read_answers
@@ -115,11 +115,12 @@ def run_calibration(
     images = workspace.load_images()
     # References first, so that an unusable --take fails before the work.
     references, unusable = _references(workspace, images, methods, taken)
-    local = runtime_model_for(workspace.classifier, images[0].pixels)
     cache = cache_folder()
-    source = make_engine(
-        workspace.classifier, engine, image=images[0].pixels, cache=cache / "engines"
-    )
+    with phase("measuring how fast this machine explains"):
+        local = runtime_model_for(workspace.classifier, images[0].pixels)
+        source = make_engine(
+            workspace.classifier, engine, image=images[0].pixels, cache=cache / "engines"
+        )
     prediction_cache = PredictionCache(cache / "bank")
     segmentations = [p.segmentation for a in answers for p in a.parameters.values()]
     try:
@@ -356,7 +357,8 @@ def server_runtime_model(
                 f"not this {classifier.name}: its seconds and rules are used all the same"
             )
         return calibration.runtime_model
-    local = runtime_model_for(classifier, images[0].pixels)
+    with phase("measuring how fast this machine explains"):
+        local = runtime_model_for(classifier, images[0].pixels)
     defaults = LimeParameters()
     prediction_cache = PredictionCache(cache_folder() / "bank")
     try:

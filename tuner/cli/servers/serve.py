@@ -95,10 +95,10 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve the API, the page, the dashboard and the reports; worker processes do the jobs.
+    """Serve the API, the page, the dashboard and the reports.
 
-    Whoever reaches the page drops photographs and takes LIME parameters away. Killed and started
-    again, it goes on where it was.
+    Worker processes do the jobs. Whoever reaches the page drops photographs and takes LIME
+    parameters away. Killed and started again, it goes on where it was.
     """
     check_installed("serve", _NEEDED)
     check_least(

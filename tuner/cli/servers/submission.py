@@ -158,7 +158,7 @@ def show_submission(sent: Submission, destination: str) -> None:
     """Show what is about to be sent, image by image."""
     shown = table(
         str(sent.file), "image", "samples", "batch", "superpixels", "features",
-        "predicted IoU", "predicted s",
+        "predicted IoU", "predicted s", leave_out=("batch", "features"),
     )  # fmt: skip
     for key, values in sent.parameters.items():
         prediction, segmentation = sent.found.get(key), values["segmentation_fn"]

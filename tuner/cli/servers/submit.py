@@ -75,7 +75,7 @@ def submit(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send a pickle to a grading server, wait for its result, and record it.
+    """Send a pickle to a grading server, and record its result.
 
     The token comes from the environment variable LIME_TUNER_TOKEN, from nowhere else.
     """
@@ -125,7 +125,7 @@ def submit(
 
 @takes_groups
 def leaderboard(server: ServerOption, where: StorageOptions, as_json: AsJson = False) -> None:
-    """Show a grading server's score board, with our own results marked."""
+    """Show a grading server's score board, our own results marked."""
     url = _url(server)
     address = parse_address(url)
     mine = submissions(where.storage, address.base)
@@ -172,7 +172,8 @@ def _on_terminal() -> bool:
 def _waiting(title: str) -> Iterator[Callable[[str], None]]:
     """Show the elapsed time and messages while the server works; only on a terminal."""
     progress = Progress(
-        SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(),
+        SpinnerColumn(), TextColumn("{task.description}, elapsed", markup=False),
+        TimeElapsedColumn(),
         console=errors, transient=True, disable=not errors.is_terminal,
     )  # fmt: skip
 
