@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,9 @@ def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
 def tiny_classifier() -> Classifier:
     """The network of ``tests.tuner.tiny``."""
     return tiny.make()
+
+
+@pytest.fixture(autouse=True)
+def silent_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is, the line of an error is the only one."""
+    monkeypatch.setattr("tuner.cli.output.progress.PATIENCE", math.inf)

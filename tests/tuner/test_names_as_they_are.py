@@ -6,8 +6,7 @@ import io
 
 import pytest
 
-from tuner.cli import output
-from tuner.cli.output import console, errors, table, work_progress
+from tuner.cli.output import console, errors, progress, table, work_progress
 
 NAMES = ("cat [final]", "[/red]x", ":cat:", "a[b]c[/b]", "[link=x]y", "\\[z]")
 
@@ -28,7 +27,7 @@ def test_tables_and_lines_show_names(name: str, capsys: pytest.CaptureFixture[st
 def test_progress_shows_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     on_terminal = type(errors)(file=written, force_terminal=True, markup=False, emoji=False)
-    monkeypatch.setattr(output, "errors", on_terminal)
+    monkeypatch.setattr(progress, "errors", on_terminal)
     with work_progress("reference") as advance:
         advance(name, 1, 2)
     assert f"reference: {name}" in written.getvalue()

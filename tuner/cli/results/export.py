@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +18,7 @@ from explainers.references import Reference
 from studies.catalog import load_catalog
 from studies.export import (
     FIRST_FRESH_SEED,
+    ImageVerdict,
     VerificationCase,
     check_kwargs,
     explained_class,
@@ -237,7 +240,7 @@ def run_verification(
     fresh = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
     baseline = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + baseline_seeds)
     load = LoadMeter()
-    with work_progress("stock lime") as advance:
+    with _shown_if_interrupted(verdicts, defaults, seeds), work_progress("stock lime") as advance:
         for number, image in enumerate(loaded):
             advance(image.key, number, len(loaded))
             case = VerificationCase(
@@ -283,6 +286,21 @@ def run_verification(
             settings={image.key: settings_digest(document[image.key]) for image in loaded},
         )
     return result
+
+
+@contextmanager
+def _shown_if_interrupted(
+    verdicts: Sequence[ImageVerdict], defaults: Sequence[ImageVerdict], seeds: int
+) -> Iterator[None]:
+    """Show on a terminal what has been verified when Ctrl-C ends it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if verdicts and console.is_terminal:
+            result = {**summary(verdicts), "seeds": seeds, "reference": "interrupted"}
+            of_defaults = {"defaults": summary(defaults)} if len(defaults) == len(verdicts) else {}
+            show_verification({**result, **of_defaults})
+        raise
 
 
 def show_verification(result: dict[str, Any]) -> None:
