@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from typer.core import TyperCommand
@@ -11,7 +12,7 @@ from tuner.options import OUTPUT, PANELS
 __all__ = ["HelpCommand", "write_examples", "write_options"]
 
 _OTHERS, _ARGUMENTS = "Options", "Arguments"
-_MOST_FLAG = 30  # columns; after longer ones the text begins in the next line
+_MOST_FLAG = 26  # columns; after longer ones the text begins in the next line
 
 
 class HelpCommand(TyperCommand):
@@ -46,7 +47,29 @@ def write_options(parameters: list[Any], ctx: Any, formatter: Any) -> None:
     for panel in (_ARGUMENTS, *PANELS, _OTHERS):
         if panel in panels:
             with formatter.section(panel):
-                formatter.write_dl([(f"{flag:{width}}", text) for flag, text in panels[panel]])
+                for flag, text in panels[panel]:
+                    _write(flag, text, width, formatter)
+
+
+def _write(flag: str, text: str, width: int, formatter: Any) -> None:
+    """Write an option and its text beside it; no word of it is broken, as click's are at hyphens.
+
+    Args:
+        width: columns for the flags of all options.
+    """
+    indent = " " * formatter.current_indent
+    beside = indent + " " * (width + 2)
+    start = f"{indent}{flag:{width}}  "
+    if len(flag) > width:
+        formatter.write(f"{indent}{flag}\n")
+        start = beside
+    formatter.write(
+        textwrap.fill(
+            text, formatter.width, initial_indent=start, subsequent_indent=beside,
+            break_on_hyphens=False, break_long_words=False,
+        )
+        + "\n"
+    )  # fmt: skip
 
 
 def write_examples(examples: tuple[str, ...], formatter: Any) -> None:

@@ -201,7 +201,7 @@ def _tasks(
             f"none of the catalogue's images has a study here ({', '.join(studies)}): check "
             "--catalog and --studies"
         )
-    with phase(f"converting {workspace.classifier.name} for the engine '{engine}'"):
+    with phase(f"preparing the engine '{engine}' for {workspace.classifier.name}"):
         source = make_engine(
             workspace.classifier, engine, image=wanted[0].pixels, cache=cache_folder() / "engines"
         )

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
+from functools import partial
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -56,18 +57,13 @@ class StudyWatcher:
         if kind is not None and errors.is_terminal:
             rows = self._rows()
             if rows:
-                errors.print(self._table(rows, len(self._names)))
+                errors.print(self._table(rows, len(self._names)), soft_wrap=False)
 
     def _show(self) -> None:
         with Live(console=errors, transient=True, refresh_per_second=2) as live:
             while True:
-                rows = self._rows()
-                live.update(
-                    within_height(
-                        lambda most, rows=rows: self._table(rows, most),  # type: ignore[misc]
-                        len(self._names), errors,
-                    )
-                )  # fmt: skip
+                made = partial(self._table, self._rows())
+                live.update(within_height(made, len(self._names), errors))
                 if self._stop.wait(_EVERY):
                     return
 
@@ -91,7 +87,7 @@ class StudyWatcher:
 
     def _rows(self) -> dict[str, StudyOverview]:
         try:
-            return {r.study: r for r in overview(self._storage, None, only=self._names)}
+            return {r.study: r for r in overview(self._storage, None, only=list(self._names))}
         except LimeTunerError:  # no study yet
             return {}
 

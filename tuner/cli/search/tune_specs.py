@@ -111,7 +111,7 @@ def specs_of(
         for image in images
     }
     # Convert and check the engine once; workers find it in the cache.
-    with phase(f"converting {workspace.classifier.name} for the engine '{machine.engine}'"):
+    with phase(f"preparing the engine '{machine.engine}' for {workspace.classifier.name}"):
         engine = make_engine(
             workspace.classifier,
             machine.engine,
