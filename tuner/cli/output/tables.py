@@ -79,12 +79,14 @@ class FittingTable:
 
     def _laid_out(self, group: list[int], width: int, *, first: bool) -> Table:
         wanted = [self._natural(column) for column in group]
-        least = [self._least(column) for column in group]
-        while (excess := _total(wanted) - width) > 0 and wanted != least:
-            widest = max(
-                (n for n in range(len(group)) if wanted[n] > least[n]), key=lambda n: wanted[n]
-            )
-            wanted[widest] = max(least[widest], wanted[widest] - excess)
+        # Headers are wrapped before cells are.
+        for least_of in (self._of_cells, self._least):
+            least = list(map(least_of, group))
+            while (excess := _total(wanted) - width) > 0 and wanted != least:
+                widest = max(
+                    (n for n in range(len(group)) if wanted[n] > least[n]), key=wanted.__getitem__
+                )
+                wanted[widest] = max(least[widest], wanted[widest] - excess)
         if excess > 0:
             wanted[0] = max(_LEAST_FOLDED, wanted[0] - excess)
         made = Table(
@@ -107,15 +109,19 @@ class FittingTable:
         lines = [line for text in self._texts(column) for line in text.splitlines()]
         return max(1, *map(cell_len, ["", *lines]))
 
+    def _of_cells(self, column: int) -> int:
+        """The width at which no cell is wrapped, and no word of the header is broken."""
+        header, *cells = self._texts(column)
+        lines = [line for cell in cells for line in cell.splitlines()]
+        return max(1, *map(cell_len, ["", *lines, *header.split()]))
+
     def _least(self, column: int) -> int:
         """The width at which no word is broken; numbers, names and short texts are not wrapped."""
-        header, *cells = self._texts(column)
-        words = [*header.split(), ""]
-        longest = max(map(cell_len, ["", *cells]))
-        if column and longest > _LEAST_TEXT:
-            words += [word for cell in cells for word in cell.split()]
-            return max(_LEAST_TEXT, *map(cell_len, words))
-        return max(1, longest, *map(cell_len, words))
+        of_cells = self._of_cells(column)
+        if column == 0 or of_cells <= _LEAST_TEXT:
+            return of_cells
+        words = [word for text in self._texts(column) for word in text.split()]
+        return max(_LEAST_TEXT, *map(cell_len, words))
 
 
 def _total(widths: Iterable[int]) -> int:
