@@ -53,12 +53,17 @@ class FittingTable:
 
     def _shown(self, width: int) -> tuple[list[int], list[str]]:
         """The columns that are shown, and the titles of those left out for this width."""
-        shown, gone = list(range(len(self.columns))), []
+        shown, gone = list(range(len(self.columns))), list[str]()
         for title in self._leave_out:
             if _total([self._name(width), *map(self._least, shown[1:])]) <= width:
                 break
             shown.remove(self.columns.index(title))
             gone.append(title)
+        for title in reversed(gone[:-1]):  # a narrow one may fit after a wide one has gone
+            more = sorted([*shown, self.columns.index(title)])
+            if _total(map(self._least, more)) <= width:
+                shown = more
+                gone.remove(title)
         return shown, gone
 
     def _groups(self, shown: list[int], width: int) -> list[list[int]]:

@@ -236,7 +236,8 @@ def run_verification(
     )
     spec = workspace.classifier.spec
     assert spec is not None
-    verdicts, defaults = [], []
+    verdicts: list[ImageVerdict] = []
+    defaults: list[ImageVerdict] = []
     fresh = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
     baseline = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + baseline_seeds)
     load = LoadMeter()

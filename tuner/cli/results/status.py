@@ -198,11 +198,11 @@ def _view(
             "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
             *([shown_front(row.front)] if fronts else []),
         )
-    more = []
+    hidden = []
     if most is not None and most < max(len(rows), len(lines)):
-        more = [f"and {len(rows) - len(kept)} more studies, {len(lines[most:])} more lines"]
+        hidden = [f"and {len(rows) - len(kept)} more studies, {len(lines[most:])} more lines"]
         lines = lines[:most]
-    return Group(shown, *(Text(line) for line in [*lines, *more]))
+    return Group(shown, *(Text(line) for line in [*lines, *hidden]))
 
 
 def _since(row: StudyOverview, activity: StudyActivity) -> str:
