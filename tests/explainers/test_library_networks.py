@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -317,5 +316,5 @@ def test_what_a_geometry_shows_and_stores() -> None:
     assert other.scaled(2.0) == Geometry(150, 2 * SIDE, "bicubic", squash=True, floor=True)
     assert other.to_json()["interpolation"] == "bicubic"
     assert repr(other) != repr(Geometry(75, SIDE))
-    with pytest.raises(InvalidInput, match="interpolation='cubic'.*bicubic"):
+    with pytest.raises(InvalidInput, match=r"interpolation='cubic'.*bicubic"):
         Geometry(interpolation="cubic")

@@ -29,7 +29,8 @@ def warn_if_prepared_otherwise(classifier: Classifier, own: Own, how: str) -> No
     Args:
         how: what the library's preparation is called, for the message.
     """
-    picture = Image.fromarray(probing_images(_HEIGHT, _WIDTH)[1])
+    noise, ramps, _ = probing_images(_HEIGHT, _WIDTH)  # details show another interpolation
+    picture = Image.fromarray(noise // 2 + ramps // 2)
     ours = classifier.normalise(prepare(picture, classifier.geometry)[None])[0].cpu().float()
     try:
         theirs = own(picture)
@@ -47,6 +48,6 @@ def warn_if_prepared_otherwise(classifier: Classifier, own: Own, how: str) -> No
     resize, crop = classifier.geometry.resize, classifier.geometry.crop
     warn_once(
         _logger,
-        f"{classifier.name}: photographs are resized to {resize} and cropped to {crop}, of which "
-        f"{how} {why}: predictions may differ from the library's own",
+        f"{classifier.name}: photographs are resized to {resize} and cropped to {crop}; {how} "
+        f"{why}, so predictions may differ from the library's own",
     )
