@@ -56,8 +56,8 @@ def save_hf(folder: Path, family: str, **changes: Any) -> Path:
 
     kind, sizes, processor, preparation = FAMILIES[family]
     torch.manual_seed(0)
-    labels = dict(enumerate(LABELS))
-    config = getattr(transformers, f"{kind}Config")(id2label=labels, **{**sizes, **changes})
+    settings = {"id2label": dict(enumerate(LABELS)), **sizes, **changes}
+    config = getattr(transformers, f"{kind}Config")(**settings)
     model = getattr(transformers, f"{kind}ForImageClassification")(config)
     model.save_pretrained(folder)
     getattr(transformers, f"{processor}ImageProcessorPil")(**preparation).save_pretrained(folder)

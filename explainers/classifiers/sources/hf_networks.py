@@ -96,7 +96,8 @@ def _loaded(transformers: ModuleType, name: str, weights: str | None) -> tuple[A
         # Pillow's, for torchvision's differs in the last bit of some pixels.
         processor = transformers.AutoImageProcessor.from_pretrained(where, backend="pil", **safely)
         if weights is not None:
-            return kind.from_config(config, trust_remote_code=False), processor
+            module = kind.from_config(config, trust_remote_code=False, dtype=torch.float32)
+            return module, processor
         module, report = kind.from_pretrained(
             where, config=config, dtype="float32", use_safetensors=True,
             output_loading_info=True, **safely,
