@@ -27,6 +27,9 @@ def test_tune(library: str, here: Path, cli: Cli) -> None:
         let_torchvision_import()
         import timm
 
+        catalogue = here / "demo.toml"  # smaller than timm's 160, which it takes as well
+        small = "[geometry]\nresize = 64\ncrop = 64\n[[image]]"
+        catalogue.write_text(catalogue.read_text().replace("[[image]]", small, 1))
         torch.manual_seed(0)
         torch.save(timm.create_model("test_resnet").state_dict(), here / "weights.pt")
         model = ("--model", "timm:test_resnet", "--weights", "weights.pt")
