@@ -144,8 +144,8 @@ def _scaling(own: Own, spec: str) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def _geometry(processor: Any, spec: str) -> Geometry:
-    size, crop_size = processor.size, getattr(processor, "crop_size", None)
-    crop = crop_size["height"] if getattr(processor, "do_center_crop", False) else None
+    size = processor.size
+    crop = processor.crop_size["height"] if getattr(processor, "do_center_crop", False) else None
     edge, share = size.get("shortest_edge"), getattr(processor, "crop_pct", None)
     if edge is None:
         side, squash = size.get("height"), True
