@@ -319,7 +319,8 @@ class Classifier:
 
     def to_json(self) -> dict[str, Any]:
         """How the module is used, as JSON values: ``output``, ``mean``, ``std``, ``resize``,
-        ``crop``, ``channels``, ``map_layer``."""
+        ``crop`` (and ``interpolation``, ``squash``, ``floor`` where they are not as usual),
+        ``channels``, ``map_layer``."""
         # A module that fails on its own size may have been recognised at another one since.
         seen = self.usual_convention or next(iter(self._conventions.values()), None)
         convention = seen or Convention(OutputKind.UNKNOWN, self.mean, self.std)
@@ -327,8 +328,7 @@ class Classifier:
             "output": str(convention.output),
             "mean": list(convention.mean),
             "std": list(convention.std),
-            "resize": self.geometry.resize,
-            "crop": self.geometry.crop,
+            **self.geometry.to_json(),
             "channels": len(convention.mean),
             "map_layer": self.cam_layer,
         }

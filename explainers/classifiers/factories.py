@@ -67,14 +67,24 @@ def load_from_factory(
         made = replace(made, device=device)
         if cam_layer is None and made.cam_layer is not None:
             return made
-        _, calls, problem = _traced(made, made.geometry.crop)
-        if problem:
-            return made if cam_layer is None else made.with_cam_layer(cam_layer)
-        made = _with_map_layer(made, calls, cam_layer)
-        if cam_layer is None:
-            warn_once(_logger, f"{spec}: {_layer_note(made)}")
-        return made
+        return with_found_layer(made, cam_layer, spec)
     return _of_bare_module(spec, _unwrapped(made), device, cam_layer, crop)
+
+
+def with_found_layer(made: Classifier, cam_layer: str | None, spec: str) -> Classifier:
+    """The classifier with the layer for class activation maps that is named, else with the one that
+    is found, which is logged.
+
+    Args:
+        spec: what messages call it.
+    """
+    _, calls, problem = _traced(made, made.geometry.crop)
+    if problem:
+        return made if cam_layer is None else made.with_cam_layer(cam_layer)
+    made = _with_map_layer(made, calls, cam_layer)
+    if cam_layer is None:
+        warn_once(_logger, f"{spec}: {_layer_note(made)}")
+    return made
 
 
 def _made_by(factory: Any, what: str) -> nn.Module | Classifier:

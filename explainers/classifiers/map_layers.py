@@ -44,6 +44,7 @@ _FAMILIES = "torchvision.models."
 # other tokens are zero there.
 _BEFORE_ATTENTION = {"norm1", "ln_1", "layernorm_before"}
 _MOST_PREFIX_TOKENS = 16  # class token, distillation token, registers
+_TRACED = 2  # pictures: refuses networks that take one at a time, or a whole batch for one
 _UNCHANGING = ("Dropout", "DropPath", "Identity", "Pool")
 
 
@@ -65,8 +66,12 @@ class Call:
 
     @property
     def spatial(self) -> bool:
-        """Whether the output is (N, channels, h, w) with more than one cell a side."""
-        return self.shape is not None and len(self.shape) == 4 and min(self.shape[2:]) > 1
+        """Whether the output is (N, channels, h, w) with more than one cell a side.
+
+        What has no picture's row is no map: a table of relative positions, windows of an attention.
+        """
+        shape = self.shape
+        return shape is not None and len(shape) == 4 and shape[0] == _TRACED and min(shape[2:]) > 1
 
 
 def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
@@ -84,8 +89,7 @@ def trace_calls(classifier: Classifier, crop: int) -> list[Call]:
         shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
         calls.append(Call(path, module, shape))
 
-    # Two, to refuse networks that take one image at a time, or a whole batch for one image.
-    images = np.random.default_rng(0).integers(0, 256, (2, crop, crop, 3)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (_TRACED, crop, crop, 3)).astype(np.uint8)
     handles = [
         module.register_forward_hook(partial(keep, path))
         for path, module in classifier.module.named_modules()

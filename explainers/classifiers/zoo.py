@@ -1,4 +1,5 @@
-"""Classifiers by name: torchvision's, the embedded demo network, and the user's own factory.
+"""Classifiers by name: torchvision's, other packages', the embedded demo network, and the user's
+own factory.
 
 The demo network is trained by ``python -m studies.catalog.demo.train`` on drawn scenes.
 """
@@ -16,11 +17,17 @@ from torch import nn
 
 from explainers.classifiers.black_box import PREFIX, load_black_box
 from explainers.classifiers.classifier import Classifier
-from explainers.classifiers.efficientnet_lite import NAME as EFFICIENTNET_LITE0
-from explainers.classifiers.efficientnet_lite import load_efficientnet_lite0
 from explainers.classifiers.factories import load_from_factory
 from explainers.classifiers.map_layers import known_map_layer
 from explainers.classifiers.outputs import OutputKind
+from explainers.classifiers.sources import (
+    EFFICIENTNET_LITE0,
+    HF,
+    TIMM,
+    load_efficientnet_lite0,
+    load_hf,
+    load_timm,
+)
 from explainers.classifiers.user_code import import_torchvision
 from explainers.classifiers.weights import fill, fitted_keys, other_class_count, read_state
 from explainers.errors import InvalidInput, MissingAsset
@@ -40,10 +47,12 @@ def load_classifier(
     Args:
         model: ``demo`` (the embedded network), ``efficientnet_lite0`` (an ImageNet network with
             weights from the package index), a torchvision classifier's name (``resnet50``),
+            ``timm:NAME`` (:mod:`explainers.classifiers.sources.timm_networks`),
+            ``hf:NAME_OR_FOLDER`` (:mod:`explainers.classifiers.sources.hf_networks`),
             ``package.module:factory`` (:mod:`explainers.classifiers.factories`), or
             ``function:package.module:name``, a black box (:mod:`explainers.classifiers.black_box`).
         weights: a file with a state dict, or the name of a torchvision weights enum member
-            (``IMAGENET1K_V2``); ``None``: torchvision's default weights, downloaded once.
+            (``IMAGENET1K_V2``); ``None``: the library's default weights, downloaded once.
             ``random``: no weights, for measuring speed only.
         device: ``auto`` (default), ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
         cam_layer: module path that overrides the layer for class activation maps.
@@ -72,6 +81,10 @@ def load_classifier(
         if weights is not None or cam_layer is not None:
             raise InvalidInput(f"{model} is a black box: it takes no --weights and no --cam-layer")
         classifier = load_black_box(model[len(PREFIX) :])
+    elif model.startswith(TIMM):
+        classifier = load_timm(model[len(TIMM) :], weights, target, cam_layer)
+    elif model.startswith(HF):
+        classifier = load_hf(model[len(HF) :], weights, target, cam_layer)
     elif ":" in model:
         if crop is not None:
             spec["crop"] = crop
@@ -112,9 +125,8 @@ def _torchvision(name: str, weights: str | None, device: torch.device) -> Classi
         hint = f"did you mean one of {', '.join(close)}? " if close else ""
         raise InvalidInput(
             f"unknown model '{name}': {hint}Give a torchvision classifier "
-            "(resnet50, mobilenet_v2, vit_b_16, ...), 'efficientnet_lite0', 'demo', "
-            "package.module:factory, or "
-            "function:package.module:name"
+            "(resnet50, mobilenet_v2, vit_b_16, ...), 'efficientnet_lite0', 'demo', timm:NAME, "
+            "hf:NAME_OR_FOLDER, package.module:factory, or function:package.module:name"
         )
     enum = models.get_model_weights(name)
     entry = enum.DEFAULT if weights is None else enum.__members__.get(weights)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any
 
@@ -17,6 +18,7 @@ from explainers.images.arrays import as_image
 
 # Pixels a side: far more than any classifier takes, and few enough for the memory.
 _LARGEST_SIDE = 8192
+_FILTERS = tuple(each.name.lower() for each in Image.Resampling)
 
 AtScale = Callable[[float], NDArray[np.uint8]]
 """One crop of a photograph at a scale: 1.0 is the classifier's geometry, 2.0 twice as large.
@@ -29,13 +31,28 @@ class Geometry:
 
     The shorter side is resized to ``resize`` pixels (``None``: to ``crop``), bilinear with
     anti-aliasing, then the central ``crop`` × ``crop`` square is taken: torchvision's
-    ``Resize(resize)`` + ``CenterCrop(crop)``.
+    ``Resize(resize)`` + ``CenterCrop(crop)``. The other attributes are for networks that were
+    trained with another library's preparation.
+
+    Attributes:
+        interpolation: one of Pillow's filters, in lower case.
+        squash: both sides are resized to ``resize``, whatever the shape of the photograph.
+        floor: half a pixel of margin is rounded down, as transformers does; otherwise to the even
+            number, as torchvision does.
     """
 
     resize: int | None = 256
     crop: int = 224
+    interpolation: str = "bilinear"
+    squash: bool = False
+    floor: bool = False
 
     def __post_init__(self) -> None:
+        if self.interpolation not in _FILTERS:
+            raise InvalidInput(
+                f"geometry interpolation={self.interpolation!r} is unknown: give one of "
+                f"{', '.join(_FILTERS)}"
+            )
         sides = (self.crop,) if self.resize is None else (self.crop, self.resize)
         if any(isinstance(side, bool) or not isinstance(side, Integral) for side in sides):
             raise InvalidInput(
@@ -60,18 +77,33 @@ class Geometry:
     def scaled(self, scale: float) -> Geometry:
         """The same crop of the photograph with ``scale`` times as many pixels a side."""
         resize = None if self.resize is None else round(self.resize * scale)
-        return Geometry(resize, round(self.crop * scale))
+        return replace(self, resize=resize, crop=round(self.crop * scale))
+
+    def to_json(self) -> dict[str, Any]:
+        """``resize`` and ``crop``, and of the other attributes those that are not as usual."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if name in ("resize", "crop") or value != getattr(Geometry, name)
+        }
+
+    def __repr__(self) -> str:  # stored as a key, so what is usual must not appear in it
+        return f"Geometry({', '.join(f'{k}={v!r}' for k, v in self.to_json().items())})"
 
 
 def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
     """Bring an RGB picture of any size into the classifier's geometry.
 
     Returns:
-        (crop, crop, 3) uint8, the same pixels as torchvision's ``Resize`` + ``CenterCrop``.
+        (crop, crop, 3) uint8, the same pixels as torchvision's ``Resize`` + ``CenterCrop`` for the
+        usual geometry.
     """
     target = geometry.resize if geometry.resize is not None else geometry.crop
     width, height = image.size
-    if width <= height:
+    if geometry.squash:
+        size = (target, target)
+    elif width <= height:
         size = (target, max(1, int(target * height / width)))
     else:
         size = (max(1, int(target * width / height)), target)
@@ -86,9 +118,11 @@ def prepare(image: Image.Image, geometry: Geometry) -> NDArray[np.uint8]:
             else (0, max(0, middle - half), width, min(height, middle + half))
         )
         return prepare(image.crop(box), geometry)
-    resized = image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
-    left = round((resized.width - geometry.crop) / 2.0)
-    top = round((resized.height - geometry.crop) / 2.0)
+    resampling = Image.Resampling[geometry.interpolation.upper()]
+    resized = image if image.size == size else image.resize(size, resampling)
+    rounded = math.floor if geometry.floor else round
+    left = rounded((resized.width - geometry.crop) / 2.0)
+    top = rounded((resized.height - geometry.crop) / 2.0)
     cropped = resized.crop((left, top, left + geometry.crop, top + geometry.crop))
     return np.array(cropped, dtype=np.uint8)
 

@@ -97,8 +97,8 @@ class ClassifierOptions(DeviceOption):
     model: Annotated[
         str | None,
         Option(
-            "A torchvision classifier, demo, package.module:factory, or "
-            "function:package.module:name, a black box.",
+            "A torchvision classifier, demo, timm:NAME, hf:NAME_OR_FOLDER, "
+            "package.module:factory, or function:package.module:name, a black box.",
             "the catalogue's",
         ),
     ] = None
