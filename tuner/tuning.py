@@ -39,7 +39,7 @@ from tuner.study.identity import (
     stored_runtime_model,
 )
 from tuner.study.result import TunedImage, TuningResult, result_of
-from tuner.study.trial_bar import trial_bar
+from tuner.study.trial_bar import few_words, trial_bar
 
 __all__ = [
     "TuningResult", "TuningSettings", "as_stored", "open_study", "result_of", "run_study", "tune",
@@ -193,7 +193,7 @@ def tune(
         runtime_model: prices explanations. ``None`` uses this machine's, which is measured once (a
             few seconds) and kept in the cache folder. A stored study keeps its own.
         progress: whether to show a progress bar; ``None`` shows one in a notebook and where Python
-            is typed at a prompt, and nothing in scripts.
+            is typed at a prompt, and nothing in scripts. Optuna writes warnings only meanwhile.
         settings: fields of :class:`TuningSettings`: ``trials=60``, ``seeds=10``,
             ``sampler="ceiling"``, ``pareto=True``, ``constrain="fidelity"``, ...
 
@@ -205,7 +205,7 @@ def tune(
         UnusableReference: the reference mask is empty or full.
     """
     chosen = TuningSettings.of(settings)
-    with trial_bar(chosen.trials, progress) as bar:
+    with few_words(), trial_bar(chosen.trials, progress) as bar:
         bar.phase("loading the classifier")
         lasting = storage is not None or cache is not None
         network = as_classifier(classifier, lasting=lasting)

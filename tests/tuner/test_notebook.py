@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 import numpy as np
+import optuna
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -30,6 +31,7 @@ from tests.tuner import tiny
 from tests.tuner.processes import ROOT
 from tests.tuner.scenes import IMAGE, MASK, RUNTIME_MODEL, SMALL_SPACE, tune_house
 from tuner import TuningResult, tune
+from tuner.runtime.calibration import runtime_model_for
 from tuner.study.result import result_of
 
 QUICK: dict[str, Any] = {
@@ -65,7 +67,7 @@ def test_an_image_may_be_a_path_a_picture_or_an_array_of_any_size(
             (Image.fromarray(wide), "a Pillow picture, 200 × 128"),
             (wide, "an array of uint8 from 0 (black) to 255 (white), 200 × 128"),
             (wide / 255, "an array of float64 from 0 (black) to 1 (white), 200 × 128"),
-            (torch.from_numpy(wide).permute(2, 0, 1), "an array of uint8 from 0"),
+            (torch.from_numpy(wide.copy()).permute(2, 0, 1), "an array of uint8 from 0"),
         ):
             found = tune(given, tiny_classifier, mask, **one)
             assert np.array_equal(pixels_of(found), expected)
@@ -139,7 +141,15 @@ def test_it_is_quiet_in_scripts_and_shows_a_bar_where_it_is_asked(
     tiny_classifier: Classifier, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert not hasattr(sys, "ps1")
-    quiet = tune_house(tiny_classifier, trials=3)
+    level, levels = optuna.logging.get_verbosity(), []
+    optuna.logging.set_verbosity(optuna.logging.INFO)  # as it is unless somebody has set it
+    quiet = tune_house(
+        tiny_classifier, trials=3,
+        on_trial=lambda _: levels.append(optuna.logging.get_verbosity()),
+    )  # fmt: skip
+    assert levels == [optuna.logging.WARNING] * 3
+    assert optuna.logging.get_verbosity() == optuna.logging.INFO
+    optuna.logging.set_verbosity(level)
     assert capsys.readouterr() == ("", "")
     url = f"sqlite:///{tmp_path / 's.db'}"
     shown = tune_house(tiny_classifier, trials=3, progress=True, storage=url)
@@ -246,8 +256,9 @@ def test_a_result_without_its_image_says_so(result: TuningResult) -> None:
 
 
 def test_the_example_of_the_readme_runs_in_a_notebook(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_classifier: Classifier
 ) -> None:
+    runtime_model_for(tiny_classifier, IMAGE)  # measured once for all tests
     readme = (ROOT / "README.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
     (example,) = [block for block in blocks if "import tune\n" in block]

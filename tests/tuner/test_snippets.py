@@ -34,6 +34,7 @@ from tests.studies.web.service.services import form_body
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.dashboards import asked
 from tests.tuner.processes import ROOT
+from tests.tuner.scenes import RUNTIME_MODEL
 from tests.tuner.tiny import TUNE_TINY, tiny_picture
 from tuner.study.identity import stored_reference
 from tuner.workers.service import ServicePlan, ServiceWorker
@@ -80,6 +81,7 @@ def has_stored_iou(mask: NDArray[np.bool_], study: optuna.Study) -> None:
 class Served:
     """A study that a service has made."""
 
+    url: str
     client: TestClient
     study: optuna.Study
 
@@ -97,6 +99,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         TestClient(create_app(service), base_url="http://localhost") as client,
     ):
         patch.setenv("LIME_TUNER_CACHE", str(folder / "cache"))
+        patch.setattr("tuner.workers.service.kept_runtime_model", lambda *_: RUNTIME_MODEL)
         sent: list[Any] = [
             ("images", "house.png", photograph.read_bytes()),
             ("masks", "house.png", (folder / "house_mask.png").read_bytes()),
@@ -120,7 +123,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert [job.state for job in jobs.everything()] == ["done"]
         jobs.close()
         storage = open_storage(url)
-        yield Served(client, optuna.load_study(study_name="pets/house", storage=storage))
+        yield Served(url, client, optuna.load_study(study_name="pets/house", storage=storage))
         storage.close()
 
 
@@ -141,8 +144,7 @@ def test_the_page_s_program_runs_beside_the_pickle(served: Served, tmp_path: Pat
 
 
 def test_the_note_s_program_runs_as_it_is(served: Served, tmp_path: Path) -> None:
-    url = str(served.study._storage.url)  # type: ignore[attr-defined]
-    note = asked(dashboard_app(url), "/api/studies/1")["note"]["body"]
+    note = asked(dashboard_app(served.url), "/api/studies/1")["note"]["body"]
     (code,) = re.findall(r"```python\n(.*?)\n```", note, flags=re.DOTALL)
     upload(tmp_path)
     has_stored_iou(mask_of(code, tmp_path), served.study)

@@ -49,11 +49,11 @@ def comparison(result: TuningResult, default: NDArray[np.uint8], best: NDArray[n
         default, best: (H, W, 3) uint8.
     """
     with matplotlib.rc_context({"text.parse_math": False}):  # names may have dollar signs
-        figure = _Comparison(figsize=(8, 4.4), layout="constrained", facecolor="white")
+        figure = _Comparison(figsize=(8, 4.8), layout="constrained", facecolor="white")
         shown = ((_DEFAULTS, result.default, default), (_BEST, result.best, best))
         for axes, (title, found, picture) in zip(figure.subplots(1, 2), shown, strict=True):
             axes.imshow(picture)
-            axes.set_title(f"{title}\n{_headline(result, found)}", fontsize=10, color="black")
+            axes.set_title(f"{title}\n{_headline(found)}", fontsize=10, color="black")
             axes.set_axis_off()
         figure.supxlabel(legend(has_reference=_has_reference(result)), fontsize=8, color="black")
     return figure
@@ -66,7 +66,7 @@ def html(result: TuningResult, pictures: Mapping[str, NDArray[np.uint8]]) -> str
         pictures: (H, W, 3) uint8 by title; may be empty.
     """
     key = result.study.study_name if result.image is None else result.image.key
-    change = f"{_headline(result, result.default)} → {_headline(result, result.best)}"
+    change = f"{_headline(result.default)} with {_DEFAULTS} → {_headline(result.best)}"
     parts = [
         f'<p style="font-size:1.15em"><strong>{escape(key)}</strong>: {escape(change)}</p>',
         _gallery(result, pictures),
@@ -183,7 +183,7 @@ def _has_reference(result: TuningResult) -> bool:
     return "iou" in result.best and not math.isnan(result.best["iou"])
 
 
-def _headline(result: TuningResult, found: Mapping[str, Any]) -> str:
+def _headline(found: Mapping[str, Any]) -> str:
     what = "faithfulness" if "faithful" in found else "IoU"
     return f"{what} {_quality(found):.2f} in {_seconds(found)} s"
 

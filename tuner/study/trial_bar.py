@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from studies.results.best_trial import best_trial, trial_score, weight_of
 
-__all__ = ["TrialBar", "is_interactive", "trial_bar"]
+__all__ = ["TrialBar", "few_words", "is_interactive", "trial_bar"]
 
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -60,6 +60,17 @@ class TrialBar:
             self._bar.set_postfix_str(f"best score {score:.3f}", refresh=False)
         self._bar.update(len(trials) - self._bar.n)
         self._bar.refresh()
+
+
+@contextmanager
+def few_words() -> Iterator[None]:
+    """Keep Optuna from writing a line for each trial, which it does unless told otherwise."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 @contextmanager
