@@ -3,8 +3,10 @@
 In a notebook::
 
     from tuner import tune
-    result = tune(image, classifier, reference)
-    explainer.explain_instance(image, classifier_fn, **result.parameters.as_kwargs())
+    result = tune("cat.jpg", "resnet50")
+    result  # pictures, numbers and parameters
+    result.explain()  # stock lime's explanation with the best parameters
+    result.to_pickle("explain_params.pkl")
 """
 
 from __future__ import annotations

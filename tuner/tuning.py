@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,21 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 from PIL import Image
 
-from explainers.classifiers import Classifier
+from explainers.classifiers import Classifier, as_classifier
 from explainers.engines import make_engine
 from explainers.errors import InvalidInput
-from explainers.images import as_image, image_for
 from explainers.lime import LimeParameters, PredictionCache
-from explainers.references import given_mask, parse_reference
+from explainers.references import Reference, given_mask, parse_reference
 from studies.catalog.assets import cache_folder
 from studies.results.attributes import LABEL
-from studies.results.front import FrontPoint
-from studies.results.summary import summarise
 from studies.storage import open_storage
 from studies.storage.reconnecting import ReconnectingStorage
 from tuner.problem import SearchTask, TuningTask
-from tuner.problem.settings import FIDELITY, TuningSettings
+from tuner.problem.settings import FAITHFUL, FIDELITY, TuningSettings
 from tuner.runtime.calibration import runtime_model_for
 from tuner.runtime.model import RuntimeModel
 from tuner.study import StudyRunner
+from tuner.study.given_image import GivenImage, given_image
 from tuner.study.identity import (
     StudyIdentity,
     check_identity,
@@ -40,45 +38,16 @@ from tuner.study.identity import (
     stored_reference,
     stored_runtime_model,
 )
+from tuner.study.result import TunedImage, TuningResult, result_of
+from tuner.study.trial_bar import few_words, trial_bar
 
 __all__ = [
-    "TuningResult", "TuningSettings", "as_stored", "open_study", "run_study", "tune",
+    "TuningResult", "TuningSettings", "as_stored", "open_study", "result_of", "run_study", "tune",
 ]  # fmt: skip
 
+_DEFAULT_REFERENCE = "gradcam@0.3"
 _PACKAGES = ("lime", "optuna", "torch", "torchvision", "scikit-image", "scikit-learn", "numpy")
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TuningResult:
-    """What a study has found so far.
-
-    Attributes:
-        parameters: those of the best trial.
-        best, default: summaries of the best trial and of lime's defaults, as in ``tune --json``.
-            The defaults are always among the trials, so the best is never worse.
-        trials: finished trials; ``pruned`` of them were stopped early.
-        front: the Pareto front of a study with two objectives, fastest first; ``None`` for a
-            study with one.
-    """
-
-    parameters: LimeParameters
-    best: dict[str, Any]
-    default: dict[str, Any]
-    trials: int
-    pruned: int
-    study: optuna.Study
-    front: tuple[FrontPoint, ...] | None = None
-
-    @property
-    def score(self) -> float:
-        """The best trial's score."""
-        return float(self.best["score"])
-
-    @property
-    def iou(self) -> float:
-        """The best trial's mean IoU over its seeds."""
-        return float(self.best["iou"])
 
 
 def open_study(
@@ -191,30 +160,10 @@ def run_study(
     return result_of(study)
 
 
-def result_of(study: optuna.Study) -> TuningResult:
-    """The result of a study from its stored trials.
-
-    Raises:
-        InvalidInput: the study has no finished trial.
-    """
-    summary = summarise(study)
-    if summary is None:
-        raise InvalidInput(f"study '{study.study_name}' has no finished trial yet")
-    return TuningResult(
-        parameters=summary.parameters,
-        best=summary.best,
-        default=summary.default,
-        trials=summary.trials,
-        pruned=summary.pruned,
-        study=study,
-        front=summary.front,
-    )
-
-
 def tune(
-    image: NDArray[np.uint8] | Image.Image,
-    classifier: Classifier,
-    reference: NDArray[np.bool_] | str = "gradcam@0.3",
+    image: str | Path | Image.Image | NDArray[Any],
+    classifier: str | Classifier | torch.nn.Module | Callable[[NDArray[np.uint8]], Any],
+    reference: NDArray[np.bool_] | str | None = None,
     *,
     engine: str = "auto",
     storage: str | None = None,
@@ -222,21 +171,29 @@ def tune(
     cache: Path | PredictionCache | None = None,
     runtime_model: RuntimeModel | None = None,
     on_trial: Callable[[FrozenTrial], None] | None = None,
+    progress: bool | None = None,
     **settings: Any,
 ) -> TuningResult:
     """Find LIME parameters for one image.
 
     Args:
-        image: (H, W, 3) uint8 in the classifier's geometry, or a Pillow image, which is resized
-            and cropped to it; see ``explainers.images.image_for``.
-        reference: (H, W) bool mask of the object, or ``METHOD@RULE``. A mask of the size of the
-            Pillow image is resized and cropped like the image.
+        image: a picture file's path, a Pillow picture, or an array or tensor; see
+            ``explainers.images.as_image``. An array of the size that the classifier takes stays
+            as it is; everything else is resized and cropped to it.
+        classifier: a name that ``load_classifier`` takes, a classifier, a network, or a function
+            from (N, H, W, 3) uint8 to (N, C) probabilities; see
+            ``explainers.classifiers.as_classifier``.
+        reference: (H, W) bool mask of the object, or ``METHOD@RULE``, ``gradcam@0.3`` by default.
+            A mask of the size of a photograph is resized and cropped like it. With
+            ``objective="faithful"`` there is none by default.
         engine: what computes the classifier's predictions; see ``explainers.engines``.
         storage: database URL; ``None`` keeps the study in memory.
         study: its name in the storage.
         cache: folder or cache for predictions; ``None`` keeps them in memory.
         runtime_model: prices explanations. ``None`` uses this machine's, which is measured once (a
             few seconds) and kept in the cache folder. A stored study keeps its own.
+        progress: whether to show a progress bar; ``None`` shows one in a notebook and where Python
+            is typed at a prompt, and nothing in scripts. Optuna writes warnings only meanwhile.
         settings: fields of :class:`TuningSettings`: ``trials=60``, ``seeds=10``,
             ``sampler="ceiling"``, ``pareto=True``, ``constrain="fidelity"``, ...
 
@@ -248,30 +205,55 @@ def tune(
         UnusableReference: the reference mask is empty or full.
     """
     chosen = TuningSettings.of(settings)
-    photograph = None
-    if isinstance(image, Image.Image):
-        image = Image.fromarray(as_image(image))  # upright
-        photograph = image.size
-    image = image_for(image, classifier.geometry, classifier.name)
-    if isinstance(reference, str):
-        known = parse_reference(reference).of(classifier, image, "the image")
-    else:
-        known = given_mask(
-            reference, image.shape[:2], geometry=classifier.geometry, photograph=photograph
+    with few_words(), trial_bar(chosen.trials, progress) as bar:
+        bar.phase("loading the classifier")
+        lasting = storage is not None or cache is not None
+        network = as_classifier(classifier, lasting=lasting)
+        given = given_image(image, network.geometry)
+        bar.phase("making the reference")
+        known = _reference(reference, network, given, chosen)
+        bar.phase("converting the classifier")
+        source = make_engine(network, engine, image=given.pixels, cache=cache_folder() / "engines")
+        bar.phase("measuring how fast LIME is here")
+        model = _prices(storage, study, runtime_model) or runtime_model_for(network, given.pixels)
+        task = TuningTask(
+            image=given.pixels,
+            source=source,
+            reference=known,
+            cache=cache if isinstance(cache, PredictionCache) else PredictionCache(cache),
+            runtime_model=model,
+            threads=torch.get_num_threads(),
         )
-    task = TuningTask(
-        image=image,
-        source=make_engine(classifier, engine, image=image, cache=cache_folder() / "engines"),
-        reference=known,
-        cache=cache if isinstance(cache, PredictionCache) else PredictionCache(cache),
-        runtime_model=_prices(storage, study, runtime_model)
-        or runtime_model_for(classifier, image),
-        threads=torch.get_num_threads(),
-    )
-    facts = study_facts(task, classifier, chosen, catalog="", key=study)
-    opened = open_study(study, None if storage is None else open_storage(storage), facts,
-                        pareto=chosen.pareto)  # fmt: skip
-    return run_study(opened, as_stored(task, opened), chosen, on_trial)
+        facts = study_facts(task, network, chosen, catalog="", key=study)
+        kept = None if storage is None else open_storage(storage)
+        opened = open_study(study, kept, facts, pareto=chosen.pareto)
+        task = as_stored(task, opened)
+        bar.begin(opened)
+
+        def ended(trial: FrozenTrial) -> None:
+            bar.on_trial(trial)
+            if on_trial is not None:
+                on_trial(trial)
+
+        result = run_study(opened, task, chosen, ended)
+    key = study.rpartition("/")[2] if given.key is None else given.key
+    return replace(result, image=TunedImage(key, task, network, given.preparation))
+
+
+def _reference(
+    wanted: NDArray[np.bool_] | str | None,
+    classifier: Classifier,
+    image: GivenImage,
+    settings: TuningSettings,
+) -> Reference:
+    if wanted is None and settings.objective == FAITHFUL:
+        return Reference.none(image.pixels.shape[:2])
+    if wanted is None or isinstance(wanted, str):
+        rule = parse_reference(_DEFAULT_REFERENCE if wanted is None else wanted)
+        return rule.of(classifier, image.pixels, "the image", at_scale=image.at_scale)
+    size = None if image.photograph is None else image.photograph.size
+    shape = image.pixels.shape[:2]
+    return given_mask(wanted, shape, geometry=classifier.geometry, photograph=size)
 
 
 def _prices(storage: str | None, study: str, given: RuntimeModel | None) -> RuntimeModel | None:

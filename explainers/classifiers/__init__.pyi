@@ -13,7 +13,14 @@ from .outputs import (
     map_scores,
 )
 from .user_code import import_torchvision
-from .zoo import DEMO_CLASS_NAMES, DemoNetwork, load_classifier, load_demo_network, pick_device
+from .zoo import (
+    DEMO_CLASS_NAMES,
+    DemoNetwork,
+    as_classifier,
+    load_classifier,
+    load_demo_network,
+    pick_device,
+)
 
 __all__ = [
     "DEMO_CLASS_NAMES",
@@ -28,6 +35,7 @@ __all__ = [
     "OutputKind",
     "TokensToMap",
     "UnusableOutput",
+    "as_classifier",
     "as_probabilities",
     "class_number",
     "class_scores",

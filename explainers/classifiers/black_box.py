@@ -8,9 +8,10 @@ no engine can convert it.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from explainers.classifiers.classifier import Classifier
 from explainers.classifiers.outputs import described
+from explainers.classifiers.recognition import probing_images
 from explainers.classifiers.user_code import import_user_object, module_spec
 from explainers.errors import InvalidInput, LimeTunerError
 from explainers.images import Geometry
@@ -170,6 +172,61 @@ def load_black_box(spec: str) -> BlackBox:
                 "attribute fingerprint, a text that changes when its answers do"
             )
         given = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    return _black_box(function, name, f"{spec} {given}")
+
+
+def black_box_of(function: Callable[[NDArray[np.uint8]], Any], *, lasting: bool) -> BlackBox:
+    """The black box of a function that is at hand.
+
+    It may have the attributes that :func:`load_black_box` describes; a missing size is logged.
+    Without a fingerprint it is told apart by its answers about three drawn images.
+
+    Args:
+        lasting: its answers are kept for other processes, where this is not enough.
+
+    Raises:
+        InvalidInput: it takes no images, or needs a fingerprint.
+        LimeTunerError: it failed on the drawn images.
+    """
+    name = getattr(function, "__qualname__", type(function).__name__)
+    if not _takes_images(function):
+        raise InvalidInput(
+            f"{name} takes no argument: give a function from (N, H, W, 3) uint8 to (N, C) "
+            "probabilities, or the network that it returns"
+        )
+    given = getattr(function, "fingerprint", None)
+    if given is None and lasting:
+        raise InvalidInput(
+            f"{name} needs an attribute fingerprint, a text that changes when its answers do: they "
+            "are kept in a storage or a cache, where those of another function would be taken for "
+            "its own"
+        )
+    made = _black_box(function, name, f"{name} {given}")
+    size = made.geometry
+    if getattr(function, "crop", None) is None:
+        warn_once(
+            _logger,
+            f"{name} names no size of images: it gets {size.crop} × {size.crop} pixels of "
+            f"{size.resize} (its attributes crop and resize say otherwise)",
+        )
+    if given is not None:
+        return made
+    answers = made.predict_proba(probing_images(size.crop, size.crop))
+    digest = hashlib.sha256(np.round(answers, 4).tobytes()).hexdigest()
+    return replace(made, identity=f"{name} {digest}")
+
+
+def _takes_images(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # compiled functions have no signature
+        pass
+    return True
+
+
+def _black_box(function: Any, name: str, identity: str) -> BlackBox:
     return BlackBox(
         name=name,
         module=_Opaque(name),
@@ -180,7 +237,7 @@ def load_black_box(spec: str) -> BlackBox:
         device=torch.device("cpu"),
         outputs_probabilities=True,
         function=function,
-        identity=f"{spec} {given}",
+        identity=identity,
     )
 
 

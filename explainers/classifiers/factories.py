@@ -87,6 +87,18 @@ def with_found_layer(made: Classifier, cam_layer: str | None, spec: str) -> Clas
     return made
 
 
+def load_from_module(module: nn.Module) -> Classifier:
+    """The classifier of a module that is at hand, which stays as it is; see
+    :func:`load_from_factory`.
+
+    Raises:
+        LimeTunerError: it cannot be copied, or fails on images.
+    """
+    name, inner = type(module).__name__, _unwrapped(module)
+    device = next((each.device for each in inner.parameters()), torch.device("cpu"))
+    return _of_bare_module(name, copied(inner, name), device, None, None)
+
+
 def _made_by(factory: Any, what: str) -> nn.Module | Classifier:
     if isinstance(factory, nn.Module):  # copied, so that the user's own stays unchanged
         return copied(factory, what)

@@ -7,17 +7,20 @@ The demo network is trained by ``python -m studies.catalog.demo.train`` on drawn
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from explainers.classifiers.black_box import PREFIX, load_black_box
+from explainers.classifiers.black_box import PREFIX, black_box_of, load_black_box
 from explainers.classifiers.classifier import Classifier
-from explainers.classifiers.factories import load_from_factory
+from explainers.classifiers.factories import load_from_factory, load_from_module
 from explainers.classifiers.map_layers import known_map_layer
 from explainers.classifiers.outputs import OutputKind
 from explainers.classifiers.sources import (
@@ -94,6 +97,39 @@ def load_classifier(
         classifier = _torchvision(model, weights, target)
     classifier = replace(classifier, spec=spec)
     return _known(classifier if cam_layer is None else classifier.with_cam_layer(cam_layer))
+
+
+def as_classifier(
+    model: str | nn.Module | Classifier | Callable[[NDArray[np.uint8]], Any],
+    *,
+    lasting: bool = False,
+) -> Classifier:
+    """The classifier of whatever a notebook has.
+
+    Args:
+        model: a specification (:func:`load_classifier`), a classifier, a module, which is copied
+            and treated like a factory's (:mod:`explainers.classifiers.factories`), or a function
+            from (N, H, W, 3) uint8 to (N, C) probabilities
+            (:func:`explainers.classifiers.black_box.black_box_of`).
+        lasting: its predictions are kept for other processes.
+
+    Raises:
+        InvalidInput, MissingAsset: it is none of these, or cannot be loaded.
+    """
+    if isinstance(model, Classifier):
+        return model
+    if isinstance(model, str):
+        return load_classifier(model)
+    if isinstance(model, nn.Module):
+        return _known(load_from_module(model).recognised())
+    if isinstance(model, type) or not callable(model):
+        what = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise InvalidInput(
+            f"{what} is no classifier: give a name ('resnet50'), a torch.nn.Module, an "
+            "explainers.classifiers.Classifier, or a function from (N, H, W, 3) uint8 to (N, C) "
+            "probabilities"
+        )
+    return _known(black_box_of(model, lasting=lasting))
 
 
 def _known(classifier: Classifier) -> Classifier:

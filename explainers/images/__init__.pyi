@@ -1,4 +1,4 @@
-from .arrays import as_image
+from .arrays import as_image, range_of
 from .files import DAMAGE, limit_pixels, load_image, orientation, read_image, upright
 from .formats import IMAGE_SUFFIXES, unread_suffix
 from .geometry import AtScale, Geometry, array_digest, enlarged, image_for, prepare
@@ -22,6 +22,7 @@ __all__ = [
     "mask_overlay",
     "orientation",
     "prepare",
+    "range_of",
     "read_image",
     "save_png",
     "superpixel_overlay",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from explainers.errors import InvalidImage
 from explainers.images.files import upright
-from explainers.images.pixel_values import array_to_rgb, to_rgb
+from explainers.images.pixel_values import array_to_rgb, to_rgb, value_range
 from explainers.messages import warn_once
 
 _logger = logging.getLogger(__name__)
@@ -64,6 +64,16 @@ def as_image(value: Any) -> NDArray[np.uint8]:
         # Not for int64 from 0 to 255, which NumPy's arithmetic makes of uint8.
         warn_once(_logger, f"the image: {scale.note}")
     return np.array(converted, dtype=np.uint8)
+
+
+def range_of(value: Any) -> tuple[float, float]:
+    """The values that :func:`as_image` takes for black and for white in an array or tensor.
+
+    Raises:
+        InvalidImage: it is no array of numbers, or one is not finite.
+    """
+    scale = value_range(_array(value))
+    return scale.low, scale.high
 
 
 def _array(value: Any) -> NDArray[Any]:

@@ -6,6 +6,7 @@ from studies.dashboard.pictures import (
     DEFAULTS_PICTURE,
     PHOTOGRAPH_PICTURE,
     explanation_picture,
+    legend,
     photograph_picture,
     trial_picture,
 )
@@ -13,6 +14,6 @@ from studies.dashboard.plots import runtime_plot
 
 __all__ = [
     "DEFAULTS_PICTURE", "PHOTOGRAPH_PICTURE", "ScoredTrial", "dashboard_app",
-    "explanation_picture", "is_installed", "name_score", "photograph_picture", "runtime_plot",
-    "save_note", "save_plot", "study_note", "trial_picture",
+    "explanation_picture", "is_installed", "legend", "name_score", "photograph_picture",
+    "runtime_plot", "save_note", "save_plot", "study_note", "trial_picture",
 ]  # fmt: skip

@@ -74,7 +74,7 @@ def study_note(
         _numbers(best, default),
         _front(front),
         _facts(attributes, best.record, finished, stopped),
-        f"```python\n{parameter_code(best.record.parameters)}\n```",
+        f"```python\n{parameter_code(best.record.parameters, attributes)}\n```",
     ]
     return "\n\n".join(part for part in parts if part)
 

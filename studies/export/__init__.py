@@ -16,7 +16,7 @@ from studies.export.pickles import (
     ungraded,
 )
 from studies.export.plain_parameters import parameters_digest, plain_kwargs, stock_kwargs
-from studies.export.python_code import parameter_code
+from studies.export.python_code import argument_code, parameter_code, pickle_code
 from studies.export.restricted_pickle import load_restricted
 from studies.export.stock_lime import explain_with_stock_lime, stock_faithfulness
 from studies.export.verification import (
@@ -28,9 +28,9 @@ from studies.export.verification import (
 )
 
 __all__ = [
-    "FIRST_FRESH_SEED", "Complaint", "ImageVerdict", "VerificationCase", "check_kwargs",
-    "explain_with_stock_lime", "explained_class", "export_pickle", "load_restricted",
-    "parameter_code", "parameters_digest", "pickled", "plain_kwargs", "read_pickle",
-    "settings_digest", "stock_faithfulness", "stock_kwargs", "summary", "ungraded",
-    "verify_image",
+    "FIRST_FRESH_SEED", "Complaint", "ImageVerdict", "VerificationCase", "argument_code",
+    "check_kwargs", "explain_with_stock_lime", "explained_class", "export_pickle",
+    "load_restricted", "parameter_code", "parameters_digest", "pickle_code", "pickled",
+    "plain_kwargs", "read_pickle", "settings_digest", "stock_faithfulness", "stock_kwargs",
+    "summary", "ungraded", "verify_image",
 ]  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "DEFAULTS_ORIGIN", "FAILURE", "LABEL", "LABELS", "PICTURES", "RETRIES", "STUDY_ATTRIBUTES",
-    "TRANSFER", "TRIAL_ATTRIBUTES", "WORKER",
+    "DEFAULTS_ORIGIN", "FAILURE", "LABEL", "LABELS", "PICTURES", "PREPARED", "RETRIES",
+    "STUDY_ATTRIBUTES", "TRANSFER", "TRIAL_ATTRIBUTES", "WORKER",
 ]  # fmt: skip
 
 DEFAULTS_ORIGIN = "lime defaults"
@@ -22,6 +22,10 @@ LABELS = "labels"
 
 PICTURES = "pictures"
 """Study attribute: paths of its pictures in the dashboard, by name of the picture."""
+
+PREPARED = "prepared"
+"""Study attribute: how its image was made: ``file`` (name of the photograph; null for a drawn
+scene), ``resize`` and ``crop`` in pixels, and ``classifier`` (arguments of ``load_classifier``)."""
 
 STUDY_ATTRIBUTES = (
     "catalog", "image_key", "classifier", "class_index", "reference", "mask_rule",

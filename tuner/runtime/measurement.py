@@ -46,7 +46,7 @@ from explainers.lime import Segmentation
 from explainers.machine_load import LoadMeter
 from tuner.runtime.model import DEFAULT_SEGMENTATION, RuntimeModel
 
-__all__ = ["PROBES", "calibrate", "device_name", "ordered_by_batch"]
+__all__ = ["PROBES", "calibrate", "device_name", "no_bar", "ordered_by_batch"]
 
 PROBES: Mapping[str, Segmentation] = {
     "quickshift": DEFAULT_SEGMENTATION,
@@ -230,14 +230,14 @@ def _perturb_seconds(image: NDArray[np.uint8]) -> tuple[float, float]:
 
         return _seconds(work, repeats=3) / samples
 
-    with _no_bar():
+    with no_bar():
         few, many = perturb(3), perturb(9)
     per_superpixel = max((many - few) / ((81 - 9) / 2), 1e-7)
     return max(few - per_superpixel * 9 / 2, 1e-6), per_superpixel
 
 
 @contextmanager
-def _no_bar() -> Iterator[None]:
+def no_bar() -> Iterator[None]:
     """Switch off lime's progress bar, for which it has no argument."""
     drawn = lime_image.tqdm
     lime_image.tqdm = iter

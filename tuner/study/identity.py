@@ -21,7 +21,7 @@ from optuna.study import StudyDirection
 from explainers.errors import InvalidInput, StorageError
 from explainers.messages import one_line
 from explainers.references import Reference, parse_reference
-from studies.results.attributes import LABEL, LABELS, PICTURES, TRANSFER
+from studies.results.attributes import LABEL, LABELS, PICTURES, PREPARED, TRANSFER
 from studies.storage import holds_studies, open_storage
 from studies.storage.reconnecting import trouble_told
 from tuner.problem.settings import AGREEMENT
@@ -38,9 +38,10 @@ _FRONT = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 # Recorded, but not compared; the value that was stored first stays. Newer packages and another
 # engine may resume a study, and its first runtime model prices every trial. Areas follow from the
 # masks, the network's facts from the classifier. A catalogue is named after its folder, which may
-# be moved; its photographs are compared by digest.
+# be moved, like the photographs; these are compared by digest.
 _RECORDED = frozenset({
     "package_versions", "runtime_model", "engine", "reference_areas", "network", "catalog",
+    PREPARED,
 })  # fmt: skip
 # Values of facts that older studies of ours lack, because there was no choice then.
 _BEFORE: Mapping[str, Any] = {

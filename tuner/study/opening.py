@@ -13,6 +13,7 @@ import optuna
 from explainers.errors import InvalidInput, LimeTunerError, StorageError
 from explainers.lime import LimeParameters, PredictionCache
 from studies.queries import best_parameters
+from studies.results.attributes import PREPARED
 from studies.storage import open_storage
 from studies.storage.artifacts import artifact_store
 from studies.storage.reconnecting import trouble_told
@@ -128,10 +129,26 @@ def join_study(
 def facts_of(loaded: LoadedTask) -> dict[str, Any]:
     """The facts of a loaded study; see :func:`tuner.tuning.study_facts`."""
     spec = loaded.spec
-    return study_facts(
+    facts = study_facts(
         loaded.task, loaded.classifier, spec.settings, catalog=loaded.catalog.name, key=spec.key,
         calibration=spec.calibration,
     )  # fmt: skip
+    return {**facts, PREPARED: _prepared(loaded)}
+
+
+def _prepared(loaded: LoadedTask) -> dict[str, Any]:
+    """How the image was made, for code that makes it again; see ``PREPARED``."""
+    image, loading = loaded.image, loaded.classifier.spec or {}
+    return {
+        "file": None if image.path is None else image.path.name,
+        "resize": image.geometry.resize,
+        "crop": image.geometry.crop,
+        "classifier": {
+            name: loading[name]
+            for name in ("model", "weights", "crop")
+            if loading.get(name) is not None
+        },
+    }
 
 
 def check_same(what: str, name: str, recorded: str, found: str) -> None:

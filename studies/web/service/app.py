@@ -202,7 +202,7 @@ def _add_results(app: FastAPI, study_service: StudyService) -> None:
         responses=_answers("text/x-python", "Python", **not_yet),
     )
     def take_code(name: _Name, key: _Key) -> Response:
-        """The best parameters of an image as Python that needs lime only."""
+        """The best parameters of an image as Python that prepares and explains its photograph."""
         return Response(study_service.code(name, key), media_type="text/x-python", headers=FRESH)
 
     @app.get(

@@ -10,16 +10,19 @@ import json
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 import optuna
 import sqlalchemy
 
+from explainers.lime import LimeParameters
 from explainers.messages import one_line
 from studies.dashboard import DEFAULTS_PICTURE, trial_picture
+from studies.export import parameter_code, pickle_code
 from studies.records.jobs import Job
-from studies.results.attributes import PICTURES
+from studies.results.attributes import PICTURES, PREPARED
 from studies.results.summary import image_document, studies_document
 from studies.storage import open_storage
 from studies.web.service.folder import ServiceFolder
@@ -43,6 +46,20 @@ class _Seen:
     pictures: str | None
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What is known of an image's study: its document, and the facts that code is written from."""
+
+    document: dict[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> LimeParameters | None:
+        """The best so far."""
+        best = self.document["best"]
+        return None if best is None else LimeParameters.from_json(json.dumps(best["parameters"]))
+
+
 class Documents:
     """Documents of a storage's studies. It may be used by several threads.
 
@@ -60,7 +77,7 @@ class Documents:
         self._meta = sqlalchemy.MetaData()
         with self._engine.connect() as connection:
             self._meta.reflect(connection, only=["studies", "trials", "study_user_attributes"])
-        self._kept: OrderedDict[str, tuple[_Seen, dict[str, Any]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[_Seen, _Known]] = OrderedDict()
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -94,7 +111,14 @@ class Documents:
             for study, own_jobs in by_study.items()
         }
 
-    def _images(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def code(self, job: Job) -> str | None:
+        """An image's best parameters as a program; ``None`` where it has none."""
+        known = self._images([job.study_name]).get(job.study_name)
+        if known is None or known.parameters is None:
+            return None
+        return parameter_code(known.parameters, known.facts)
+
+    def _images(self, names: Sequence[str]) -> dict[str, _Known]:
         documents = {}
         for name, seen in self._look(names).items():
             with self._lock:
@@ -136,19 +160,28 @@ class Documents:
             for name in [*counts, *(set(pictures) - set(counts))]
         }
 
-    def _read(self, name: str) -> dict[str, Any]:
+    def _read(self, name: str) -> _Known:
         study = optuna.load_study(study_name=name, storage=self._storage)
-        document = image_document(study)
+        document, facts = image_document(study), study.user_attrs
         best = document["best"]
-        pictures = study.user_attrs.get(PICTURES, {})
+        pictures = facts.get(PICTURES, {})
         number = None if best is None else best["number"]
-        return document | {
-            "pictures": {
-                "default": _artifact(pictures, DEFAULTS_PICTURE)
-                or (_artifact(pictures, trial_picture(0)) if number == 0 else None),
-                "best": None if number is None else _artifact(pictures, trial_picture(number)),
-            }
+        document["pictures"] = {
+            "default": _artifact(pictures, DEFAULTS_PICTURE)
+            or (_artifact(pictures, trial_picture(0)) if number == 0 else None),
+            "best": None if number is None else _artifact(pictures, trial_picture(number)),
         }
+        return _Known(document, _for_code(facts))
+
+
+def _for_code(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that code is written from. Where files lie on this machine is nobody's business."""
+    kept = {name: facts[name] for name in (PREPARED, "image_key", "mask_rule") if name in facts}
+    prepared = kept.get(PREPARED)
+    if prepared and "weights" in prepared["classifier"]:
+        file = PurePath(prepared["classifier"]["weights"]).name
+        kept[PREPARED] = {**prepared, "classifier": {**prepared["classifier"], "weights": file}}
+    return kept
 
 
 def _artifact(pictures: Mapping[str, str], name: str) -> str | None:
@@ -160,13 +193,13 @@ def _artifact(pictures: Mapping[str, str], name: str) -> str | None:
 def _document(
     study: str,
     jobs: Sequence[Job],
-    images: Mapping[str, dict[str, Any]],
+    images: Mapping[str, _Known],
     folder: ServiceFolder,
 ) -> dict[str, Any]:
     state, reason = state_of(jobs)
     found = {
         job.key: {
-            **(image := images.get(job.study_name, _NOTHING)),
+            **(image := images[job.study_name].document if job.study_name in images else _NOTHING),
             "pictures": {**_drawn(folder, job), **image["pictures"]},
             "state": job.state,
             "reason": one_line(job.reason, _LONGEST_REASON),
@@ -177,6 +210,7 @@ def _document(
     settings = jobs[0].settings
     return {
         **studies_document(study, found),
+        "snippet": _snippet(jobs, images),
         "state": state,
         "reason": one_line(reason, _LONGEST_REASON),
         "created_at": f"{jobs[0].created_at.isoformat(timespec='seconds')}Z",
@@ -186,6 +220,15 @@ def _document(
             "reference": settings.reference,
         },
     }
+
+
+def _snippet(jobs: Sequence[Job], images: Mapping[str, _Known]) -> str:
+    """How to use the pickle, for the first image that is in it; empty where none is."""
+    for job in jobs:
+        known = images.get(job.study_name)
+        if known is not None and known.parameters is not None:
+            return pickle_code(job.key, known.parameters, known.facts)
+    return ""
 
 
 def _drawn(folder: ServiceFolder, job: Job) -> dict[str, str | None]:

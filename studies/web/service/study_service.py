@@ -15,7 +15,7 @@ from typing import Any, Literal
 from optuna.artifacts.exceptions import ArtifactNotFound
 
 from explainers.lime import LimeParameters
-from studies.export import parameter_code, pickled
+from studies.export import pickled
 from studies.records.jobs import Job, Jobs, NameTaken
 from studies.report import Supplement
 from studies.storage.artifacts import artifact_store
@@ -211,16 +211,15 @@ class StudyService:
         return pickled(best)
 
     def code(self, name: str, key: str) -> str:
-        """An image's best parameters as Python.
+        """An image's best parameters as Python that explains the photograph with them.
 
         Raises:
             Problem: 409 it has none.
         """
-        image = self.documents.of([self.image(name, key)])[name]["images"][key]
-        if image["best"] is None:
+        code = self.documents.code(self.image(name, key))
+        if code is None:
             raise Problem(409, "this image has no finished trial yet")
-        parameters = LimeParameters.from_json(json.dumps(image["best"]["parameters"]))
-        return f"{parameter_code(parameters)}\n"
+        return f"{code}\n"
 
     def report(self, name: str) -> Path:
         """The folder of a study's report."""

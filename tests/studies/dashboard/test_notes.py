@@ -13,6 +13,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from PIL import Image
 
 from explainers.lime import LimeParameters, Regressor, Segmentation
+from explainers.masks import MASK_RULE
 from studies.dashboard import (
     ScoredTrial,
     explanation_picture,
@@ -160,16 +161,29 @@ def test_a_note_before_the_defaults_and_without_pictures() -> None:
 def test_the_code_runs_and_means_the_parameters(parameters: LimeParameters) -> None:
     called: list[dict[str, Any]] = []
 
+    class Explanation:
+        top_labels = (5,)
+
+        def get_image_and_mask(self, label: int, **rule: Any) -> tuple[str, str]:
+            assert (label, rule) == (parameters.label or 5, MASK_RULE.as_kwargs())
+            return "picture", "mask"
+
     class Explainer:
-        def explain_instance(self, image: str, classifier_fn: str, **kwargs: Any) -> None:
+        def __init__(self, random_state: int) -> None:
+            assert random_state == 0
+
+        def explain_instance(self, image: str, classifier_fn: str, **kwargs: Any) -> Explanation:
             assert (image, classifier_fn) == ("image", "function")
             called.append(kwargs)
+            return Explanation()
 
     code = parameter_code(parameters)
     first, _, rest = code.partition("\n")
     assert first == "from lime.lime_image import LimeImageExplainer"
+    assert "as for the study" in rest
     own = {"image": "image", "classifier_fn": "function", "LimeImageExplainer": Explainer}
     exec(rest, own)
+    assert (own["picture"], own["mask"]) == ("picture", "mask")
     (kwargs,) = called
     defaults = LimeParameters().as_kwargs()
     assert plain_kwargs({**defaults, **kwargs}) == plain_kwargs(parameters.as_kwargs())

@@ -298,18 +298,8 @@ function draw(found) {
   setLink($("report"), some ? `/report/${encodeURIComponent(found.study)}/` : null);
   totals(images.map(([, image]) => image));
   for (const [key, image] of images) drawCard(found, key, image);
-  const key = JSON.stringify(images[0][0]);
-  $("snippet").textContent = [
-    "import pickle",
-    "from lime.lime_image import LimeImageExplainer",
-    "",
-    'with open("explain_params.pkl", "rb") as file:',
-    `    parameters = pickle.load(file)[${key}]`,
-    "explanation = LimeImageExplainer().explain_instance(",
-    "    image, classifier_fn, **parameters",
-    ")",
-    "picture, mask = explanation.get_image_and_mask(explanation.top_labels[0])",
-  ].join("\n");
+  $("snippet").textContent = found.snippet;
+  $("use").hidden = !found.snippet;
 }
 
 function setLink(link, address) {

@@ -133,6 +133,15 @@ def test_the_page_is_for_everybody(browser: Browser, shown: str, screen: str, sc
         page.close()
 
 
+def test_the_page_shows_the_program_as_the_service_writes_it(browser: Browser, shown: str) -> None:
+    page, _ = opened(browser, f"{shown}/?study=shown", "desktop", "light", shown)
+    page.wait_for_selector("#use:not([hidden])")
+    written = requests.get(f"{shown}/api/studies/shown", timeout=30).json()["snippet"]
+    assert page.locator("#snippet").text_content() == written
+    assert "pickle.load(file)['a_rather_long_name_of_a_cat']" in written
+    page.close()
+
+
 def test_the_page_works_by_keyboard_and_link(browser: Browser, shown: str, tmp_path: Path) -> None:
     page, wrong = opened(browser, shown, "desktop", "light", shown, "blob:")
     page.wait_for_selector("#studies a")
