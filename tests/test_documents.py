@@ -47,18 +47,19 @@ def reader(
         monkeypatch.setenv(f"LIME_TUNER_{name}", value)
     for folder in ("photos", "others", "masks", "my_package"):
         (tmp_path / folder).mkdir()
-    course = 'reference = "masks"\n'
+    (tmp_path / "course.toml").write_text(
+        'reference = "masks"\n[[image]]\nkey = "cat"\nfile = "photos/cat.jpg"\nmask = "masks/cat.png"\n'
+    )
     for key in ("cat", "dog"):
         pixels, mask = tiny.tiny_picture(key)
         for folder in ("photos", "others"):
             Image.fromarray(pixels).save(tmp_path / folder / f"{key}.jpg", quality=95)
         Image.fromarray(mask).save(tmp_path / "masks" / f"{key}.png")
-        course += f'[[image]]\nkey = "{key}"\nfile = "photos/{key}.jpg"\nmask = "masks/{key}.png"\n'
-    (tmp_path / "course.toml").write_text(course)
     (tmp_path / "my_package" / "__init__.py").touch()
     (tmp_path / "my_package" / "models.py").write_text("from tests.tuner.tiny import make\n")
     (tmp_path / "my_package" / "endpoint.py").write_text(
-        "from tests.tuner.tiny import make\n\nclassify = make().predict_proba\n"
+        "from tests.tuner.tiny import make\n\n\ndef classify(images):\n"
+        "    return make().predict_proba(images)\n\n\nclassify.resize = classify.crop = 64\n"
     )
     for name in [each for each in sys.modules if each.partition(".")[0] == "my_package"]:
         monkeypatch.delitem(sys.modules, name)
