@@ -48,7 +48,8 @@ def reader(
     for folder in ("photos", "others", "masks", "my_package"):
         (tmp_path / folder).mkdir()
     (tmp_path / "course.toml").write_text(
-        'reference = "masks"\n[[image]]\nkey = "cat"\nfile = "photos/cat.jpg"\nmask = "masks/cat.png"\n'
+        'reference = "masks"\n[[image]]\nkey = "cat"\n'
+        'file = "photos/cat.jpg"\nmask = "masks/cat.png"\n'
     )
     for key in ("cat", "dog"):
         pixels, mask = tiny.tiny_picture(key)
