@@ -186,9 +186,9 @@ class SourceOption:
 class GradesOption:
     """The database that a grading server records grades in."""
 
-    storage: Annotated[
-        str, Option("Database URL for the grades.", secret=True)
-    ] = "sqlite:///lime-tuner-grades.db"
+    storage: Annotated[str, Option("Database URL for the grades.", secret=True)] = (
+        "sqlite:///lime-tuner-grades.db"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
