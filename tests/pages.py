@@ -14,9 +14,11 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-__all__ = ["SCREENS", "chromium", "for_everybody", "opened"]
+__all__ = ["SCREENS", "VIEWS", "chromium", "for_everybody", "opened"]
 
 SCREENS = {"desktop": (1280, 900), "phone": (375, 812)}
+VIEWS = (("desktop", "light"), ("phone", "dark"))
+"""Each screen and each scheme once: widths decide where things are, schemes only colours."""
 
 
 @contextmanager

@@ -174,7 +174,7 @@ def let_torchvision_import() -> None:
     operators = finder.find_spec("_C")
     if operators is not None and operators.origin is not None:
         with contextlib.suppress(OSError):
-            torch.ops.load_library(operators.origin)
+            torch.ops.load_library(operators.origin)  # type: ignore[no-untyped-call]
             return
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):

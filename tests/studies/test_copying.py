@@ -109,7 +109,7 @@ def test_any_study_arrives_as_it_was(here: str, there: str) -> None:
     random_studies(there, "other", ("a",), 3)  # rows get other numbers there
     with opened(here) as source, opened(there) as target:
 
-        @settings(max_examples=8)
+        @settings(max_examples=5)
         @given(st.lists(any_studies(), min_size=1, max_size=4))
         def arrives(studies: list[AnyStudy]) -> None:
             prefix = next(prefixes)

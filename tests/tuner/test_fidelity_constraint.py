@@ -17,7 +17,7 @@ from tuner.objectives import Fidelity, default_fidelity, fidelity_of
 from tuner.problem import TuningSettings
 from tuner.tuning import open_study, run_study, study_facts
 
-FREE = TuningSettings(trials=25, seeds=3, space=SMALL_SPACE, seed=1)
+FREE = TuningSettings(trials=12, seeds=3, space=SMALL_SPACE, seed=1)
 BOUND = replace(FREE, constrain="fidelity")
 
 

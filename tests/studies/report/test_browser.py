@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 from studies.records import add_comparison
 from studies.report import write_report
 from studies.storage import open_storage
-from tests.pages import SCREENS, for_everybody, opened
+from tests.pages import VIEWS, for_everybody, opened
 from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
 
@@ -30,8 +30,7 @@ def report(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return write_report(url, "tml25", folder / "report")[0]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("screen", list(SCREENS))
+@pytest.mark.parametrize(("screen", "scheme"), VIEWS)
 def test_opens_from_disk_for_everybody(
     browser: Browser, report: Path, screen: str, scheme: str
 ) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from studies.records.grades import Grade
 from studies.web.grading.board import ORDERS, board_page, board_rows
-from tests.pages import SCREENS, for_everybody, opened
+from tests.pages import VIEWS, for_everybody, opened
 
 GRADES = [
     Grade("the quick brown foxes of the second semester", datetime(2026, 3, 1, 9), 0.71, 2.5, 3),
@@ -19,8 +19,7 @@ GRADES = [
 ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("screen", list(SCREENS))
+@pytest.mark.parametrize(("screen", "scheme"), VIEWS)
 @pytest.mark.parametrize("grades", [GRADES, []], ids=["three", "none"])
 def test_it_is_readable_for_everybody(
     browser: Browser, tmp_path: Path, screen: str, scheme: str, grades: list[Grade]

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from studies.web.service import Service, ServiceLimits, create_app
-from tests.pages import SCREENS, for_everybody, opened
+from tests.pages import VIEWS, for_everybody, opened
 from tests.studies.web.grading.live import serving
 from tests.studies.web.service.services import made_service, photograph, stored, work_off
 
@@ -123,8 +123,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("screen", list(SCREENS))
+@pytest.mark.parametrize(("screen", "scheme"), VIEWS)
 def test_the_page_is_for_everybody(browser: Browser, shown: str, screen: str, scheme: str) -> None:
     for path, ready in (("/", "#studies a"), ("/?study=shown", ".image-card"), ("/docs", "h2")):
         page, wrong = opened(browser, f"{shown}{path}", screen, scheme, shown)
