@@ -22,15 +22,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from explainers.metrics import MEASURES
 from studies.queries import StudyOverview
+from studies.results.analysis import methods_of
 from studies.submission.score_board import BoardRow
+from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
 from tests.tuner.command_line import Cli
 from tests.tuner.processes import ROOT
 from tests.tuner.tiny import MODEL, TINY, TUNE_TINY
 from tuner.cli.output import progress, table, within_height
 from tuner.cli.output.progress import clock, times
-from tuner.cli.results import export, status
+from tuner.cli.results import comparison_tables, export, status
 from tuner.cli.search import study_watcher
 from tuner.cli.search.study_watcher import StudyWatcher
 from tuner.cli.servers import submission
@@ -228,6 +231,20 @@ def test_verify(
     check(text, width)
     assert all(header in text for header in ("IoU", "default", "0.800", "1.50"))
     assert ("no room for" in text) == (width == 80)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_compare(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(comparison_tables.console, "_width", width)
+    run = comparison_run("demo", "cat", "dog", "house")
+    comparison_tables.show_comparison(run)
+    text = capsys.readouterr().out
+    check(text, width, tuple(measure.title for measure in MEASURES.values()))
+    for method in methods_of(run):
+        assert all(word in text for word in method.split())
+    assert ("no room for: better" in text) == (width == 80)
 
 
 @pytest.mark.parametrize("width", [80, 140])
