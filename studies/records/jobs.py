@@ -200,10 +200,17 @@ class Jobs:
         """Open a job for trials, which any worker may run: its study exists."""
         self._change(_preparing(job, worker), heartbeat_at=None)
 
-    def release(self, job: int) -> None:
-        """Put a job back that is to be prepared again. It does not count as an attempt."""
+    def release(self, job: int, worker: str) -> None:
+        """Put a job back that this worker was preparing. It does not count as an attempt."""
+        self._put_back(_preparing(job, worker))
+
+    def prepare_again(self, job: int) -> None:
+        """Put a job back that was open for trials. What prepared it does not count any more."""
+        self._put_back((JobRow.id == job) & _RUNNING & JobRow.heartbeat_at.is_(None))
+
+    def _put_back(self, which: sqlalchemy.ColumnElement[bool]) -> None:
         attempts = JobRow.attempts - 1
-        self._change((JobRow.id == job) & _RUNNING, state="queued", worker=None, attempts=attempts)
+        self._change(which, state="queued", worker=None, heartbeat_at=None, attempts=attempts)
 
     def spend(self, job: int, seconds: float) -> None:
         """Add to what was spent on a job."""

@@ -137,10 +137,21 @@ class ReconnectingStorage(BaseStorage):
         Optuna leaves that to the garbage collector, but a server has only about a hundred
         connections for all clients.
         """
-        for trial_id in list(self._beating):
-            self._end_heartbeat(trial_id)
+        self.give_up_trials()
         self.remove_session()
         self.engine.dispose()
+
+    def give_up_trials(self) -> None:
+        """Stop the heartbeats of this process, so that its trials are found dead and repeated."""
+        for trial_id in list(self._beating):
+            self._end_heartbeat(trial_id)
+
+    def forget_trials(self) -> None:
+        """Read finished trials again at the next call.
+
+        SQLite gives the ids of a study that is deleted, and of its trials, to the next one.
+        """
+        self._storage = optuna.storages.get_storage(self._database)
 
     def remove_session(self) -> None:
         """Close this thread's connection."""

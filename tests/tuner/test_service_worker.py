@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from studies.records.jobs import Job, Jobs, JobSettings
@@ -103,9 +107,7 @@ def test_a_worker_does_one_job_after_the_other(plan: ServicePlan, jobs: Jobs) ->
     assert all(job.seconds > 0 for job in jobs.of("pets"))
 
 
-def test_the_same_request_gives_the_same_study(
-    plan: ServicePlan, jobs: Jobs, here: Path
-) -> None:
+def test_the_same_request_gives_the_same_study(plan: ServicePlan, jobs: Jobs, here: Path) -> None:
     _ask(plan, jobs, KEYS[:1])
     _work(plan, lambda: _all_ended(jobs))
     first = [(t.params, t.values) for t in _trials(plan, KEYS[0])]
@@ -156,6 +158,118 @@ def test_a_study_that_was_deleted_is_made_again(plan: ServicePlan, jobs: Jobs) -
     _work(plan, lambda: _all_ended(jobs))
     assert [each.state for each in jobs.of("pets")] == ["done"]
     assert len(_trials(plan, KEYS[0])) >= 3
+
+
+def test_a_study_that_is_deleted_while_it_runs_starts_from_nothing(
+    plan: ServicePlan, jobs: Jobs
+) -> None:
+    _ask(plan, jobs, KEYS[:1], trials=4)
+    deleted = False
+
+    def over() -> bool:
+        nonlocal deleted
+        if jobs.at_work() and not deleted:
+            finished = (TrialState.COMPLETE, TrialState.PRUNED)
+            if sum(state in finished for state in _states(plan, KEYS[0])) >= 2:
+                # SQLite gives the ids of the study and its trials to the next one.
+                optuna.delete_study(study_name=f"pets/{KEYS[0]}", storage=plan.storage)
+                deleted = True
+        return _all_ended(jobs)
+
+    _work(plan, over)
+    assert deleted
+    assert [each.state for each in jobs.of("pets")] == ["done"]
+    states = _states(plan, KEYS[0])
+    assert len([s for s in states if s in (TrialState.COMPLETE, TrialState.PRUNED)]) == 4
+
+
+def test_the_next_study_of_that_name_is_not_taken_for_the_last(
+    plan: ServicePlan, jobs: Jobs
+) -> None:
+    _ask(plan, jobs, KEYS[:1])
+    broken = False
+
+    def over() -> bool:
+        """Break the first study, and put another in its place, as :class:`Retention` does."""
+        nonlocal broken
+        if jobs.at_work() and not broken:
+            study = optuna.load_study(study_name=f"pets/{KEYS[0]}", storage=plan.storage)
+            study.set_user_attr("image_sha256", "0" * 64)
+            broken = True
+        (job,) = jobs.of("pets")
+        if job.state == "failed" and job.id == 1:
+            optuna.delete_study(study_name=job.study_name, storage=plan.storage)
+            shutil.rmtree(plan.folder)
+            jobs.forget("pets")
+            _ask(plan, jobs, KEYS[:1], timeout=600.0)
+            return False
+        return _all_ended(jobs) and job.settings.timeout is not None
+
+    _work(plan, over)
+    assert [(each.state, each.reason) for each in jobs.of("pets")] == [("done", "")]
+
+
+def test_what_goes_first_waits_before_any_worker_joins(plan: ServicePlan, jobs: Jobs) -> None:
+    _ask(plan, jobs, KEYS[:1], trials=1)
+    _work(plan, lambda: bool(jobs.at_work()))
+    (first,) = _trials(plan, KEYS[0])
+    assert (first.state, first.user_attrs["origin"]) == (TrialState.WAITING, DEFAULTS_ORIGIN)
+
+
+def test_a_trial_that_was_given_up_is_found_dead(
+    plan: ServicePlan, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask, given_up = optuna.Study.ask, 0
+
+    def asked(study: optuna.Study, *arguments: Any) -> optuna.Trial:
+        """Fail once, when the last trial is running and Optuna does not guard it yet."""
+        nonlocal given_up
+        trial = ask(study, *arguments)
+        if trial.number == 2 and not given_up:
+            given_up += 1
+            raise sqlalchemy.exc.OperationalError("UPDATE", {}, Exception("database is locked"))
+        return trial
+
+    monkeypatch.setattr(optuna.Study, "ask", asked)
+    _ask(plan, jobs, KEYS[:1])
+    _work(plan, lambda: _all_ended(jobs))
+    assert given_up == 1
+    assert [each.state for each in jobs.of("pets")] == ["done"]
+    assert TrialState.RUNNING not in _states(plan, KEYS[0])
+
+
+def test_a_full_disk_while_preparing_is_waited_for(
+    plan: ServicePlan, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    save, errors = service.save_png, [OSError(errno.ENOSPC, "No space left on device")] * 4
+
+    def saved(*arguments: Any) -> None:
+        if errors:
+            raise errors.pop()
+        save(*arguments)
+
+    monkeypatch.setattr(service, "save_png", saved)
+    _ask(plan, jobs, KEYS[:1])
+    _work(plan, lambda: _all_ended(jobs))
+    assert [each.state for each in jobs.of("pets")] == ["done"]
+    assert "no space left on the disk" in caplog.text
+
+
+def test_trouble_with_the_database_is_told_in_one_line(
+    plan: ServicePlan, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    spend, errors = Jobs.spend, [sqlite3.OperationalError("database is locked")]
+
+    def spent(jobs: Jobs, job: int, seconds: float) -> None:
+        if errors:
+            raise sqlalchemy.exc.OperationalError("UPDATE lime_tuner_jobs", {}, errors.pop())
+        spend(jobs, job, seconds)
+
+    monkeypatch.setattr(Jobs, "spend", spent)
+    _ask(plan, jobs, KEYS[:1], trials=1)
+    _work(plan, lambda: _all_ended(jobs))
+    assert [each.state for each in jobs.of("pets")] == ["done"]
+    assert "given up for now (database is locked)" in caplog.text
 
 
 def test_a_job_whose_trials_die_one_after_the_other_has_failed(

@@ -27,17 +27,18 @@ from explainers.references import Reference, parse_reference
 from studies.catalog import Catalog
 from studies.catalog.assets import StudyImage
 from studies.dashboard import photograph_picture
+from studies.full_disk import is_full, no_space
 from studies.queries import StudyOverview, overview
 from studies.records.jobs import Job, Jobs
 from studies.storage import heartbeat_seconds
-from studies.storage.reconnecting import UNREACHABLE, until_reachable
+from studies.storage.reconnecting import UNREACHABLE, unreachable_reason, until_reachable
 from studies.web.service import ServiceFolder
 from tuner.problem.references import own_mask
 from tuner.problem.settings import TuningSettings
 from tuner.problem.spec import Machine, StudySpec
 from tuner.study.identity import read_studies, stored_reference, stored_runtime_model
 from tuner.study.loading import kept_classifier, kept_runtime_model, load_image
-from tuner.workers.jobs import create
+from tuner.study.opening import OpenedStudy, opened_study
 from tuner.workers.shared import SharedStudies
 
 __all__ = ["ServicePlan", "ServiceWorker"]
@@ -58,7 +59,6 @@ class _Choice(NamedTuple):
     id: int
     is_over: bool
     job: Job
-
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,10 @@ class ServiceWorker:
                 else:
                     self._do(*found)
             except (*UNREACHABLE, StorageError) as error:
-                _logger.warning("the work was given up for now (%s)", error)
-                self._studies.forget()
+                ours = isinstance(error, StorageError)
+                reason = str(error) if ours else unreachable_reason(error)
+                _logger.warning("the work was given up for now (%s)", reason)
+                self._studies.give_up()
                 pause(_TROUBLE_SECONDS)
         self._studies.close()
         self._jobs.close()
@@ -160,12 +162,13 @@ class ServiceWorker:
     def _next(self) -> tuple[_Work, Job] | None:
         """What to do now, and for which job; jobs whose studies are in trouble are ended."""
         at_work = {job.study_name: job for job in self._jobs.at_work()}
-        for name in self._studies.kept - at_work.keys():
+        rows = overview(self._plan.storage, None, only=at_work.keys()) if at_work else []
+        found = {row.study for row in rows}
+        for name in self._studies.known - found:
             self._studies.forget(name)
-        rows = overview(self._plan.storage, None, only=at_work.keys())
-        for name in at_work.keys() - {row.study for row in rows}:
-            self._jobs.release(at_work[name].id)  # somebody has deleted its study
-        wanted = {need.study for need in self._studies.needs(rows)}
+        for name in at_work.keys() - found:
+            self._jobs.prepare_again(at_work[name].id)  # somebody has deleted its study
+        wanted = {need.study for need in self._studies.needs(rows)} if rows else set()
         alone: list[_Choice] = []
         shared: list[_Choice] = []
         for row in rows:
@@ -183,6 +186,7 @@ class ServiceWorker:
                 self._studies.fail_stale_trials([row])
         claimed = None if alone else self._jobs.claim(self._name)
         if claimed is not None:
+            self._last = claimed.study_name
             return partial(self._make_study, claimed), claimed
         if not alone and not shared:
             return None
@@ -213,12 +217,23 @@ class ServiceWorker:
     def _make_study(self, job: Job) -> None:
         with self._beating(job):
             try:
-                create(self._plan.machine, _spec(self._plan, job))
+                spec = _spec(self._plan, job)
+                with opened_study(spec, self._plan.machine) as (study, task):
+                    # Enqueues what goes first: workers that join it together would do so twice.
+                    OpenedStudy.of(spec, study, task, self._plan.machine)
             except (*UNREACHABLE, StorageError):
-                with contextlib.suppress(*UNREACHABLE):  # it is late soon, and claimed again
-                    self._jobs.release(job.id)
+                self._put_back(job)
                 raise
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                self._put_back(job)
+                raise no_space(f"the folder {self._plan.folder}") from error
         self._jobs.prepared(job.id, self._name)
+
+    def _put_back(self, job: Job) -> None:
+        with contextlib.suppress(*UNREACHABLE):  # it is late soon, and claimed again
+            self._jobs.release(job.id, self._name)
 
     @contextmanager
     def _beating(self, job: Job) -> Iterator[None]:

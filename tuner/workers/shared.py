@@ -57,19 +57,33 @@ class SharedStudies:
         return self._storage
 
     @property
-    def kept(self) -> frozenset[str]:
-        """Names of the studies that are kept in memory."""
-        return frozenset(self._kept)
+    def known(self) -> frozenset[str]:
+        """Names of the studies of which something is kept in memory."""
+        return frozenset({*self._kept, *self._done, *self.refused})
 
     def close(self) -> None:
         """Close the storage and what is kept of studies."""
-        self.forget()
+        self._close_kept()
         if self._storage is not None:
             self._storage.close()
             self._storage = None
 
-    def forget(self, name: str | None = None) -> None:
-        """Let go of what is kept in memory of a study, or of all."""
+    def give_up(self) -> None:
+        """After trouble: let the trial that was running be found dead, and join studies again."""
+        self._close_kept()
+        if self._storage is not None:
+            self._storage.give_up_trials()
+
+    def forget(self, name: str) -> None:
+        """Let go of everything about a study; another one may get its name, or its id."""
+        if name in self.known:
+            self._close_kept(name)
+            self._done.pop(name, None)
+            self.refused.pop(name, None)
+            if self._storage is not None:
+                self._storage.forget_trials()
+
+    def _close_kept(self, name: str | None = None) -> None:
         for each in [name] if name is not None else list(self._kept):
             if each in self._kept:
                 self._kept.pop(each)[1].close()
@@ -138,7 +152,7 @@ class SharedStudies:
                 raise no_space(describe(url)) from error
             # The trial is left to its heartbeat; what was kept is not predicted again.
             _logger.warning("%s: a trial was given up (%s)", name, type(error).__name__)
-            self.forget()
+            self.give_up()
             return 0
         return count
 
@@ -179,7 +193,7 @@ class SharedStudies:
                 raise
         self._kept[spec.name] = opened, cache
         while len(self._kept) > _KEPT_TASKS:
-            self.forget(next(iter(self._kept)))
+            self._close_kept(next(iter(self._kept)))
         return opened
 
     def _refuse(self, name: str, error: InvalidInput) -> None:

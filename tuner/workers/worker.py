@@ -56,7 +56,7 @@ class Worker:
                 name = until_reachable(
                     lambda: self._next(studies),
                     stop=self.stop, on_message=self.on_message, pause=self.pause,
-                )
+                )  # fmt: skip
             except UNREACHABLE:  # only when it is to stop
                 break
             if name is None:

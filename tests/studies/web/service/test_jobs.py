@@ -103,9 +103,26 @@ def test_released_jobs_are_no_attempts(any_database: str) -> None:
     for number in range(5):
         job = _claimed(jobs, f"worker {number}")
         if number % 2:
-            jobs.prepared(job.id, f"worker {number}")  # its study was deleted
-        jobs.release(job.id)
+            jobs.prepared(job.id, f"worker {number}")
+            jobs.prepare_again(job.id)  # its study was deleted
+        else:
+            jobs.release(job.id, f"worker {number}")
     assert _claimed(jobs, "last").attempts == 1
+    jobs.close()
+
+
+def test_who_comes_late_puts_nothing_back(any_database: str) -> None:
+    jobs = Jobs(any_database)
+    jobs.add("study", ["x"], SETTINGS)
+    job = _claimed(jobs, "asleep")
+    jobs.prepare_again(job.id)  # another worker has done so, and this one claimed it
+    _silence(any_database)
+    _claimed(jobs, "awake")
+    jobs.release(job.id, "asleep")
+    assert jobs.beat(job.id, "awake")
+    jobs.prepared(job.id, "awake")
+    jobs.release(job.id, "asleep")
+    assert [each.attempts for each in jobs.at_work()] == [2]
     jobs.close()
 
 
