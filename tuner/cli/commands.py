@@ -31,7 +31,7 @@ class Command:
 COMMANDS: Mapping[str, Command] = {
     "quickstart": Command(
         "search.quickstart",
-        "Tune, export, verify and picture ten drawn scenes with the embedded classifier.",
+        "Tune, export, verify and report real photographs with a real ImageNet network.",
     ),
     "tune": Command(
         "search.tune", "Search LIME's parameters: one study per image, created or resumed."

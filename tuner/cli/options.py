@@ -64,7 +64,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogOption:
-    catalog: Annotated[str, Option("tml25, demo, a TOML file, or a folder of pictures.")] = "tml25"
+    catalog: Annotated[
+        str, Option("tml25, photos, demo, a TOML file, or a folder of pictures.")
+    ] = "tml25"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,7 @@ class ClassifierOptions(DeviceOption):
     model: Annotated[
         str | None,
         Option(
-            "A torchvision classifier, demo, package.module:factory, or "
+            "A torchvision classifier, efficientnet_lite0, demo, package.module:factory, or "
             "function:package.module:name, a black box.",
             "the catalogue's",
         ),
@@ -186,9 +188,9 @@ class SourceOption:
 class GradesOption:
     """The database that a grading server records grades in."""
 
-    storage: Annotated[
-        str, Option("Database URL for the grades.", secret=True)
-    ] = "sqlite:///lime-tuner-grades.db"
+    storage: Annotated[str, Option("Database URL for the grades.", secret=True)] = (
+        "sqlite:///lime-tuner-grades.db"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
