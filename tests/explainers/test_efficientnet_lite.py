@@ -56,7 +56,9 @@ def test_maps_come_from_seven_by_seven_cells(classifier: Classifier) -> None:
     assert cells.min() >= 0  # after the last activation
     found = heat_map(classifier, picture(0, 224, 224), "gradcam")
     assert found.shape == (224, 224)
-    assert (found.min(), found.max()) == (0, 1)
+    assert found.min() == 0
+    assert found.max() == pytest.approx(1)
+    assert 0.05 < found.mean() < 0.95
 
 
 def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
