@@ -1,4 +1,5 @@
-"""Find a catalogue's photographs: in a folder, ``LIME_TUNER_ASSETS``, the cache, the network."""
+"""Find a catalogue's photographs: in a folder, ``LIME_TUNER_ASSETS``, the cache, an installed
+package, the network."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from explainers.errors import InvalidImage, InvalidInput, MissingAsset
 from explainers.images import Geometry, array_digest, enlarged, prepare, read_image
 from studies.catalog.catalog import Catalog, CatalogImage
 from studies.catalog.demo import DEMO_SEEDS, SCENE_SIZE, draw_scene
+from studies.catalog.packaged import missing_from_package, packaged_file
 
 __all__ = [
     "StudyImage", "assets_folder", "cache_folder", "find_file", "find_local_file",
@@ -130,6 +132,8 @@ def find_file(
     if path is not None:
         _check_digest(path, entry)
         return path
+    if entry.package is not None:
+        raise missing_from_package(entry)
     if Path(entry.file).is_absolute():
         raise MissingAsset(f"{entry.key}: {entry.file} does not exist: correct its path")
     tried = [str(folder / entry.file) for folder in _folders(catalog, assets)]
@@ -163,6 +167,8 @@ def find_local_file(
     """Return the image's file; ``None`` for drawn scenes and where it would be downloaded."""
     if entry.file is None:
         return None
+    if entry.package is not None:
+        return packaged_file(entry)
     if Path(entry.file).is_absolute():
         return Path(entry.file) if Path(entry.file).exists() else None
     candidates = (folder / entry.file for folder in _folders(catalog, assets))
@@ -209,9 +215,10 @@ def _check_digest(path: Path, entry: CatalogImage) -> None:
     except OSError as error:
         raise InvalidImage(f"{path} cannot be read ({error.strerror})") from error
     if digest != entry.sha256.lower():
+        remedy = "remove it" if entry.package is None else f"pip install {entry.package}"
         raise InvalidImage(
             f"{path} is not the picture the catalogue means (sha256 {digest[:12]}…, expected "
-            f"{entry.sha256[:12]}…): remove it, or list it in a catalogue of your own"
+            f"{entry.sha256[:12]}…): {remedy}, or list it in a catalogue of your own"
         )
 
 

@@ -1,7 +1,8 @@
 """Catalogues: the images to study, their keys, and where to get them.
 
-A catalogue is a TOML file (the shipped ``tml25``, or a user's), a folder of pictures, or the drawn
-``demo``. Reading a catalogue opens no picture; :mod:`studies.catalog.assets` does that.
+A catalogue is a TOML file (the shipped ``tml25`` and ``photos``, or a user's), a folder of
+pictures, or the drawn ``demo``. Reading a catalogue opens no picture;
+:mod:`studies.catalog.assets` does that.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = ["SHIPPED_CATALOGUES", "Catalog", "CatalogImage", "load_catalog"]
 
 _logger = logging.getLogger(__name__)
 
-SHIPPED_CATALOGUES = ("tml25", "demo")
+SHIPPED_CATALOGUES = ("tml25", "photos", "demo")
 IMAGE_TYPES = ("animate", "inanimate")
 _KEY = re.compile(r"[^/\\]{1,200}")
 # Control characters, lone surrogates (from names that are not UTF-8), line separators, and
@@ -56,6 +57,9 @@ class CatalogImage:
         sha256: 64 hexadecimal digits that the file must hash to.
         mask: a reference mask's file, when the catalogue has one.
         wordnet: the WordNet id of the class.
+        package: the installed package that contains the file, with a version that does, like
+            ``scikit-image==0.25.2``; ``file`` then begins with the name that it is imported by.
+        author, licence, source: of the picture, as whoever publishes it states them.
 
     Raises:
         InvalidInput: a value is not allowed; the message names it.
@@ -69,6 +73,10 @@ class CatalogImage:
     sha256: str | None = None
     mask: str | None = None
     wordnet: str | None = None
+    package: str | None = None
+    author: str | None = None
+    licence: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         if self.file is not None and not self.file.strip():
@@ -96,6 +104,14 @@ class CatalogImage:
             raise InvalidInput(
                 f"image '{self.key}' has type '{self.type}': use {' or '.join(IMAGE_TYPES)}"
             )
+
+    @property
+    def credit(self) -> str:
+        """``AUTHOR (LICENCE, SOURCE)``, as far as they are known; empty without an author."""
+        if self.author is None:
+            return ""
+        known = ", ".join(each for each in (self.licence, self.source) if each)
+        return f"{self.author} ({known})" if known else self.author
 
 
 @dataclass(frozen=True)
@@ -182,11 +198,8 @@ def load_catalog(source: str) -> Catalog:
     Raises:
         InvalidInput: the source is none of these, or its content is wrong.
     """
-    if source == "demo":
-        return _demo()
     if source in SHIPPED_CATALOGUES:
-        text = resources.files("studies").joinpath("data", f"{source}.toml").read_text("utf-8")
-        return _from_toml(source, text, folder=None)
+        return _shipped(source)
     try:
         path = Path(source).expanduser()
         if source.strip() and path.is_dir():  # an empty name would be the working folder
@@ -200,6 +213,20 @@ def load_catalog(source: str) -> Catalog:
         f"catalogue '{source}' is neither one of {', '.join(SHIPPED_CATALOGUES)}, "
         "nor a TOML file, nor a folder of pictures that exists"
     )
+
+
+def _shipped(name: str) -> Catalog:
+    if Path(name).exists():
+        warn_once(
+            _logger,
+            f"catalogue '{name}' is the one that comes with lime-tuner, not the {name} that is "
+            f"here: for that give .{os.sep}{name}",
+        )
+    if name == "demo":
+        return _demo()
+    data = Path(str(resources.files("studies"))) / "data"
+    text = (data / f"{name}.toml").read_text("utf-8")
+    return _from_toml(name, text, folder=data if name == "photos" else None)
 
 
 def _from_folder(path: Path) -> Catalog:
@@ -231,7 +258,10 @@ def _from_file(path: Path) -> Catalog:
 
 _CATALOG_FIELDS = {"title", "reference", "model", "assets", "geometry", "image", "name"}
 _TEXTS = ("name", "title", "reference", "model", "assets")
-_IMAGE_FIELDS = {"key", "file", "class_name", "type", "url", "sha256", "mask", "wordnet"}
+_IMAGE_FIELDS = {
+    "key", "file", "class_name", "type", "url", "sha256", "mask", "wordnet",
+    "package", "author", "licence", "source",
+}  # fmt: skip
 
 
 def _from_toml(name: str, text: str, folder: Path | None) -> Catalog:

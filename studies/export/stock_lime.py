@@ -28,12 +28,14 @@ class StockExplanation:
         iou: of the mask with the reference, in [0, 1].
         seconds: of ``explain_instance`` alone.
         label: index of the class that was explained.
+        mask: (H, W) bool.
         explanation: lime's own object.
     """
 
     iou: float
     seconds: float
     label: int
+    mask: NDArray[np.bool_]
     explanation: Any = None
 
     @property
@@ -68,8 +70,9 @@ def explain_with_stock_lime(
     seconds = time.perf_counter() - start
     label = explained_label(explanation)
     _, shown = explanation.get_image_and_mask(label, **mask_rule)
-    iou = intersection_over_union(shown > 0, reference)
-    return StockExplanation(iou, seconds, label, explanation)
+    mask = shown > 0
+    iou = intersection_over_union(mask, reference)
+    return StockExplanation(iou, seconds, label, mask, explanation)
 
 
 def stock_faithfulness(

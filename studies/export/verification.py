@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from explainers.classifiers import load_classifier
 from explainers.errors import LimeTunerError
-from explainers.masks import MASK_RULE, MaskRule
+from explainers.masks import MASK_RULE, MaskRule, intersection_over_union
 from studies.export.pickles import explained_class
 from studies.export.restricted_pickle import load_restricted
 from studies.export.stock_lime import explain_with_stock_lime, stock_faithfulness
@@ -47,6 +47,7 @@ class VerificationCase:
         classifier_spec: keyword arguments of ``explainers.classifiers.load_classifier``.
         has_reference: ``False`` to measure held-out R² and insertion minus deletion instead of
             IoU.
+        object_mask: (H, W) bool, where the object is, if that is known besides the reference.
     """
 
     key: str
@@ -56,6 +57,7 @@ class VerificationCase:
     classifier_spec: Mapping[str, Any]
     mask_rule: MaskRule = MASK_RULE
     has_reference: bool = True
+    object_mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class ImageVerdict:
         gains: insertion minus deletion; empty with a reference.
         never_hidden: whether lime never hid a part of the picture, because the labels of the
             superpixels do not start at 0.
+        object_ious: with the object's mask; empty without one.
     """
 
     key: str
@@ -79,6 +82,7 @@ class ImageVerdict:
     r2s: tuple[float, ...] = ()
     gains: tuple[float, ...] = ()
     never_hidden: bool = False
+    object_ious: tuple[float, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return means over the seeds, under the field names of the grading protocol."""
@@ -91,13 +95,16 @@ class ImageVerdict:
         if self.r2s:
             document["r2"] = float(np.mean(self.r2s))
             document["insertion_minus_deletion"] = float(np.mean(self.gains))
+        if self.object_ious:
+            document["object_iou"] = float(np.mean(self.object_ious))
         return document
 
 
 def summary(verdicts: Iterable[ImageVerdict]) -> dict[str, Any]:
     """Return ``{"avg_iou", "avg_time", "images": {KEY: {"iou", "iou_std", "time", "label"}}}``.
 
-    Without references it also has ``avg_r2`` and ``avg_insertion_minus_deletion``.
+    Without references it also has ``avg_r2`` and ``avg_insertion_minus_deletion``; with masks of
+    the objects ``avg_object_iou``, and ``object_iou`` of each image.
     """
     images = {verdict.key: verdict.as_json() for verdict in verdicts}
 
@@ -105,7 +112,8 @@ def summary(verdicts: Iterable[ImageVerdict]) -> dict[str, Any]:
         known = [image[name] for image in images.values() if image.get(name) is not None]
         return float(np.mean(known)) if known else None
 
-    further = {f"avg_{name}": mean(name) for name in ("r2", "insertion_minus_deletion")}
+    others = ("r2", "insertion_minus_deletion", "object_iou")
+    further = {f"avg_{name}": mean(name) for name in others}
     return {
         "avg_iou": mean("iou"), "avg_time": mean("time"), "images": images,
         **{name: value for name, value in further.items() if value is not None},
@@ -139,6 +147,8 @@ def verify_image(
         folder = Path(name)
         np.save(folder / "image.npy", case.image)
         np.save(folder / "reference.npy", case.reference)
+        if case.object_mask is not None:
+            np.save(folder / "object.npy", case.object_mask)
         (folder / "kwargs.pkl").write_bytes(pickle.dumps(dict(case.kwargs), protocol=4))
         (folder / "request.json").write_text(json.dumps(request))
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -168,6 +178,8 @@ def _main(folder: Path) -> None:
     warnings.simplefilter("ignore")
     request = json.loads((folder / "request.json").read_text())
     image, reference = np.load(folder / "image.npy"), np.load(folder / "reference.npy")
+    drawn = folder / "object.npy"
+    known = np.load(drawn) if drawn.is_file() else None
     classifier = load_classifier(**request["classifier"])
     predict = classifier.predict_proba
     predict(np.repeat(image[None], 10, axis=0))  # warm up
@@ -194,6 +206,9 @@ def _main(folder: Path) -> None:
             "gains": [gain for _, gain in faithful],
             "seconds": [f.seconds for f in explanations],
             "never_hidden": any(f.never_hidden for f in explanations),
+            "object_ious": []
+            if known is None
+            else [intersection_over_union(f.mask, known) for f in explanations],
             "label": classifier.class_name(explanations[-1].label) if explanations else "",
         }
 

@@ -15,7 +15,7 @@ from studies.report.charts.drawing import Drawing, draw
 from studies.report.charts.panels import class_panels, panels
 from studies.report.facts import ReportFacts, gather
 from studies.report.search import importances
-from studies.report.sections import sections
+from studies.report.sections import at_a_glance, sections
 from studies.report.tables import all_tables, write_tables
 from studies.report.wording import counted
 
@@ -94,5 +94,6 @@ def _page(facts: ReportFacts, parts: Sequence[Section]) -> str:
     return environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         title=f"LIME settings for {facts.prefix}",
         lead=f"{counted(len(facts.studies), 'image')} tuned in {facts.storage}.{when}",
+        glance=at_a_glance(run),
         sections=parts,
     )

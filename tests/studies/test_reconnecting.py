@@ -111,7 +111,8 @@ def test_a_sampler_that_takes_long_is_not_taken_for_dead(tmp_path: Path) -> None
 
     study = optuna.create_study(storage=_patient(url), sampler=Slow(seed=0))
     asking = threading.Thread(
-        target=study.optimize, kwargs={"n_trials": 1},
+        target=study.optimize,
+        kwargs={"n_trials": 1},
         args=(lambda trial: trial.suggest_float("x", 0, 1),),
     )
     asking.start()

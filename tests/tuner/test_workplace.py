@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from explainers.errors import InvalidInput
+from tests.tuner import tiny
 from tuner.cli.context import open_workplace
 from tuner.cli.options import CatalogOptions, ClassifierOptions
 
@@ -43,3 +44,23 @@ def test_weights_that_demo_does_not_take_are_told(caplog: pytest.LogCaptureFixtu
         CatalogOptions(catalog="demo"), ClassifierOptions(weights="mine.pth", device="cpu")
     )
     assert caplog.messages == ["demo has weights of its own: mine.pth is not used"]
+
+
+def test_a_catalogue_s_own_masks_are_compared_with_if_it_has_all(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tiny.write_catalogue(tmp_path, ("house", "key"))
+    options = CatalogOptions(catalog=str(file)), ClassifierOptions(model=tiny.MODEL[1])
+    workspace = open_workplace(*options)
+    found = workspace.object_masks(workspace.load_images())
+    assert set(found) == {"house", "key"}
+    assert np.array_equal(found["key"], tiny.tiny_picture("key")[1])
+    Image.new("1", (tiny.SIDE, tiny.SIDE)).save(tmp_path / "key_mask.png")
+    assert workspace.object_masks(workspace.load_images()) == {}
+    (message,) = caplog.messages
+    assert "own masks are not compared with" in message
+    assert "key" in message
+    file.write_text(file.read_text().replace('mask = "key_mask.png"\n', ""))
+    workspace = open_workplace(*options)
+    assert workspace.object_masks(workspace.load_images()) == {}
+    assert len(caplog.messages) == 1

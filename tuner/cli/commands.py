@@ -43,8 +43,8 @@ COMMANDS: Mapping[str, Command] = {
     "quickstart": Command(
         "search.quickstart",
         _SEARCH,
-        "Tune, export, verify and picture ten drawn scenes with the embedded classifier.",
-        ("lime-tuner quickstart", "lime-tuner quickstart -o first --trials 30"),
+        "Tune, export, verify and report real photographs with a real ImageNet network.",
+        ("lime-tuner quickstart", "lime-tuner quickstart --drawn -o first --trials 30"),
     ),
     "tune": Command(
         "search.tune",

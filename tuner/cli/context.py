@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from explainers.classifiers import BlackBox, Classifier, class_number
-from explainers.errors import InvalidInput
+from explainers.errors import InvalidInput, LimeTunerError
 from explainers.references import Reference, parse_reference
 from studies.catalog import Catalog, load_catalog
 from studies.catalog.assets import StudyImage, assets_folder, load_study_image
@@ -93,6 +96,19 @@ class Workplace:
                 )
                 advance(image.key, number + 1, len(images))
         return found
+
+    def object_masks(self, images: list[StudyImage]) -> dict[str, NDArray[np.bool_]]:
+        """The catalogue's own masks by key, if it has one of every image.
+
+        Logs a warning where one of them cannot be used.
+        """
+        if not all(image.own_mask is not None or image.entry.mask is not None for image in images):
+            return {}
+        try:
+            return {key: each.mask for key, each in self.references(images, "masks").items()}
+        except LimeTunerError as error:
+            _logger.warning("the catalogue's own masks are not compared with: %s", error)
+            return {}
 
 
 def _tell_notes(images: list[StudyImage]) -> None:

@@ -70,7 +70,9 @@ AsJson = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogOption:
-    catalog: Annotated[str, Option("tml25, demo, a TOML file, or a folder of pictures.")] = "tml25"
+    catalog: Annotated[
+        str, Option("tml25, photos, demo, a TOML file, or a folder of pictures.")
+    ] = "tml25"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ class ClassifierOptions(DeviceOption):
     model: Annotated[
         str | None,
         Option(
-            "A torchvision classifier, demo, timm:NAME, hf:NAME_OR_FOLDER, "
+            "A torchvision classifier, efficientnet_lite0, demo, timm:NAME, hf:NAME_OR_FOLDER, "
             "package.module:factory, or function:package.module:name, a black box.",
             "the catalogue's",
         ),

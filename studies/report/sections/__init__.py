@@ -12,9 +12,10 @@ from studies.report.blocks import Block, Missing, Section
 from studies.report.facts import ReportFacts
 from studies.report.sections import methods, objectives, pictures, tuning
 from studies.report.sections.measurement import how_it_was_measured
+from studies.report.sections.pictures import at_a_glance
 from studies.report.sections.summary import summary
 
-__all__ = ["sections"]
+__all__ = ["at_a_glance", "sections"]
 
 _NO_COMPARISON = Missing(
     "No comparison is recorded for this study: run lime-tuner compare with the same --study."

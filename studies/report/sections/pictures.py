@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from explainers.metrics import LIME_DEFAULT, LIME_TUNED
 from studies.records import ComparisonRun
 from studies.report.blocks import Block, Marks, Missing, PanelRow, Table, Text
 from studies.report.charts.panels import class_panels, panels
 
-__all__ = ["several_classes", "side_by_side", "what_the_model_sees"]
+__all__ = ["at_a_glance", "several_classes", "side_by_side", "what_the_model_sees"]
+
+_MOST_AT_A_GLANCE = 4
+
+
+def at_a_glance(run: ComparisonRun | None) -> list[PanelRow]:
+    """Show the first images beside their explanations by lime's defaults and tuned."""
+    rows = []
+    for image in () if run is None else run.images[:_MOST_AT_A_GLANCE]:
+        found = panels(image)
+        lime = [panel for panel in found if panel.title in (LIME_DEFAULT, LIME_TUNED)]
+        if len(lime) == 2:
+            rows.append(PanelRow(image.key, "", [replace(found[0], title=image.key), *lime]))
+    return rows
 
 
 def what_the_model_sees(run: ComparisonRun) -> list[Block]:
@@ -43,7 +59,14 @@ def side_by_side(run: ComparisonRun) -> list[Block]:
     for image in run.images:
         note = f"doubtful reference: {image.doubt}" if image.doubt else ""
         rows.append(PanelRow(image.key, note, panels(image)))
-    return [intro, *rows]
+    return [intro, *rows, *_credits(run)]
+
+
+def _credits(run: ComparisonRun) -> list[Block]:
+    """Name the authors of the photographs that the catalogue names them of."""
+    credits = run.arguments.get("credits", {})
+    lines = [f"{image.key} by {credits[image.key]}" for image in run.images if image.key in credits]
+    return [Text(f"Photographs: {'; '.join(lines)}.")] if lines else []
 
 
 def several_classes(run: ComparisonRun | None) -> list[Block]:

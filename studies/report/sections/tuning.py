@@ -66,6 +66,13 @@ def iou_per_image(facts: ReportFacts) -> list[Block]:
     ]
 
 
+_OBJECT: Mapping[str, Callable[[tuple[StudyFacts, VerifiedImage]], str]] = {
+    "object, defaults": lambda pair: number((pair[1].defaults or {}).get("object_iou")),
+    "object, tuned": lambda pair: number(pair[1].found.get("object_iou")),
+}
+"""Columns of IoU with the catalogue's own masks."""
+
+
 def verified(facts: ReportFacts) -> list[Block]:
     """Show the best parameters run by stock lime on seeds that the search never used."""
     done = [(s, s.verified) for s in facts.studies if s.verified is not None]
@@ -98,6 +105,7 @@ def verified(facts: ReportFacts) -> list[Block]:
         "IoU, defaults": lambda pair: number((pair[1].defaults or {}).get("iou")),
         "IoU, tuned": lambda pair: number(pair[1].found["iou"]),
         "± seeds": lambda pair: number(pair[1].found["iou_std"]),
+        **(_OBJECT if any("object_iou" in each.found for each in verified_images) else {}),
         "in its study": lambda pair: number(pair[0].overview.best_iou),
         "s, defaults": lambda pair: number((pair[1].defaults or {}).get("time"), 2),
         "s, tuned": lambda pair: number(pair[1].found["time"], 2),
@@ -108,7 +116,7 @@ def verified(facts: ReportFacts) -> list[Block]:
     busy = busy_sentence(max(shares, default=None))
     return [
         Text(text),
-        Table("Stock lime, by the clock", *in_columns(done, columns), (8,)),
+        Table("Stock lime, by the clock", *in_columns(done, columns), (len(columns) - 1,)),
         *([] if busy is None else [Text(sentence(busy))]),
     ]
 

@@ -202,6 +202,11 @@ def test_summary_has_the_servers_field_names() -> None:
     assert found["images"]["a"] == {
         "iou": pytest.approx(0.3), "iou_std": pytest.approx(0.1), "time": 2.0, "label": "cat",
     }  # fmt: skip
+    assert "avg_object_iou" not in found
+    known = summary([ImageVerdict("a", (0.2,), (1.0,), "cat", object_ious=(0.5, 0.75)),
+                     ImageVerdict("b", (0.2,), (1.0,), "cat", object_ious=(0.25,))])  # fmt: skip
+    assert known["images"]["a"]["object_iou"] == 0.625
+    assert known["avg_object_iou"] == 0.4375
 
 
 def test_settings_digest_sees_what_is_said_not_how_it_came_about() -> None:

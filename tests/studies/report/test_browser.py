@@ -36,7 +36,7 @@ def test_opens_from_disk_for_everybody(
 ) -> None:
     page, wrong = opened(browser, report.as_uri(), screen, scheme)
     full = report.parent.parent.name.startswith("full")
-    assert page.locator("img").count() == (5 + 3 * 10 if full else 0)
+    assert page.locator("img").count() == (5 + 3 * 13 if full else 0)
     for_everybody(page, wrong, screen, scheme)
     page.close()
 

@@ -68,7 +68,7 @@ def test_everything_is_there_and_the_same_twice(tmp_path: Path) -> None:
     add_comparison(url, comparison_run("tml25", *KEYS, other_classes=True))
     text = _index(url, "tml25", tmp_path / "one")
     page = _Page(text)
-    assert len(page.images) == 6 + 3 * (6 + 4)
+    assert len(page.images) == 6 + 3 * (3 + 6 + 4)
     assert "3 of 3 images" in text
     assert "goldfish: the reference is doubtful (reliability 0.10)" in text
     assert "the catalogue says cock" in text

@@ -171,6 +171,7 @@ def run_comparison(
         loaded, reference, lambda image: labels.get(image.key), with_reliability=True
     )
     parsed, classifier = parse_heat_map_rule(rule), workspace.classifier
+    credits = {image.key: image.entry.credit for image in loaded if image.entry.credit}
     run = ComparisonRun(
         at=datetime.now(timezone.utc),
         catalog=workspace.catalog.name,
@@ -186,6 +187,7 @@ def run_comparison(
             "seeds": seeds,
             "classes": classes,
             "engine": engine,
+            **({"credits": credits} if credits else {}),
         },
         package_versions=package_versions(),
         images=(),

@@ -234,6 +234,8 @@ def run_verification(
             loaded, reference, lambda image: explained_class(document[image.key])
         )
     )
+    rule = reference or workspace.catalog.reference
+    objects = {} if blind or rule == "masks" else workspace.object_masks(loaded)
     spec = workspace.classifier.spec
     assert spec is not None
     verdicts: list[ImageVerdict] = []
@@ -252,6 +254,7 @@ def run_verification(
                 classifier_spec=spec,
                 mask_rule=mask_rule,
                 has_reference=not blind,
+                object_mask=objects.get(image.key),
             )
             verdict, baseline_verdict = verify_image(case, fresh, baseline)
             verdicts.append(verdict)
@@ -273,7 +276,7 @@ def run_verification(
         result["defaults"] = summary(defaults)
     result["seeds"] = seeds
     result["others_share"] = None if others is None else round(others, 3)
-    result["reference"] = "none" if blind else reference or workspace.catalog.reference
+    result["reference"] = "none" if blind else rule
     # Reports show IoU and seconds of verifications, so record it beside studies, if there are any.
     if holds_studies(url) and not blind:
         add_verification(
@@ -335,6 +338,9 @@ def show_verification(result: dict[str, Any]) -> None:
             f"IoU {result['avg_iou'] - defaults['avg_iou']:+.3f} against lime's defaults, "
             f"{defaults['avg_time'] / result['avg_time']:.1f} times faster"
         )
+    if "avg_object_iou" in result:
+        before = f" ({defaults['avg_object_iou']:.3f} with lime's defaults)" if defaults else ""
+        console.print(f"IoU with the catalogue's own masks {result['avg_object_iou']:.3f}{before}")
 
 
 def _show_faithfulness(result: dict[str, Any], defaults: dict[str, Any] | None) -> None:

@@ -17,7 +17,7 @@ from tuner.cli.options import AsJson, CatalogOption, StudyOptions, takes_groups
 from tuner.cli.output import console, work_progress, write_json
 from tuner.options import OUTPUT
 
-__all__ = ["report"]
+__all__ = ["report", "run_report"]
 
 
 @takes_groups
@@ -34,13 +34,18 @@ def report(
     It is index.html, which opens from disk, with figures/*.png and *.svg, and tables/*.csv.
     Everything comes from the storage: what tune, compare, verify and dissect have recorded there.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # parameter importance creates studies
     prefix, url = where.study or load_catalog(catalog.catalog).name, where.storage
     check_storage(url, write=False)  # fails if it does not exist, instead of creating it
-    dissection = dissection_part(latest_dissections(url))
-    with work_progress("report") as advance:
-        written = write_report(url, prefix, output, advance, dissection=dissection)
+    written = run_report(url, prefix, output)
     if as_json:
         write_json({"files": [str(path) for path in written]})
     else:
         console.print(f"wrote {written[0]} and {len(written) - 1} figures and tables")
+
+
+def run_report(storage: str, prefix: str, output: Path) -> list[Path]:
+    """Write the report on the studies of a prefix, and return its files, the page first."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # parameter importance creates studies
+    dissection = dissection_part(latest_dissections(storage))
+    with work_progress("report") as advance:
+        return write_report(storage, prefix, output, advance, dissection=dissection)

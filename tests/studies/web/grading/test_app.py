@@ -193,9 +193,7 @@ def test_the_log_has_a_line_a_submission_and_no_token(
     _post(client, _pickled())
     _post(client, b"nonsense", "blue")
     client.post("/lime", headers={"token": "token-of-nobody"})
-    lines = [
-        json.loads(r.getMessage()) for r in caplog.records if r.name == "lime_tuner.grade"
-    ]
+    lines = [json.loads(r.getMessage()) for r in caplog.records if r.name == "lime_tuner.grade"]
     assert [(line["status"], line["team"]) for line in lines] == [
         (200, "red"), (400, "blue"), (401, None),
     ]  # fmt: skip

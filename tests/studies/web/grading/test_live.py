@@ -77,8 +77,10 @@ def test_fifty_clients_at_once_are_all_answered(url: str, service: GradingServic
     board = {grade.team: grade.avg_iou for grade in newest_grades(service.storage)}
     for number, answer in answers.items():
         if answer.status_code == 200:
-            assert board.pop(f"team{number}") == answer.json()["avg_iou"] == (
-                pytest.approx((100 + number) / 10_000)
+            assert (
+                board.pop(f"team{number}")
+                == answer.json()["avg_iou"]
+                == (pytest.approx((100 + number) / 10_000))
             )
         else:
             assert int(answer.headers["retry-after"]) > 0

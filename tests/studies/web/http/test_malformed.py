@@ -155,9 +155,7 @@ def _fields() -> list[bytes]:
         ("\u202e".encode(), (b"x",)), (b"", (b"x",)),
     ]  # fmt: skip
     image = (_disposition(b"images", b"a.png"), photograph())
-    return [
-        _form(image, (_disposition(name), value)) for name, values in odd for value in values
-    ]
+    return [_form(image, (_disposition(name), value)) for name, values in odd for value in values]
 
 
 def _asked_at_every_path(app: FastAPI) -> list[Asked]:
