@@ -276,6 +276,23 @@ def test_hf_takes_weights(tmp_path: Path) -> None:
     assert random.input_dtype == torch.float32
 
 
+def test_bars_are_hidden_while_a_folder_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bars = transformers.utils.logging
+    read, seen = transformers.AutoConfig.from_pretrained, []
+
+    def watched(*arguments: Any, **keywords: Any) -> Any:
+        seen.append(bars.is_progress_bar_enabled())
+        return read(*arguments, **keywords)
+
+    folder = save_hf(tmp_path, "vit")
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", watched)
+    load_classifier(f"hf:{folder}", device="cpu")
+    assert seen[0] is False
+    assert bars.is_progress_bar_enabled()
+
+
 def _edited(folder: Path, file: str, **changes: Any) -> None:
     document = json.loads((folder / file).read_text())
     (folder / file).write_text(json.dumps({**document, **changes}))

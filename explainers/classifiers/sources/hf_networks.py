@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -91,17 +93,22 @@ def _loaded(transformers: ModuleType, name: str, weights: str | None) -> tuple[A
     where = str(folder) if local else name
     kind = transformers.AutoModelForImageClassification
     safely = {"local_files_only": local, "trust_remote_code": False}
+    # The bars of downloads stay.
+    quiet = _no_bars(transformers) if local else contextlib.nullcontext()
     try:
-        config = transformers.AutoConfig.from_pretrained(where, **safely)
-        # Pillow's, for torchvision's differs in the last bit of some pixels.
-        processor = transformers.AutoImageProcessor.from_pretrained(where, backend="pil", **safely)
-        if weights is not None:
-            module = kind.from_config(config, trust_remote_code=False, dtype=torch.float32)
-            return module, processor
-        module, report = kind.from_pretrained(
-            where, config=config, dtype="float32", use_safetensors=True,
-            output_loading_info=True, **safely,
-        )  # fmt: skip
+        with quiet:
+            config = transformers.AutoConfig.from_pretrained(where, **safely)
+            # Pillow's, for torchvision's differs in the last bit of some pixels.
+            processor = transformers.AutoImageProcessor.from_pretrained(
+                where, backend="pil", **safely
+            )
+            if weights is not None:
+                module = kind.from_config(config, trust_remote_code=False, dtype=torch.float32)
+                return module, processor
+            module, report = kind.from_pretrained(
+                where, config=config, dtype="float32", use_safetensors=True,
+                output_loading_info=True, **safely,
+            )  # fmt: skip
     except OSError as error:  # also those of downloads
         kept = "that folder has not all files" if local else "it is no folder, nor downloaded"
         raise MissingAsset(
@@ -120,6 +127,19 @@ def _loaded(transformers: ModuleType, name: str, weights: str | None) -> tuple[A
             f"(e.g. '{missing[0]}'): give a model that was fine-tuned for classification"
         )
     return module, processor
+
+
+@contextlib.contextmanager
+def _no_bars(transformers: ModuleType) -> Iterator[None]:
+    """Without transformers' progress bars, which a fraction of a second does not need."""
+    logging = transformers.utils.logging
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _scaling(own: Own, spec: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
