@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from explainers.classifiers import Classifier
 from tests.tuner.scenes import SMALL_SPACE, demo_task
 from tuner.problem import TuningSettings
 from tuner.samplers import Candidates, TrialReader, known_candidates
+from tuner.samplers.proposals import Known, Proposal, Proposer
 from tuner.tuning import open_study, run_study
 
 
@@ -24,6 +27,24 @@ def test_probes_and_hopes_are_stored_with_the_trial_they_led_to(
     probed = [str(arm) for t in proposed for arm, *_ in t.user_attrs.get("probed", ())]
     assert len(probed) == len(set(probed))
     assert all("foretold" in t.user_attrs for t in proposed if t.value)
+
+
+def test_what_another_worker_has_proposed_meanwhile_is_not_proposed_again(
+    demo_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = demo_task(demo_classifier)
+    study = open_study("s", None, {"reference": task.reference.to_json()})
+    propose = Proposer.propose
+
+    def ignorant(self: Proposer, number: int, known: Known, tried: Any, best: float) -> Proposal:
+        """As if all workers had begun at the same time."""
+        return propose(self, 0, {}, set(), -1.0)
+
+    monkeypatch.setattr(Proposer, "propose", ignorant)
+    run_study(study, task, TuningSettings(trials=4, seeds=2, space=SMALL_SPACE))
+    proposed = [str(trial.params) for trial in study.trials if trial.params]
+    assert len(proposed) >= 3
+    assert len(set(proposed)) == len(proposed)
 
 
 @pytest.mark.parametrize("fixed", ["segmentation=slic", "num_features=3", "num_samples=64"])

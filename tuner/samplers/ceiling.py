@@ -22,7 +22,7 @@ from optuna.distributions import (
     CategoricalDistribution,
     IntDistribution,
 )
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from tuner.problem import CATEGORICAL_DIMENSIONS, SearchSpace, SearchTask
 from tuner.samplers.candidates import Candidates
@@ -80,7 +80,8 @@ class CeilingSampler(optuna.samplers.BaseSampler):
 
     The same seed, task and earlier trials give the same proposal, so a resumed study goes on as if
     it had not been interrupted. Only what trials have stored is learned from, hence a trial that
-    still runs counts as far as it is stored: its setting is not proposed again.
+    still runs counts as far as it is stored: its setting is not proposed again, not even where it
+    was stored while this proposal was made.
 
     For example::
 
@@ -152,12 +153,13 @@ class CeilingSampler(optuna.samplers.BaseSampler):
             search.proposer.candidates.best = search.reader.best_of(earlier)
         budget, candidates = proposer.budget, proposer.candidates
         candidates.segment(budget.maps_at_first + budget.maps_per_trial * trial.number)
-        proposal = proposer.propose(
-            trial.number,
-            known_candidates(earlier, candidates, reader),
-            {identity_of(t.params) for t in earlier if t.params},
-            reader.best_of(earlier),
-        )
+        known, best = known_candidates(earlier, candidates, reader), reader.best_of(earlier)
+        tried = {identity_of(t.params) for t in earlier if t.params}
+        proposal = proposer.propose(trial.number, known, tried, best)
+        # Another worker that knew the same may have come to the same proposal meanwhile.
+        taken = _taken(study, trial)
+        if identity_of(proposal.values) in taken:
+            proposal = proposer.another(trial.number, known, tried | taken, best)
         self._forecast, self.replayed = proposal.forecast, proposal.replayed
         return proposal.values
 
@@ -192,3 +194,12 @@ class CeilingSampler(optuna.samplers.BaseSampler):
                 probe[3] = [s.proposer.forecast_of(*probe[:3]) for s in self.searches]
         notes: dict[str, Any] = {"probed": probes} if probes else {}
         return notes if forecast is None else {**notes, "foretold": forecast}
+
+
+def _taken(study: optuna.Study, trial: FrozenTrial) -> set[tuple[Any, ...]]:
+    """Settings of all other trials that were begun, also of those with a higher number."""
+    return {
+        identity_of(other.params)
+        for other in study.get_trials(deepcopy=False)
+        if other.params and other.number != trial.number and other.state != TrialState.WAITING
+    }

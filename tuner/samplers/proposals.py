@@ -127,13 +127,21 @@ class Proposer:
             ):
                 break
             proposal = self._best_setting(known, tried, best)
-        if proposal is None:
-            # Nothing is likely to win any more. Spend little: settings that need no predictions,
-            # and in every second trial a probe of an unlikely candidate.
-            if number % 2:
-                self._probe(known, best, budget.probed_per_trial, 0.0)
-            proposal = self._best_setting(known, tried, -math.inf)
-        return proposal or Proposal(self._random(np.random.default_rng([self._seed, number])))
+        # Where nothing is likely to win any more, spend little: settings that need no predictions,
+        # and in every second trial a probe of an unlikely candidate.
+        if proposal is None and number % 2:
+            self._probe(known, best, budget.probed_per_trial, 0.0)
+        return proposal or self.another(number, known, tried, -math.inf)
+
+    def another(
+        self, number: int, known: Known, tried: set[tuple[Any, ...]], best: float
+    ) -> Proposal:
+        """Propose one full parameter set without any probe; see :meth:`propose`."""
+        return (
+            self._best_setting(known, tried, best)
+            or self._best_setting(known, tried, -math.inf)
+            or Proposal(self._random(np.random.default_rng([self._seed, number])))
+        )
 
     def forecast_of(self, values: Mapping[str, Any], samples: int, seeds: int) -> float:
         """The forecast of a probed candidate with this proposer's runtime weight."""
