@@ -15,6 +15,7 @@ __all__ = ["argument_code", "parameter_code", "pickle_code"]
 
 # Arguments of explain_instance by our field, where the names differ.
 _ARGUMENTS = {"segmentation": "segmentation_fn", "regressor": "model_regressor"}
+_MORE_GEOMETRY = ("interpolation", "squash", "floor")  # stored where they are not as usual
 _WIDTH = 88
 _LIME = "from lime.lime_image import LimeImageExplainer"
 
@@ -98,6 +99,9 @@ def _loading(attributes: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     classifier = dict(prepared["classifier"])
     file, crop = prepared["file"], prepared["crop"]
     resize = crop if prepared["resize"] is None else prepared["resize"]
+    more = {name: prepared[name] for name in _MORE_GEOMETRY if name in prepared}
+    size = {"resize": resize, "crop": crop, **more}
+    sides = "both sides" if more.get("squash") else "its shorter side"
     if file is None:
         key = attributes.get("image_key", "")
         imports = ["from studies.catalog.demo import DEMO_SEEDS, draw_scene"]
@@ -112,12 +116,12 @@ def _loading(attributes: Mapping[str, Any]) -> tuple[list[str], list[str]]:
         ]
         lines = [
             *_comment(
-                "The photograph as the study saw it: upright, its shorter side resized to "
+                f"The photograph as the study saw it: upright, {sides} resized to "
                 f"{resize} pixels, the central {crop} × {crop} of that, RGB from 0 to 255 (uint8). "
                 "On the whole photograph the same parameters give another explanation."
             ),
             f"photograph = load_image(Path({file!r}))",
-            f"image = prepare(photograph, Geometry(resize={resize}, crop={crop}))",
+            f"image = prepare(photograph, Geometry({_keywords(size)}))",
         ]
     if classifier:
         imports.append("from explainers.classifiers import load_classifier")

@@ -24,6 +24,7 @@ from tests.tuner.tiny import KEYS
 from tuner.study import StudyRunner
 from tuner.workers import service
 from tuner.workers.service import ServicePlan, ServiceWorker
+from tuner.workers.shared import SharedStudies
 
 pytestmark = pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
 
@@ -307,3 +308,17 @@ def test_a_study_of_something_else_fails_its_job(plan: ServicePlan, jobs: Jobs) 
     (job,) = jobs.of("pets")
     assert job.state == "failed"
     assert "sha256" in job.reason
+
+
+def test_an_error_of_ours_fails_one_job_and_ends_no_worker(
+    plan: ServicePlan, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: SharedStudies, name: str) -> None:
+        raise RuntimeError(f"a mistake in {name}")
+
+    monkeypatch.setattr(SharedStudies, "finish", broken)
+    _ask(plan, jobs, KEYS[:1])
+    _work(plan, lambda: _all_ended(jobs))
+    (job,) = jobs.of("pets")
+    assert job.state == "failed"
+    assert "RuntimeError: a mistake in pets/house" in job.reason

@@ -194,6 +194,12 @@ def test_weights_are_named_and_the_service_hides_their_folder() -> None:
     code = parameter_code(LimeParameters(), {PREPARED: prepared})
     assert "load_classifier('resnet50', weights='/home/lab/w.pth').predict_proba" in code
     assert 'load_image(Path("it\'s.png"))' in code
+    assert "its shorter side resized to 256" in code
+    assert "Geometry(resize=256, crop=224)" in code
+    squashed = {**prepared, "interpolation": "bicubic", "squash": True}
+    code = parameter_code(LimeParameters(), {PREPARED: squashed})
+    assert "both sides resized to 256" in code
+    assert "Geometry(resize=256, crop=224, interpolation='bicubic', squash=True)" in code
     shown = parameter_code(LimeParameters(), _for_code({PREPARED: prepared, "plan": {}}))
     assert "/home/lab" not in shown
     assert "weights='w.pth'" in shown

@@ -141,8 +141,7 @@ def _prepared(loaded: LoadedTask) -> dict[str, Any]:
     image, loading = loaded.image, loaded.classifier.spec or {}
     return {
         "file": None if image.path is None else image.path.name,
-        "resize": image.geometry.resize,
-        "crop": image.geometry.crop,
+        **image.geometry.to_json(),
         "classifier": {
             name: loading[name]
             for name in ("model", "weights", "crop")

@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 from explainers.classifiers import Classifier
 from explainers.errors import LimeTunerError, StorageError
 from explainers.images import limit_pixels, save_png
+from explainers.messages import one_line
 from explainers.references import Reference, parse_reference
 from studies.catalog import Catalog
 from studies.catalog.assets import StudyImage
@@ -46,6 +47,7 @@ __all__ = ["ServicePlan", "ServiceWorker"]
 _IDLE_SECONDS = 1.0
 _TROUBLE_SECONDS = 5.0
 _MOST_LOST = 6
+_LONGEST_REASON = 200
 _logger = logging.getLogger(__name__)
 
 _Work: TypeAlias = Callable[[], None]
@@ -199,10 +201,14 @@ class ServiceWorker:
         begun = time.monotonic()
         try:
             work()
-        except StorageError:
+        except (*UNREACHABLE, StorageError):
             raise  # nothing is wrong with the job
         except LimeTunerError as error:
             self._fail(job, str(error))
+        except Exception as error:  # else every worker would end by this job, one after the other
+            _logger.exception("%s ended with an error of ours", job.study_name)
+            reason = one_line(f"{type(error).__name__}: {error}", _LONGEST_REASON)
+            self._fail(job, f"an error of ours ({reason}): the server's log says more")
         finally:
             self._jobs.spend(job.id, time.monotonic() - begun)
 
