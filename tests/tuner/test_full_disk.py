@@ -56,8 +56,11 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(tmp_path: Path, worker
         *others, line = said.strip().splitlines()
         assert "no space left" in line
         assert "the same command goes on" in line
-        # The log lies on the same disk, and so do pictures and notes; nobody else has a say.
-        known = ("cannot be written (No space", "without pictures", "disk is full")
+        # The log lies on the same disk, and so do pictures and notes. Before them: how far it is.
+        known = (
+            "cannot be written (No space", "without pictures", "disk is full", "tuning 2 images",
+            "best IoU", "measuring how fast", "loading",
+        )  # fmt: skip
         assert all(any(words in o for words in known) for o in others), others
         kept = finished(storage)
         assert kept
