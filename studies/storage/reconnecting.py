@@ -137,20 +137,13 @@ class ReconnectingStorage(BaseStorage):
         Optuna leaves that to the garbage collector, but a server has only about a hundred
         connections for all clients.
         """
-        self.give_up_trials()
+        for trial_id in list(self._beating):
+            self._end_heartbeat(trial_id)
         self.remove_session()
         self.engine.dispose()
 
-    def give_up_trials(self) -> None:
-        """Stop the heartbeats of this process, so that its trials are found dead and repeated."""
-        for trial_id in list(self._beating):
-            self._end_heartbeat(trial_id)
-
     def forget_trials(self) -> None:
-        """Read finished trials again at the next call.
-
-        SQLite gives the ids of a study that is deleted, and of its trials, to the next one.
-        """
+        """Read finished trials again: SQLite gives the ids of a deleted study to the next one."""
         self._storage = optuna.storages.get_storage(self._database)
 
     def remove_session(self) -> None:
@@ -332,7 +325,6 @@ def _again(trial: FrozenTrial) -> FrozenTrial | None:
     history = [*trial.system_attrs.get(RETRIES, []), trial.number]
     is_defaults = trial.user_attrs.get("origin") == DEFAULTS_ORIGIN
     fixed = {key: value for key, value in trial.system_attrs.items() if key == _FIXED}
-    # A trial that had no parameters yet need not be repeated.
     known = trial.params or fixed.get(_FIXED) or is_defaults
     if len(history) > _MOST_RETRIES or not known:
         return None

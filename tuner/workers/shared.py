@@ -7,6 +7,7 @@ trial of a worker that died is tried again by another.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import OrderedDict
@@ -72,7 +73,8 @@ class SharedStudies:
         """After trouble: let the trial that was running be found dead, and join studies again."""
         self._close_kept()
         if self._storage is not None:
-            self._storage.give_up_trials()
+            with contextlib.suppress(*UNREACHABLE):
+                self._storage.close()  # ends its heartbeats; it connects again when it is used
 
     def forget(self, name: str) -> None:
         """Let go of everything about a study; another one may get its name, or its id."""
