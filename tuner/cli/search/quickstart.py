@@ -178,7 +178,7 @@ def _defaults(workspace: Workplace, storage: str) -> dict[str, Any]:
 def _show(result: dict[str, Any]) -> None:
     """Show lime's defaults against the tuned parameters in 80 columns."""
     shown = table(
-        f"lime's defaults → tuned: stock lime, {result['seeds']} fresh seeds, real clock",
+        f"lime's defaults (1 seed) → tuned ({result['seeds']} fresh seeds), by stock lime",
         "image", "explained class", "IoU reference", "IoU object", "seconds",
     )  # fmt: skip
     defaults = result["defaults"]
