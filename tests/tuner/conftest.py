@@ -54,6 +54,17 @@ def tiny_classifier() -> Classifier:
 
 
 @pytest.fixture(autouse=True)
+def small_space(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eleven superpixel maps in the default search space instead of 301.
+
+    A search with the ``ceiling`` sampler begins by computing them all. Tests of the space itself
+    are marked ``whole_space``.
+    """
+    if "whole_space" not in request.keywords:
+        monkeypatch.setattr("tuner.problem.search_space._DEFAULT_MAPS", tiny.SMALL_MAPS)
+
+
+@pytest.fixture(autouse=True)
 def silent_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow this machine is, the line of an error is the only one."""
     monkeypatch.setattr("tuner.cli.output.progress.PATIENCE", math.inf)

@@ -91,6 +91,10 @@ def _become(asked: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for _name in _IMPORTED:
         import_module(_name)
+    from tests.tuner.tiny import SMALL_MAPS
+    from tuner.problem import search_space
+
+    search_space._DEFAULT_MAPS = SMALL_MAPS  # as in the tests' own processes
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _become(_serve())
     # Here, and not in a function: so the interpreter ends as it does after `python -m tuner`.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -16,6 +18,7 @@ from explainers.lime import FlatSetting, LimeParameters, PredictionCache, Segmen
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tests.tuner.tiny import KEYS, TINY
+from tuner.cli.search import catalog_scope
 from tuner.problem import MEAN, Aggregate, CatalogTask, SearchSpace, TuningSettings, paired
 from tuner.samplers import CatalogCandidates, Neighbourhood
 from tuner.study.catalog import run_catalog_study, values_on
@@ -183,6 +186,35 @@ def test_one_setting_under_every_key(here: Path, cli: Cli) -> None:
     assert "no finished trial" in line
     line = cli.refused("tune", *arguments, "--aggregate", "q10", status=(2,))
     assert "aggregate=mean" in line
+
+
+@pytest.mark.usefixtures("tiny_catalogue")
+def test_an_interrupted_search_shows_what_there_is(
+    here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [
+        "tune", *TINY, "--engine", "torch", "--images", "house,key", "--scope", "catalog",
+        "--trials", "3", "--seeds", "1", *FEW_MAPS,
+    ]  # fmt: skip
+    real = catalog_scope.run_catalog
+    monkeypatch.setattr(type(catalog_scope.console), "is_terminal", True)
+    for trials, shown in ((0, False), (1, True)):
+
+        def interrupted(*given: Any, trials: int = trials) -> None:
+            def on_trial(trial: optuna.trial.FrozenTrial) -> None:
+                if trial.number + 1 == trials:
+                    raise KeyboardInterrupt
+
+            if not trials:
+                raise KeyboardInterrupt
+            real(*given[:3], on_trial, given[4])
+
+        monkeypatch.setattr(catalog_scope, "run_catalog", interrupted)
+        code, out, err = cli(*arguments)
+        assert code == 130, err
+        assert ("one setting for 2 images" in out) == shown
+    default, best = re.search(r"│ mean +│ +0\.\d{3} │ +([\d.]*) │ +([\d.]+) │", out).groups()
+    assert (default, bool(best)) == ("", True)  # lime's defaults are the last of three trials
 
 
 @pytest.mark.parametrize(

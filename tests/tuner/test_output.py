@@ -31,7 +31,7 @@ from tests.studies.study_samples import random_studies
 from tests.tuner.command_line import Cli
 from tests.tuner.processes import ROOT
 from tests.tuner.tiny import MODEL, TINY, TUNE_TINY
-from tuner.cli.output import progress, table, within_height
+from tuner.cli.output import console, progress, shown_if_interrupted, table, within_height
 from tuner.cli.output.progress import clock, times
 from tuner.cli.results import comparison_tables, export, status
 from tuner.cli.search import study_watcher
@@ -287,6 +287,17 @@ def test_export_takes_what_tune_took(tiny_catalogue: Path, cli: Cli) -> None:
     assert "parameters of 1 images" in cli.ok("export", *TINY, *few)
     line = cli.refused("export", "--catalog", "demo.toml", "--model", "resnet50", *few)
     assert f"was made with --model {MODEL[1]}, not resnet50" in line
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_only_a_terminal_is_shown_what_there_is_after_an_interruption(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(console), "is_terminal", terminal)
+    shown: list[str] = []
+    with pytest.raises(KeyboardInterrupt), shown_if_interrupted(lambda: shown.append("table")):
+        raise KeyboardInterrupt
+    assert bool(shown) == terminal
 
 
 @contextmanager

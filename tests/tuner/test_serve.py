@@ -19,9 +19,9 @@ from playwright.sync_api import Browser
 from tests.pages import for_everybody, opened
 from tests.tuner.command_line import Cli
 from tests.tuner.processes import Command, until
-from tests.tuner.tiny import MODEL
 
 KEYS = ("house", "key", "umbrella")
+MODEL = ("--model", "tests.tuner.tiny:make_with_small_space")
 _WORDS = (*MODEL, "--device", "cpu", "--seeds", "1", "--threads", "1", "--port", "0")
 
 
@@ -70,7 +70,7 @@ def test_a_browser_takes_a_pickle_away(
     with _server() as (url, process):
         page, wrong = opened(browser, url, "desktop", "light", url, "blob:")
         page.set_input_files("#images", [str(path) for path in scenes[:2]])
-        page.locator("#trials").fill("2")
+        page.locator("#trials").fill("12")
         page.locator("#send").click()
         page.wait_for_selector("#study:not([hidden])")
         counts = set()

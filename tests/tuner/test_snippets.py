@@ -157,7 +157,7 @@ def test_a_catalogue_s_geometry_is_the_note_s(here: Path, tiny_catalogue: Path, 
         f'reference = "masks"\n{size}[[image]]\nkey = "our house"\nfile = "house.png"\n'
         'mask = "house_mask.png"\n'
     )
-    cli.ok(*TUNE_TINY, "--seeds", "2", *FEW_MAPS, "--trials", "3")
+    cli.ok(*TUNE_TINY, "--seeds", "2", *FEW_MAPS, "--trials", "8")
     note = asked(dashboard_app("sqlite:///lime-tuner.db"), "/api/studies/1")["note"]["body"]
     (code,) = re.findall(r"```python\n(.*?)\n```", note, flags=re.DOTALL)
     assert "Geometry(resize=72, crop=64)" in code

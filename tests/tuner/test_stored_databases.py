@@ -44,6 +44,7 @@ def test_what_is_stored_is_shown_and_exported(database: Path, cli: Cli) -> None:
     assert ({"agreement", "measures", "units"} <= tables) == compared
 
 
+@pytest.mark.whole_space  # their studies have it
 @pytest.mark.parametrize(
     ("study", "trials", "options"),
     [

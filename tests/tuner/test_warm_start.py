@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import optuna
+import pytest
 
 from explainers.classifiers import Classifier
 from explainers.lime import LimeParameters, Segmentation
@@ -56,6 +57,7 @@ def test_incumbents_of_other_images_are_tried_first_in_a_new_study_only(
     assert [t.user_attrs.get("origin") for t in study.trials] == [*origins, None, None]
 
 
+@pytest.mark.whole_space  # in which the starters are
 def test_samplers_that_draw_at_random_start_with_a_cheap_rival(
     tiny_classifier: Classifier,
 ) -> None:

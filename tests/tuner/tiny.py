@@ -6,7 +6,7 @@ with how much red there is, so an explanation of red finds the red rectangle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,10 @@ from torch import nn
 from explainers.classifiers import Classifier
 from explainers.images import Geometry
 
-__all__ = ["KEYS", "MODEL", "SIDE", "TINY", "TUNE_TINY", "make", "tiny_picture", "write_catalogue"]
+__all__ = [
+    "KEYS", "MODEL", "SIDE", "SMALL_MAPS", "TINY", "TUNE_TINY", "make", "make_with_small_space",
+    "tiny_picture", "write_catalogue",
+]  # fmt: skip
 
 SIDE, _TILE = 64, 16
 _TILES = SIDE // _TILE
@@ -29,6 +32,12 @@ TINY = ("--catalog", "demo.toml", *MODEL)
 
 TUNE_TINY = ("tune", *TINY, "--engine", "torch", "--threads", "1", "--sampler", "random")
 """A search whose proposals cost nothing; a later ``--sampler`` counts."""
+
+SMALL_MAPS: Mapping[str, Mapping[str, tuple[int | float, ...]]] = {
+    "lime": {},
+    "slic": {"n_segments": (5, 8, 12), "compactness": (5, 20), "sigma": (0,)},
+    "felzenszwalb": {"scale": (100, 400), "sigma": (0.5,), "min_size": (100, 300)},
+}
 
 
 class _RedOrGreen(nn.Module):
@@ -54,6 +63,14 @@ def make() -> Classifier:
         "tiny", _RedOrGreen(), ("red", "green", "neither"), geometry=Geometry(SIDE, SIDE),
         mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), cam_layer="features", output="logits",
     )  # fmt: skip
+
+
+def make_with_small_space() -> Classifier:
+    """The network, in a process whose searches have few maps from now on."""
+    from tuner.problem import search_space
+
+    search_space._DEFAULT_MAPS = SMALL_MAPS
+    return make()
 
 
 def tiny_picture(key: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

@@ -81,7 +81,8 @@ def _gallery(result: TuningResult, pictures: Mapping[str, NDArray[np.uint8]]) ->
     if not pictures:
         return ""
     figures = "".join(
-        f'<figure style="margin:0"><img alt="{escape(title)}" style="display:block;max-width:100%" '
+        f'<figure style="margin:0;flex:1 1 8em;max-width:{_LARGEST}px">'
+        f'<img alt="{escape(title)}" style="display:block;max-width:100%" '
         f'src="data:image/png;base64,{_png(picture)}"><figcaption>{escape(title)}</figcaption>'
         "</figure>"
         for title, picture in pictures.items()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 
-__all__ = ["console", "errors", "write_json"]
+__all__ = ["console", "errors", "shown_if_interrupted", "write_json"]
 
 
 class _Output(Console):
@@ -36,6 +38,17 @@ console = _Output(
     highlight=False, markup=False, emoji=False, width=None if _on_terminal else 160
 )  # fmt: skip
 errors = _Remarks(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+@contextmanager
+def shown_if_interrupted(show: Callable[[], None]) -> Iterator[None]:
+    """On a terminal, show what there is when Ctrl-C ends the work inside."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if console.is_terminal:
+            show()
+        raise
 
 
 def write_json(document: Any) -> None:

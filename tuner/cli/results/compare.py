@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -42,7 +44,7 @@ from tuner.cli.options import (
     StudyOptions,
     takes_groups,
 )
-from tuner.cli.output import console, errors, work_progress, write_json
+from tuner.cli.output import console, errors, shown_if_interrupted, work_progress, write_json
 from tuner.cli.results.comparison_tables import (
     comparison_document,
     show_comparison,
@@ -209,7 +211,8 @@ def run_comparison(
     cache = PredictionCache(cache_folder() / "bank")
     load = LoadMeter()
     try:
-        with work_progress("comparing") as advance:
+        so_far = partial(_show_so_far, run, compared)
+        with shown_if_interrupted(so_far), work_progress("comparing") as advance:
             for position, image in enumerate(loaded):
                 if image.key in compared:
                     continue
@@ -265,6 +268,12 @@ def run_comparison(
         images=tuple(compared[image.key] for image in loaded),
         arguments={**run.arguments, "others_share": others},
     )
+
+
+def _show_so_far(run: ComparisonRun, compared: Mapping[str, ComparedImage]) -> None:
+    """Show the images that were compared before an interruption."""
+    if compared:
+        show_comparison(replace(run, images=tuple(compared.values())))
 
 
 def _still_holds(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +44,14 @@ from tuner.cli.options import (
     again,
     takes_groups,
 )
-from tuner.cli.output import console, errors, table, work_progress, write_json
+from tuner.cli.output import (
+    console,
+    errors,
+    shown_if_interrupted,
+    table,
+    work_progress,
+    write_json,
+)
 from tuner.cli.results.exporting import check_made_with, run_export
 from tuner.cli.results.front import choice_of
 from tuner.cli.servers.calibration import known_calibration
@@ -243,7 +250,8 @@ def run_verification(
     fresh = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + seeds)
     baseline = range(FIRST_FRESH_SEED, FIRST_FRESH_SEED + baseline_seeds)
     load = LoadMeter()
-    with _shown_if_interrupted(verdicts, defaults, seeds), work_progress("stock lime") as advance:
+    verified = partial(_show_verified, verdicts, defaults, seeds)
+    with shown_if_interrupted(verified), work_progress("stock lime") as advance:
         for number, image in enumerate(loaded):
             advance(image.key, number, len(loaded))
             case = VerificationCase(
@@ -292,19 +300,14 @@ def run_verification(
     return result
 
 
-@contextmanager
-def _shown_if_interrupted(
+def _show_verified(
     verdicts: Sequence[ImageVerdict], defaults: Sequence[ImageVerdict], seeds: int
-) -> Iterator[None]:
-    """Show on a terminal what has been verified when Ctrl-C ends it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if verdicts and console.is_terminal:
-            result = {**summary(verdicts), "seeds": seeds, "reference": "interrupted"}
-            of_defaults = {"defaults": summary(defaults)} if len(defaults) == len(verdicts) else {}
-            show_verification({**result, **of_defaults})
-        raise
+) -> None:
+    """Show the images that were verified before an interruption."""
+    if verdicts:
+        result = {**summary(verdicts), "seeds": seeds, "reference": "interrupted"}
+        of_defaults = {"defaults": summary(defaults)} if len(defaults) == len(verdicts) else {}
+        show_verification({**result, **of_defaults})
 
 
 def show_verification(result: dict[str, Any]) -> None:

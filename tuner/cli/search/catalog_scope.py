@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
+from explainers.errors import InvalidInput
 from studies.catalog.names import catalog_study
 from studies.results.attributes import TRANSFER
+from studies.results.summary import summarise
 from studies.storage import open_storage
-from tuner.cli.output import console, errors, rounded, table, work_progress
+from tuner.cli.output import (
+    console,
+    errors,
+    rounded,
+    shown_if_interrupted,
+    table,
+    work_progress,
+)
 from tuner.problem.spec import Machine, StudySpec
-from tuner.tuning import result_of
 from tuner.workers.catalog import run_catalog
 
 __all__ = ["run_catalog_scope", "show_catalog_summary"]
@@ -27,7 +37,8 @@ def run_catalog_scope(prefix: str, specs: Sequence[StudySpec], machine: Machine)
     """
     open_storage(machine.storage).close()
     trials = specs[0].settings.trials
-    with work_progress(prefix) as advance:
+    so_far = partial(_show_so_far, machine.storage, prefix)
+    with shown_if_interrupted(so_far), work_progress(prefix) as advance:
         best: list[float] = []
 
         def on_trial(trial: FrozenTrial) -> None:
@@ -43,26 +54,40 @@ def run_catalog_scope(prefix: str, specs: Sequence[StudySpec], machine: Machine)
     return catalog_summary(machine.storage, prefix)
 
 
+def _show_so_far(storage: str, prefix: str) -> None:
+    """Show the summary of an interrupted study; nothing if it has no finished trial."""
+    with suppress(InvalidInput, KeyError):  # Optuna's KeyError: it was not even made
+        show_catalog_summary(catalog_summary(storage, prefix))
+
+
 def catalog_summary(storage: str, prefix: str) -> dict[str, Any]:
-    """The result of a catalogue's study, as JSON values."""
+    """The result of a catalogue's study, as JSON values.
+
+    ``default`` is ``None`` where lime's defaults were not tried.
+
+    Raises:
+        InvalidInput: the study has no finished trial.
+    """
     study = optuna.load_study(
         study_name=catalog_study(prefix), storage=open_storage(storage, write=False)
     )
-    result = result_of(study)
+    found = summarise(study)
+    if found is None:
+        raise InvalidInput(f"study '{study.study_name}' has no finished trial yet")
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
+
+    def of_trial(trial: dict[str, Any]) -> dict[str, Any]:
+        per_image = trials[trial["number"]].user_attrs.get("iou_per_image", {})
+        return {**trial, "iou_per_image": per_image}
+
     return {
         "study": prefix,
         "scope": "catalog",
         "aggregate": study.user_attrs["aggregate"],
-        "trials": result.trials,
-        "pruned": result.pruned,
-        **{
-            name: {
-                **found,
-                "iou_per_image": trials[found["number"]].user_attrs.get("iou_per_image", {}),
-            }
-            for name, found in (("best", result.best), ("default", result.default))
-        },
+        "trials": found.trials,
+        "pruned": found.pruned,
+        "best": of_trial(found.best),
+        "default": of_trial(found.default) if found.compared else None,
         "reference_areas": study.user_attrs.get("reference_areas", {}),
         "transfer": study.user_attrs.get(TRANSFER),
     }
@@ -79,21 +104,15 @@ def show_catalog_summary(summary: dict[str, Any]) -> None:
     # A mask of the whole picture has this IoU, so a setting must exceed it to mean anything.
     areas = summary["reference_areas"]
     for key, iou in sorted(best["iou_per_image"].items()):
-        baseline = default["iou_per_image"].get(key)
-        area = areas.get(key)
-        shown.add_row(
-            key,
-            rounded(area, 3),
-            rounded(baseline, 3),
-            f"{iou:.3f}",
-        )
+        baseline = default and default["iou_per_image"].get(key)
+        shown.add_row(key, rounded(areas.get(key), 3), rounded(baseline, 3), f"{iou:.3f}")
     shown.add_section()
     mean_area = sum(areas.values()) / max(1, len(areas))
-    shown.add_row("mean", f"{mean_area:.3f}", f"{default['iou']:.3f}", f"{best['iou']:.3f}")
-    shown.add_row(
-        "modelled seconds", "", f"{default['runtime_seconds']:.2f}",
-        f"{best['runtime_seconds']:.2f}",
-    )  # fmt: skip
+    for name, area, value, digits in (
+        ("mean", f"{mean_area:.3f}", "iou", 3), ("modelled seconds", "", "runtime_seconds", 2),
+    ):  # fmt: skip
+        baseline = default and default[value]
+        shown.add_row(name, area, rounded(baseline, digits), rounded(best[value], digits))
     console.print(shown)
     if areas and best["iou"] <= mean_area:
         errors.print(

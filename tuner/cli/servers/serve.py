@@ -62,7 +62,7 @@ def serve(
     workers: Annotated[
         int,
         typer.Option(
-            help="Processes; each tunes one image at a time. 0: only the pages.",
+            help="Processes; idle ones help with another's photograph. 0: only the pages.",
             rich_help_panel=MACHINE,
         ),
     ] = 1,
