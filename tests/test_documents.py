@@ -64,6 +64,7 @@ def reader(
     )
     for name in [each for each in sys.modules if each.partition(".")[0] == "my_package"]:
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("tuner.problem.search_space._DEFAULT_MAPS", tiny.SMALL_MAPS)
     network = tiny.make()
     runtime_model_for(network, tiny.tiny_picture("cat")[0])
     return Reader(tmp_path, Cli(monkeypatch, capsys), monkeypatch, network)

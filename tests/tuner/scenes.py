@@ -11,7 +11,7 @@ from explainers.engines import Engine, TorchEngine, make_engine
 from explainers.lime import PredictionCache
 from explainers.references import Reference
 from studies.catalog.demo import DEMO_SEEDS, draw_scene
-from tests.tuner.tiny import SMALL_MAPS, tiny_picture
+from tests.tuner.tiny import tiny_picture
 from tuner import TuningResult, tune
 from tuner.problem import SearchSpace, TuningTask
 from tuner.runtime.model import RuntimeModel
@@ -24,7 +24,14 @@ RUNTIME_MODEL = RuntimeModel(
     fit=(0.002, 5e-7),
 )
 
-SMALL_SPACE = SearchSpace(maps=SMALL_MAPS, num_samples=(16, 1000))
+SMALL_SPACE = SearchSpace(
+    maps={
+        "lime": {},
+        "slic": {"n_segments": (5, 8, 12), "compactness": (5, 20)},
+        "felzenszwalb": {"scale": (100, 400), "min_size": (100, 300)},
+    },
+    num_samples=(16, 1000),
+)
 
 
 IMAGE, MASK = tiny_picture("house")

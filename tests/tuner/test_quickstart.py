@@ -40,6 +40,7 @@ def test_photographs_end_in_a_page(
     catalogue = here / few_pictures
     catalogue.write_text(catalogue.read_text().replace('"masks"', '"gradcam@0.3"', 1))
     monkeypatch.setattr(quickstart, "_PHOTOS", few_pictures)
+    monkeypatch.setattr(quickstart, "_TWO", "house,key")
     out = cli.ok("quickstart", *FEW, "-o", "made")
     lines = out.splitlines()
     assert max(len(line) for line in lines if line[0] in "│┃└") <= 80

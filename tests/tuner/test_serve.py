@@ -70,7 +70,7 @@ def test_a_browser_takes_a_pickle_away(
     with _server() as (url, process):
         page, wrong = opened(browser, url, "desktop", "light", url, "blob:")
         page.set_input_files("#images", [str(path) for path in scenes[:2]])
-        page.locator("#trials").fill("12")
+        page.locator("#trials").fill("6")
         page.locator("#send").click()
         page.wait_for_selector("#study:not([hidden])")
         counts = set()

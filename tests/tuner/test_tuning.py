@@ -104,6 +104,28 @@ def test_interrupting_keeps_finished_trials_and_leaves_none_running(
     assert resumed.trials == 12
 
 
+def test_an_interruption_while_a_trial_ends_is_one(
+    tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    real, ends = storage.set_trial_state_values, []
+
+    def interrupted(trial: int, state: TrialState, *values: Any, **more: Any) -> bool:
+        ends.append(state)
+        if len(ends) == 2:  # Optuna then stumbles over a variable of its own
+            raise KeyboardInterrupt
+        return real(trial, state, *values, **more)
+
+    monkeypatch.setattr(storage, "set_trial_state_values", interrupted)
+    study = optuna.create_study(study_name="s/house", storage=storage, direction="maximize")
+    with pytest.raises(KeyboardInterrupt):
+        run_study(
+            study, tiny_task(tiny_classifier),
+            TuningSettings(trials=3, seeds=1, sampler="random", space=SMALL_SPACE),
+        )  # fmt: skip
+    assert TrialState.RUNNING not in [trial.state for trial in study.trials]
+
+
 @pytest.mark.parametrize("budget", [{"timeout": 1e-6}, {"answers": 1}, {"trials": 1}])
 def test_the_defaults_are_run_even_where_nothing_else_fits(
     tiny_classifier: Classifier, budget: dict[str, Any]

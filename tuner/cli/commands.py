@@ -43,7 +43,7 @@ COMMANDS: Mapping[str, Command] = {
     "quickstart": Command(
         "search.quickstart",
         _SEARCH,
-        "Tune, export, verify and report real photographs with a real ImageNet network.",
+        "Tune, export, verify and report two photographs with a real ImageNet network.",
         ("lime-tuner quickstart", "lime-tuner quickstart --drawn -o first --trials 30"),
     ),
     "tune": Command(

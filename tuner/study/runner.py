@@ -122,15 +122,17 @@ class StudyRunner:
         try:
             self.study.optimize(self._run_trial, n_trials=1, callbacks=[self._after])
         except KeyboardInterrupt:
-            for number in self._running:
-                self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            self._give_up()
             raise
         except Exception as error:
             # When another worker has ended the trial, Optuna raises one of several errors. When a
-            # trial's end cannot be written, it fails on its own while it handles that error.
+            # trial's end cannot be written, or Ctrl-C comes meanwhile, it fails on its own while
+            # it handles that.
             stumbled = isinstance(error, (AssertionError, UnboundLocalError))
             lost = error.__context__ if stumbled else None
-            if isinstance(lost, UNREACHABLE):
+            if isinstance(lost, KeyboardInterrupt):
+                self._give_up()
+            if isinstance(lost, (*UNREACHABLE, KeyboardInterrupt)):
                 raise lost  # noqa: B904
             if not self._taken_for_dead():
                 raise
@@ -139,6 +141,11 @@ class StudyRunner:
                 self.study.study_name, *self._running,
             )  # fmt: skip
             self._running.clear()
+
+    def _give_up(self) -> None:
+        """Mark the trial that was interrupted here as failed."""
+        for number in self._running:
+            self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _taken_for_dead(self) -> bool:
         """Whether another worker has marked the trial that runs here as failed."""
