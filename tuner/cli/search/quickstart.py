@@ -73,10 +73,9 @@ def quickstart(
         _check_packages()
     check_folder(output)
     start = time.monotonic()
-    source = _SCENES if drawn else _PHOTOS
+    source, images = (_SCENES, None) if drawn else (_PHOTOS, _TWO)
     workspace = open_workplace(
-        CatalogOptions(catalog=source, images=None if drawn else _TWO),
-        ClassifierOptions(device="cpu" if drawn else None)
+        CatalogOptions(catalog=source, images=images), ClassifierOptions(device="cpu" if drawn else None)
     )
     study = workspace.catalog.name
     storage = f"sqlite:///{output / 'lime-tuner.db'}"
@@ -99,7 +98,10 @@ def quickstart(
         ),
     )
     errors.print("2/4 exporting the best parameters")
-    run_export(storage, catalog_source=source, study=study, output=pickle_file, fill_defaults=False)
+    run_export(
+        storage, catalog_source=source, images=images, study=study, output=pickle_file,
+        fill_defaults=False,
+    )  # fmt: skip
     errors.print("3/4 verifying them with stock lime in fresh processes")
     document = read_pickle(pickle_file)
     result = run_verification(
