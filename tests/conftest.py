@@ -41,10 +41,11 @@ settings.load_profile("suite")
 
 # What takes longest begins first, so that no process is left alone with it at the end.
 _FIRST = (
-    "test_serve.py", "test_chaos.py", "test_full_disk.py", "test_cli.py", "test_kill.py",
-    "test_workers.py", "test_machines.py", "test_pareto.py", "test_cluster.py",
-    "test_calibrate.py", "test_compare.py", "test_grade.py", "test_dashboard_open.py",
-    "test_engines.py", "test_copying.py",
+    "test_serve.py", "test_cli.py", "test_full_disk.py", "test_pareto.py",
+    "test_service_worker.py", "test_copying.py", "test_documents.py", "test_evaluator.py",
+    "test_tuning.py", "test_stored_databases.py", "test_compare.py", "test_cluster.py",
+    "test_kill.py", "test_machines.py", "test_workers.py", "test_calibrate.py", "test_grade.py",
+    "test_dashboard_open.py", "test_engines.py",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Everything that happens in a bad run at once, on a PostgreSQL of the test's own.
 
-The long form runs with ``pytest -m chaos``.
+It runs with ``pytest -m chaos``; whatever of it can be told apart is tested in every run as well:
+``test_kill``, ``test_workers``, ``test_machines``, ``test_reconnecting``.
 """
 
 from __future__ import annotations
@@ -98,9 +99,9 @@ def _iou_per_seed(trials: list[FrozenTrial]) -> dict[str, list[float]]:
     }
 
 
+@pytest.mark.chaos
 @pytest.mark.usefixtures("tiny_catalogue", "quick_heartbeats")
-@pytest.mark.parametrize("scenario", [SHORT, pytest.param(LONG, marks=pytest.mark.chaos)],
-                         ids=["short", "long"])  # fmt: skip
+@pytest.mark.parametrize("scenario", [SHORT, LONG], ids=["short", "long"])
 def test_a_bad_run(postgresql: Cluster, scenario: Scenario, here: Path, cli: Cli) -> None:
     url = postgresql.url
     names = _begin(url, scenario, cli)

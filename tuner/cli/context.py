@@ -85,6 +85,7 @@ class Workplace:
         found: dict[str, Reference] = {}
         with work_progress(f"reference {parsed.text}") as advance:
             for number, image in enumerate(images):
+                advance(image.key, number, len(images))
                 found[image.key] = parsed.of(
                     self.classifier,
                     image.pixels,
