@@ -56,12 +56,13 @@ def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
     line = cli.refused("export", *DEMO, status=(2,))
     assert "umbrella" in line
     cli.ok("export", *DEMO, "--fill-defaults", "-o", "p.pkl")
-    verified = json.loads(
-        cli.ok(
-            "verify", "p.pkl", *DEMO, "--images", "house", "--seeds", "2", "--baseline-seeds", "1",
-            "--json",
-        )
+    code, out, err = cli(
+        "verify", "p.pkl", *DEMO, "--images", "house", "--seeds", "2", "--baseline-seeds", "1",
+        "--json",
     )  # fmt: skip
+    assert code == 0, err
+    assert "left out" not in err  # those in the pickle that were not asked for
+    verified = json.loads(out)
     assert {"avg_iou", "avg_time", "images", "others_share"} <= set(verified)
     assert set(verified["images"]["house"]) == {"iou", "iou_std", "time", "label"}
     assert verified["images"]["house"]["label"] == "house"

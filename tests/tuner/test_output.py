@@ -16,6 +16,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from rich.console import Console, RenderableType
 from explainers.metrics import MEASURES
 from studies.queries import StudyOverview
 from studies.results.analysis import methods_of
+from studies.results.explained_class import ExplainedClass
 from studies.submission.score_board import BoardRow
 from tests.studies.comparison_samples import comparison_run
 from tests.studies.study_samples import random_studies
@@ -210,6 +212,11 @@ def test_status(width: int, here: Path) -> None:
     lines = shown(fitting, width).splitlines()
     assert 10 <= len(lines) < 16
     assert re.search(r"and \d+ more studies", " ".join(lines))
+    # The explained classes are the first to go.
+    rows[0] = replace(rows[0], explained=ExplainedClass(1, "cat", 0.5, asked=False))
+    everything = status._view(URL, None, rows, activities, len(rows))
+    assert "explained classes:" in shown(status._view(URL, None, rows, activities), width)
+    assert shown(everything, width).splitlines()[-1] == "and the explained classes"
 
 
 RESULT = {

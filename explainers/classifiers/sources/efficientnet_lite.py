@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from explainers.classifiers.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
 from explainers.classifiers.outputs import OutputKind
@@ -81,8 +82,10 @@ def load_efficientnet_lite0(device: torch.device) -> Classifier:
     weights = import_torchvision().models.MobileNet_V2_Weights.IMAGENET1K_V1
     return Classifier(
         name=NAME,
-        # On a CPU its depthwise convolutions take a quarter less time in this layout.
-        module=EfficientNetLite(network).eval().to(memory_format=torch.channels_last),
+        # On a CPU it takes a quarter to half less time in this layout.
+        module=convert_conv2d_weight_memory_format(
+            EfficientNetLite(network).eval(), torch.channels_last
+        ),
         class_names=tuple(weights.meta["categories"]),
         geometry=Geometry(resize=256, crop=224),
         mean=IMAGENET_MEAN,

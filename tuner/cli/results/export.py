@@ -166,6 +166,9 @@ def verify(
         raise InvalidInput(f"--seeds {seeds}: give at least 1")
     document = read_pickle(file)  # before the classifier loads, so that a wrong path fails at once
     workspace = open_workplace(catalog, classifier)
+    if catalog.images is not None:  # nothing is said about those that were not asked for
+        others = {*load_catalog(catalog.catalog).keys} - {*workspace.catalog.keys}
+        document = {key: kwargs for key, kwargs in document.items() if key not in others}
     result = run_verification(
         workspace,
         file,

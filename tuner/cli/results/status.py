@@ -96,7 +96,7 @@ def _watch(url: str, study: str | None) -> None:
 def _fitting(url: str, study: str | None) -> RenderableType:
     """The table with as many studies as the terminal has room for."""
     rows, activities = _look(url, study)
-    count = max(len(rows), len(_lines(rows, activities)))
+    count = 1 + max(len(rows), len(_lines(rows, activities)))  # one more: the explained classes
     return within_height(lambda most: _view(url, study, rows, activities, most), count, console)
 
 
@@ -152,7 +152,8 @@ def _view(
     """The table and the lines below it.
 
     Args:
-        most: studies and lines that there is room for; those at work come first. ``None`` for all.
+        most: studies and lines that there is room for; those at work come first. The explained
+            classes need one more than there are. ``None`` for all.
     """
     if not rows:
         scope = "" if study is None else f" named {study}/…"
@@ -198,11 +199,15 @@ def _view(
             "" if row.last_activity is None else f"{row.last_activity:%m-%d %H:%M}",
             *([shown_front(row.front)] if fronts else []),
         )
-    hidden = []
-    if most is not None and most < max(len(rows), len(lines)):
-        hidden = [f"and {len(rows) - len(kept)} more studies, {len(lines[most:])} more lines"]
-        lines = lines[:most]
-    return Group(shown, *(Text(line) for line in [*lines, *hidden]))
+    classes = classes_line({row.study: row.explained for row in rows})
+    if most is None or most > max(len(rows), len(lines)):
+        lines = [*([classes] if classes else []), *lines]
+    else:
+        hidden = {"studies": len(rows) - len(kept), "lines": len(lines[most:])}
+        counted = [f"{count} more {name}" for name, count in hidden.items() if count]
+        what = ", ".join([*counted, *(["the explained classes"] if classes else [])])
+        lines = [*lines[:most], *([f"and {what}"] if what else [])]
+    return Group(shown, *(Text(line) for line in lines))
 
 
 def _since(row: StudyOverview, activity: StudyActivity) -> str:
@@ -215,9 +220,8 @@ def _since(row: StudyOverview, activity: StudyActivity) -> str:
 
 
 def _lines(rows: list[StudyOverview], activities: dict[str, StudyActivity]) -> list[str]:
-    """Lines on explained classes, running trials, and the last failure of each study."""
-    classes = classes_line({row.study: row.explained for row in rows})
-    lines = [classes] if classes else []
+    """Lines on running trials, the last failure of each study, and doubtful seconds."""
+    lines = []
     for row in rows:
         for trial in activities[row.study].running:
             who = trial.worker or "a worker"

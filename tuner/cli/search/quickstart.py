@@ -75,7 +75,8 @@ def quickstart(
     start = time.monotonic()
     source, images = (_SCENES, None) if drawn else (_PHOTOS, _TWO)
     workspace = open_workplace(
-        CatalogOptions(catalog=source, images=images), ClassifierOptions(device="cpu" if drawn else None)
+        CatalogOptions(catalog=source, images=images),
+        ClassifierOptions(device="cpu" if drawn else None),
     )
     study = workspace.catalog.name
     storage = f"sqlite:///{output / 'lime-tuner.db'}"
