@@ -48,7 +48,12 @@ def quickstart(
             "-o", "--output", help="Folder for everything it makes.", rich_help_panel=OUTPUT
         ),
     ] = Path("quickstart"),
-    trials: Annotated[int, typer.Option(help="Trials per image.", rich_help_panel=BUDGET)] = 10,
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            help="Trials per image.  [default: 6, or 12 with --drawn]", rich_help_panel=BUDGET
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -90,8 +95,9 @@ def quickstart(
             study=study,
             settings=TuningSettings.of(
                 {
-                    "trials": trials,
-                    "seeds": 4 if drawn else 2,  # of the photographs, which take longer
+                    # Fewer for the photographs, which take longer.
+                    "trials": trials or (12 if drawn else 6),
+                    "seeds": 4 if drawn else 2,
                     "space": SearchSpace(maps=_MAPS),
                 }
             ),
