@@ -25,6 +25,11 @@ def test_without_the_packages_it_says_what_to_install(
     assert list(here.iterdir()) == []
 
 
+def test_no_trials_are_no_default(here: Path, cli: Cli) -> None:
+    assert "--trials" in cli.refused("quickstart", "--trials", "0", status=(2,))
+    assert list(here.iterdir()) == []
+
+
 @pytest.fixture
 def few_pictures(here: Path, tiny_catalogue: Path) -> str:
     """A catalogue of two small pictures with masks and their network."""

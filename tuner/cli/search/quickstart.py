@@ -51,7 +51,8 @@ def quickstart(
     trials: Annotated[
         int | None,
         typer.Option(
-            help="Trials per image.  [default: 6, or 12 with --drawn]", rich_help_panel=BUDGET
+            min=1, help="Trials per image.  [default: 6, or 12 with --drawn]",
+            rich_help_panel=BUDGET,
         ),
     ] = None,
     workers: Annotated[
