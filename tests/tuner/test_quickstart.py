@@ -25,8 +25,9 @@ def test_without_the_packages_it_says_what_to_install(
     assert list(here.iterdir()) == []
 
 
-def test_no_trials_are_no_default(here: Path, cli: Cli) -> None:
-    assert "--trials" in cli.refused("quickstart", "--trials", "0", status=(2,))
+@pytest.mark.parametrize("option", ["--trials", "--workers"])
+def test_zero_is_no_default(option: str, here: Path, cli: Cli) -> None:
+    assert option in cli.refused("quickstart", option, "0", status=(2,))
     assert list(here.iterdir()) == []
 
 

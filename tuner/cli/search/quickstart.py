@@ -58,7 +58,8 @@ def quickstart(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes.  [default: the number of cores, at most 4]", rich_help_panel=MACHINE
+            min=1, help="Processes.  [default: the number of cores, at most 4]",
+            rich_help_panel=MACHINE,
         ),
     ] = None,
     drawn: Annotated[
