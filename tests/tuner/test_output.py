@@ -357,3 +357,10 @@ def test_on_a_terminal_the_table_stays_after_an_interruption(tiny_catalogue: Pat
     assert re.search(r"│ house +│ +\d+/100000 │", last)
     assert max(len(line) for line in last.splitlines() if line[0] in "┏│└") <= 80
     assert re.search(r"\d+/200000 trials, elapsed 0:\d\d, about [\d:, days]+ left", text)
+
+
+def test_the_next_command_has_the_model_of_the_studies(tiny_catalogue: Path, cli: Cli) -> None:
+    cli.ok(*TUNE_TINY, "--images", "house", "--trials", "1", "--seeds", "1")
+    out = cli.ok("export", "--catalog", tiny_catalogue.name, "--images", "house")
+    (line,) = (each for each in out.splitlines() if each.startswith("next: "))
+    assert line.endswith(" ".join(MODEL))

@@ -52,7 +52,7 @@ from tuner.cli.output import (
     work_progress,
     write_json,
 )
-from tuner.cli.results.exporting import check_made_with, run_export
+from tuner.cli.results.exporting import check_made_with, made_with, run_export
 from tuner.cli.results.front import choice_of
 from tuner.cli.servers.calibration import known_calibration
 from tuner.options import BUDGET, OUTPUT, WHAT
@@ -127,6 +127,7 @@ def export(
         write_json({"file": str(output), "images": written})
     else:
         console.print(f"wrote {output}: parameters of {len(written)} images")
+        classifier = made_with(where.storage, prefix, classifier)
         told = again(catalog, classifier, reference, _recorded(where.storage))
         told += "" if calibrated is None else f" --calibrated {shlex.quote(calibrated)}"
         console.print(f"next: lime-tuner verify {shlex.quote(str(output))}{told}", soft_wrap=True)

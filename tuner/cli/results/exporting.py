@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from tuner.problem.spec import PLAN
 if TYPE_CHECKING:
     from studies.results.front import Choice
 
-__all__ = ["check_made_with", "run_export"]
+__all__ = ["check_made_with", "made_with", "run_export"]
 
 
 def check_made_with(storage: str, prefix: str, given: ClassifierOptions) -> None:
@@ -49,6 +50,21 @@ def check_made_with(storage: str, prefix: str, given: ClassifierOptions) -> None
                     f"study '{study}' was made with {option} {made_with or '(none)'}, not {value}: "
                     f"give that, or another --study"
                 )
+
+
+def made_with(storage: str, prefix: str, given: ClassifierOptions) -> ClassifierOptions:
+    """The classifier of the studies, where none is given and all of them have the same one."""
+    if given.model is not None:
+        return given
+    names = [row.study for row in overview(storage, prefix)]
+    plans = [facts.get(PLAN) or {} for facts in study_attributes(storage, names).values()]
+    known = {(plan.get("model"), plan.get("weights"), plan.get("cam_layer")) for plan in plans}
+    if len(known) != 1:
+        return given
+    ((model, weights, layer),) = known
+    return replace(
+        given, model=model, weights=given.weights or weights, cam_layer=given.cam_layer or layer
+    )
 
 
 def _same_file(one: str | None, other: str) -> bool:
