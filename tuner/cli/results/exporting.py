@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
@@ -39,15 +39,13 @@ def check_made_with(storage: str, prefix: str, given: ClassifierOptions) -> None
     }
     if not wanted:
         return
-    names = [row.study for row in overview(storage, prefix)]
-    for study, attributes in study_attributes(storage, names).items():
-        plan = attributes.get(PLAN) or {}
+    for study, plan in _plans(storage, prefix).items():
         for name, value in wanted.items():
-            made_with = plan.get(name, value)
-            if made_with != value and not _same_file(made_with, value):
+            planned = plan.get(name, value)
+            if planned != value and not _same_file(planned, value):
                 option = f"--{name.replace('_', '-')}"
                 raise InvalidInput(
-                    f"study '{study}' was made with {option} {made_with or '(none)'}, not {value}: "
+                    f"study '{study}' was made with {option} {planned or '(none)'}, not {value}: "
                     f"give that, or another --study"
                 )
 
@@ -56,15 +54,24 @@ def made_with(storage: str, prefix: str, given: ClassifierOptions) -> Classifier
     """The classifier of the studies, where none is given and all of them have the same one."""
     if given.model is not None:
         return given
-    names = [row.study for row in overview(storage, prefix)]
-    plans = [facts.get(PLAN) or {} for facts in study_attributes(storage, names).values()]
-    known = {(plan.get("model"), plan.get("weights"), plan.get("cam_layer")) for plan in plans}
+    known = {
+        (plan.get("model"), plan.get("weights"), plan.get("cam_layer"))
+        for plan in _plans(storage, prefix).values()
+    }
     if len(known) != 1:
         return given
     ((model, weights, layer),) = known
     return replace(
         given, model=model, weights=given.weights or weights, cam_layer=given.cam_layer or layer
     )
+
+
+def _plans(storage: str, prefix: str) -> dict[str, dict[str, Any]]:
+    """What each study was planned with, by its name; empty where it stores no plan."""
+    names = [row.study for row in overview(storage, prefix)]
+    return {
+        study: facts.get(PLAN) or {} for study, facts in study_attributes(storage, names).items()
+    }
 
 
 def _same_file(one: str | None, other: str) -> bool:
