@@ -209,3 +209,17 @@ def test_a_token_must_be_hard_to_guess(
     del here
     monkeypatch.setenv("LIME_TUNER_SERVICE_TOKEN", "short")
     assert "16" in cli.refused("serve", "--port", "0")
+
+
+@pytest.mark.parametrize("name", ["serve", "grade"])
+def test_without_its_packages_it_says_what_to_install(
+    name: str, here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del here
+
+    def missing(command: str) -> None:
+        raise ModuleNotFoundError(f"No module named 'uvicorn' for {command}", name="uvicorn")
+
+    monkeypatch.setattr("tuner.cli.commands.loaded_command", missing)
+    line = cli.refused(name, status=(2,))
+    assert f"{name} needs uvicorn: pip install -e '.[{name}]'" in line

@@ -11,6 +11,7 @@ from typing import Any, cast
 import typer
 from typer.core import TyperGroup
 
+from explainers.errors import InvalidInput
 from tuner.cli.help import HelpCommand, write_options
 from tuner.cli.unexpected import one_line_only
 
@@ -31,12 +32,14 @@ class Command:
         group: its heading in ``lime-tuner --help``.
         summary: the first sentence of its docstring, for the list of all commands.
         examples: whole command lines.
+        extra: the optional dependencies without which its module cannot be loaded.
     """
 
     module: str
     group: str
     summary: str
     examples: tuple[str, ...]
+    extra: str = ""
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -153,6 +156,7 @@ COMMANDS: Mapping[str, Command] = {
         _SERVE,
         "Serve the API, the page, the dashboard and the reports.",
         ("lime-tuner serve --model resnet50 --workers 2",),
+        extra="serve",
     ),
     "dashboard": Command(
         "results.dashboard",
@@ -165,6 +169,7 @@ COMMANDS: Mapping[str, Command] = {
         _SERVE,
         "Serve the grading protocol: POST /lime, GET /score_board.",
         ("lime-tuner grade --catalog demo --tokens tokens.txt --truth masks/",),
+        extra="grade",
     ),
     "dissect": Command(
         "dissect",
@@ -220,7 +225,15 @@ class CommandGroup(TyperGroup):
         output = import_module("tuner.cli.output")
         on_terminal = output.errors.is_terminal
         with output.phase(f"loading lime-tuner {cmd_name}") if on_terminal else nullcontext():
-            return loaded_command(cmd_name)
+            try:
+                return loaded_command(cmd_name)
+            except ModuleNotFoundError as error:
+                if not found.extra:
+                    raise
+                raise InvalidInput(
+                    f"{cmd_name} needs {error.name}: pip install -e '.[{found.extra}]' installs "
+                    "what it needs"
+                ) from error
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the commands by group, without loading any, and the options."""
