@@ -26,7 +26,7 @@ from studies.results.attributes import LABEL
 from studies.storage import open_storage
 from studies.storage.reconnecting import ReconnectingStorage
 from tuner.problem import SearchTask, TuningTask
-from tuner.problem.settings import FAITHFUL, FIDELITY, TuningSettings
+from tuner.problem.settings import FAITHFUL, TuningSettings
 from tuner.runtime.calibration import runtime_model_for
 from tuner.runtime.model import RuntimeModel
 from tuner.study import StudyRunner
@@ -195,7 +195,7 @@ def tune(
         progress: whether to show a progress bar; ``None`` shows one in a notebook and where Python
             is typed at a prompt, and nothing in scripts. Optuna writes warnings only meanwhile.
         settings: fields of :class:`TuningSettings`: ``trials=60``, ``seeds=10``,
-            ``sampler="ceiling"``, ``pareto=True``, ``constrain="fidelity"``, ...
+            ``sampler="ceiling"``, ``pareto=True``, ``constrain="none"``, ...
 
     Returns:
         The result; ``result.parameters.as_kwargs()`` are arguments of stock ``explain_instance``.
@@ -204,7 +204,8 @@ def tune(
         InvalidInput: an argument is wrong, or a study of that name was made from something else.
         UnusableReference: the reference mask is empty or full.
     """
-    chosen = TuningSettings.of(settings)
+    facts = {} if storage is None else read_studies(storage, [study]).get(study, {})
+    chosen = TuningSettings.of(settings).resumed(facts)
     with few_words(), trial_bar(chosen.trials, progress) as bar:
         bar.phase("loading the classifier")
         lasting = storage is not None or cache is not None
@@ -215,7 +216,7 @@ def tune(
         bar.phase("converting the classifier")
         source = make_engine(network, engine, image=given.pixels, cache=cache_folder() / "engines")
         bar.phase("measuring how fast LIME is here")
-        model = _prices(storage, study, runtime_model) or runtime_model_for(network, given.pixels)
+        model = _prices(facts, study, runtime_model) or runtime_model_for(network, given.pixels)
         task = TuningTask(
             image=given.pixels,
             source=source,
@@ -224,9 +225,9 @@ def tune(
             runtime_model=model,
             threads=torch.get_num_threads(),
         )
-        facts = study_facts(task, network, chosen, catalog="", key=study)
+        wanted = study_facts(task, network, chosen, catalog="", key=study)
         kept = None if storage is None else open_storage(storage)
-        opened = open_study(study, kept, facts, pareto=chosen.pareto)
+        opened = open_study(study, kept, wanted, pareto=chosen.pareto)
         task = as_stored(task, opened)
         bar.begin(opened)
 
@@ -256,9 +257,10 @@ def _reference(
     return given_mask(wanted, shape, geometry=classifier.geometry, photograph=size)
 
 
-def _prices(storage: str | None, study: str, given: RuntimeModel | None) -> RuntimeModel | None:
+def _prices(
+    facts: Mapping[str, Any], study: str, given: RuntimeModel | None
+) -> RuntimeModel | None:
     """The runtime model of a stored study, else the given one; measures nothing."""
-    facts = {} if storage is None else read_studies(storage, [study]).get(study, {})
     stored = stored_runtime_model(study, facts)
     if stored is not None and given is not None and stored != given:
         _logger.warning(
@@ -330,7 +332,7 @@ def facts_in_common(
         "runtime_weight": settings.runtime_weight,
         "runtime_model": task.runtime_model.to_json(),
         "search_space": settings.space.to_json(),
-        "constraints": [FIDELITY] if settings.constrain_fidelity else [],
+        "constraints": [] if settings.constraint is None else [settings.constraint.text],
         "sampler": settings.sampler,
         "seeds": settings.seeds,
         "seed": settings.seed,

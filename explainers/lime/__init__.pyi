@@ -1,5 +1,5 @@
 from .explainer import draw_rows, explain, explained_label, explanation_mask, segment, top_label
-from .mask_replay import FlatSetting, replay
+from .mask_replay import FlatSetting, HeldOut, replay
 from .parameters import DISTANCE_METRICS, LIME_ARGUMENTS, REGRESSORS, LimeParameters, Regressor
 from .perturbation import HideColor, Perturbation, as_lime_hides, hidden_image
 from .prediction_cache import PredictionCache, PredictionCounts, Predictor
@@ -10,7 +10,7 @@ from .segmentation import (
     lime_algorithm,
     lime_default_segmentation,
 )
-from .surrogate import lime_kernel
+from .surrogate import lime_kernel, locality
 
 __all__ = [
     "DISTANCE_METRICS",
@@ -18,6 +18,7 @@ __all__ = [
     "REGRESSORS",
     "SEGMENTERS",
     "FlatSetting",
+    "HeldOut",
     "HideColor",
     "LimeParameters",
     "Perturbation",
@@ -36,6 +37,7 @@ __all__ = [
     "lime_algorithm",
     "lime_default_segmentation",
     "lime_kernel",
+    "locality",
     "replay",
     "segment",
     "top_label",

@@ -8,6 +8,7 @@ for choosing what to try; what is stored is always lime's own explanation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +16,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from explainers.lime.surrogate import distances_to_first, forward_selection, lime_kernel
+from explainers.lime.surrogate import (
+    distances_to_first,
+    forward_selection,
+    lime_kernel,
+    locality,
+)
 from explainers.masks import MASK_RULE, MaskRule
 
 _FORWARD_SELECTION_UP_TO = 6
 _LEAST_ALPHA = 1e-8  # stands for 0: ordinary least squares may be singular
+_NO_VARIANCE = 1e-12  # of probabilities, whose squares' last digit is about 1e-14
 # With more superpixels there are fewer rows than unknowns: the dual problem is the small one.
 MANY_SUPERPIXELS = 200
 
@@ -41,6 +48,42 @@ class FlatSetting:
     alpha: float
 
 
+class HeldOut:
+    """Perturbations that a surrogate was not fitted to, to measure its R² on.
+
+    Args:
+        rows: (H, n) 0/1.
+        answers: (H,) probabilities of the explained class.
+    """
+
+    def __init__(self, rows: NDArray[np.integer], answers: NDArray[np.floating]) -> None:
+        weights = locality(rows)
+        self._rows = rows.astype(np.float64)
+        self._weights = weights / weights.sum()
+        self._answers = answers.astype(np.float64)
+        mean = self._weights @ self._answers
+        self._variance = float(self._weights @ (self._answers - mean) ** 2)
+
+    def r2(
+        self, used: NDArray[np.int64], coefficients: NDArray[np.float64], problem: RidgeProblem
+    ) -> NDArray[np.float64]:
+        """R² of several fits to the same columns, weighted by lime's default locality.
+
+        Args:
+            used: (k,) numbers of the columns.
+            coefficients: (A, k).
+            problem: which the fits solve.
+
+        Returns:
+            (A,), at most 1; ``nan`` where the answers are all the same.
+        """
+        if not self._variance > _NO_VARIANCE:
+            return np.full(len(coefficients), np.nan)
+        predicted = problem.predicted(self._rows, used, coefficients)
+        errors = (self._answers - predicted) ** 2 @ self._weights
+        return np.asarray(1.0 - errors / self._variance)
+
+
 def replay(
     rows: NDArray[np.integer],
     answers: NDArray[np.floating],
@@ -52,8 +95,9 @@ def replay(
     alphas: Sequence[float],
     only: Collection[tuple[str, int]] | None = None,
     mask_rule: MaskRule = MASK_RULE,
-) -> Iterator[tuple[FlatSetting, float]]:
-    """IoU of the mask that each combination of settings would give for one explainer seed.
+    held_out: HeldOut | None = None,
+) -> Iterator[tuple[FlatSetting, float, float]]:
+    """IoU of the mask, and R² of the surrogate, of each combination of settings for one seed.
 
     Args:
         rows: (S, n) 0/1, the first row all ones.
@@ -65,9 +109,10 @@ def replay(
         alphas: strengths of the Ridge surrogate.
         only: pairs of metric and number of samples to look at; all when ``None``.
         mask_rule: how masks are read; its ``min_weight`` is not looked at.
+        held_out: of another seed, for the R².
 
     Yields:
-        (setting, IoU in [0, 1]).
+        (setting, IoU in [0, 1], held-out R²); the R² is ``nan`` without ``held_out``.
     """
     for metric in metrics:
         counts = [c for c in samples if only is None or (metric, c) in only]
@@ -77,13 +122,13 @@ def replay(
         for count in counts:
             block = _block(
                 rows[:count], answers[:count], weights[:count], inside, outside, features, alphas,
-                mask_rule,
+                mask_rule, held_out,
             )  # fmt: skip
-            for feature_count, ious in zip(features, block, strict=True):
-                if ious is None:
+            for feature_count, found in zip(features, block, strict=True):
+                if found is None:
                     continue  # rounding would decide in lime's own code, so no forecast is made
-                for alpha, iou in zip(alphas, ious, strict=True):
-                    yield FlatSetting(count, feature_count, metric, alpha), iou
+                for alpha, iou, r2 in zip(alphas, *found, strict=True):
+                    yield FlatSetting(count, feature_count, metric, alpha), iou, r2
 
 
 def _block(
@@ -95,14 +140,16 @@ def _block(
     features: Sequence[int | None],
     alphas: Sequence[float],
     mask_rule: MaskRule,
-) -> list[list[float] | None]:
-    """IoU by number of features and alpha, for one set of weighted rows."""
+    held_out: HeldOut | None,
+) -> list[tuple[list[float], list[float]] | None]:
+    """IoU and R² by number of features and alpha, for one set of weighted rows."""
     reference = int(inside.sum())
     problem = RidgeProblem(x, y, weights)
     heaviest = np.argsort(-np.abs(problem.everything([0.01])[0]), kind="stable")
     greedy = [k for k in features if k is not None and k <= _FORWARD_SELECTION_UP_TO]
     path = forward_selection(x, y, weights, max(greedy)) if greedy else None
-    block: list[list[float] | None] = []
+    unknown = [math.nan] * len(alphas)
+    block: list[tuple[list[float], list[float]] | None] = []
     for count in features:
         if count is not None and count <= _FORWARD_SELECTION_UP_TO:
             if path is None:
@@ -122,7 +169,8 @@ def _block(
         read = positive & (np.cumsum(counted, axis=1) <= mask_rule.num_features)
         hit = np.where(read, inside[used][order], 0).sum(axis=1)
         missed = np.where(read, outside[used][order], 0).sum(axis=1)
-        block.append((hit / (reference + missed)).tolist())
+        r2 = unknown if held_out is None else held_out.r2(used, coefficients, problem).tolist()
+        block.append(((hit / (reference + missed)).tolist(), r2))
     return block
 
 
@@ -144,8 +192,9 @@ class RidgeProblem:
         total = weights.sum()
         rows, labels = x.astype(np.float64), y.astype(np.float64)
         root = np.sqrt(weights)
-        self._rows = (rows - weights @ rows / total) * root[:, None]
-        self._labels = (labels - weights @ labels / total) * root
+        self._means, self._label = weights @ rows / total, float(weights @ labels / total)
+        self._rows = (rows - self._means) * root[:, None]
+        self._labels = (labels - self._label) * root
         self._many = x.shape[1] > MANY_SUPERPIXELS
 
     @cached_property
@@ -174,6 +223,13 @@ class RidgeProblem:
         some = self._rows[:, used]
         gram = some.T @ some if self._many else self._gram[np.ix_(used, used)]
         return _ridge(gram, some.T @ self._labels, alphas)
+
+    def predicted(
+        self, rows: NDArray[np.float64], used: NDArray[np.int64], coefficients: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(A, H) answers that fits to some columns foretell for (H, n) rows; see :meth:`among`."""
+        intercepts = self._label - coefficients @ self._means[used]
+        return np.asarray(coefficients @ rows[:, used].T + intercepts[:, None])
 
 
 def _ridge(

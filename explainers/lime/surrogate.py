@@ -33,6 +33,15 @@ def lime_kernel(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.exp(-(distances**2) / _KERNEL_WIDTH**2)))
 
 
+def locality(rows: NDArray[np.integer]) -> NDArray[np.float64]:
+    """lime's default weights of perturbations, (S, n_superpixels) 0/1 → (S,) float64 in (0, 1].
+
+    Its exponential kernel over the cosine distance to a row of ones, which for k of n superpixels
+    shown is 1 - sqrt(k / n).
+    """
+    return lime_kernel(1.0 - np.sqrt(rows.mean(axis=1)))
+
+
 def distances_to_first(rows: NDArray[np.integer], metric: str) -> NDArray[np.float64]:
     """(S, n) 0/1 → (S,) distances of all rows to the first, as lime computes them."""
     return np.asarray(

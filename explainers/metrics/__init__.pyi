@@ -10,12 +10,12 @@ from .comparison import (
 from .explanation import Explanation, Surrogate, explain_by_cam, explain_by_lime
 from .faithfulness import Faithfulness
 from .fidelity import (
+    STEPS,
     Curve,
     deletion_curve,
     held_out_r2,
     insertion_curve,
     insertion_minus_deletion,
-    locality,
     superpixel_map,
 )
 from .localisation import background_reliance, centre_distance, energy_inside, pointing_game
@@ -35,6 +35,7 @@ __all__ = [
     "LIME_DEFAULT",
     "LIME_TUNED",
     "MEASURES",
+    "STEPS",
     "Comparison",
     "Curve",
     "Explanation",
@@ -54,7 +55,6 @@ __all__ = [
     "held_out_r2",
     "insertion_curve",
     "insertion_minus_deletion",
-    "locality",
     "mask_stability",
     "measure",
     "measure_surrogate",

@@ -17,7 +17,7 @@ from scipy.integrate import trapezoid
 from sklearn.metrics import r2_score
 
 from explainers.errors import InvalidInput
-from explainers.lime import lime_kernel
+from explainers.lime import locality
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[Any]]
 """(N, H, W, 3) uint8 → (N, C) probabilities."""
@@ -111,11 +111,18 @@ def insertion_curve(
 
 
 def insertion_minus_deletion(
-    predict: Predict, image: NDArray[np.uint8], ranking: NDArray[np.floating], class_index: int
+    predict: Predict,
+    image: NDArray[np.uint8],
+    ranking: NDArray[np.floating],
+    class_index: int,
+    steps: int = STEPS,
 ) -> float:
-    """Insertion area minus deletion area of a ranking, in [-1, 1]; higher is better."""
-    inserted = insertion_curve(predict, image, ranking, class_index).area
-    return inserted - deletion_curve(predict, image, ranking, class_index).area
+    """Insertion area minus deletion area of a ranking, in [-1, 1]; higher is better.
+
+    Arguments as of :func:`deletion_curve`.
+    """
+    inserted = insertion_curve(predict, image, ranking, class_index, steps).area
+    return inserted - deletion_curve(predict, image, ranking, class_index, steps).area
 
 
 def _curve(
@@ -145,15 +152,6 @@ def _curve(
         answers = predict(pictures.reshape(len(some), *before.shape))
         values.append(np.asarray(answers, dtype=np.float64)[:, class_index])
     return Curve(bounds / pixels, np.concatenate(values))
-
-
-def locality(rows: NDArray[np.integer]) -> NDArray[np.float64]:
-    """lime's default weights of perturbations, (S, n_superpixels) 0/1 → (S,) float64 in (0, 1].
-
-    Its exponential kernel over the cosine distance to a row of ones, which for k of n superpixels
-    shown is 1 - sqrt(k / n).
-    """
-    return lime_kernel(1.0 - np.sqrt(rows.mean(axis=1)))
 
 
 def held_out_r2(

@@ -12,6 +12,7 @@ from explainers.metrics import Faithfulness
 from explainers.references import Reliability  # imports torch, which only tuning needs
 from studies.dashboard.pictures import legend
 from studies.export import parameter_code
+from studies.results.fidelity import Fidelity
 from studies.results.runtime_doubt import runtime_doubt
 from studies.results.trial_record import TrialRecord
 
@@ -117,15 +118,23 @@ def _qualities(records: Sequence[TrialRecord]) -> list[list[str]]:
     rows = []
     if not any(math.isnan(record.iou) for record in records):
         rows.append(["IoU with the reference", *[_spread(record) for record in records]])
+    fidelity = [record.fidelity for record in records]
+    if any(fidelity):
+        rows += [
+            ["held-out R² of the surrogate", *[_measured(each, "r2") for each in fidelity]],
+            ["insertion − deletion", *[_measured(each, "gain") for each in fidelity]],
+        ]
     faithful = [record.faithful for record in records if record.faithful is not None]
     if len(faithful) == len(records):
         rows += [
-            ["held-out R² of the surrogate", *[f"{each.r2:.3f}" for each in faithful]],
-            ["insertion − deletion", *[f"{each.gain:.3f}" for each in faithful]],
             ["agreement of the seeds' masks", *[_agreement(each) for each in faithful]],
             ["faithfulness, their mean", *[f"{each.value:.3f}" for each in faithful]],
         ]
     return rows
+
+
+def _measured(fidelity: Fidelity | None, name: str) -> str:
+    return "" if fidelity is None else f"{getattr(fidelity, name):.3f}"
 
 
 def _agreement(faithfulness: Faithfulness) -> str:
@@ -175,8 +184,16 @@ def _facts(attributes: Mapping[str, Any], best: TrialRecord, finished: int, stop
     doubt = runtime_doubt(attributes.get("runtime_model"))
     if doubt is not None:
         lines.append(f"The seconds are **not to be trusted**: {_text(doubt)}.")
-    if "fidelity" in attributes.get("constraints", ()):
-        lines.append("Nothing could win that explains less than lime's defaults.")
+    if attributes.get("constraints"):
+        allowed = ", ".join(f"`{_text(each)}`" for each in attributes["constraints"])
+        lines.append(
+            f"Constraint: {allowed}, so what explains less than lime's defaults loses score."
+        )
+    if best.compromise:
+        lines.append(
+            "The best is **a compromise**: it explains less than lime's defaults by more than the "
+            "constraint allows."
+        )
     return "\n".join(f"- {line}" for line in lines)
 
 

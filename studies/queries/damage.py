@@ -14,6 +14,7 @@ import sqlalchemy
 from explainers.errors import LimeTunerError
 from explainers.messages import one_line
 from explainers.metrics import Faithfulness
+from studies.results.attributes import FIDELITY, PENALTY
 from studies.storage import connected, describe, holds_studies
 from studies.storage.optuna_tables import STUDIES, STUDY_ATTRIBUTES, TRIAL_ATTRIBUTES, TRIALS
 
@@ -64,6 +65,10 @@ def _faithful(value: Any) -> bool:
     return True
 
 
+def _fidelity(value: Any) -> bool:
+    return isinstance(value, dict) and all(_number(value.get(name)) for name in ("r2", "gain"))
+
+
 def _numbers(value: Any) -> bool:
     return isinstance(value, list) and all(map(_number_or_null, value))
 
@@ -83,10 +88,12 @@ _KINDS: dict[str, dict[str, tuple[str, Callable[[Any], bool]]]] = {
     "trial": {
         "answers": ("a number", _number),
         "faithful": ("an object of numbers", _faithful),
+        FIDELITY: ("an object of numbers", _fidelity),
         "iou": ("a number", _number_or_null),
         "iou_per_seed": ("a list of numbers", _numbers),
         "lime_parameters": ("LIME parameters", _parameters),
         "origin": ("text", _text),
+        PENALTY: ("a number", _number),
         "runtime_parts": ("an object", _object),
         "runtime_ratio": ("a number", _number),
         "runtime_seconds": ("a number", _number),

@@ -12,12 +12,12 @@ import sqlalchemy
 from sqlalchemy import Connection
 
 from explainers.masks import stored_coverage
-from explainers.metrics import Faithfulness
 from studies.queries.damage import decoded
 from studies.queries.trials import front_in, number_by, trial_attributes
-from studies.results.attributes import DEFAULTS_ORIGIN, RETRIES
+from studies.results.attributes import DEFAULTS_ORIGIN, FIDELITY, PENALTY, RETRIES
 from studies.results.best_trial import weight_of
 from studies.results.explained_class import CLASS_ATTRIBUTES, ExplainedClass
+from studies.results.fidelity import Fidelity, is_compromise
 from studies.results.front import ByWeight, Choice, FrontPoint
 from studies.results.runtime_doubt import runtime_doubt
 from studies.storage import check_storage, connected
@@ -57,7 +57,8 @@ class StudyOverview:
             the study stores no mask.
         front: Pareto front of a study with two objectives, fastest first; ``None`` with one.
         lost: whether the next waiting trial is a repetition of one whose worker died.
-        best_faithful, default_faithful: of a study without a reference.
+        best_fidelity, default_fidelity: where the study measured them.
+        compromise: whether the best explains less than the study's constraint allows.
         runtime_doubt: why its modelled seconds should not be trusted; ``None`` if they can be.
         explained: the explained class; ``None`` for a catalogue's study.
     """
@@ -76,8 +77,9 @@ class StudyOverview:
     coverage: float | None = None
     front: tuple[FrontPoint, ...] | None = None
     lost: bool = False
-    best_faithful: Faithfulness | None = None
-    default_faithful: Faithfulness | None = None
+    best_fidelity: Fidelity | None = None
+    default_fidelity: Fidelity | None = None
+    compromise: bool = False
     runtime_doubt: str | None = None
     explained: ExplainedClass | None = None
 
@@ -140,7 +142,7 @@ def _one(connection: Connection, study_id: int, name: str) -> StudyOverview:
         best_id, number, score = _best(connection, study_id)
     default_id = _defaults(connection, study_id)
     wanted = [each for each in (best_id, default_id) if each is not None]
-    names = ("iou", "runtime_seconds", "runtime_ratio", "faithful")
+    names = ("iou", "runtime_seconds", "runtime_ratio", "faithful", FIDELITY, PENALTY)
     stored = trial_attributes(connection, wanted, names)
     best, default = stored.get(best_id or -1, best), stored.get(default_id or -1, {})
     reference = known.get("reference")
@@ -159,16 +161,12 @@ def _one(connection: Connection, study_id: int, name: str) -> StudyOverview:
         coverage=stored_coverage(reference),
         front=front,
         lost=bool(counts.get("WAITING")) and _is_lost(connection, study_id),
-        best_faithful=_faithful(best),
-        default_faithful=_faithful(default),
+        best_fidelity=Fidelity.of(best),
+        default_fidelity=Fidelity.of(default),
+        compromise=is_compromise(best),
         runtime_doubt=runtime_doubt(known.get("runtime_model")),
         explained=ExplainedClass.of(known),
     )
-
-
-def _faithful(attributes: Mapping[str, Any]) -> Faithfulness | None:
-    stored = attributes.get("faithful")
-    return None if stored is None else Faithfulness.from_json(stored)
 
 
 def _defaults(connection: Connection, study_id: int) -> int | None:

@@ -1,17 +1,19 @@
-"""Scores of the studies' trials over time, and the importance of parameters."""
+"""Scores of the studies' trials over time, what they explain, and the importance of parameters."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, create_trial
 
-from studies.report.facts import ReportFacts
+from studies.report.facts import ReportFacts, StudyFacts
 from studies.results.best_trial import trial_score
+from studies.results.fidelity import Fidelity
 
-__all__ = ["FEWEST_FOR_IMPORTANCE", "histories", "importances"]
+__all__ = ["FEWEST_FOR_IMPORTANCE", "Judged", "histories", "importances", "judged_trials"]
 
 FEWEST_FOR_IMPORTANCE = 10
 """Complete trials that one study needs for importances."""
@@ -29,6 +31,35 @@ def histories(facts: ReportFacts) -> dict[str, list[float | None]]:
         ]
         for study in facts.studies
     }
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A trial whose explanations were measured.
+
+    Attributes:
+        gain: insertion minus deletion area.
+        part: ``default`` for lime's defaults, ``best``, or empty.
+    """
+
+    iou: float
+    gain: float
+    part: str
+
+
+def judged_trials(study: StudyFacts) -> list[Judged]:
+    """Return the trials whose IoU and faithfulness were measured."""
+    parts = {
+        trial.number: part
+        for part, trial in (("default", study.default_trial), ("best", study.best_trial))
+        if trial is not None
+    }
+    return [
+        Judged(float(iou), fidelity.gain, parts.get(trial.number, ""))
+        for trial in study.trials
+        if (iou := trial.user_attrs.get("iou")) is not None
+        and (fidelity := Fidelity.of(trial.user_attrs)) is not None
+    ]
 
 
 def importances(facts: ReportFacts) -> dict[str, float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 __all__ = [
-    "DEFAULTS_ORIGIN", "FAILURE", "LABEL", "LABELS", "PICTURES", "PREPARED", "RETRIES",
-    "STUDY_ATTRIBUTES", "TRANSFER", "TRIAL_ATTRIBUTES", "WORKER",
+    "DEFAULTS_ORIGIN", "FAILURE", "FIDELITY", "LABEL", "LABELS", "PENALTY", "PICTURES",
+    "PREPARED", "RETRIES", "STUDY_ATTRIBUTES", "TRANSFER", "TRIAL_ATTRIBUTES", "WORKER",
 ]  # fmt: skip
 
 DEFAULTS_ORIGIN = "lime defaults"
@@ -39,5 +39,11 @@ RETRIES = "retry_history"
 """Trial system attribute, named as Optuna does: numbers of earlier attempts whose workers died."""
 WORKER = "worker"
 """Trial attribute: the process that runs or ran it, as ``HOST:PID``."""
+FIDELITY = "fidelity"
+"""Trial attribute: held-out R² and insertion minus deletion, as ``r2`` and ``gain``, of lime's
+defaults and of trials that were about to win, in a study with a constraint."""
+PENALTY = "penalty"
+"""Trial attribute: what is off its score because it explains less than its study's constraint
+allows; absent where nothing is."""
 FAILURE = "failure"
 """Trial attribute: why it failed, in one line."""

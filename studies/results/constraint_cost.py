@@ -1,10 +1,13 @@
-"""The IoU that ``tune --constrain fidelity`` costs."""
+"""The IoU that a study's constraint costs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from studies.results.attributes import PENALTY
+from studies.results.score import score
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -17,11 +20,12 @@ class ConstraintCost:
     """Cost of the constraint in one study.
 
     Attributes:
-        iou: of the best trial that meets the constraint.
+        iou: of the best trial.
         free_iou: of the best trial whether or not it meets the constraint. It is a lower bound of
             the IoU without the constraint, as the search avoids settings that do not meet it.
-        refused: number of trials that would have been the best but for the constraint.
-        reason: why the best trial was refused; empty when it meets the constraint.
+        refused: number of trials that explain too little, and were the best so far without that.
+        reason: why the best of these did not win; empty when it did, as a compromise, or when
+            there is none.
     """
 
     iou: float
@@ -42,16 +46,19 @@ def constraint_cost(trials: Sequence[FrozenTrial], runtime_weight: float) -> Con
         runtime_weight: of the study's score.
     """
 
-    def score(trial: FrozenTrial) -> float:
+    def free(trial: FrozenTrial) -> float:
         found = trial.user_attrs
-        return float(found["iou"]) - runtime_weight * float(found["runtime_ratio"])
+        return score(float(found["iou"]), float(found["runtime_ratio"]), runtime_weight)
+
+    def bound(trial: FrozenTrial) -> float:
+        return free(trial) - float(trial.user_attrs.get(PENALTY, 0.0))
 
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
     if not complete:
         return None
-    winner = max(complete, key=score)
+    winner = max(complete, key=bound)
     refused = [trial for trial in trials if trial.user_attrs.get("feasible") is False]
-    best = max([winner, *refused], key=score)
+    best = max([winner, *refused], key=free)
     return ConstraintCost(
         float(winner.user_attrs["iou"]),
         float(best.user_attrs["iou"]),

@@ -10,6 +10,7 @@ from typing import Any
 
 from explainers.lime import LimeParameters
 from explainers.metrics import Faithfulness
+from studies.results.fidelity import Fidelity, is_compromise
 
 __all__ = ["TrialRecord"]
 
@@ -29,6 +30,8 @@ class TrialRecord:
         answers: number of new predictions by the classifier, including those for the proposal.
         reason: why the trial has no score, or was pruned; empty otherwise.
         faithful: means over the seeds, where the score uses faithfulness.
+        fidelity: R² and gain, where a constraint or the score uses them; read only.
+        compromise: whether it explains less than its study's constraint allows; read only.
         extra: further attributes to write.
     """
 
@@ -43,6 +46,8 @@ class TrialRecord:
     answers: int = 0
     reason: str = ""
     faithful: Faithfulness | None = None
+    fidelity: Fidelity | None = None
+    compromise: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_attributes(self) -> dict[str, Any]:
@@ -82,6 +87,8 @@ class TrialRecord:
             answers=attributes.get("answers", 0),
             reason=attributes.get("reason", ""),
             faithful=None if faithful is None else Faithfulness.from_json(faithful),
+            fidelity=Fidelity.of(attributes),
+            compromise=is_compromise(attributes),
         )
 
     @property
@@ -93,13 +100,17 @@ class TrialRecord:
 
     def summary(self, number: int, score: float) -> dict[str, Any]:
         """Return the trial as ``tune --json`` shows it."""
-        faithful = {} if self.faithful is None else {"faithful": self.faithful.to_json()}
+        measured: dict[str, Any] = {}
+        if self.faithful is not None:
+            measured = {"faithful": self.faithful.to_json()}
+        elif self.fidelity is not None:
+            measured = {"fidelity": self.fidelity.to_json(), "compromise": self.compromise}
         return {
             "number": number,
             "score": score,
             "iou": self.iou,
             "iou_std": self.iou_std,
-            **faithful,
+            **measured,
             "runtime_seconds": self.runtime_seconds,
             "runtime_ratio": self.runtime_ratio,
             "parameters": json.loads(self.parameters.to_json()),

@@ -47,7 +47,6 @@ from tests.benchmarks.common import (
     run_benchmark,
     say,
 )
-from tuner.objectives import FaithfulnessMeter
 from tuner.portfolio import (
     Portfolio,
     ScoredContenders,
@@ -248,9 +247,8 @@ def _faithful(
         facts = study_facts(task, classifier, settings, catalog="tml25", key=image.key)
         study = open_study(f"{_NAME}-faithful/{image.key}", storage, facts)
         result = run_study(study, task, settings)
-        meter = FaithfulnessMeter(task)
-        tuned = meter.measure(result.parameters, _FRESH[:3])
-        baseline = meter.measure(LimeParameters(), _FRESH[:3])
+        tuned = task.meter.measure(result.parameters, _FRESH[:3])
+        baseline = task.meter.measure(LimeParameters(), _FRESH[:3])
         found[image.key] = {
             "r2": [round(baseline.r2, 4), round(tuned.r2, 4)],
             "gain": [round(baseline.gain, 4), round(tuned.gain, 4)],

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import r2_score
 
 from explainers.errors import InvalidInput
+from explainers.lime import locality
 from explainers.metrics import (
     deletion_curve,
     held_out_r2,
     insertion_curve,
-    locality,
     superpixel_map,
 )
 from tests.explainers.numpy_classifiers import QuarterColours, picture

@@ -70,8 +70,9 @@ def test_forecasts_the_iou_of_the_real_explanation(mask_rule: MaskRule) -> None:
         answers = cache.predictions(source, image, segments, 0, rows, np.array([label]), digest)[
             :, 0
         ]
-        forecasts = dict(
-            replay(
+        forecasts = {
+            setting: iou
+            for setting, iou, _ in replay(
                 rows,
                 answers,
                 *overlap_counts(segments, reference),
@@ -81,7 +82,7 @@ def test_forecasts_the_iou_of_the_real_explanation(mask_rule: MaskRule) -> None:
                 _ALPHAS,
                 mask_rule=mask_rule,
             )
-        )
+        }
         settings = itertools.starmap(
             FlatSetting, itertools.product(_SAMPLES, _FEATURES, _METRICS, _ALPHAS)
         )
@@ -117,8 +118,8 @@ def test_leaves_out_what_rounding_would_decide() -> None:
     rows[:, 3] = rows[:, 2]
     answers = rows @ np.array([0.1, 0, 0.3, 0.3, -0.2, 0])
     pixels = np.full(6, 10)
-    found = dict(replay(rows, answers, pixels, pixels * 0, [80], [2, 8, None], ["cosine"], [1.0]))
-    assert {setting.num_features for setting in found} == {8, None}
+    found = replay(rows, answers, pixels, pixels * 0, [80], [2, 8, None], ["cosine"], [1.0])
+    assert {setting.num_features for setting, _, _ in found} == {8, None}
 
 
 def test_a_perfect_surrogate_gets_the_perfect_score() -> None:
@@ -127,7 +128,7 @@ def test_a_perfect_surrogate_gets_the_perfect_score() -> None:
     inside = np.array([9, 0, 0, 7, 0, 0, 5, 0])
     outside = np.array([0, 6, 8, 0, 9, 7, 0, 5])
     answers = 0.1 + rows @ (inside / 40.0)
-    for _, iou in replay(
+    for _, iou, _ in replay(
         rows, answers, inside, outside, [60, 120], [3], ["cosine", "hamming"], [0.0, 1.0]
     ):
         assert iou == 1.0

@@ -34,6 +34,15 @@ def test_the_best_that_was_refused_is_what_it_costs() -> None:
     assert found.cost == pytest.approx(0.25)
 
 
+def test_a_compromise_that_won_costs_nothing() -> None:
+    compromise = _trial(0.75, 0.5, True)
+    compromise.user_attrs.update(feasible=False, penalty=0.125)
+    trials = [_trial(0.5, 0.5, True), compromise]
+    assert constraint_cost(trials, 0.1) == ConstraintCost(0.75, 0.75, 1, "")
+    compromise.user_attrs["penalty"] = 0.375
+    assert constraint_cost(trials, 0.1) == ConstraintCost(0.5, 0.75, 1, "")
+
+
 def test_nothing_is_lost_where_the_winner_meets_it() -> None:
     trials = [_trial(0.5, 0.5, True), _trial(0.4, 0.5, False, "worse"), _trial(0.3, 0.1, None)]
     assert constraint_cost(trials, 0.1) == ConstraintCost(0.5, 0.5, 1, "")

@@ -14,15 +14,19 @@ from optuna.trial import TrialState
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters, PredictionCache, Segmentation
-from explainers.metrics import Faithfulness
+from explainers.metrics import (
+    Faithfulness,
+    insertion_minus_deletion,
+    surrogate_r2,
+)
+from explainers.metrics.explanation import lime_explanation
 from explainers.references import Reference
 from studies.catalog.demo import DEMO_SEEDS, draw_scene
 from studies.results.trial_record import TrialRecord
 from tests.tuner.command_line import FEW_MAPS, Cli
 from tests.tuner.scenes import RUNTIME_MODEL, SMALL_SPACE, tiny_task
 from tests.tuner.tiny import tiny_picture
-from tuner.objectives import FaithfulnessMeter, fidelity_of
-from tuner.problem import FAITHFUL, TuningSettings, TuningTask
+from tuner.problem import FAITHFUL, FaithfulnessMeter, TuningSettings, TuningTask
 from tuner.tuning import run_study
 
 _PARAMETERS = LimeParameters(
@@ -47,15 +51,36 @@ def test_one_measure_does_not_pay_for_another() -> None:
     assert Faithfulness(0.9, -0.2, 1.0).shortfall(baseline) == pytest.approx(1.95)
 
 
-def test_measures_are_those_of_the_constraint_and_asked_once(tiny_classifier: Classifier) -> None:
+@pytest.mark.parametrize("steps", [7, 28])
+def test_the_meter_measures_as_the_metrics_do_and_asks_once(
+    steps: int, tiny_classifier: Classifier
+) -> None:
     task = tiny_task(tiny_classifier)
     meter = FaithfulnessMeter(task)
-    found = meter.measure(_PARAMETERS, range(2))
-    expected = fidelity_of(task, _PARAMETERS, range(2))
-    assert (found.r2, found.gain) == pytest.approx((expected.r2, expected.gain))
+    found = meter.measure(_PARAMETERS, range(2), steps)
+    r2s, gains = [], []
+    for seed in range(2):
+        explanation = lime_explanation(
+            task.explain(_PARAMETERS, seed), task.explained, _PARAMETERS, seed
+        )
+        surrogate = explanation.surrogate
+        assert surrogate is not None
+        r2s.append(
+            surrogate_r2(
+                surrogate.segments, surrogate.weights, surrogate.intercept,
+                _PARAMETERS.hide_color, task.explained, task.image, task.source, task.cache,
+            )
+        )  # fmt: skip
+        gains.append(
+            insertion_minus_deletion(
+                task.source.predict_proba, task.image, explanation.ranking, task.explained, steps
+            )
+        )
+    assert (found.r2, found.gain) == pytest.approx((np.mean(r2s), np.mean(gains)), abs=1e-6)
     assert 0 <= found.stability <= 1
     asked = task.cache.counts.new
-    assert meter.measure(_PARAMETERS, range(2)) == found
+    assert meter.measure(_PARAMETERS, range(2), steps) == found
+    assert meter.gain(_PARAMETERS, 0, steps) == pytest.approx(gains[0], abs=1e-6)
     assert task.cache.counts.new == asked
 
 

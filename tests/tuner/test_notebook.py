@@ -226,13 +226,13 @@ def test_what_a_notebook_shows(result: TuningResult) -> None:
     assert set(re.findall(r"(?<![-\w])color:(\w+)", shown)) == {"inherit"}
 
 
-def test_r2_is_shown_where_it_is_known(tiny_classifier: Classifier) -> None:
-    constrained = tune_house(tiny_classifier, trials=10, seeds=2, constrain="fidelity")
+def test_what_is_explained_is_shown_where_it_is_known(tiny_classifier: Classifier) -> None:
+    constrained = tune_house(tiny_classifier, trials=10, seeds=2, constrain="fidelity@0.3")
     shown = constrained._repr_html_()
-    measured = constrained.study.trials[constrained.best["number"]].user_attrs
-    if "fidelity" in measured:
-        assert f"{measured['fidelity']['r2']:.3f}" in shown
-        assert f"{measured['default_fidelity']['r2']:.3f}" in shown
+    for found in (constrained.default, constrained.best):
+        assert f"{found['fidelity']['r2']:.3f}" in shown
+        assert f"{found['fidelity']['gain']:.3f}" in shown
+    assert ("a compromise" in shown) == constrained.best["compromise"]
 
 
 def test_the_figure_compares_the_defaults_with_the_best(result: TuningResult) -> None:

@@ -34,8 +34,7 @@ from tests.tuner.scenes import (
     tune_house,
 )
 from tests.tuner.tiny import TUNE_TINY
-from tuner.objectives import default_fidelity, fidelity_of
-from tuner.problem import TuningSettings
+from tuner.problem import Constraint, TuningSettings
 from tuner.samplers import SAMPLERS, front_weights
 from tuner.tuning import open_study, run_study, tune
 
@@ -126,7 +125,7 @@ def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Cl
         sampler="random",
     )
     run_study(study, task, settings)
-    baseline = default_fidelity(task)
+    baseline = task.faithfulness_of_defaults
     trials = study.trials
     assert any(t.user_attrs.get("feasible") is False for t in trials)
     for point in pareto_front(points_of(trials)):
@@ -135,8 +134,8 @@ def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Cl
         if parameters == LimeParameters():
             continue
         assert found["feasible"] is True
-        bound = fidelity_of(task, parameters, range(3))
-        assert max(bound.shortfalls(baseline).values()) <= 1e-6
+        bound = task.meter.measure(parameters, range(3))
+        assert max(Constraint().missing(bound, baseline).values()) <= 1e-6
 
 
 def test_the_studys_own_weight_is_among_those_that_take_turns() -> None:

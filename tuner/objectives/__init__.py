@@ -12,16 +12,13 @@ import optuna
 
 from tuner.objectives.agreement import Agreement
 from tuner.objectives.alike import Alike, alike, mean_alike
-from tuner.objectives.constraint import Fidelity, default_fidelity, fidelity_of
 from tuner.objectives.draft import TrialDraft, failure_reason
 from tuner.objectives.faithful import Faithful
-from tuner.objectives.faithfulness import FaithfulnessMeter
 from tuner.objectives.interface import Objective
 from tuner.problem import SearchTask, TuningSettings
 
 __all__ = [
-    "OBJECTIVES", "Alike", "FaithfulnessMeter", "Fidelity", "Objective",
-    "TrialDraft", "alike", "default_fidelity", "failure_reason", "fidelity_of", "make_objective",
+    "OBJECTIVES", "Alike", "Objective", "TrialDraft", "alike", "failure_reason", "make_objective",
     "mean_alike",
 ]  # fmt: skip
 

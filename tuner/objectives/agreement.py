@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from explainers.errors import InvalidInput
 from studies.results.best_trial import point_of
 from studies.results.score import score
-from tuner.objectives.constraint import lost_fidelity
+from tuner.objectives.constrained import explains_less, note_defaults
 from tuner.objectives.draft import Measured, TrialDraft
 from tuner.objectives.interface import Objective
 from tuner.problem import (
@@ -42,6 +42,8 @@ class Agreement(Objective):
     name = "agreement"
     aggregate: Aggregate = MEAN
     ious: dict[str, list[float]]
+    refuses = False
+    """Whether a constraint allows no compromise."""
 
     @classmethod
     def of(cls, study: optuna.Study, task: SearchTask, settings: TuningSettings) -> Objective:
@@ -57,9 +59,11 @@ class Agreement(Objective):
         self.best = self._incumbent()
         preset = min(settings.default_seeds, settings.seeds)
         self.wanted = preset if draft.preset else settings.seeds
+        self._checked = draft.preset or settings.constraint is None
 
     def clear(self) -> None:
         self.ious = {}
+        self.penalty = 0.0
 
     def _price(self, runtime_ratio: float) -> float:
         """The penalty that is subtracted from the IoU before trials are compared."""
@@ -101,10 +105,12 @@ class Agreement(Objective):
         if self.draft.preset:
             return ""
         if self.best is not None and self.settings.stopping.after_seeds(
-            ious, self.price, self.best
+            ious, self.price + self.penalty, self.best
         ):
             return f"cannot win after {len(ious)} seeds"
         if len(ious) == self.wanted and self.wins:
+            if lost := self._explains_less():
+                return lost
             draft = self.draft
             self.wanted = confirming_seeds(
                 ious, draft.trial.number, draft.superpixels, self.settings
@@ -112,10 +118,26 @@ class Agreement(Objective):
         return ""
 
     def verdict(self) -> str:
-        """Under the constraint, refuse a winner that is less faithful than lime's defaults."""
-        if not self.settings.constrain_fidelity or self.draft.preset or not self.wins:
+        """Under a constraint, note what lime's defaults explain, beside which the best is shown."""
+        if self.draft.preset and self.settings.constraint is not None:
+            note_defaults(self.draft, self.task.tasks[""])
+        return ""
+
+    def _explains_less(self) -> str:
+        """Under a constraint, measure a trial that is about to win, once; why it does not win then.
+
+        What it misses is taken off its score, so it may still win: as a compromise.
+        """
+        constraint = self.settings.constraint
+        if self._checked or constraint is None:
             return ""
-        return lost_fidelity(self.draft, self.task.tasks[""], len(self.ious[""]))
+        self._checked = True
+        task, seeds = self.task.tasks[""], len(self.ious[""])
+        penalty, why = explains_less(self.draft, task, constraint, seeds)
+        if penalty and self.refuses:
+            return why
+        self.penalty = penalty
+        return "" if self.wins else why
 
     @property
     def wins(self) -> bool:
@@ -129,11 +151,11 @@ class Agreement(Objective):
 
     @property
     def running_score(self) -> float:
-        return self.aggregate.of(self.per_image.values()) - self.price
+        return self.aggregate.of(self.per_image.values()) - self.price - self.penalty
 
     def values(self) -> list[float]:
         iou = self.aggregate.of(self.per_image.values()) if self.ious else 0.0
-        return [score(iou, self.draft.ratio, self.settings.runtime_weight)]
+        return [score(iou, self.draft.ratio, self.settings.runtime_weight) - self.penalty]
 
     def measured(self) -> Measured:
         """The IoU of every seed, and their mean."""
@@ -146,6 +168,9 @@ class FrontAgreement(Agreement):
 
     A trial competes only with those that take no longer, so there is no runtime penalty.
     """
+
+    # Its place on the front is no score from which something could be taken off.
+    refuses = True
 
     def _price(self, runtime_ratio: float) -> float:
         return 0.0
@@ -183,7 +208,7 @@ class CatalogAgreement(Agreement):
     """IoU aggregated over a catalogue's images, minus the penalty of their mean runtime."""
 
     def __init__(self, study: optuna.Study, task: CatalogTask, settings: TuningSettings) -> None:
-        if settings.pareto or settings.constrain_fidelity:
+        if settings.pareto or settings.constraint is not None:
             raise InvalidInput("a catalogue's study has one score, and no constraint")
         super().__init__(study, task, settings)
         self.aggregate = task.aggregate

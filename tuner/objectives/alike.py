@@ -11,7 +11,6 @@ import numpy as np
 from explainers.lime import LimeParameters, explanation_mask
 from explainers.masks import intersection_over_union
 from explainers.metrics import Faithfulness
-from tuner.objectives.faithfulness import FaithfulnessMeter
 from tuner.problem import TuningTask
 
 __all__ = ["Alike", "alike", "mean_alike"]
@@ -43,7 +42,6 @@ def alike(
     task: TuningTask, first: LimeParameters, second: LimeParameters, seeds: Sequence[int]
 ) -> Alike:
     """Explain an image with both settings and compare the explanations."""
-    meter = FaithfulnessMeter(task)
     agreements = []
     for seed in seeds:
         masks = [
@@ -55,7 +53,7 @@ def alike(
     return Alike(
         float(np.mean(agreements)),
         (one, other),
-        (meter.measure(first, seeds), meter.measure(second, seeds)),
+        (task.meter.measure(first, seeds), task.meter.measure(second, seeds)),
     )
 
 

@@ -35,7 +35,6 @@ from studies.results.best_trial import best_trial
 from studies.results.score import score
 from studies.results.trial_record import TrialRecord
 from tuner.objectives.draft import Measured, TrialDraft
-from tuner.objectives.faithfulness import FaithfulnessMeter
 from tuner.objectives.interface import Objective
 from tuner.problem import SearchTask, TuningSettings, TuningTask
 
@@ -73,13 +72,12 @@ class Faithful(Objective):
     found: Faithfulness | None
 
     def __init__(self, study: optuna.Study, task: SearchTask, settings: TuningSettings) -> None:
-        if len(task.tasks) > 1 or settings.pareto or settings.constrain_fidelity:
+        if len(task.tasks) > 1 or settings.pareto or settings.constraint is not None:
             raise InvalidInput(
                 "the objective 'faithful' is one score of one image, without a constraint"
             )
         super().__init__(study, task, settings)
         self._image = next(iter(task.tasks.values()))
-        self._meter = FaithfulnessMeter(self._image)
 
     def starters(self) -> Sequence[LimeParameters]:
         """Settings whose surrogates use all superpixels, with up to 400 samples.
@@ -111,7 +109,7 @@ class Faithful(Objective):
 
     def measure(self, key: str, task: TuningTask, seed: int) -> None:
         """Measure all seeds so far together."""
-        self.found = self._meter.measure(self.draft.parameters, range(seed + 1))
+        self.found = self._image.meter.measure(self.draft.parameters, range(seed + 1))
         self.spent = seed + 1
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import optuna
 
+from studies.results.attributes import PENALTY
 from studies.results.best_trial import best_trial
 from studies.results.score import score
 
@@ -58,8 +59,9 @@ def incumbent_of(study: optuna.Study, weight: float) -> Incumbent | None:
     stored = best.user_attrs
     ratio = float(stored.get("runtime_ratio", 0.0))
     per_image = stored.get("iou_per_image", {})
+    penalty = float(stored.get(PENALTY, 0.0))
     return Incumbent(
         best.value,
-        tuple(score(iou, ratio, weight) for iou in stored.get("iou_per_seed", ())),
+        tuple(score(iou, ratio, weight) - penalty for iou in stored.get("iou_per_seed", ())),
         {key: score(iou, ratio, weight) for key, iou in per_image.items()},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -12,11 +12,12 @@ from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
 from tuner.clock import until_clock
 from tuner.options import BUDGET, SEARCH, Option, check_options, options_of
+from tuner.problem.constraint import DEFAULT_CONSTRAINT, Constraint, stored_constraint
 from tuner.problem.search_space import SearchSpace, load_space
 from tuner.problem.stopping import BoundsStopping, StoppingRule
 
 __all__ = [
-    "AGREEMENT", "FAITHFUL", "FIDELITY", "OBJECTIVES", "SAMPLERS", "Seeds", "Trials",
+    "AGREEMENT", "FAITHFUL", "OBJECTIVES", "SAMPLERS", "Seeds", "Trials",
     "TuningSettings",
 ]  # fmt: skip
 
@@ -25,9 +26,6 @@ AGREEMENT: Final = "agreement"
 FAITHFUL: Final = "faithful"
 OBJECTIVES = (AGREEMENT, FAITHFUL)
 SAMPLERS = ("ceiling", "tpe", "random")
-
-FIDELITY = "fidelity"
-"""The only constraint; see ``tuner.objectives.constraint``."""
 
 _IMAGE, _CATALOG = "image", "catalog"
 _CATALOG_SEEDS, _CATALOG_RUNTIME = 2, 0.125
@@ -117,9 +115,9 @@ class TuningSettings:
     constrain: Annotated[
         str | None,
         Option(
-            "fidelity: held-out R² of the surrogate, and insertion minus deletion, may not "
-            "fall below those of lime's defaults.",
-            choices=(FIDELITY,),
+            "fidelity@MARGIN: held-out R² of the surrogate, and insertion minus deletion, may "
+            "not fall further below those of lime's defaults. none: they may.",
+            f"{DEFAULT_CONSTRAINT} for a study of one score that is new",
             panel=SEARCH,
         ),
     ] = None
@@ -181,11 +179,12 @@ class TuningSettings:
             )
         if not self.of_catalog and (self.folds or self.aggregate != "mean"):
             raise InvalidInput("--folds and --aggregate belong to --scope catalog: add it")
+        constrained = self.constrain is not None and Constraint.parse(self.constrain) is not None
         if self.objective == FAITHFUL:
             self._refuse(
                 {
                     "--sampler ceiling": self.sampler == "ceiling",
-                    "--constrain": self.constrain,
+                    "--constrain": constrained,
                     "--scope catalog": self.of_catalog,
                     "--pareto": self.pareto,
                 },
@@ -193,7 +192,7 @@ class TuningSettings:
             )
         if self.of_catalog:
             self._refuse(
-                {"--constrain": self.constrain, "--pareto": self.pareto, "--until": self.until},
+                {"--constrain": constrained, "--pareto": self.pareto, "--until": self.until},
                 "does not go with --scope catalog, which is one study in one process",
             )
 
@@ -233,9 +232,27 @@ class TuningSettings:
         return self.scope == _CATALOG
 
     @property
-    def constrain_fidelity(self) -> bool:
-        """Whether a trial that is less faithful than lime's defaults cannot win."""
-        return self.constrain == FIDELITY
+    def constraint(self) -> Constraint | None:
+        """What a trial must not lose to win.
+
+        Where none was chosen it is the default, for a study of one image and one score that is made
+        of the agreement with a reference.
+        """
+        if self.constrain is not None:
+            return Constraint.parse(self.constrain)
+        if self.of_catalog or self.pareto or self.objective == FAITHFUL:
+            return None
+        return Constraint.parse(DEFAULT_CONSTRAINT)
+
+    def resumed(self, facts: Mapping[str, Any]) -> TuningSettings:
+        """The settings for a stored study: where no constraint was chosen, it keeps its own.
+
+        Args:
+            facts: the study's user attributes; empty for one that is new.
+        """
+        if self.constrain is not None or not facts:
+            return self
+        return replace(self, constrain=stored_constraint(facts))
 
     def first(self) -> list[LimeParameters]:
         """The portfolio's parameters."""

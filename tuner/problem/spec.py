@@ -15,7 +15,8 @@ from typing import Any
 from explainers.errors import InvalidInput
 from explainers.messages import one_line
 from tuner.problem import SearchSpace
-from tuner.problem.settings import AGREEMENT, FIDELITY, TuningSettings
+from tuner.problem.constraint import stored_constraint
+from tuner.problem.settings import AGREEMENT, TuningSettings
 
 __all__ = ["PLAN", "Machine", "StudySpec", "stored_settings"]
 
@@ -113,7 +114,7 @@ class StudySpec:
             settings = replace(
                 settings,
                 runtime_weight=_number(facts["runtime_weight"]),
-                constrain=FIDELITY if FIDELITY in facts.get("constraints", []) else None,
+                constrain=stored_constraint(facts),
                 objective=facts.get("objective", AGREEMENT),
                 space=SearchSpace.from_json(facts["search_space"]),
             )

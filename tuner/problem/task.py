@@ -25,11 +25,13 @@ from explainers.lime import (
 )
 from explainers.masks import MASK_RULE, MaskRule, selected_superpixels
 from explainers.references import overlap_counts, reachable_iou
+from tuner.problem.faithfulness import FaithfulnessMeter
 from tuner.runtime.model import RuntimeModel, RuntimeParts
 
 if TYPE_CHECKING:
     from lime.lime_image import ImageExplanation
 
+    from explainers.metrics import Faithfulness
     from explainers.references import Reference  # imports torch, which the search space does not
 
 __all__ = ["FEW_SUPERPIXELS", "MapView", "SearchTask", "TuningTask"]
@@ -126,6 +128,16 @@ class TuningTask:
     def tasks(self) -> Mapping[str, TuningTask]:
         """This task, under an empty key."""
         return {"": self}
+
+    @cached_property
+    def meter(self) -> FaithfulnessMeter:
+        """Measures how well settings describe the classifier here."""
+        return FaithfulnessMeter(self)
+
+    @cached_property
+    def faithfulness_of_defaults(self) -> Faithfulness:
+        """That of lime's defaults on seed 0, the seed that their trial is scored on."""
+        return self.meter.measure(self.about(LimeParameters()), range(1))
 
     @cached_property
     def original(self) -> NDArray[np.floating]:

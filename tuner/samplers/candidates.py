@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from explainers.lime import FlatSetting, LimeParameters, Segmentation, draw_rows, replay
+from explainers.lime import (
+    FlatSetting,
+    HeldOut,
+    draw_rows,
+    replay,
+)
 from studies.results.score import score
 from tuner.problem import (
     ALL_FEATURES,
     FEW_SUPERPIXELS,
     HIDE_COLORS,
-    LIME_DEFAULT,
+    Constraint,
     MapView,
     SearchSpace,
     SearchTask,
     TuningTask,
 )
+from tuner.samplers.fidelity import FidelityPenalty
 from tuner.samplers.forecasts import Forecast, hopeful_steps
 from tuner.samplers.maps import MapSchedule
+from tuner.samplers.trial_values import Candidate, TrialValues
 
 __all__ = ["Candidate", "Candidates"]
 
@@ -42,24 +48,16 @@ _SKIPPED_BEHIND = 0.03
 _SAMPLE_STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A superpixel algorithm (``None``: lime's default) and the name of a hide colour."""
-
-    segmentation: Segmentation | None
-    hide_color: str
-
-    @property
-    def algorithm(self) -> str:
-        """As the search space names it."""
-        return LIME_DEFAULT if self.segmentation is None else self.segmentation.algorithm
+_Replayed = dict[FlatSetting, list[tuple[float, float]]]
+"""IoU and held-out R² of each setting, for one seed after another."""
 
 
-class Candidates:
+class Candidates(TrialValues):
     """The candidates of one task and search space.
 
     Args:
         weight: the study's runtime weight.
+        constraint: of the study, if it has one; then the task is that of one image.
 
     Attributes:
         best: the best score so far; set by the caller.
@@ -68,8 +66,19 @@ class Candidates:
 
     sample_steps: Sequence[int] = _SAMPLE_STEPS
 
-    def __init__(self, task: SearchTask, space: SearchSpace, weight: float) -> None:
-        self._task, self._space, self._weight = task, space, weight
+    def __init__(
+        self,
+        task: SearchTask,
+        space: SearchSpace,
+        weight: float,
+        constraint: Constraint | None = None,
+    ) -> None:
+        super().__init__(task, space)
+        self._weight = weight
+        self._fidelity: FidelityPenalty | None = None
+        if constraint is not None:
+            only = next(iter(task.tasks.values()))
+            self._fidelity = FidelityPenalty(only, space, constraint)
         self._schedule = MapSchedule(task, space)
         self._possible: list[Candidate] = []
         self._seen: set[tuple[bytes, bytes]] = set()
@@ -136,69 +145,6 @@ class Candidates:
     def _cheapest_ratio(self, candidate: Candidate) -> float:
         return self.ratio(candidate, self._space.num_samples[0], ALL_FEATURES)
 
-    # Trial values
-
-    def of(self, values: Mapping[str, Any]) -> Candidate | None:
-        """The candidate that a trial's values belong to; ``None`` if they name none."""
-        if "segmentation" not in values or "hide_color" not in values:
-            return None
-        segmentation = self._space.segmentation(values)
-        return Candidate(segmentation, values["hide_color"])
-
-    def identity(self, candidate: Candidate) -> dict[str, Any]:
-        """The trial values that identify a candidate; the inverse of :meth:`of`."""
-        algorithm = candidate.algorithm
-        named: dict[str, Any] = {"segmentation": algorithm, "hide_color": candidate.hide_color}
-        if candidate.segmentation is not None:
-            for name, value in candidate.segmentation.parameters:
-                grid = self._space.maps[algorithm][name]
-                named[f"{algorithm}.{name}"] = next(v for v in grid if v == value)
-        return named
-
-    def values(self, candidate: Candidate, samples: int, count: Any) -> dict[str, Any]:
-        """Trial values of a candidate, with the cheapest batch size and labels of the space."""
-        space = self._space
-        return {
-            **self.identity(candidate),
-            "num_features": count,
-            "num_samples": samples,
-            "distance_metric": space.distance_metric[0],
-            "regressor": space.regressor[0],
-            "top_labels": min(k for k in space.top_labels if isinstance(k, int)),
-            "batch_size": self._fastest_batch,
-        }
-
-    def flat_values(self, candidate: Candidate, setting: FlatSetting) -> dict[str, Any]:
-        """Trial values of a candidate with a replayed setting."""
-        values = self.values(candidate, setting.num_samples, setting.num_features or ALL_FEATURES)
-        names = {alpha: name for name, alpha in reversed(self._alphas.items())}
-        return {
-            **values,
-            "distance_metric": setting.distance_metric,
-            "regressor": names[setting.alpha],
-        }
-
-    @cached_property
-    def _fastest_batch(self) -> Any:
-        def seconds(batch: Any) -> float:
-            parameters = LimeParameters(batch_size=batch)
-            return self._task.runtime_model.parts(parameters, 2, 1).prediction
-
-        return min(self._space.batch_size, key=seconds)
-
-    @cached_property
-    def _alphas(self) -> dict[str, float]:
-        """Ridge penalty by name of the regressors of the space that replay can compute."""
-        alphas = {}
-        for name in self._space.regressor:
-            if name == LIME_DEFAULT:
-                alphas[name] = 1.0
-            elif name.startswith("Ridge(alpha="):
-                alphas[name] = float(name[len("Ridge(alpha=") : -1])
-            elif name == "LinearRegression":
-                alphas[name] = 0.0
-        return alphas or {self._space.regressor[0]: 1.0}
-
     # What is known before any prediction
 
     def features(self, candidate: Candidate) -> list[float]:
@@ -256,30 +202,39 @@ class Candidates:
 
     def _probe(self, candidate: Candidate, samples: int, seeds: int, best: float) -> None:
         self.best = best
-        ious = self._replayed(candidate, samples, seeds)
+        replayed = self._replayed(candidate, samples, seeds)
         for each in self._together:
-            each._forecasts[candidate, samples, seeds] = each._ranked(candidate, ious)
+            each._forecasts[candidate, samples, seeds] = each._ranked(candidate, replayed)
 
-    def _replayed(
-        self, candidate: Candidate, samples: int, seeds: int
-    ) -> dict[FlatSetting, list[float]]:
-        """IoU on each seed, of the settings that were replayed on all seeds so far."""
+    def _replayed(self, candidate: Candidate, samples: int, seeds: int) -> _Replayed:
+        """The settings that were replayed on all seeds so far."""
         task = next(iter(self._task.tasks.values()))
-        replayed: dict[FlatSetting, list[float]] = {}
+        replayed: _Replayed = {}
         only: set[tuple[str, int]] | None = None
         for seed in range(seeds):
-            for setting, iou in self.replayed_seed(task, candidate, samples, seed, only):
-                replayed.setdefault(setting, []).append(iou)
+            for setting, iou, r2 in self.replayed_seed(task, candidate, samples, seed, only):
+                replayed.setdefault(setting, []).append((iou, r2))
             if seed == 0:
-                hopeful = max((ious[0] for ious in replayed.values()), default=0.0)
+                hopeful = max((found[0][0] for found in replayed.values()), default=0.0)
                 if all(each._is_behind(candidate, hopeful) for each in self._together):
                     break
             spent = seed + 1
             if spent in _NARROWED_AFTER:
-                means = {s: sum(i) / spent for s, i in replayed.items() if len(i) == spent}
+                means = {
+                    setting: self._net(found)
+                    for setting, found in replayed.items()
+                    if len(found) == spent
+                }
                 only = hopeful_steps(means, _FAR_BEHIND)
-        longest = max((len(ious) for ious in replayed.values()), default=0)
-        return {setting: ious for setting, ious in replayed.items() if len(ious) == longest}
+        longest = max((len(found) for found in replayed.values()), default=0)
+        return {setting: found for setting, found in replayed.items() if len(found) == longest}
+
+    def _net(self, found: Sequence[tuple[float, float]]) -> float:
+        """Mean IoU of a setting, less what its R² takes off."""
+        return sum(iou for iou, _ in found) / len(found) - self._off(found)
+
+    def _off(self, found: Sequence[tuple[float, float]]) -> float:
+        return 0.0 if self._fidelity is None else self._fidelity.of_r2([r2 for _, r2 in found])
 
     def _is_behind(self, candidate: Candidate, iou: float) -> bool:
         best_here = score(iou, self._cheapest_ratio(candidate), self._weight)
@@ -292,10 +247,11 @@ class Candidates:
         samples: int,
         seed: int,
         only: Collection[tuple[str, int]] | None = None,
-    ) -> Iterator[tuple[FlatSetting, float]]:
-        """IoU of every flat setting on one image and explainer seed, from a probe.
+    ) -> Iterator[tuple[FlatSetting, float, float]]:
+        """IoU and held-out R² of every flat setting on one image and explainer seed, from a probe.
 
-        Computes predictions that are not cached.
+        Computes predictions that are not cached. The R² is that on the perturbations of the seed
+        before, which cost nothing more; ``nan`` for seed 0, and where there is no constraint.
 
         Args:
             only: pairs of metric and number of samples to replay; ``None`` for all.
@@ -304,10 +260,23 @@ class Candidates:
         low, _ = space.num_samples
         steps = sorted({s for s in self.sample_steps if low <= s < samples} | {samples})
         counts = [None if k == ALL_FEATURES else int(str(k)) for k in space.num_features]
+        rows, answers = self._answered(task, candidate, samples, seed)
+        held_out = None
+        if seed and self._fidelity is not None:
+            held_out = HeldOut(*self._answered(task, candidate, samples, seed - 1))
+        yield from replay(
+            rows, answers, view.inside, view.outside, steps, counts, space.distance_metric,
+            list(self._alphas.values()), only, task.mask_rule, held_out,
+        )  # fmt: skip
+
+    def _answered(
+        self, task: TuningTask, candidate: Candidate, samples: int, seed: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+        """(S, n) perturbations of a seed, and (S,) probabilities of the explained class."""
         state = np.random.RandomState(seed)
-        if space.random_seed[0] is None:
+        if self._space.random_seed[0] is None:
             state.randint(0, high=1000)  # lime draws the segmentation's seed first
-        rows = draw_rows(state, samples, view.superpixels)
+        rows = draw_rows(state, samples, task.view(candidate.segmentation).superpixels)
         answers = task.cache.predictions(
             task.source,
             task.image,
@@ -316,41 +285,51 @@ class Candidates:
             rows,
             np.array([task.explained]),
             task.digest,
-        )[:, 0]
-        yield from replay(
-            rows, answers, view.inside, view.outside, steps, counts, space.distance_metric,
-            list(self._alphas.values()), only, task.mask_rule,
-        )  # fmt: skip
+        )
+        return rows, answers[:, 0]
 
-    def _ranked(self, candidate: Candidate, ious: Mapping[FlatSetting, list[float]]) -> Forecast:
-        table = np.array(list(ious.values()))  # (settings, seeds)
+    def _ranked(self, candidate: Candidate, replayed: _Replayed) -> Forecast:
+        table = np.array([[iou for iou, _ in found] for found in replayed.values()])
         if not table.size:
             return self._forecast_of(candidate, ())
         # Half a standard error less: of two settings with the same mean, the steadier one wins.
         steady = table.mean(axis=1) - 0.5 * table.std(axis=1) / math.sqrt(table.shape[1])
-        masks = map(tuple, ious.values())
-        return self._forecast_of(candidate, zip(ious, steady.tolist(), masks, strict=True))
+        penalties = [self._off(found) for found in replayed.values()]
+        masks = map(tuple, table.tolist())
+        forecast = self._forecast_of(
+            candidate, zip(replayed, steady.tolist(), masks, penalties, strict=True)
+        )
+        return (
+            forecast if self._fidelity is None else self._fidelity.with_gains(forecast, self.best)
+        )
 
     def _forecast_of(
-        self, candidate: Candidate, settings: Iterable[tuple[FlatSetting, float, Hashable]]
+        self,
+        candidate: Candidate,
+        settings: Iterable[tuple[FlatSetting, float, Hashable, float]],
     ) -> Forecast:
         """The forecast from replayed settings.
 
         Args:
-            settings: each with its IoU, and a value that is equal for settings with equal masks.
+            settings: each with its IoU, a value that is equal for settings with equal masks, and
+                the penalty of its score.
         """
         superpixels, readable = self.view(candidate).superpixels, self._task.mask_rule.num_features
         ratios: dict[tuple[int, int | None], float] = {}
-        scored, outcomes = [], set()
-        for setting, iou, masks in settings:
-            # Of settings with the same masks only the first, which is the plainest, is kept.
+        kept: dict[Hashable, tuple[float, FlatSetting, float]] = {}
+        for setting, iou, masks, penalty in settings:
+            # Of settings with the same masks only the first, which is the plainest, is kept, or
+            # one that explains more.
             outcome = (setting.num_samples, masks)
-            if outcome in outcomes or superpixels < min(readable, setting.num_features or readable):
+            if superpixels < min(readable, setting.num_features or readable):
                 continue  # the study refuses maps of fewer superpixels than the mask can use
-            outcomes.add(outcome)
+            if outcome not in kept or penalty < kept[outcome][2]:
+                kept[outcome] = (iou, setting, penalty)
+        scored = []
+        for iou, setting, penalty in kept.values():
             asked = (setting.num_samples, setting.num_features)
             if asked not in ratios:
                 ratios[asked] = self.ratio(candidate, asked[0], asked[1] or ALL_FEATURES)
             values = self.flat_values(candidate, setting)
-            scored.append((score(iou, ratios[asked], self._weight), values))
+            scored.append((score(iou, ratios[asked], self._weight) - penalty, values))
         return Forecast.of(scored)

@@ -81,7 +81,7 @@ class CatalogCandidates(Candidates):
         only: set[tuple[str, int]] | None = None
         for number, task in enumerate(tasks.values()):
             for seed in range(seeds):
-                for setting, iou in self.replayed_seed(task, candidate, samples, seed, only):
+                for setting, iou, _ in self.replayed_seed(task, candidate, samples, seed, only):
                     known = ious.get(setting)
                     if known is None:
                         known = ious[setting] = np.full((len(tasks), seeds), np.nan)
@@ -97,7 +97,10 @@ class CatalogCandidates(Candidates):
         values = {s: self._catalog.aggregate.of(v) for s, v in _means(ious, len(tasks)).items()}
         return self._forecast_of(
             candidate,
-            ((s, float(value), round(float(value), 9)) for s, value in smoothed(values).items()),
+            (
+                (setting, float(value), round(float(value), 9), 0.0)
+                for setting, value in smoothed(values).items()
+            ),
         )
 
     def on_every_image(
@@ -107,7 +110,7 @@ class CatalogCandidates(Candidates):
         tasks = self._catalog.tasks
         ious: dict[FlatSetting, NDArray[np.float64]] = {}
         for number, task in enumerate(tasks.values()):
-            for setting, iou in self.replayed_seed(task, candidate, samples, 0):
+            for setting, iou, _ in self.replayed_seed(task, candidate, samples, 0):
                 known = ious.setdefault(setting, np.full((len(tasks), 1), np.nan))
                 known[number, 0] = iou
         return _means(ious, len(tasks))

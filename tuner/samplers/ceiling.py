@@ -24,7 +24,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.problem import CATEGORICAL_DIMENSIONS, SearchSpace, SearchTask
+from tuner.problem import CATEGORICAL_DIMENSIONS, Constraint, SearchSpace, SearchTask
 from tuner.samplers.candidates import Candidates
 from tuner.samplers.history import TrialReader, known_candidates
 from tuner.samplers.proposals import Proposer, identity_of
@@ -47,9 +47,11 @@ class Search:
         weight: float,
         seed: int,
         reader: TrialReader | None = None,
+        constraint: Constraint | None = None,
     ) -> Search:
         """The search for one image's task."""
-        proposer = Proposer(Candidates(task, space, weight), space, weight, seed)
+        candidates = Candidates(task, space, weight, constraint)
+        proposer = Proposer(candidates, space, weight, seed)
         return cls(proposer, reader or TrialReader())
 
 

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from studies.results.best_trial import DEFAULT_RUNTIME_WEIGHT
 from studies.results.score import score
-from tuner.problem import SearchSpace, SearchTask
+from tuner.problem import Constraint, SearchSpace, SearchTask
 from tuner.samplers.ceiling import CeilingSampler, Search
 from tuner.samplers.history import TrialReader
 
@@ -29,12 +29,17 @@ def front_weights(runtime_weight: float) -> tuple[float, ...]:
 
 
 def front_sampler(
-    task: SearchTask, space: SearchSpace, *, runtime_weight: float, seed: int
+    task: SearchTask,
+    space: SearchSpace,
+    *,
+    runtime_weight: float,
+    seed: int,
+    constraint: Constraint | None = None,
 ) -> CeilingSampler:
     """A sampler whose searches take turns, one for each weight."""
     weights = front_weights(runtime_weight)
     searches = [
-        Search.of(task, space, weight, seed, _WeightedReader(weights, place))
+        Search.of(task, space, weight, seed, _WeightedReader(weights, place), constraint)
         for place, weight in enumerate(weights)
     ]
     return CeilingSampler(space, searches, seed)

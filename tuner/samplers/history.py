@@ -18,8 +18,6 @@ NOTHING = -1.0  # value of a forecast without any setting
 REPLAYED_SEEDS = 10  # fewer than a new best is scored on, so that its later seeds are unbiased
 # Forecasts are a maximum over hundreds of settings and few seeds, hence biased upwards.
 _PRIOR_SHORTFALL_COUNTS = 0.5
-# Under a constraint: skip a candidate after this many infeasible trials.
-_INFEASIBLE_TRIALS, _HOPELESS = 2, 2.0
 
 
 class TrialReader:
@@ -76,7 +74,6 @@ def known_candidates(
         known[candidate] = KnownCandidate(samples, seeds, value)
 
     shortfalls: dict[Candidate, list[float]] = {}
-    infeasible: dict[Candidate, int] = {}
     best = -1.0
     for trial in trials:
         for values, samples, seeds, value in trial.user_attrs.get("probed", ()):
@@ -86,8 +83,6 @@ def known_candidates(
         seeds = min(len(trial.user_attrs.get("iou_per_seed", ())), REPLAYED_SEEDS)
         if seeds and scored is not None and trial.params:
             note(candidate, int(trial.params["num_samples"]), seeds, scored)
-        if candidate is not None and trial.user_attrs.get("feasible") is False:
-            infeasible[candidate] = infeasible.get(candidate, 0) + 1
         # A trial that was stopped is at most as good as the best so far.
         complete = trial.state == TrialState.COMPLETE
         reached = scored if complete and scored is not None else best
@@ -96,11 +91,8 @@ def known_candidates(
         best = max(best, reached)
     every = [shortfall for each in shortfalls.values() for shortfall in each]
     prior = _PRIOR_SHORTFALL_COUNTS * float(np.mean(every)) if every else 0.0
-    lowest = min((each.value for each in known.values()), default=-1.0)
 
     def updated(candidate: Candidate, each: KnownCandidate) -> KnownCandidate:
-        if infeasible.get(candidate, 0) >= _INFEASIBLE_TRIALS:
-            return replace(each, value=lowest, shortfall=_HOPELESS)
         own = shortfalls.get(candidate, [])
         return replace(each, shortfall=(sum(own) + prior) / (len(own) + 1))
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import optuna
 
 from explainers.errors import InvalidInput
-from tuner.problem import CatalogTask, SearchSpace, SearchTask
+from tuner.problem import CatalogTask, Constraint, SearchSpace, SearchTask
 from tuner.samplers.catalog import CatalogSampler
 from tuner.samplers.ceiling import CeilingSampler, Search
 from tuner.samplers.front import front_sampler
@@ -18,7 +18,9 @@ __all__ = ["SAMPLERS", "derived_seed", "make_sampler"]
 
 _START_UP_TRIALS = 10
 
-_Make = Callable[[SearchTask, SearchSpace, float, int, bool], optuna.samplers.BaseSampler]
+_Make = Callable[
+    [SearchTask, SearchSpace, float, int, bool, Constraint | None], optuna.samplers.BaseSampler
+]
 
 
 def derived_seed(base: int, key: str, finished: int) -> int:
@@ -32,17 +34,28 @@ def derived_seed(base: int, key: str, finished: int) -> int:
 
 
 def _ceiling(
-    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
+    task: SearchTask,
+    space: SearchSpace,
+    weight: float,
+    seed: int,
+    pareto: bool,
+    constraint: Constraint | None,
 ) -> optuna.samplers.BaseSampler:
     if isinstance(task, CatalogTask):
         return CatalogSampler(task, space, runtime_weight=weight, seed=seed)
     if pareto:
-        return front_sampler(task, space, runtime_weight=weight, seed=seed)
-    return CeilingSampler(space, [Search.of(task, space, weight, seed)], seed)
+        return front_sampler(task, space, runtime_weight=weight, seed=seed, constraint=constraint)
+    search = Search.of(task, space, weight, seed, constraint=constraint)
+    return CeilingSampler(space, [search], seed)
 
 
 def _tpe(
-    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
+    task: SearchTask,
+    space: SearchSpace,
+    weight: float,
+    seed: int,
+    pareto: bool,
+    constraint: Constraint | None,
 ) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -52,14 +65,19 @@ def _tpe(
 
 
 def _random(
-    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
+    task: SearchTask,
+    space: SearchSpace,
+    weight: float,
+    seed: int,
+    pareto: bool,
+    constraint: Constraint | None,
 ) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
 SAMPLERS: Mapping[str, _Make] = {"ceiling": _ceiling, "tpe": _tpe, "random": _random}
-"""Functions of (task, space, runtime weight, seed, whether there are two objectives) by name.
-Optuna's samplers take any number of objectives."""
+"""Functions of (task, space, runtime weight, seed, whether there are two objectives, constraint) by
+name. Optuna's samplers take any number of objectives, and learn of a constraint by the scores."""
 
 
 def make_sampler(
@@ -72,6 +90,7 @@ def make_sampler(
     key: str,
     finished: int,
     pareto: bool = False,
+    constraint: Constraint | None = None,
 ) -> optuna.samplers.BaseSampler:
     """A sampler for one study (Optuna's keep state and cannot be shared).
 
@@ -79,6 +98,7 @@ def make_sampler(
         key: name of the study, which its seed depends on.
         finished: number of finished trials.
         pareto: whether the objectives are IoU and seconds instead of the score.
+        constraint: what is taken off the score of settings that explain too little.
 
     Raises:
         InvalidInput: the name is unknown.
@@ -87,4 +107,4 @@ def make_sampler(
         raise InvalidInput(f"sampler '{name}' is unknown: use one of {', '.join(SAMPLERS)}")
     # The ceiling sampler draws per trial number and must not change its seed on resuming.
     seed = derived_seed(base_seed, key, 0 if name == "ceiling" else finished)
-    return SAMPLERS[name](task, space, runtime_weight, seed, pareto)
+    return SAMPLERS[name](task, space, runtime_weight, seed, pareto, constraint)

@@ -19,6 +19,7 @@ from explainers.lime import LimeParameters
 from explainers.metrics import Faithfulness
 from studies.dashboard import legend
 from studies.export import argument_code
+from studies.results.fidelity import Fidelity
 from studies.results.runtime_doubt import runtime_doubt
 
 if TYPE_CHECKING:
@@ -107,15 +108,18 @@ def _numbers(result: TuningResult) -> list[list[str]]:
     columns = (result.default, result.best)
     trials = result.study.get_trials(deepcopy=False)
     stored = [trials[found["number"]].user_attrs for found in columns]
-    r2 = [_r2(stored[0], stored[1].get("default_fidelity")), _r2(stored[1])]
+    fidelity = [Fidelity.of(attributes) for attributes in stored]
     rows = []
     if _has_reference(result):
         spreads = [_spread(f, s["seeds"]) for f, s in zip(columns, stored, strict=True)]
         rows.append(["IoU with the reference", *spreads])
     if all("faithful" in found for found in columns):
         rows.append(["faithfulness", *[f"{_quality(found):.3f}" for found in columns]])
-    if None not in r2:
-        rows.append(["held-out R² of the surrogate", *[f"{value:.3f}" for value in r2]])
+    if None not in fidelity:
+        rows += [
+            ["held-out R² of the surrogate", *[f"{each.r2:.3f}" for each in fidelity if each]],
+            ["insertion − deletion", *[f"{each.gain:.3f}" for each in fidelity if each]],
+        ]
     rows += [
         ["seconds, by the runtime model", *[_seconds(found) for found in columns]],
         ["score", *[f"{found['score']:.3f}" for found in columns]],
@@ -123,12 +127,6 @@ def _numbers(result: TuningResult) -> list[list[str]]:
         ["samples", *[str(found["parameters"]["num_samples"]) for found in columns]],
     ]
     return rows
-
-
-def _r2(attributes: Mapping[str, Any], otherwise: Mapping[str, Any] | None = None) -> float | None:
-    """The held-out R² of a trial, where it was measured."""
-    measured = attributes.get("faithful") or attributes.get("fidelity") or otherwise
-    return None if measured is None else measured["r2"]
 
 
 def _parameters(parameters: LimeParameters) -> str:
@@ -174,6 +172,11 @@ def _facts(result: TuningResult) -> list[str]:
         lines.append(f"Class: {name} ({certain:.0%}), by {classifier.name}.")
     if _has_reference(result):
         lines.append(f"Reference: {attributes['reference']['rule']}.")
+    if result.best.get("compromise"):
+        lines.append(
+            "The best is a compromise: it explains less than lime's defaults by more than the "
+            "study's constraint allows."
+        )
     doubt = runtime_doubt(attributes.get("runtime_model"))
     if doubt is not None:
         lines.append(f"The seconds are not to be trusted: {doubt}.")

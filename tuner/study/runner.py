@@ -89,6 +89,7 @@ class StudyRunner:
             key=study.study_name,
             finished=len(finished_trials(study)),
             pareto=settings.pareto,
+            constraint=settings.constraint,
         )
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:

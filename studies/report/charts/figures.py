@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from matplotlib.figure import Figure
 
-from explainers.metrics import LIME_TUNED
+from explainers.metrics import LIME_DEFAULT, LIME_TUNED
 from studies.records import ComparisonRun
 from studies.report.charts.palette import INK, MUTED, TYPE_COLOURS, method_colour
 from studies.report.charts.panels import Panel
+from studies.report.search import Judged
 from studies.results.analysis import agreement_matrix, agreement_with_cams, methods_of, values_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "agreement_by_type", "agreement_heat_map", "dumbbells", "fronts", "importance_bars",
-    "side_by_side", "study_histories", "time_against_fidelity",
+    "side_by_side", "study_histories", "time_against_fidelity", "trade_offs",
 ]  # fmt: skip
 
 _WIDTH = 6.9  # inches: two columns of print
@@ -114,6 +115,31 @@ def _front(axes: Axes, key: str, front: Sequence[tuple[float, float]]) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(lambda x, _: f"{x:g}" if f"{x:.0e}"[0] in "25" else "")
+    axes.set_ylim(0, 1)
+    _grid(axes)
+
+
+def trade_offs(trials: Mapping[str, Sequence[Judged]]) -> Figure:
+    """Draw IoU over insertion minus deletion, one small chart for each image."""
+    figure = _small_multiples(trials, _trade_off, most_columns=4, margin=0.6, row=1.6)
+    figure.supxlabel("insertion − deletion", fontsize="medium")
+    figure.supylabel("IoU with the reference", fontsize="medium")
+    return figure
+
+
+def _trade_off(axes: Axes, key: str, trials: Sequence[Judged]) -> None:
+    looks: dict[str, dict[str, Any]] = {
+        "": {"color": MUTED, "s": 12, "linewidths": 0},
+        "default": {"color": method_colour(LIME_DEFAULT), "s": 40, "zorder": 3},
+        "best": {"color": method_colour(LIME_TUNED), "s": 40, "marker": "D", "zorder": 4},
+    }
+    for part, look in looks.items():
+        some = [trial for trial in trials if trial.part == part]
+        axes.scatter([each.gain for each in some], [each.iou for each in some], **look)
+    default = next((trial for trial in trials if trial.part == "default"), None)
+    if default is not None:
+        axes.axvline(default.gain, color=method_colour(LIME_DEFAULT), linewidth=0.7, alpha=0.5)
+    axes.set_title(key if len(key) < 19 else f"{key[:17]}…", fontsize="small")
     axes.set_ylim(0, 1)
     _grid(axes)
 

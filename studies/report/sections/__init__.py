@@ -56,7 +56,7 @@ def sections(
         "Agreement of methods": compared(methods.agreement),
         "Public claims": compared(methods.public_claims),
         "The search": tuning.search(facts, importance),
-        "Cost of the constraint": tuning.constraint(facts),
+        "What the best settings explain": tuning.constraint(facts),
         "Chosen parameters": tuning.chosen_parameters(facts),
         "Dissection": dissection or [_NO_DISSECTION],
         "How it was measured": how_it_was_measured(facts),

@@ -13,7 +13,7 @@ from studies.report.blocks import Block, Chart, Missing, Table, Text
 from studies.report.charts import figures
 from studies.report.charts.drawing import draw
 from studies.report.facts import ReportFacts, StudyFacts
-from studies.report.search import FEWEST_FOR_IMPORTANCE, histories
+from studies.report.search import FEWEST_FOR_IMPORTANCE, histories, judged_trials
 from studies.report.wording import around, counted, in_columns, number, sentence
 from studies.results.runtime_doubt import doubtful_seconds
 from studies.results.statistics import mean
@@ -122,32 +122,63 @@ def verified(facts: ReportFacts) -> list[Block]:
 
 
 def constraint(facts: ReportFacts) -> list[Block]:
-    """Show the IoU that a constraint on fidelity costs."""
-    costs = {s.key: cost for s in facts.studies if (cost := s.constraint) is not None}
-    if not costs:
+    """Show what the best settings explain beside lime's defaults, and what a constraint costs."""
+    judged = [s for s in facts.studies if s.overview.best_fidelity is not None]
+    if not judged:
         return [
             Missing(
-                "The studies were made without a constraint. lime-tuner tune --constrain fidelity "
-                "refuses settings that explain less than lime's defaults do."
+                "It was not measured: the studies were made without a constraint "
+                "(lime-tuner tune --constrain none)."
             )
         ]
-    free, kept = (mean([getattr(c, n) for c in costs.values()]) for n in ("free_iou", "iou"))
-    refused = sum(cost.refused for cost in costs.values())
+    names = sorted({name for s in judged for name in s.attributes.get("constraints", ())})
+    less = [s.key for s in judged if s.overview.compromise]
     text = (
-        "Settings had to be as faithful as lime's defaults; "
-        f"{counted(refused, 'trial')} would have won but for that. IoU is {around(kept)} instead "
-        f"of {around(free)}, at least {free.mean - kept.mean:.3f} less: the search turns away from "
-        "what is refused, so without the constraint it may find more."
-    )
-    columns: dict[str, Callable[[str], str]] = {
-        "image": str,
-        "IoU": lambda key: number(costs[key].iou),
-        "IoU without": lambda key: number(costs[key].free_iou),
-        "cost": lambda key: number(costs[key].cost),
-        "refused": lambda key: str(costs[key].refused),
-        "the best that was refused": lambda key: costs[key].reason,
+        f"Constraint: {', '.join(names) or 'none'}. Of {counted(len(judged), 'best setting')} "
+        + (f"{len(less)} explain less than it allows: {', '.join(less)}." if less else
+           "none explains less than it allows.")
+    )  # fmt: skip
+    costs = {s.key: cost for s in judged if (cost := s.constraint) is not None}
+    if costs:
+        free, kept = (mean([getattr(c, n) for c in costs.values()]) for n in ("free_iou", "iou"))
+        text += (
+            f" IoU is {around(kept)}; what was refused reached {around(free)}, and without the "
+            "constraint the search may find more."
+        )
+
+    def measured(which: str, name: str) -> Callable[[StudyFacts], str]:
+        return lambda s: number(getattr(getattr(s.overview, f"{which}_fidelity"), name, None), 2)
+
+    columns: dict[str, Callable[[StudyFacts], str]] = {
+        "image": lambda s: s.key,
+        **{
+            f"{title}, {called}": measured(which, name)
+            for title, name in (("R²", "r2"), ("insertion − deletion", "gain"))
+            for called, which in (("defaults", "default"), ("tuned", "best"))
+        },
+        "IoU, tuned": lambda s: number(s.overview.best_iou),
+        "IoU, refused": lambda s: number(costs[s.key].free_iou) if s.key in costs else "",
+        "refused": lambda s: str(costs[s.key].refused) if s.key in costs else "",
     }
-    return [Text(text), Table("What the constraint costs", *in_columns(costs, columns), (5,))]
+    caption = "What is explained: held-out R² of the surrogate, insertion minus deletion area"
+    return [Text(text), *_trade_off(facts), Table(caption, *in_columns(judged, columns))]
+
+
+def _trade_off(facts: ReportFacts) -> list[Block]:
+    """A chart of agreement against faithfulness; nothing without a constraint."""
+    points = {s.key: found for s in facts.studies if len(found := judged_trials(s)) > 1}
+    if not points:
+        return []
+    return [
+        Chart(
+            draw("trade_off", figures.trade_offs, points),
+            f"IoU against insertion minus deletion of the measured trials of {len(points)} "
+            "studies; the table below has the defaults' and the best trials' figures.",
+            "Agreement with the reference against insertion minus deletion: lime's defaults "
+            "(circle), trials that were about to win (dots), the best (diamond). Higher and "
+            "further right is better.",
+        )
+    ]
 
 
 def search(facts: ReportFacts, importance: Mapping[str, float]) -> list[Block]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from explainers.errors import InvalidInput, LimeTunerError
 from studies.queries import activity, overview
 from studies.results.explained_class import classes_line
+from studies.results.fidelity import compromise_lines
 from studies.results.front import front_document
 from studies.results.runtime_doubt import doubtful_seconds
 from studies.results.stagnation import is_stagnant
@@ -25,13 +26,13 @@ from tuner.options import OUTPUT, WHAT
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from explainers.metrics import Faithfulness
     from studies.queries import StudyActivity, StudyOverview
+    from studies.results.fidelity import Fidelity
 
 __all__ = ["status"]
 
 _EVERY = 2.0  # seconds between two updates
-_IN_BOTH = "IoU, or R² and insertion − deletion; "
+_FIDELITY = "R², insertion − deletion"
 
 
 @takes_groups
@@ -106,11 +107,11 @@ def _document(row: StudyOverview, activity: StudyActivity) -> dict[str, Any]:
         "best": {
             "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
             "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
-            **_faithful(row.best_faithful),
+            **_fidelity(row.best_fidelity), "compromise": row.compromise,
         },
         "default": {
             "iou": row.default_iou, "runtime_seconds": row.default_seconds,
-            **_faithful(row.default_faithful),
+            **_fidelity(row.default_fidelity),
         },
         "front": None if row.front is None else front_document(row.front),
         "reliability": row.reliability,
@@ -159,7 +160,8 @@ def _view(
         scope = "" if study is None else f" named {study}/…"
         return Text(f"{describe(url)} has no studies{scope}: run lime-tuner tune")
     fronts = any(row.front is not None for row in rows)
-    faithful = any(row.best_faithful is not None for row in rows)
+    scored = any(row.best_iou is not None for row in rows)
+    judged = any(row.best_fidelity is not None for row in rows)
     of_reference = [
         (title, values)
         for title, values in (
@@ -168,16 +170,16 @@ def _view(
         )
         if any(value is not None for value in values)
     ]
-    # A study has IoU or faithfulness, and there is no room for columns of both.
-    what, more = ("", _IN_BOTH) if faithful else (" IoU", "")
+    ious = ["default IoU", "best IoU"] if scored or not judged else []
+    fidelity = [f"default {_FIDELITY}", f"best {_FIDELITY}"] if judged else []
     shown = table(
-        f"{describe(url)} ({more}modelled seconds, UTC)",
-        "study", "finished", "running", "failed", f"default{what}", f"best{what}", "default s",
-        "best s", *(title for title, _ in of_reference), "best since", "last activity",
+        f"{describe(url)} (modelled seconds, UTC)",
+        "study", "finished", "running", "failed", *ious, *fidelity, "default s", "best s",
+        *(title for title, _ in of_reference), "best since", "last activity",
         *(["front"] if fronts else []),
         leave_out=(
             "reliability", "share", "front", "best since", "default s", "last activity", "failed",
-            "running",
+            "running", *(fidelity if scored else []),
         ),
     )  # fmt: skip
     lines = _lines(rows, activities)
@@ -190,8 +192,8 @@ def _view(
             str(row.finished),
             str(row.trials.get("RUNNING", 0)),
             str(row.trials.get("FAIL", 0)),
-            _measured(row.default_iou, row.default_faithful),
-            _measured(row.best_iou, row.best_faithful),
+            *([rounded(row.default_iou, 3), rounded(row.best_iou, 3)] if ious else []),
+            *([_judged(row.default_fidelity), _judged(row.best_fidelity)] if fidelity else []),
             rounded(row.default_seconds, 2),
             rounded(row.best_seconds, 2),
             *(rounded(values[number], 2) for _, values in of_reference),
@@ -220,7 +222,7 @@ def _since(row: StudyOverview, activity: StudyActivity) -> str:
 
 
 def _lines(rows: list[StudyOverview], activities: dict[str, StudyActivity]) -> list[str]:
-    """Lines on running trials, the last failure of each study, and doubtful seconds."""
+    """Lines on running trials, the last failure of each study, compromises, doubtful seconds."""
     lines = []
     for row in rows:
         for trial in activities[row.study].running:
@@ -237,14 +239,14 @@ def _lines(rows: list[StudyOverview], activities: dict[str, StudyActivity]) -> l
             lines.append(
                 f"{row.study}: {len(failures)} failed, the last, trial {last.number}: {last.reason}"
             )
-    return lines + doubtful_seconds({row.study: row.runtime_doubt for row in rows})
+    compromises = [row.study for row in rows if row.compromise]
+    doubts = doubtful_seconds({row.study: row.runtime_doubt for row in rows})
+    return lines + compromise_lines(compromises) + doubts
 
 
-def _faithful(faithfulness: Faithfulness | None) -> dict[str, Any]:
-    return {} if faithfulness is None else {"faithful": faithfulness.to_json()}
+def _fidelity(found: Fidelity | None) -> dict[str, Any]:
+    return {} if found is None else {"fidelity": found.to_json()}
 
 
-def _measured(iou: float | None, faithfulness: Faithfulness | None) -> str:
-    if faithfulness is None:
-        return rounded(iou, 3)
-    return f"{faithfulness.r2:.3f}, {faithfulness.gain:.3f}"
+def _judged(found: Fidelity | None) -> str:
+    return "" if found is None else str(found)

@@ -142,6 +142,7 @@ def specs_of(
         if calibration.mask_rule is not None:
             mask_rule = calibration.mask_rule.as_kwargs()
     models = _runtime_models(workspace, request, calibration, images)
+    stored = read_studies(request.storage, studies.values()) if alone else {}
     specs = [
         StudySpec(
             name=studies[image.key],
@@ -155,7 +156,7 @@ def specs_of(
             runtime_model=models[image.key].to_json(),
             mask_rule=mask_rule,
             calibration=identity,
-            settings=settings,
+            settings=settings.resumed(stored.get(studies[image.key], {})),
         )
         for image in images
     ]

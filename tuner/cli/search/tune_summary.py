@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
 
 from explainers.errors import InvalidInput
 from studies.results.explained_class import ExplainedClass, classes_line
+from studies.results.fidelity import compromise_lines
 from studies.results.runtime_doubt import doubtful_seconds
 from studies.results.summary import image_document, studies_document
 from studies.storage import open_storage
@@ -18,11 +19,11 @@ from tuner.cli.output import console, rounded, table
 __all__ = ["show_summary", "summary_of"]
 
 _AGREEMENT: dict[str, Callable[[dict[str, Any]], float]] = {"IoU": lambda document: document["iou"]}
-_FAITHFUL: dict[str, Callable[[dict[str, Any]], float]] = {
-    "R²": lambda document: _measured(document["faithful"]["r2"]),
-    "ins − del": lambda document: _measured(document["faithful"]["gain"]),
+_EXPLAINS: dict[str, Callable[[dict[str, Any]], float]] = {
+    "R²": lambda document: _measured(document, "r2"),
+    "ins − del": lambda document: _measured(document, "gain"),
 }
-"""Columns beside the seconds, by title; more would be too wide for terminals."""
+"""Columns beside the seconds, by title."""
 
 
 def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
@@ -40,21 +41,21 @@ def summary_of(storage: str, prefix: str, keys: list[str]) -> dict[str, Any]:
 def show_summary(summary: dict[str, Any]) -> None:
     """Show the summary as a table: scores on tuning seeds, modelled seconds."""
     images = summary["images"].values()
-    faithful = bool(images) and all(
-        "faithful" in document["best"] and "faithful" in document["default"] for document in images
-    )
+    best = [document["best"] for document in images]
+    judged = any("faithful" in each or "fidelity" in each for each in best)
+    faithful = judged and all("faithful" in each for each in best)
     of_reference = [
         (title, field)
         for title, field in (("share", "coverage"), ("reliability", "reliability"))
         if any(document.get(field) is not None for document in images)
     ]
-    measures = _FAITHFUL if faithful else _AGREEMENT
+    measures = {**({} if faithful else _AGREEMENT), **(_EXPLAINS if judged else {})}
     shown = table(
         f"{summary['study']}: best against lime's defaults (tuning seeds, modelled seconds)",
         "image", "trials",
         *(f"{which} {name}" for name in measures for which in ("default", "best")),
         "default s", "best s", *(title for title, _ in of_reference),
-        leave_out=("share", "reliability", "default s"),
+        leave_out=("share", "reliability", "default s", "trials"),
     )  # fmt: skip
     rows = []
     for key, document in summary["images"].items():
@@ -66,9 +67,14 @@ def show_summary(summary: dict[str, Any]) -> None:
             *(rounded(document.get(field), 2) for _, field in of_reference),
         )  # fmt: skip
     shown.add_section()
-    means = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+    means = [_mean(column) for column in zip(*rows, strict=True)]
     shown.add_row("mean", "", *_cells(means))
     console.print(shown)
+    less = [
+        key for key, document in summary["images"].items() if document["best"].get("compromise")
+    ]
+    for line in compromise_lines(less):
+        console.print(line, markup=False)
     for line in doubtful_seconds({k: i["runtime_doubt"] for k, i in summary["images"].items()}):
         console.print(line)
     console.print(
@@ -82,9 +88,15 @@ def show_summary(summary: dict[str, Any]) -> None:
     )
 
 
-def _measured(value: float | None) -> float:
+def _measured(document: dict[str, Any], name: str) -> float:
     # A classifier that always answers the same has no R².
-    return math.nan if value is None else value
+    value = (document.get("faithful") or document.get("fidelity") or {}).get(name)
+    return math.nan if value is None else float(value)
+
+
+def _mean(column: Sequence[float]) -> float:
+    known = [value for value in column if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def _cells(values: list[float]) -> list[str]:

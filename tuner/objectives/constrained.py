@@ -1,0 +1,48 @@
+"""Measures whether a trial that is about to win explains less than lime's defaults do."""
+
+from __future__ import annotations
+
+from studies.results.attributes import FIDELITY, PENALTY
+from studies.results.fidelity import Fidelity
+from tuner.objectives.draft import TrialDraft
+from tuner.problem import Constraint, TuningTask
+
+__all__ = ["explains_less", "note_defaults"]
+
+_MOST_SEEDS = 3
+
+
+def explains_less(
+    draft: TrialDraft, task: TuningTask, constraint: Constraint, seeds: int
+) -> tuple[float, str]:
+    """What a trial's score loses for what its explanations lack, and in words what they lack.
+
+    The measurements are stored as user attributes, and not as Optuna's constraints: by these no
+    compromise could be Optuna's best trial.
+
+    Args:
+        seeds: number of explainer seeds that the trial was scored on.
+
+    Returns:
+        (penalty, words): 0 and an empty text where nothing is missing.
+    """
+    own = task.meter.measure(draft.parameters, range(min(seeds, _MOST_SEEDS)))
+    defaults = task.faithfulness_of_defaults
+    missing = constraint.missing(own, defaults)
+    penalty = sum(map(constraint.penalty, missing.values()))
+    trial = draft.trial
+    trial.set_user_attr(FIDELITY, Fidelity(own.r2, own.gain).to_json())
+    trial.set_user_attr("feasible", not penalty)
+    if penalty:
+        trial.set_user_attr(PENALTY, round(penalty, 6))
+    words = {
+        "r2": f"held-out R² {own.r2:.2f}, lime's defaults {defaults.r2:.2f}",
+        "gain": f"insertion minus deletion {own.gain:.2f}, lime's defaults {defaults.gain:.2f}",
+    }
+    return penalty, "; ".join(words[name] for name, value in missing.items() if value > 0)
+
+
+def note_defaults(draft: TrialDraft, task: TuningTask) -> None:
+    """Store the measures of lime's defaults with their own trial."""
+    defaults = task.faithfulness_of_defaults
+    draft.trial.set_user_attr(FIDELITY, Fidelity(defaults.r2, defaults.gain).to_json())
