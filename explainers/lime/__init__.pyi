@@ -10,7 +10,7 @@ from .segmentation import (
     lime_algorithm,
     lime_default_segmentation,
 )
-from .surrogate import lime_kernel, locality
+from .surrogate import effective_samples, lime_kernel, locality
 
 __all__ = [
     "DISTANCE_METRICS",
@@ -30,6 +30,7 @@ __all__ = [
     "Segmenter",
     "as_lime_hides",
     "draw_rows",
+    "effective_samples",
     "explain",
     "explained_label",
     "explanation_mask",

@@ -49,6 +49,19 @@ def distances_to_first(rows: NDArray[np.integer], metric: str) -> NDArray[np.flo
     )
 
 
+def effective_samples(rows: NDArray[np.integer], metric: str) -> float:
+    """How many equally weighted samples would tell a surrogate as much, from 1 to S.
+
+    (Σw)² / Σw² of lime's weights (Kish 1965, Survey Sampling). With many superpixels nearly all
+    weights are nearly zero, and only the first row counts.
+
+    Args:
+        rows: (S, n) 0/1, the first row all ones.
+    """
+    weights = lime_kernel(distances_to_first(rows, metric))
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
 def forward_selection(
     data: NDArray[np.integer],
     labels: NDArray[Any],

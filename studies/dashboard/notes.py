@@ -123,6 +123,8 @@ def _qualities(records: Sequence[TrialRecord]) -> list[list[str]]:
         rows += [
             ["held-out R² of the surrogate", *[_measured(each, "r2") for each in fidelity]],
             ["insertion − deletion", *[_measured(each, "gain") for each in fidelity]],
+            ["share of the picture marked", *[_measured(each, "marked") for each in fidelity]],
+            ["effective samples", *[_measured(each, "effective_samples", 1) for each in fidelity]],
         ]
     faithful = [record.faithful for record in records if record.faithful is not None]
     if len(faithful) == len(records):
@@ -133,8 +135,9 @@ def _qualities(records: Sequence[TrialRecord]) -> list[list[str]]:
     return rows
 
 
-def _measured(fidelity: Fidelity | None, name: str) -> str:
-    return "" if fidelity is None else f"{getattr(fidelity, name):.3f}"
+def _measured(fidelity: Fidelity | None, name: str, digits: int = 3) -> str:
+    value = getattr(fidelity, name, None)
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _agreement(faithfulness: Faithfulness) -> str:

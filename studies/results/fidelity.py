@@ -1,9 +1,9 @@
-"""How well a trial's explanations describe the classifier, where the study measured it."""
+"""What a trial's explanations tell of the classifier, where the study measured it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from studies.results.attributes import FIDELITY, PENALTY
@@ -18,10 +18,14 @@ class Fidelity:
     Attributes:
         r2: the surrogate's R² on held-out perturbations, at most 1.
         gain: insertion area minus deletion area, in [-1, 1].
+        marked: share of the picture that is marked, in [0, 1].
+        effective_samples: see :func:`explainers.lime.effective_samples`.
     """
 
     r2: float
     gain: float
+    marked: float | None = None
+    effective_samples: float | None = None
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> Fidelity | None:
@@ -31,11 +35,14 @@ class Fidelity:
         that were about to win, and lime's defaults.
         """
         stored = attributes.get("faithful") or attributes.get(FIDELITY)
-        return None if stored is None else cls(float(stored["r2"]), float(stored["gain"]))
+        if stored is None:
+            return None
+        known = {field.name: stored[field.name] for field in fields(cls) if field.name in stored}
+        return cls(**known)
 
     def to_json(self) -> dict[str, float]:
         """The trial attribute."""
-        return {"r2": round(self.r2, 6), "gain": round(self.gain, 6)}
+        return {n: round(float(v), 6) for n, v in asdict(self).items() if v is not None}
 
     def __str__(self) -> str:
         return f"{self.r2:.2f}, {self.gain:.2f}"

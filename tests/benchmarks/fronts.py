@@ -46,6 +46,7 @@ def _studied(
 ) -> tuple[TuningResult, dict[str, Any]]:
     task = tuning_task(image, classifier, engine=options.engine)
     settings = TuningSettings(
+        constrain="none",
         trials=options.trials, runtime_weight=weight, sampler=options.sampler,
         seed=options.study_seed, pareto=pareto,
     )  # fmt: skip

@@ -198,6 +198,7 @@ def _studied(job: dict[str, Any]) -> dict[str, Any]:
     task.source = shared
     task.cache = ChargedBank(shared.cache)
     settings = TuningSettings(
+        constrain="none",
         trials=job["trials"], answers=job["answers"], sampler=job["sampler"], seed=job["seed"],
         stopping=_STOPPING[job["stopping"]],
     )  # fmt: skip

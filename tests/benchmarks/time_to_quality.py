@@ -89,7 +89,12 @@ def _ours(
     options: argparse.Namespace, task: TuningTask, classifier: Classifier, image: StudyImage
 ) -> list[tuple[float, int, int, LimeParameters]]:
     """(seconds, answers, trial, parameters) whenever another trial became the best."""
-    settings = TuningSettings(trials=1000, timeout=options.own_seconds, seed=options.study_seed)
+    settings = TuningSettings(
+        trials=1000,
+        timeout=options.own_seconds,
+        seed=options.study_seed,
+        constrain="none",
+    )
     held: list[tuple[float, int, int, LimeParameters]] = []
     start = time.perf_counter()
     facts = study_facts(task, classifier, settings, catalog="", key=image.key)

@@ -96,6 +96,7 @@ def _catalog_study(
     options: argparse.Namespace, classifier: Classifier, task: CatalogTask, storage: Any
 ) -> tuple[optuna.Study, LimeParameters, dict[str, Any]]:
     settings = TuningSettings(
+        constrain="none",
         trials=options.trials, seeds=2, confirm_seeds=4, most_runtime=_MOST_RUNTIME,
         space=SearchSpace().affordable(_MOST_RUNTIME),
     )  # fmt: skip
@@ -174,7 +175,7 @@ def _image_studies(
     """One study of each image, as ``tune`` makes them, of settings that are cheap to try."""
     low, _ = SearchSpace().num_samples
     space = replace(SearchSpace(), num_samples=(low, _MOST_SAMPLES))
-    settings = TuningSettings(trials=options.image_trials, space=space)
+    settings = TuningSettings(trials=options.image_trials, space=space, constrain="none")
     studies = {}
     for key, task in twenty.tasks.items():
         facts = study_facts(task, classifier, settings, catalog="extra", key=key)
@@ -230,6 +231,7 @@ def _faithful(
     tasks: Mapping[str, TuningTask], storage: Any,
 ) -> dict[str, Any]:  # fmt: skip
     settings = TuningSettings(
+        constrain="none",
         trials=options.faithful_trials, seeds=3, sampler="tpe", objective=FAITHFUL,
         # As --fix does: what leaves features out predicts less, the rest is a matter of time only.
         space=replace(

@@ -222,6 +222,7 @@ def _one(
     task = tuning_task(image, classifier, cache=folder / "study", engine=options.engine)
     timed = task.source = TimedEngine(engine)
     settings = TuningSettings(
+        constrain="none",
         trials=options.trials, seeds=options.seeds, confirm_seeds=0, sampler=options.sampler,
     )  # fmt: skip
     clock = _ForwardClock(engine)

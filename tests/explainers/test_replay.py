@@ -12,21 +12,26 @@ from hypothesis import strategies as st
 from lime.lime_base import LimeBase
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
 
 from explainers.images import array_digest
 from explainers.lime import (
     FlatSetting,
+    HeldOut,
     LimeParameters,
     PredictionCache,
     Regressor,
     Segmentation,
     draw_rows,
+    effective_samples,
     explain,
     explanation_mask,
+    lime_kernel,
+    locality,
     replay,
 )
 from explainers.lime.mask_replay import MANY_SUPERPIXELS, RidgeProblem
-from explainers.lime.surrogate import FastLimeBase, forward_selection
+from explainers.lime.surrogate import FastLimeBase, distances_to_first, forward_selection
 from explainers.masks import MASK_RULE, MaskRule, intersection_over_union
 from explainers.references import overlap_counts
 from tests.explainers.numpy_classifiers import QuarterColours, picture
@@ -145,6 +150,56 @@ def test_many_superpixels_are_solved_the_short_way_with_the_same_result() -> Non
         for columns, coefficients in ((slice(None), row), (some, few)):
             known = Ridge(alpha=alpha).fit(x[:, columns], y, sample_weight=weights)
             np.testing.assert_allclose(coefficients, known.coef_, atol=1e-9)
+
+
+@pytest.mark.parametrize("superpixels", [9, MANY_SUPERPIXELS + 20])
+def test_the_forecast_r2_is_that_of_the_fit_on_rows_held_out(superpixels: int) -> None:
+    generator = np.random.default_rng(3)
+    rows, held = (draw_rows(np.random.RandomState(n), 90, superpixels) for n in range(2))
+    effects = generator.normal(size=superpixels)
+    answers, unseen = (np.tanh(x @ effects / 4) for x in (rows, held))
+    pixels = np.full(superpixels, 10)
+    found = {
+        setting: r2
+        for setting, _, r2 in replay(
+            rows, answers, pixels, pixels, [60, 90], [3, None], ["cosine"], [0.1, 1.0],
+            held_out=HeldOut(held, unseen),
+        )
+    }  # fmt: skip
+    weights = lime_kernel(distances_to_first(rows, "cosine"))
+    for setting, r2 in found.items():
+        few, count = slice(setting.num_samples), setting.num_features
+        columns = np.arange(superpixels)
+        if count is not None:
+            chosen = forward_selection(rows[few], answers[few], weights[few], count)
+            assert chosen is not None
+            columns = chosen
+        fit = Ridge(alpha=setting.alpha).fit(rows[few][:, columns], answers[few], weights[few])
+        expected = r2_score(unseen, fit.predict(held[:, columns]), sample_weight=locality(held))
+        assert r2 == pytest.approx(expected, abs=1e-9)
+    assert len({setting.num_samples for setting in found}) == 2
+
+
+def test_without_variance_there_is_no_r2() -> None:
+    rows = draw_rows(np.random.RandomState(0), 40, 6)
+    pixels = np.full(6, 10)
+    held_out = HeldOut(rows, np.full(40, 0.5))
+    found = replay(
+        rows, rows.mean(axis=1), pixels, pixels, [40], [None], ["cosine"], [1.0], held_out=held_out
+    )
+    assert [np.isnan(r2) for _, _, r2 in found] == [True]
+
+
+def test_effective_samples_count_equal_weights_only() -> None:
+    shown = np.ones((8, 5), dtype=np.int64)
+    assert effective_samples(shown, "cosine") == pytest.approx(8)
+    far = shown.copy()
+    far[1:] = 0
+    far[1:, 0] = 1  # one of five: a weight of 0.09 against 1
+    weight = float(locality(far)[1])
+    expected = (1 + 7 * weight) ** 2 / (1 + 7 * weight**2)
+    assert effective_samples(far, "cosine") == pytest.approx(expected)
+    assert expected < 3
 
 
 # The fast forward selection chooses what lime's chooses, or leaves the choice to lime.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from explainers.lime import LimeParameters, draw_rows, effective_samples
 from studies.results.attributes import FIDELITY, PENALTY
 from studies.results.fidelity import Fidelity
 from tuner.objectives.draft import TrialDraft
@@ -26,12 +31,13 @@ def explains_less(
     Returns:
         (penalty, words): 0 and an empty text where nothing is missing.
     """
-    own = task.meter.measure(draft.parameters, range(min(seeds, _MOST_SEEDS)))
+    measured = range(min(seeds, _MOST_SEEDS))
+    own = task.meter.measure(draft.parameters, measured)
     defaults = task.faithfulness_of_defaults
     missing = constraint.missing(own, defaults)
     penalty = sum(map(constraint.penalty, missing.values()))
     trial = draft.trial
-    trial.set_user_attr(FIDELITY, Fidelity(own.r2, own.gain).to_json())
+    trial.set_user_attr(FIDELITY, _fidelity(task, draft.parameters, measured).to_json())
     trial.set_user_attr("feasible", not penalty)
     if penalty:
         trial.set_user_attr(PENALTY, round(penalty, 6))
@@ -44,5 +50,16 @@ def explains_less(
 
 def note_defaults(draft: TrialDraft, task: TuningTask) -> None:
     """Store the measures of lime's defaults with their own trial."""
-    defaults = task.faithfulness_of_defaults
-    draft.trial.set_user_attr(FIDELITY, Fidelity(defaults.r2, defaults.gain).to_json())
+    draft.trial.set_user_attr(FIDELITY, _fidelity(task, draft.parameters, range(1)).to_json())
+
+
+def _fidelity(task: TuningTask, parameters: LimeParameters, seeds: Sequence[int]) -> Fidelity:
+    measured = task.meter.measure(parameters, seeds)
+    superpixels = task.view(parameters.segmentation).superpixels
+    rows = draw_rows(np.random.RandomState(0), parameters.num_samples, superpixels)
+    return Fidelity(
+        measured.r2,
+        measured.gain,
+        task.meter.marked(parameters, seeds),
+        effective_samples(rows, parameters.distance_metric),
+    )

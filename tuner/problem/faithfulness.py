@@ -66,6 +66,11 @@ class FaithfulnessMeter:
             mask_stability([each.mask for each in measured]),
         )
 
+    def marked(self, parameters: LimeParameters, seeds: Sequence[int]) -> float:
+        """Mean share of the picture that the masks of these explanations mark, in [0, 1]."""
+        measured = [self._seed(parameters, seed, STEPS, held_out=True) for seed in seeds]
+        return float(np.mean([each.mask.mean() for each in measured]))
+
     def gain(self, parameters: LimeParameters, seed: int, steps: int) -> float:
         """Insertion minus deletion area of one explanation; needs no held-out predictions."""
         return self._seed(parameters, seed, steps, held_out=False).gain

@@ -104,6 +104,14 @@ def _png(picture: NDArray[np.uint8]) -> str:
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+_MEASURES = (
+    ("held-out R² of the surrogate", "r2", 3),
+    ("insertion − deletion", "gain", 3),
+    ("share of the picture marked", "marked", 2),
+    ("effective samples", "effective_samples", 1),
+)
+
+
 def _numbers(result: TuningResult) -> list[list[str]]:
     columns = (result.default, result.best)
     trials = result.study.get_trials(deepcopy=False)
@@ -115,11 +123,10 @@ def _numbers(result: TuningResult) -> list[list[str]]:
         rows.append(["IoU with the reference", *spreads])
     if all("faithful" in found for found in columns):
         rows.append(["faithfulness", *[f"{_quality(found):.3f}" for found in columns]])
-    if None not in fidelity:
-        rows += [
-            ["held-out R² of the surrogate", *[f"{each.r2:.3f}" for each in fidelity if each]],
-            ["insertion − deletion", *[f"{each.gain:.3f}" for each in fidelity if each]],
-        ]
+    for title, name, digits in _MEASURES:
+        values = [getattr(each, name, None) for each in fidelity]
+        if None not in values:
+            rows.append([title, *[f"{value:.{digits}f}" for value in values]])
     rows += [
         ["seconds, by the runtime model", *[_seconds(found) for found in columns]],
         ["score", *[f"{found['score']:.3f}" for found in columns]],

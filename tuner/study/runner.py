@@ -119,6 +119,9 @@ class StudyRunner:
         """
         self._running.clear()
         self._failed_here = False
+        if self._settings.constraint is not None:
+            # Before the trial, whose answers these are not: trials are compared with the defaults.
+            _ = self._task.tasks[""].faithfulness_of_defaults
         fail_stale_trials(self.study)
         try:
             self.study.optimize(self._run_trial, n_trials=1, callbacks=[self._after])
