@@ -17,7 +17,7 @@ from studies.queries import StudyOverview, best_parameters, overview, study_attr
 from studies.records import ComparisonRun, VerifiedImage, latest_comparison, verified_images
 from studies.results.attributes import DEFAULTS_ORIGIN
 from studies.results.best_trial import weight_of
-from studies.results.constraint_cost import ConstraintCost, constraint_cost
+from studies.results.fidelity import ConstraintCost, constraint_cost
 from studies.results.trial_record import TrialRecord
 from studies.storage import describe, open_storage
 

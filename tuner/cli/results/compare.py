@@ -32,7 +32,7 @@ from studies.records import (
     finish_comparison,
 )
 from studies.report import gather
-from studies.results.constraint_cost import ConstraintCost
+from studies.results.fidelity import ConstraintCost
 from studies.storage import open_storage
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.options import (

@@ -19,7 +19,7 @@ from tuner.cli.output import console, table
 
 if TYPE_CHECKING:
     from studies.records import ComparisonRun
-    from studies.results.constraint_cost import ConstraintCost
+    from studies.results.fidelity import ConstraintCost
 
 __all__ = ["comparison_document", "show_comparison", "show_constraint_costs"]
 

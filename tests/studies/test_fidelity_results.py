@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from studies.results.constraint_cost import ConstraintCost, constraint_cost
+from studies.results.fidelity import ConstraintCost, constraint_cost
 
 
 def _trial(iou: float, ratio: float, feasible: bool | None, reason: str = "") -> FrozenTrial:
