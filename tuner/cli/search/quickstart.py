@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from explainers.errors import InvalidInput
 from explainers.masks import intersection_over_union
-from explainers.metrics import LIME_DEFAULT
+from explainers.metrics import LIME_DEFAULT, LIME_TUNED
 from studies.export import ImageVerdict, read_pickle, summary
+from studies.records import ComparedImage
 from tuner.cli.context import Workplace, open_workplace
 from tuner.cli.options import AsJson, CatalogOptions, ClassifierOptions, MachineOptions
 from tuner.cli.output import console, errors, table, write_json
@@ -174,9 +176,11 @@ def _defaults(workspace: Workplace, storage: str) -> dict[str, Any]:
     )
     objects = workspace.object_masks(workspace.load_images())
     verdicts = []
+    explained_by = {}
     for image in run.images:
         explained = (each.explanation for each in image.comparison.explanations)
         found = next(each for each in explained if each.method == LIME_DEFAULT)
+        explained_by[image.key] = _what_is_explained(image)
         verdicts.append(
             ImageVerdict(
                 image.key,
@@ -186,27 +190,58 @@ def _defaults(workspace: Workplace, storage: str) -> dict[str, Any]:
                 object_ious=(intersection_over_union(found.mask, objects[image.key]),),
             )
         )
-    return summary(verdicts)
+    document = summary(verdicts)
+    for key, measures in explained_by.items():
+        document["images"][key]["fidelity"] = measures
+    return document
+
+
+def _what_is_explained(image: ComparedImage) -> dict[str, dict[str, float]]:
+    """Held-out R² and insertion minus deletion, by method."""
+    return {
+        each.explanation.method: {
+            "r2": each.measures["r2"],
+            "gain": each.measures["insertion"] - each.measures["deletion"],
+        }
+        for each in image.comparison.explanations
+        if each.explanation.method in (LIME_DEFAULT, LIME_TUNED)
+    }
 
 
 def _show(result: dict[str, Any]) -> None:
     """Show lime's defaults against the tuned parameters in 80 columns."""
     shown = table(
         f"lime's defaults (1 seed) → tuned ({result['seeds']} fresh seeds), by stock lime",
-        "image", "explained class", "IoU reference", "IoU object", "seconds",
+        "image", "IoU reference", "IoU object", "R²", "insertion − deletion", "seconds",
     )  # fmt: skip
-    defaults = result["defaults"]
-    for key, image in result["images"].items():
+    defaults, images = result["defaults"], result["images"]
+    pairs = {}
+    for key, image in images.items():
         before = defaults["images"][key]
-        shown.add_row(
-            key, image["label"],
-            *(f"{before[name]:.2f} → {image[name]:.2f}" for name in ("iou", "object_iou", "time")),
-        )  # fmt: skip
+        told = before["fidelity"]
+        pairs[key] = [
+            *((before[name], image[name]) for name in ("iou", "object_iou")),
+            *((told[LIME_DEFAULT][name], told[LIME_TUNED][name]) for name in ("r2", "gain")),
+            (before["time"], image["time"]),
+        ]
+    for key, values in pairs.items():
+        shown.add_row(key, *_cells(values))
     shown.add_section()
-    means = ("avg_iou", "avg_object_iou", "avg_time")
-    shown.add_row("mean", "", *(f"{defaults[name]:.2f} → {result[name]:.2f}" for name in means))
+    means = np.mean(list(pairs.values()), axis=0)
+    shown.add_row("mean", *_cells([(float(first), float(second)) for first, second in means]))
     console.print(shown)
+    classes = ", ".join(f"{key} as {image['label']}" for key, image in images.items())
+    console.print(f"explained: {classes}", markup=False)
     console.print(
         f"reference: {result['reference']}, from the network; object: drawn by hand, which "
-        "the search never saw"
+        "the search never saw; R² and insertion − deletion: how well an explanation tells what the "
+        "network does, 1 fresh seed"
     )
+
+
+def _cells(pairs: Sequence[tuple[float, float]]) -> list[str]:
+    *qualities, seconds = pairs
+    return [
+        *(f"{first:.2f} → {second:.2f}" for first, second in qualities),
+        f"{seconds[0]:.1f} → {seconds[1]:.1f}",
+    ]

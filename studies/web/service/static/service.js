@@ -341,11 +341,12 @@ function drawCard(found, key, image) {
     $("cards").append(card);
   }
   const reliability = image.reliability === null ? "" : `; reference trusted ${number(image.reliability, 2)}`;
+  const compromise = image.best?.compromise ? "; the best is a compromise, it explains less than LIME's defaults" : "";
   const doubt = image.runtime_doubt ? `; seconds are not to be trusted: ${image.runtime_doubt}` : "";
   card.querySelector(".image-state").textContent =
     image.state === "running" && !image.trials
       ? "at work: finding the reference, and how fast LIME is here"
-      : `${WORDS[image.state]}, ${plural(image.trials, "trial")}${reliability}${doubt}${image.state === "failed" ? `: ${image.reason}` : ""}`;
+      : `${WORDS[image.state]}, ${plural(image.trials, "trial")}${reliability}${compromise}${doubt}${image.state === "failed" ? `: ${image.reason}` : ""}`;
   const folder = `${pathOf(found.study)}/images/${encodeURIComponent(key)}`;
   for (const figure of card.querySelectorAll("figure")) {
     let shown = figure.dataset.shown;
@@ -362,23 +363,28 @@ function drawCard(found, key, image) {
       picture.src = `${folder}/${shown}.png?v=${version}`;
     }
   }
-  const cells = (what, told) => {
-    const [usual, best] = [image.default?.[what], image.best?.[what]];
-    return [told(usual), told(best), usual === undefined || best === undefined ? null : [usual, best]];
-  };
-  const fill = (name, text, better = false) => {
+  const fill = (name, text, look = "") => {
     const cell = card.querySelector(`[data-cell="${name}"]`);
     cell.textContent = text;
-    cell.classList.toggle("better", better);
+    cell.className = look;
   };
-  const [iouDefault, iouBest, ious] = cells("iou", (value) => number(value, 3));
-  fill("iou-default", iouDefault);
-  fill("iou-best", iouBest);
-  fill("iou-change", ious ? `${ious[1] >= ious[0] ? "+" : "−"}${number(Math.abs(ious[1] - ious[0]), 3)}` : "–", ious && ious[1] > ious[0]);
-  const [secondsDefault, secondsBest, seconds] = cells("runtime_seconds", inSeconds);
-  fill("seconds-default", secondsDefault);
-  fill("seconds-best", secondsBest);
-  fill("seconds-change", seconds ? `${number(100 * (seconds[1] / seconds[0]), 0)} %` : "–", seconds && seconds[1] < seconds[0]);
+  const row = (name, usual, best, told, change, better) => {
+    fill(`${name}-default`, told(usual));
+    fill(`${name}-best`, told(best));
+    const known = usual !== undefined && best !== undefined;
+    fill(`${name}-change`, known ? change(usual, best) : "–", known ? better(usual, best) : "");
+  };
+  const digits = (count) => (value) => number(value, count);
+  const difference = (told) => (usual, best) => `${best >= usual ? "+" : "−"}${told(Math.abs(best - usual))}`;
+  const higher = (usual, best) => (best > usual ? "better" : best < usual ? "worse" : "");
+  const { default: usual, best } = image;
+  row("iou", usual?.iou, best?.iou, digits(3), difference(digits(3)), higher);
+  for (const name of ["r2", "gain"]) {
+    row(name, usual?.fidelity?.[name], best?.fidelity?.[name], digits(2), difference(digits(2)), higher);
+    card.querySelector(`[data-cell="${name}-best"]`).parentElement.hidden = !best?.fidelity;
+  }
+  row("seconds", usual?.runtime_seconds, best?.runtime_seconds, inSeconds,
+    (from, to) => `${number(100 * (to / from), 0)} %`, (from, to) => (to < from ? "better" : "worse"));
   const code = card.querySelector('[data-link="code"]');
   code.parentElement.hidden = !image.best;
   code.href = `${folder}/parameters.py`;
