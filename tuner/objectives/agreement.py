@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from explainers.errors import InvalidInput
 from studies.results.best_trial import point_of
 from studies.results.score import score
-from tuner.objectives.constrained import explains_less, note_defaults
+from tuner.objectives.constrained import explains_less, foreseen_penalty, note_defaults
 from tuner.objectives.draft import Measured, TrialDraft
 from tuner.objectives.interface import Objective
 from tuner.problem import (
@@ -94,6 +94,10 @@ class Agreement(Objective):
             if self.settings.stopping.after_samples(ious, samples, self.price, best):
                 self.report(float(np.mean(ious)) - self.price, 0)
                 return f"cannot win after {samples} samples of {len(ious)} seeds"
+        if self.settings.constraint is not None:
+            self.penalty = foreseen_penalty(draft, task, self.settings.constraint)
+        if bound - self.price - self.penalty < best.score:
+            return f"ceiling {bound:.3f} cannot beat {self._named(best)}: it explains too little"
         return ""
 
     def measure(self, key: str, task: TuningTask, seed: int) -> None:

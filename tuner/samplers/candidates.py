@@ -296,11 +296,8 @@ class Candidates(TrialValues):
         steady = table.mean(axis=1) - 0.5 * table.std(axis=1) / math.sqrt(table.shape[1])
         penalties = [self._off(found) for found in replayed.values()]
         masks = map(tuple, table.tolist())
-        forecast = self._forecast_of(
+        return self._forecast_of(
             candidate, zip(replayed, steady.tolist(), masks, penalties, strict=True)
-        )
-        return (
-            forecast if self._fidelity is None else self._fidelity.with_gains(forecast, self.best)
         )
 
     def _forecast_of(
@@ -319,8 +316,9 @@ class Candidates(TrialValues):
         kept: dict[Hashable, tuple[float, FlatSetting, float]] = {}
         for setting, iou, masks, penalty in settings:
             # Of settings with the same masks only the first, which is the plainest, is kept, or
-            # one that explains more.
-            outcome = (setting.num_samples, masks)
+            # one that explains more. More features may explain more, too.
+            features = None if self._fidelity is None else setting.num_features
+            outcome = (setting.num_samples, masks, features)
             if superpixels < min(readable, setting.num_features or readable):
                 continue  # the study refuses maps of fewer superpixels than the mask can use
             if outcome not in kept or penalty < kept[outcome][2]:
@@ -332,4 +330,6 @@ class Candidates(TrialValues):
                 ratios[asked] = self.ratio(candidate, asked[0], asked[1] or ALL_FEATURES)
             values = self.flat_values(candidate, setting)
             scored.append((score(iou, ratios[asked], self._weight) - penalty, values))
+        if self._fidelity is not None:
+            return Forecast.of(self._fidelity.with_gains(scored, self.best))
         return Forecast.of(scored)

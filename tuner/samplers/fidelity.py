@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from explainers.lime import LimeParameters
-from tuner.problem import Constraint, SearchSpace, TuningTask
-from tuner.samplers.forecasts import Forecast
+from tuner.problem import FEW_STEPS, Constraint, SearchSpace, TuningTask
 
 __all__ = ["FidelityPenalty"]
 
-_MEASURED = 3  # settings of a probe whose gain is measured at most
-_STEPS = 7  # of each curve; a quarter of those that decide at last
+_MEASURED = 4  # settings of a probe whose gain is measured at most
+
+_Scored = Sequence[tuple[float, dict[str, Any]]]
 
 
 class FidelityPenalty:
@@ -36,36 +35,39 @@ class FidelityPenalty:
         least = self._task.faithfulness_of_defaults.r2 - self._constraint.margin
         return self._constraint.penalty(least - sum(known) / len(known))
 
-    def with_gains(self, forecast: Forecast, best: float) -> Forecast:
-        """The forecast less what its settings lack in gain.
+    def with_gains(self, scored: _Scored, best: float) -> _Scored:
+        """Forecast scores of a candidate's settings, less what these lack in gain.
 
-        Measured on one seed, for the best few as long as they could win. The others are expected to
-        lack as much as the best of these.
+        How many features a surrogate has decides most of it, as what is left out has no rank. So
+        the gain is measured, on one seed, for the best setting of one number of features after
+        another, as long as the best of all is not among these and could win. Other settings are
+        expected to lack as much, and other numbers of features as much as the best of these.
 
         Args:
+            scored: (score, trial values).
             best: score to beat.
         """
-        left = list(forecast.settings)
-        measured: list[tuple[float, dict[str, Any], float]] = []
-        while left and len(measured) < _MEASURED and left[0][0] > best:
-            value, values = left.pop(0)
-            penalty = self._of_gain(self._space.parameters(values))
-            measured.append((value - penalty, values, penalty))
-            if not penalty:
+        tops: dict[Any, tuple[float, dict[str, Any]]] = {}
+        for value, values in scored:
+            features = values["num_features"]
+            if features not in tops or value > tops[features][0]:
+                tops[features] = (value, values)
+        lacking: dict[Any, float] = {}
+        while len(lacking) < min(_MEASURED, len(tops)):
+            features = max(tops, key=lambda each: tops[each][0] - lacking.get(each, 0.0))
+            value, values = tops[features]
+            if features in lacking or value <= best:
                 break
-        if not measured:
-            return forecast
-        least = min(penalty for _, _, penalty in measured)
-        settings = [
-            *((value, values) for value, values, _ in measured),
-            *((value - least, values) for value, values in left),
+            lacking[features] = self._of_gain(self._space.parameters(values))
+        least = min(lacking.values(), default=0.0)
+        return [
+            (value - lacking.get(values["num_features"], least), values) for value, values in scored
         ]
-        settings.sort(key=lambda pair: -pair[0])
-        return replace(forecast, value=settings[0][0], settings=tuple(settings))
 
     def _of_gain(self, parameters: LimeParameters) -> float:
         task = self._task
         own, least = (
-            task.meter.gain(task.about(each), 0, _STEPS) for each in (parameters, LimeParameters())
+            task.meter.gain(task.about(each), 0, FEW_STEPS)
+            for each in (parameters, LimeParameters())
         )
         return self._constraint.penalty(least - self._constraint.margin - own)
