@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
+from explainers.lime import LimeParameters
 from explainers.metrics import Faithfulness
+from studies.results.attributes import DEFAULTS_ORIGIN
 from studies.results.fidelity import Fidelity, is_compromise
 from studies.results.score import score
 from studies.results.trial_record import TrialRecord
 from tests.tuner.scenes import SMALL_SPACE, tiny_task
 from tuner.problem import Constraint, FaithfulnessMeter, TuningSettings
+from tuner.samplers.candidates import Candidates
+from tuner.samplers.fidelity import FidelityPenalty
 from tuner.tuning import open_study, run_study, study_facts
 
 FREE = TuningSettings(trials=12, seeds=3, space=SMALL_SPACE, seed=1, constrain="none")
@@ -81,8 +85,40 @@ def test_winners_are_measured_and_pay_for_what_is_missing(
     assert record.fidelity is not None
     assert record.fidelity.r2 == pytest.approx(own.r2, abs=1e-5)
     assert record.compromise == is_compromise(best.user_attrs) == (penalty > 0)
-    found = [Fidelity.of(t.user_attrs) for t in study.trials if t.user_attrs.get("origin")]
-    assert Fidelity(round(defaults.r2, 6), round(defaults.gain, 6)) in found
+    usual = next(t for t in study.trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN)
+    noted = Fidelity.of(usual.user_attrs)
+    assert noted is not None
+    assert (noted.r2, noted.gain) == pytest.approx((defaults.r2, defaults.gain), abs=1e-5)
+    assert noted.marked is not None
+    assert noted.effective_samples is not None
+    assert 0 < noted.marked < 1 <= noted.effective_samples <= 1000
+
+
+def test_a_gain_is_measured_where_a_setting_could_win_and_shared_by_features(
+    tiny_classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gains = {1: 0.1, 3: 0.4, 8: 0.9, LimeParameters().num_features: 0.5}
+    asked = []
+
+    def gain(self: object, parameters: LimeParameters, seed: int, steps: int) -> float:
+        asked.append(parameters.num_features)
+        return gains[parameters.num_features]
+
+    monkeypatch.setattr(FaithfulnessMeter, "gain", gain)
+    task = tiny_task(tiny_classifier)
+    penalty = FidelityPenalty(task, SMALL_SPACE, Constraint(0.1))
+    candidates = Candidates(task, SMALL_SPACE, 0.0)
+    candidates.segment(10.0)
+    candidate = candidates.possible()[0]
+    scores = [(0.9, 1), (0.85, 1), (0.8, 3), (0.7, 8), (0.6, 3), (0.1, "all")]
+    scored = [(value, candidates.values(candidate, 64, count)) for value, count in scores]
+    found = [value for value, _ in penalty.with_gains(scored, 0.5)]
+    # One feature lacks 0.3, so 0.9 of the score; three features lack nothing, the others not more.
+    assert found == pytest.approx([0.0, -0.05, 0.8, 0.7, 0.6, 0.1])
+    assert [count for count in asked if count in (1, 3, 8)] == [1, 3]
+    asked.clear()
+    assert penalty.with_gains(scored, 0.95) == scored
+    assert asked == []
 
 
 def test_a_study_keeps_its_constraint(tiny_classifier: Classifier) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import optuna
 
 from explainers.errors import InvalidInput
+from explainers.lime import LimeParameters
 from studies.results.explained_class import ExplainedClass, classes_line
 from studies.results.fidelity import compromise_lines
 from studies.results.runtime_doubt import doubtful_seconds
@@ -73,6 +75,9 @@ def show_summary(summary: dict[str, Any]) -> None:
     less = [
         key for key, document in summary["images"].items() if document["best"].get("compromise")
     ]
+    usual = [key for key, document in summary["images"].items() if _is_usual(document["best"])]
+    if usual:
+        console.print(f"nothing was better than lime's defaults: {', '.join(usual)}", markup=False)
     for line in compromise_lines(less):
         console.print(line, markup=False)
     for line in doubtful_seconds({k: i["runtime_doubt"] for k, i in summary["images"].items()}):
@@ -86,6 +91,10 @@ def show_summary(summary: dict[str, Any]) -> None:
         ),
         markup=False,
     )
+
+
+def _is_usual(best: dict[str, Any]) -> bool:
+    return LimeParameters.from_json(json.dumps(best["parameters"])).are_default
 
 
 def _measured(document: dict[str, Any], name: str) -> float:
