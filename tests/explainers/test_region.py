@@ -56,7 +56,7 @@ def _picture(seed: int) -> NDArray[Any]:
 
 
 def _stretched(values: NDArray[Any]) -> NDArray[Any]:
-    return (values - values.min()) / (values.max() - values.min())
+    return np.asarray((values - values.min()) / (values.max() - values.min()))
 
 
 @settings(max_examples=20, deadline=None)
