@@ -52,7 +52,8 @@ _SURE, _LIKELY, _UNLIKELY = 0.8, 0.4, 0.15
 _ABOVE, _BELOW = 0.7, 0.5
 _ROUNDS = 5
 # The same two for ``grabcut-half``: of 36 triples (middle as a share of Otsu's threshold, above,
-# below) this one agreed best with masks drawn by hand, for two networks.
+# below) this one agreed best with masks drawn by hand, for two networks (mean IoU 0.60; held-out
+# photographs have 0.58 when the triple is chosen on the others).
 _HALF_MIDDLE, _HALF_ABOVE = 0.5, 0.5
 _WALK_BETA = 130.0
 _SUPERPIXELS, _COMPACTNESS = 150, 10.0
