@@ -30,6 +30,10 @@ CAM_METHODS: Mapping[str, str | None] = {
 }
 """Our name → grad-cam's class; ``None`` for the methods of ``channel_weights``."""
 
+POSITIVE_GRADIENTS = "positive-gradients"
+"""A method of :class:`ActivationMaps` only: on the last layer of a network that averages its cells
+the gradients are one number a channel, and the map is flat."""
+
 _ROUNDING = 1e-6
 # grad-cam's EigenCAM computes a matrix of cells × cells numbers: 1 GiB for 128 × 128 cells.
 _MOST_EIGENCAM_CELLS = 128 * 128
@@ -42,7 +46,7 @@ class ActivationMaps:
     A context manager; the copy of the model is thrown away with it.
 
     Args:
-        method: one of :data:`CAM_METHODS`.
+        method: one of :data:`CAM_METHODS`, or :data:`POSITIVE_GRADIENTS`.
         progress: called by the methods of many forward passes (Score-CAM, Ablation-CAM).
 
     Raises:
@@ -73,8 +77,11 @@ class ActivationMaps:
             "reshape_transform": classifier.reshape_transform,
         }
         self._method = method
-        kind = CAM_METHODS[method]
-        if kind is None:
+        kind = None if method == POSITIVE_GRADIENTS else CAM_METHODS[method]
+        if method == POSITIVE_GRADIENTS:
+            self._cam = BaseCAM(**common)
+            self._cam.get_cam_image = _positive_gradients
+        elif kind is None:
             self._cam = BaseCAM(**common, uses_gradients=False)
             self._cam.get_cam_weights = ChannelWeights(classifier, method, progress)
         else:
@@ -202,6 +209,14 @@ class ActivationMaps:
                 f"{width} × {height} ({reason}): use a method of one scale, "
                 "e.g. --reference gradcam@0.3"
             ) from error
+
+
+def _positive_gradients(
+    input_tensor: Any, target_layer: Any, targets: Any, activations: Any,
+    gradients: NDArray[np.float32], eigen_smooth: Any = False,
+) -> NDArray[np.float32]:  # fmt: skip
+    """(N, channels, h, w) gradients → (N, h, w): the sum over channels of the positive ones."""
+    return np.asarray(np.maximum(gradients, 0).sum(axis=1))
 
 
 def _without_noise(

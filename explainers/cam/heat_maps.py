@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from explainers.cam.activation_maps import CAM_METHODS, ActivationMaps
 from explainers.cam.channel_weights import Progress
 from explainers.cam.multiscale import affinity_map, multiscale_map
+from explainers.cam.region import region_map
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.images import AtScale, enlarged
@@ -21,8 +22,9 @@ CONSENSUS_OF: Sequence[str] = ("gradcam", "scorecam", "ablationcam")
 
 _SEVERAL_SCALES = {"multiscale": multiscale_map, "affinity": affinity_map}
 
-HEAT_MAP_METHODS: Sequence[str] = (*CAM_METHODS, "consensus", *_SEVERAL_SCALES)
-"""``multiscale`` and ``affinity`` are Grad-CAM's; ``multiscale-METHOD`` is any other's."""
+HEAT_MAP_METHODS: Sequence[str] = (*CAM_METHODS, "consensus", *_SEVERAL_SCALES, "region")
+"""``multiscale`` and ``affinity`` are Grad-CAM's; ``multiscale-METHOD`` is any other's. ``region``
+is :func:`explainers.cam.region.region_map`."""
 
 
 def check_method(method: str) -> None:
@@ -74,6 +76,8 @@ def heat_map(
             f"class {class_index} does not exist: {classifier.name} has classes 0 to "
             f"{len(probabilities) - 1}"
         )
+    if method == "region":
+        return region_map(classifier, at_scale or enlarged(image), class_index)
     kind, _, inner = method.partition("-")
     if kind in _SEVERAL_SCALES:
         with ActivationMaps(classifier, inner or "gradcam", progress) as maps:

@@ -34,7 +34,8 @@ from tests.object_masks import object_masks
 
 _REFERENCES = (
     "gradcam@0.3,layercam@0.3,eigencam@0.2,multiscale@0.3,multiscale@otsu,affinity@otsu,"
-    "affinity@walker,affinity@superpixels,gradcam@grabcut,multiscale@grabcut,affinity@grabcut"
+    "affinity@walker,affinity@superpixels,gradcam@grabcut,multiscale@grabcut,affinity@grabcut,"
+    "region@otsu,region@grabcut-half"
 )
 _RESAMPLES = 10_000
 
