@@ -12,6 +12,7 @@ import sqlalchemy
 from sqlalchemy import Connection
 
 from explainers.masks import stored_coverage
+from explainers.metrics import Faithfulness
 from studies.queries.damage import decoded
 from studies.queries.trials import front_in, number_by, trial_attributes
 from studies.results.attributes import DEFAULTS_ORIGIN, FIDELITY, PENALTY, RETRIES
@@ -57,6 +58,7 @@ class StudyOverview:
             the study stores no mask.
         front: Pareto front of a study with two objectives, fastest first; ``None`` with one.
         lost: whether the next waiting trial is a repetition of one whose worker died.
+        best_faithful, default_faithful: of a study that is scored by faithfulness.
         best_fidelity, default_fidelity: where the study measured them.
         compromise: whether the best explains less than the study's constraint allows.
         runtime_doubt: why its modelled seconds should not be trusted; ``None`` if they can be.
@@ -77,6 +79,8 @@ class StudyOverview:
     coverage: float | None = None
     front: tuple[FrontPoint, ...] | None = None
     lost: bool = False
+    best_faithful: Faithfulness | None = None
+    default_faithful: Faithfulness | None = None
     best_fidelity: Fidelity | None = None
     default_fidelity: Fidelity | None = None
     compromise: bool = False
@@ -161,6 +165,8 @@ def _one(connection: Connection, study_id: int, name: str) -> StudyOverview:
         coverage=stored_coverage(reference),
         front=front,
         lost=bool(counts.get("WAITING")) and _is_lost(connection, study_id),
+        best_faithful=_faithful(best),
+        default_faithful=_faithful(default),
         best_fidelity=Fidelity.of(best),
         default_fidelity=Fidelity.of(default),
         compromise=is_compromise(best),
@@ -286,3 +292,8 @@ def _attributes_of_studies(
     for name, key, value in connection.execute(query):
         by_study.setdefault(name, {})[key] = decoded(value, key, "study", name)
     return by_study
+
+
+def _faithful(attributes: Mapping[str, Any]) -> Faithfulness | None:
+    stored = attributes.get("faithful")
+    return None if stored is None else Faithfulness.from_json(stored)

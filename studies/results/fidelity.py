@@ -50,9 +50,6 @@ class Fidelity:
         """The trial attribute."""
         return {n: round(float(v), 6) for n, v in asdict(self).items() if v is not None}
 
-    def __str__(self) -> str:
-        return f"{self.r2:.2f}, {self.gain:.2f}"
-
 
 def is_compromise(attributes: Mapping[str, Any]) -> bool:
     """Whether a trial explains less than its study's constraint allows; it may have won."""

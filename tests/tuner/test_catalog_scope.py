@@ -26,7 +26,9 @@ from tuner.study.cross_validation import folds_of
 
 _KEYS = ("house", "key", "umbrella")
 _SLIC = Segmentation.of("slic", n_segments=8, compactness=20)
-_SETTINGS = TuningSettings(trials=6, seeds=2, confirm_seeds=3, space=SMALL_SPACE)
+_SETTINGS = TuningSettings(
+    trials=6, seeds=2, confirm_seeds=3, space=SMALL_SPACE, scope="catalog"
+)
 
 
 def _task(classifier: Classifier, aggregate: Aggregate = MEAN) -> CatalogTask:

@@ -39,6 +39,7 @@ def test_from_images_to_a_verified_pickle(here: Path, cli: Cli) -> None:
     }  # fmt: skip
     assert set(house["best"]) == {
         "number", "score", "iou", "iou_std", "runtime_seconds", "runtime_ratio", "parameters",
+        "fidelity", "compromise",
     }  # fmt: skip
     assert house["best"]["score"] >= house["default"]["score"]
 

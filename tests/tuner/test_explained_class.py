@@ -115,9 +115,8 @@ def test_trials_store_what_was_explained_and_forecasts_are_of_the_same_class() -
     assert trial.user_attrs["iou_per_seed"] == [1.0, 1.0]
 
     candidates = Candidates(task, replace(SMALL_SPACE, num_features=(1,), regressor=("lime",)), 0.1)
-    forecast = dict(
-        candidates.replayed_seed(task, Candidate(PARAMETERS.segmentation, "grey"), 64, 0)
-    )
+    candidate = Candidate(PARAMETERS.segmentation, "grey")
+    forecast = {s: iou for s, iou, _ in candidates.replayed_seed(task, candidate, 64, 0)}
     assert forecast[FlatSetting(64, 1, "cosine", 1.0)] == 1.0
 
 

@@ -221,7 +221,7 @@ def test_what_a_notebook_shows(result: TuningResult) -> None:
     assert f"<code>{result.parameters.num_samples}</code>" in shown
     assert f"{result.trials} trials" in shown
     assert "64 × 64 pixels: its shorter side" in shown
-    assert "R²" not in shown  # it was not measured
+    assert "held-out R²" in shown
     assert "prefers-color-scheme" not in shown
     assert set(re.findall(r"(?<![-\w])color:(\w+)", shown)) == {"inherit"}
 

@@ -24,7 +24,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "agreement": (AGREEMENT, {}),
     "front": (AGREEMENT, {"pareto": True}),
     "constrained": (AGREEMENT, {"constrain": "fidelity"}),
-    "catalogue": (AGREEMENT, {}),
+    "catalogue": (AGREEMENT, {"constrain": "none"}),
     "faithful": (FAITHFUL, {"sampler": "tpe"}),
 }
 every_case = pytest.mark.parametrize("case", CASES)

@@ -50,10 +50,10 @@ def test_photographs_end_in_a_page(
     out = cli.ok("quickstart", *FEW, "-o", "made")
     lines = out.splitlines()
     assert max(len(line) for line in lines if line[0] in "│┃└") <= 80
-    for row in (line for line in lines if "house" in line or "key" in line):
-        assert "red" in row
-        pairs = [tuple(map(float, pair)) for pair in re.findall(r"([\d.]+) → ([\d.]+)", row)]
-        assert len(pairs) == 3
+    assert "explained: house as red, key as red" in out
+    for row in (line for line in lines if "│ house" in line or "│ key" in line):
+        pairs = [tuple(map(float, pair)) for pair in re.findall(r"(-?[\d.]+) → (-?[\d.]+)", row)]
+        assert len(pairs) == 5
         assert all(0 <= iou <= 1 for pair in pairs[:2] for iou in pair)
     assert f"pictures: {Path('made/report/index.html')}" in out
     page = (here / "made" / "report" / "index.html").read_text("utf-8")

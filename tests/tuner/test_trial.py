@@ -17,7 +17,9 @@ from tuner.objectives.agreement import confirming_seeds
 from tuner.problem import RUNGS, TuningSettings
 from tuner.tuning import open_study, run_study
 
-SETTINGS = TuningSettings(trials=30, seeds=3, sampler="random", space=SMALL_SPACE, seed=1)
+SETTINGS = TuningSettings(
+    trials=30, seeds=3, sampler="random", space=SMALL_SPACE, seed=1, constrain="none"
+)
 
 
 def _study(classifier: Classifier, settings: TuningSettings) -> optuna.Study:

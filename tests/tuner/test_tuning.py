@@ -181,7 +181,7 @@ def test_no_answer_is_asked_twice_by_a_second_study(
     tiny_classifier: Classifier, tmp_path: Path
 ) -> None:
     first, second = tiny_task(tiny_classifier, cache=tmp_path), None
-    settings = TuningSettings(trials=8, seeds=3, space=SMALL_SPACE)
+    settings = TuningSettings(trials=8, seeds=3, space=SMALL_SPACE, constrain="none")
     facts = {"reference": first.reference.to_json()}
     run_study(open_study("s", None, facts), first, settings)
     first.cache.close()

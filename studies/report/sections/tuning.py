@@ -159,9 +159,10 @@ def constraint(facts: ReportFacts) -> list[Block]:
         "IoU, tuned": lambda s: number(s.overview.best_iou),
         "IoU, refused": lambda s: number(costs[s.key].free_iou) if s.key in costs else "",
         "refused": lambda s: str(costs[s.key].refused) if s.key in costs else "",
+        "why the best of these": lambda s: costs[s.key].reason if s.key in costs else "",
     }
     caption = "What is explained: held-out R² of the surrogate, insertion minus deletion area"
-    return [Text(text), *_trade_off(facts), Table(caption, *in_columns(judged, columns))]
+    return [Text(text), *_trade_off(facts), Table(caption, *in_columns(judged, columns), (8,))]
 
 
 def _trade_off(facts: ReportFacts) -> list[Block]:
@@ -172,8 +173,9 @@ def _trade_off(facts: ReportFacts) -> list[Block]:
     return [
         Chart(
             draw("trade_off", figures.trade_offs, points),
-            f"IoU against insertion minus deletion of the measured trials of {len(points)} "
-            "studies; the table below has the defaults' and the best trials' figures.",
+            "IoU against insertion minus deletion of the measured trials of "
+            f"{counted(len(points), 'image')}; the table below has the defaults' and the best "
+            "trials' figures.",
             "Agreement with the reference against insertion minus deletion: lime's defaults "
             "(circle), trials that were about to win (dots), the best (diamond). Higher and "
             "further right is better.",

@@ -99,12 +99,18 @@ def test_verified_and_constrained(tmp_path: Path) -> None:
     goldfish = optuna.load_study(study_name="tml25/goldfish", storage=storage)
     goldfish.set_user_attr("constraints", ["fidelity"])
     best = goldfish.best_trial.user_attrs
+    judged = {"r2": 0.75, "gain": 0.5}
+    goldfish.add_trial(
+        optuna.trial.create_trial(
+            value=goldfish.best_value + 1e-3, user_attrs={**best, "fidelity": judged}
+        )
+    )
     goldfish.add_trial(
         optuna.trial.create_trial(
             state=optuna.trial.TrialState.PRUNED,
             user_attrs={
                 "iou": best["iou"] + 0.125, "runtime_ratio": 0.5, "feasible": False,
-                "reason": "says little",
+                "reason": "says little", "fidelity": {**judged, "gain": 0.25},
             },
         )
     )  # fmt: skip
@@ -121,8 +127,10 @@ def test_verified_and_constrained(tmp_path: Path) -> None:
     text = _index(url, "tml25", tmp_path / "after")
     assert "with lime&#39;s defaults 0.125 in 24.00 s (1 image)" in text
     assert "+0.250 of that is luck" in text
-    assert "1 trial would have won but for that" in text
-    assert "at least 0.125 less" in text
+    assert "Constraint: fidelity. Of 1 best setting none explains less than it allows." in text
+    assert f"what was refused reached {best['iou'] + 0.125:.3f}" in text
+    assert "insertion − deletion, tuned" in text
+    assert "measured trials of 1 image" in text
     assert "says little" in text
 
 

@@ -113,7 +113,7 @@ def show_constraint_costs(costs: Mapping[str, ConstraintCost]) -> None:
     if not costs:
         return
     shown = table(
-        "what the constraint on fidelity costs (IoU of the studies)",
+        "what the constraint costs (IoU of the studies)",
         "image", "IoU", "IoU without, at least", "refused", "the best that was refused",
     )  # fmt: skip
     for key, cost in costs.items():

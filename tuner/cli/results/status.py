@@ -26,6 +26,7 @@ from tuner.options import OUTPUT, WHAT
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from explainers.metrics import Faithfulness
     from studies.queries import StudyActivity, StudyOverview
     from studies.results.fidelity import Fidelity
 
@@ -107,11 +108,11 @@ def _document(row: StudyOverview, activity: StudyActivity) -> dict[str, Any]:
         "best": {
             "number": row.best_number, "score": row.best_score, "iou": row.best_iou,
             "runtime_seconds": row.best_seconds, "runtime_ratio": row.best_ratio,
-            **_fidelity(row.best_fidelity), "compromise": row.compromise,
+            **_explains(row.best_faithful, row.best_fidelity, row.compromise),
         },
         "default": {
             "iou": row.default_iou, "runtime_seconds": row.default_seconds,
-            **_fidelity(row.default_fidelity),
+            **_explains(row.default_faithful, row.default_fidelity),
         },
         "front": None if row.front is None else front_document(row.front),
         "reliability": row.reliability,
@@ -244,9 +245,16 @@ def _lines(rows: list[StudyOverview], activities: dict[str, StudyActivity]) -> l
     return lines + compromise_lines(compromises) + doubts
 
 
-def _fidelity(found: Fidelity | None) -> dict[str, Any]:
-    return {} if found is None else {"fidelity": found.to_json()}
+def _explains(
+    faithful: Faithfulness | None, fidelity: Fidelity | None, compromise: bool = False
+) -> dict[str, Any]:
+    """What is known of a trial's explanations, as in ``tune --json``."""
+    if faithful is not None:
+        return {"faithful": faithful.to_json()}
+    if fidelity is None:
+        return {}
+    return {"fidelity": fidelity.to_json(), "compromise": compromise}
 
 
 def _judged(found: Fidelity | None) -> str:
-    return "" if found is None else str(found)
+    return "" if found is None else f"{found.r2:.3f}, {found.gain:.3f}"

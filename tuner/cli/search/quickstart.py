@@ -212,7 +212,7 @@ def _show(result: dict[str, Any]) -> None:
     """Show lime's defaults against the tuned parameters in 80 columns."""
     shown = table(
         f"lime's defaults (1 seed) → tuned ({result['seeds']} fresh seeds), by stock lime",
-        "image", "IoU reference", "IoU object", "R²", "insertion − deletion", "seconds",
+        "image", "IoU", "object IoU", "R²", "ins − del", "seconds",
     )  # fmt: skip
     defaults, images = result["defaults"], result["images"]
     pairs = {}
@@ -233,9 +233,9 @@ def _show(result: dict[str, Any]) -> None:
     classes = ", ".join(f"{key} as {image['label']}" for key, image in images.items())
     console.print(f"explained: {classes}", markup=False)
     console.print(
-        f"reference: {result['reference']}, from the network; object: drawn by hand, which "
-        "the search never saw; R² and insertion − deletion: how well an explanation tells what the "
-        "network does, 1 fresh seed"
+        f"IoU with the reference: {result['reference']}, from the network; with the object: drawn "
+        "by hand, which the search never saw; held-out R² and insertion − deletion: how well an "
+        "explanation tells what the network does, 1 fresh seed"
     )
 
 
