@@ -153,7 +153,7 @@ def constraint(facts: ReportFacts) -> list[Block]:
         "image": lambda s: s.key,
         **{
             f"{title}, {called}": measured(which, name)
-            for title, name in (("R²", "r2"), ("insertion − deletion", "gain"))
+            for title, name in (("R²", "r2"), ("ins − del", "gain"))
             for called, which in (("defaults", "default"), ("tuned", "best"))
         },
         "IoU, tuned": lambda s: number(s.overview.best_iou),

@@ -129,7 +129,7 @@ def test_verified_and_constrained(tmp_path: Path) -> None:
     assert "+0.250 of that is luck" in text
     assert "Constraint: fidelity. Of 1 best setting none explains less than it allows." in text
     assert f"what was refused reached {best['iou'] + 0.125:.3f}" in text
-    assert "insertion − deletion, tuned" in text
+    assert "ins − del, tuned" in text
     assert "measured trials of 1 image" in text
     assert "says little" in text
 
