@@ -77,11 +77,10 @@ class ActivationMaps:
             "reshape_transform": classifier.reshape_transform,
         }
         self._method = method
-        kind = None if method == POSITIVE_GRADIENTS else CAM_METHODS[method]
         if method == POSITIVE_GRADIENTS:
             self._cam = BaseCAM(**common)
             self._cam.get_cam_image = _positive_gradients
-        elif kind is None:
+        elif (kind := CAM_METHODS[method]) is None:
             self._cam = BaseCAM(**common, uses_gradients=False)
             self._cam.get_cam_weights = ChannelWeights(classifier, method, progress)
         else:

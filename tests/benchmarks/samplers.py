@@ -49,8 +49,6 @@ from tuner import samplers as registry
 from tuner.problem import (
     BoundsStopping,
     Incumbent,
-    SearchSpace,
-    SearchTask,
     StoppingRule,
     TuningSettings,
 )
@@ -126,19 +124,15 @@ class _GridSampler(optuna.samplers.BaseSampler):
         return self._points[trial.number % len(self._points)][param_name]
 
 
-def _grid(
-    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
-) -> _GridSampler:
-    return _GridSampler(seed)
+def _grid(asked: registry.SamplerRequest) -> _GridSampler:
+    return _GridSampler(asked.seed)
 
 
-def _gp(
-    task: SearchTask, space: SearchSpace, weight: float, seed: int, pareto: bool
-) -> optuna.samplers.BaseSampler:
+def _gp(asked: registry.SamplerRequest) -> optuna.samplers.BaseSampler:
     """Optuna's Gaussian process: on what all trials have in common; it takes no branches."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=10)
+        return optuna.samplers.GPSampler(seed=asked.seed, n_startup_trials=10)
 
 
 _OTHERS = {"grid": _grid, "gp": _gp}

@@ -80,8 +80,9 @@ def test_the_meter_measures_as_the_metrics_do_and_asks_once(
     assert 0 <= found.stability <= 1
     asked = task.cache.counts.new
     assert meter.measure(_PARAMETERS, range(2), steps) == found
-    assert meter.gain(_PARAMETERS, 0, steps) == pytest.approx(gains[0], abs=1e-6)
     assert task.cache.counts.new == asked
+    usual, own = (meter.measure(each, [0], 7).gain for each in (LimeParameters(), _PARAMETERS))
+    assert meter.lead(_PARAMETERS) == pytest.approx(own - usual, abs=1e-6)
 
 
 def test_who_wins_is_measured_on_more_seeds(tiny_classifier: Classifier) -> None:

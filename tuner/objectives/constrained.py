@@ -10,13 +10,12 @@ from explainers.lime import LimeParameters, draw_rows, effective_samples
 from studies.results.attributes import FIDELITY, PENALTY
 from studies.results.fidelity import Fidelity
 from tuner.objectives.draft import TrialDraft
-from tuner.problem import FEW_STEPS, Constraint, TuningTask
+from tuner.problem import Constraint, TuningTask
 
 __all__ = ["explains_less", "foreseen_penalty", "note_defaults"]
 
 _MOST_SEEDS = 3
-# A gain of few steps differs from the final one, relative to the defaults', by 0.03 to 0.06.
-_UNCERTAIN = 0.05
+_UNCERTAIN = 0.05  # of a lead that is measured with few steps
 
 
 def foreseen_penalty(draft: TrialDraft, task: TuningTask, constraint: Constraint) -> float:
@@ -24,11 +23,8 @@ def foreseen_penalty(draft: TrialDraft, task: TuningTask, constraint: Constraint
 
     The gain is what binds; a low R² is found by :func:`explains_less`.
     """
-    own, defaults = (
-        task.meter.gain(task.about(each), 0, FEW_STEPS)
-        for each in (draft.parameters, LimeParameters())
-    )
-    return constraint.penalty(defaults - constraint.margin - own - _UNCERTAIN)
+    missing = -task.meter.lead(draft.parameters) - constraint.margin
+    return constraint.penalty(missing - _UNCERTAIN)
 
 
 def explains_less(

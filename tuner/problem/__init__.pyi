@@ -1,6 +1,6 @@
 from .catalog_task import MEAN, Aggregate, CatalogTask
 from .constraint import DEFAULT_CONSTRAINT, NO_CONSTRAINT, Constraint
-from .faithfulness import FEW_STEPS, FaithfulnessMeter
+from .faithfulness import FaithfulnessMeter
 from .incumbent import Incumbent, incumbent_of, paired
 from .search_space import (
     ALL_FEATURES,
@@ -17,7 +17,7 @@ from .task import FEW_SUPERPIXELS, MapView, SearchTask, TuningTask
 
 __all__ = [
     "AGREEMENT", "ALL_FEATURES", "CATEGORICAL_DIMENSIONS", "DEFAULT_CONSTRAINT", "FAITHFUL",
-    "FEW_STEPS", "FEW_SUPERPIXELS", "HIDE_COLORS", "LIME_DEFAULT", "MEAN", "NO_CONSTRAINT", "PLAN",
+    "FEW_SUPERPIXELS", "HIDE_COLORS", "LIME_DEFAULT", "MEAN", "NO_CONSTRAINT", "PLAN",
     "RUNGS", "Aggregate", "BoundsStopping", "CatalogTask", "Constraint", "FaithfulnessMeter",
     "Incumbent", "MapView", "SearchSpace", "SearchTask", "StoppingRule", "TuningSettings",
     "TuningTask", "incumbent_of", "load_space", "paired",

@@ -11,8 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from explainers.lime import LimeParameters
-from tuner.problem import FEW_STEPS, Constraint, SearchSpace, TuningTask
+from tuner.problem import Constraint, SearchSpace, TuningTask
 
 __all__ = ["FidelityPenalty"]
 
@@ -58,16 +57,9 @@ class FidelityPenalty:
             value, values = tops[features]
             if features in lacking or value <= best:
                 break
-            lacking[features] = self._of_gain(self._space.parameters(values))
+            lead = self._task.meter.lead(self._space.parameters(values))
+            lacking[features] = self._constraint.penalty(-lead - self._constraint.margin)
         least = min(lacking.values(), default=0.0)
         return [
             (value - lacking.get(values["num_features"], least), values) for value, values in scored
         ]
-
-    def _of_gain(self, parameters: LimeParameters) -> float:
-        task = self._task
-        own, least = (
-            task.meter.gain(task.about(each), 0, FEW_STEPS)
-            for each in (parameters, LimeParameters())
-        )
-        return self._constraint.penalty(least - self._constraint.margin - own)
