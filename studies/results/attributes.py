@@ -44,6 +44,6 @@ FIDELITY = "fidelity"
 defaults and of trials that were about to win, in a study with a constraint."""
 PENALTY = "penalty"
 """Trial attribute: what is off its score because it explains less than its study's constraint
-allows; absent where nothing is."""
+allows, at least that where the trial has no ``fidelity``; absent where nothing is."""
 FAILURE = "failure"
 """Trial attribute: why it failed, in one line."""

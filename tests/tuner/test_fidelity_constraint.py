@@ -8,12 +8,13 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.trial import TrialState
 
 from explainers.classifiers import Classifier
 from explainers.errors import InvalidInput
 from explainers.lime import LimeParameters
 from explainers.metrics import Faithfulness
-from studies.results.attributes import DEFAULTS_ORIGIN
+from studies.results.attributes import DEFAULTS_ORIGIN, PENALTY
 from studies.results.fidelity import Fidelity, is_compromise
 from studies.results.score import score
 from studies.results.trial_record import TrialRecord
@@ -85,6 +86,10 @@ def test_winners_are_measured_and_pay_for_what_is_missing(
     assert record.fidelity is not None
     assert record.fidelity.r2 == pytest.approx(own.r2, abs=1e-5)
     assert record.compromise == is_compromise(best.user_attrs) == (penalty > 0)
+    for trial in study.get_trials(states=(TrialState.COMPLETE,)):
+        found, off = trial.user_attrs, trial.user_attrs.get(PENALTY, 0.0)
+        free = score(found["iou"], found["runtime_ratio"], BOUND.runtime_weight)
+        assert trial.value == pytest.approx(free - off, abs=1e-5)
     usual = next(t for t in study.trials if t.user_attrs.get("origin") == DEFAULTS_ORIGIN)
     noted = Fidelity.of(usual.user_attrs)
     assert noted is not None

@@ -127,7 +127,12 @@ def test_what_is_on_the_front_is_as_faithful_as_the_defaults(tiny_classifier: Cl
     run_study(study, task, settings)
     baseline = task.faithfulness_of_defaults
     trials = study.trials
-    assert any(t.user_attrs.get("feasible") is False for t in trials)
+    refused = "it explains less than the constraint allows"
+    assert any(
+        t.user_attrs.get("feasible") is False or t.user_attrs.get("reason") == refused
+        for t in trials
+    )
+    assert all(t.user_attrs.get("penalty") is None for t in trials if t.state.name == "COMPLETE")
     for point in pareto_front(points_of(trials)):
         found = trials[point.number].user_attrs
         parameters = LimeParameters.from_json(found["lime_parameters"])

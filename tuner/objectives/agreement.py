@@ -11,6 +11,7 @@ import optuna
 from optuna.trial import TrialState
 
 from explainers.errors import InvalidInput
+from studies.results.attributes import PENALTY
 from studies.results.best_trial import point_of
 from studies.results.score import score
 from tuner.objectives.constrained import explains_less, foreseen_penalty, note_defaults
@@ -96,6 +97,8 @@ class Agreement(Objective):
                 return f"cannot win after {samples} samples of {len(ious)} seeds"
         if self.settings.constraint is not None:
             self.penalty = foreseen_penalty(draft, task, self.settings.constraint)
+        if self.refuses and self.penalty:
+            return "it explains less than the constraint allows"
         if bound - self.price - self.penalty < best.score:
             return f"ceiling {bound:.3f} cannot beat {self._named(best)}: it explains too little"
         return ""
@@ -164,7 +167,8 @@ class Agreement(Objective):
     def measured(self) -> Measured:
         """The IoU of every seed, and their mean."""
         ious = self.ious.get("", [])
-        return Measured(float(np.mean(ious)) if ious else 0.0, ious, len(ious))
+        extra = {PENALTY: round(self.penalty, 6)} if self.penalty else {}
+        return Measured(float(np.mean(ious)) if ious else 0.0, ious, len(ious), extra=extra)
 
 
 class FrontAgreement(Agreement):

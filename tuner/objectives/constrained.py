@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from explainers.lime import LimeParameters, draw_rows, effective_samples
-from studies.results.attributes import FIDELITY, PENALTY
+from studies.results.attributes import FIDELITY
 from studies.results.fidelity import Fidelity
 from tuner.objectives.draft import TrialDraft
 from tuner.problem import Constraint, TuningTask
@@ -49,8 +49,6 @@ def explains_less(
     trial = draft.trial
     trial.set_user_attr(FIDELITY, _fidelity(task, draft.parameters, measured).to_json())
     trial.set_user_attr("feasible", not penalty)
-    if penalty:
-        trial.set_user_attr(PENALTY, round(penalty, 6))
     words = {
         "r2": f"held-out R² {own.r2:.2f}, lime's defaults {defaults.r2:.2f}",
         "gain": f"insertion minus deletion {own.gain:.2f}, lime's defaults {defaults.gain:.2f}",
