@@ -25,6 +25,7 @@ from tuner.cli.results.export import run_export, run_verification, show_verifica
 from tuner.cli.results.pictures import check_folder, write_explanations
 from tuner.cli.results.report import run_report
 from tuner.cli.search.tune_run import TuneRequest, run_tuning
+from tuner.cli.search.tune_summary import compromises_in
 from tuner.options import BUDGET, MACHINE, OUTPUT, WHAT
 from tuner.problem import SearchSpace
 from tuner.problem.settings import TuningSettings
@@ -92,7 +93,7 @@ def quickstart(
     pickle_file = output / "explain_params.pkl"
     what = "ten scenes against their object masks" if drawn else "two photographs"
     errors.print(f"1/4 tuning {what}")
-    run_tuning(
+    tuned = run_tuning(
         workspace,
         TuneRequest(
             storage=storage,
@@ -140,6 +141,8 @@ def quickstart(
         show_verification(result)
     else:
         _show(result)
+    for line in compromises_in(tuned):
+        console.print(line, markup=False)
     console.print(f"all of it took {time.monotonic() - start:.0f} s")
     console.print(f"database: {output / 'lime-tuner.db'}   (lime-tuner status --storage {storage})")
     console.print(f"pickle:   {pickle_file}   (explainer.explain_instance(..., **params[KEY]))")

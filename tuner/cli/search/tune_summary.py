@@ -18,7 +18,7 @@ from studies.results.summary import image_document, studies_document
 from studies.storage import open_storage
 from tuner.cli.output import console, rounded, table
 
-__all__ = ["show_summary", "summary_of"]
+__all__ = ["compromises_in", "show_summary", "summary_of"]
 
 _AGREEMENT: dict[str, Callable[[dict[str, Any]], float]] = {"IoU": lambda document: document["iou"]}
 _EXPLAINS: dict[str, Callable[[dict[str, Any]], float]] = {
@@ -72,13 +72,10 @@ def show_summary(summary: dict[str, Any]) -> None:
     means = [_mean(column) for column in zip(*rows, strict=True)]
     shown.add_row("mean", "", *_cells(means))
     console.print(shown)
-    less = [
-        key for key, document in summary["images"].items() if document["best"].get("compromise")
-    ]
     usual = [key for key, document in summary["images"].items() if _is_usual(document["best"])]
     if usual:
         console.print(f"nothing was better than lime's defaults: {', '.join(usual)}", markup=False)
-    for line in compromise_lines(less):
+    for line in compromises_in(summary):
         console.print(line, markup=False)
     for line in doubtful_seconds({k: i["runtime_doubt"] for k, i in summary["images"].items()}):
         console.print(line)
@@ -90,6 +87,13 @@ def show_summary(summary: dict[str, Any]) -> None:
             }
         ),
         markup=False,
+    )
+
+
+def compromises_in(summary: dict[str, Any]) -> list[str]:
+    """A line that names the images whose best is a compromise; none where there is none."""
+    return compromise_lines(
+        [k for k, d in summary["images"].items() if d["best"].get("compromise")]
     )
 
 
